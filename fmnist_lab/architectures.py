@@ -1,0 +1,156 @@
+"""Architectures: functions that return an uncompiled Keras model.
+
+Each takes images of shape (batch, 28, 28), scaled to floats, and returns class
+probabilities of shape (batch, 10). A function of your own works the same way: name it
+in `architecture._target_` and list its arguments beside it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fmnist_lab.errors import RequestError
+
+IMAGE_SHAPE = (28, 28)
+CLASSES = 10
+NORMALIZATION = ("none", "before", "after", "input")
+
+
+def notebook() -> Any:
+    """The network that the project began with: 271,346 parameters, 268,978 trainable.
+
+    Batch normalisation on the input, before the first activation and after the second.
+    """
+    from keras import Input, Sequential, layers
+
+    return Sequential(
+        [
+            Input(IMAGE_SHAPE),
+            layers.Flatten(),
+            layers.BatchNormalization(),
+            layers.Dense(300, kernel_initializer="he_normal"),
+            layers.BatchNormalization(),
+            layers.Activation("elu"),
+            layers.Dense(100, kernel_initializer="he_normal"),
+            layers.Activation("elu"),
+            layers.BatchNormalization(),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+
+
+def mlp(
+    hidden_sizes: Sequence[int] = (300, 100),
+    activation: str = "relu",
+    normalization: str = "none",
+    dropout: float = 0.0,
+    kernel_initializer: str = "he_normal",
+    l2: float = 0.0,
+) -> Any:
+    """Fully connected layers.
+
+    Args:
+        hidden_sizes: Units of each hidden layer, positive.
+        activation: Any activation that Keras knows by name.
+        normalization: Batch normalisation: `none`, `before` or `after` each activation,
+            or on the `input` alone.
+        dropout: Fraction of each hidden layer's outputs that is dropped, in [0, 1).
+        kernel_initializer: Any initializer that Keras knows by name.
+        l2: Factor of the kernels' squared L2 norm in the loss, at least 0.
+
+    Raises:
+        RequestError: A value is outside what is listed above.
+    """
+    from keras import Input, Sequential, layers, regularizers
+
+    _check_mlp(hidden_sizes, normalization, dropout, l2)
+    penalty = regularizers.L2(l2) if l2 else None
+    stack: list[Any] = [Input(IMAGE_SHAPE), layers.Flatten()]
+    if normalization == "input":
+        stack.append(layers.BatchNormalization())
+    for size in hidden_sizes:
+        stack.append(
+            layers.Dense(size, kernel_initializer=kernel_initializer, kernel_regularizer=penalty)
+        )
+        if normalization == "before":
+            stack.append(layers.BatchNormalization())
+        stack.append(layers.Activation(activation))
+        if normalization == "after":
+            stack.append(layers.BatchNormalization())
+        if dropout:
+            stack.append(layers.Dropout(dropout))
+    stack.append(layers.Dense(CLASSES, activation="softmax", kernel_regularizer=penalty))
+    return Sequential(stack)
+
+
+def cnn(
+    filters: Sequence[int] = (32, 64),
+    kernel_size: int = 3,
+    dense: int = 128,
+    activation: str = "relu",
+    dropout: float = 0.0,
+) -> Any:
+    """Two convolutions, each followed by 2x2 max pooling, and one dense layer.
+
+    Args:
+        filters: Output channels of the two convolutions, positive.
+        kernel_size: Height and width of the convolutions' kernels, in pixels, 1 to 7.
+        dense: Units of the dense layer, positive.
+        activation: Any activation that Keras knows by name.
+        dropout: Fraction of the dense layer's outputs that is dropped, in [0, 1).
+
+    Raises:
+        RequestError: A value is outside what is listed above.
+    """
+    from keras import Input, Sequential, layers
+
+    if len(filters) != 2 or min(filters) < 1:
+        raise RequestError(
+            f"`architecture.filters` must be two positive numbers, got {list(filters)}."
+        )
+    if not 1 <= kernel_size <= 7:
+        raise RequestError(f"`architecture.kernel_size` must be from 1 to 7, got {kernel_size}.")
+    if dense < 1:
+        raise RequestError(f"`architecture.dense` must be positive, got {dense}.")
+    _check_dropout(dropout)
+    stack: list[Any] = [Input(IMAGE_SHAPE), layers.Reshape((*IMAGE_SHAPE, 1))]
+    for channels in filters:
+        stack.append(
+            layers.Conv2D(
+                channels,
+                kernel_size,
+                padding="same",
+                activation=activation,
+                kernel_initializer="he_normal",
+            )
+        )
+        stack.append(layers.MaxPooling2D())
+    stack += [
+        layers.Flatten(),
+        layers.Dense(dense, activation=activation, kernel_initializer="he_normal"),
+    ]
+    if dropout:
+        stack.append(layers.Dropout(dropout))
+    stack.append(layers.Dense(CLASSES, activation="softmax"))
+    return Sequential(stack)
+
+
+def _check_mlp(
+    hidden_sizes: Sequence[int], normalization: str, dropout: float, l2: float
+) -> None:
+    if not hidden_sizes or min(hidden_sizes) < 1:
+        raise RequestError(
+            f"`architecture.hidden_sizes` must be positive numbers, got {list(hidden_sizes)}."
+        )
+    if normalization not in NORMALIZATION:
+        raise RequestError(
+            f"`architecture.normalization` must be one of {', '.join(NORMALIZATION)}, "
+            f"got {normalization!r}."
+        )
+    _check_dropout(dropout)
+    if not 0 <= l2 < float("inf"):
+        raise RequestError(f"`architecture.l2` must be at least 0 and finite, got {l2}.")
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout < 1:
+        raise RequestError(f"`architecture.dropout` must be at least 0 and below 1, got {dropout}.")

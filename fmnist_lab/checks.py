@@ -1,0 +1,51 @@
+"""Checks of what the user asked for, each answered in one sentence.
+
+Arguments are passed by name, `require_positive("scheduler", decay_epochs=0)`, because the
+message names the configuration key: "`scheduler.decay_epochs` must be positive, got 0."
+"""
+
+import math
+from collections.abc import Callable, Collection
+from numbers import Real
+from typing import Any
+
+from fmnist_lab.errors import RequestError
+
+
+def require_number(
+    group: str, rule: str, is_allowed: Callable[[Any], bool], **values: object
+) -> None:
+    """Every value is a finite number that obeys `rule`, or RequestError."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise RequestError(f"`{group}.{name}` must be a finite number, got {value!r}.")
+        if not is_allowed(value):
+            raise RequestError(f"`{group}.{name}` must be {rule}, got {value}.")
+
+
+def require_positive(group: str, **values: object) -> None:
+    """Every value is a finite number above zero, or RequestError."""
+    require_number(group, "positive", lambda value: value > 0, **values)
+
+
+def require_non_negative(group: str, **values: object) -> None:
+    """Every value is a finite number from zero upwards, or RequestError."""
+    require_number(group, "zero or more", lambda value: value >= 0, **values)
+
+
+def require_whole(group: str, **values: object) -> None:
+    """Every value is an integer from zero upwards, or RequestError."""
+    require_number(
+        group,
+        "a whole number, zero or more",
+        lambda value: isinstance(value, int) and value >= 0,
+        **values,
+    )
+
+
+def require_choice(group: str, choices: Collection[str], **values: object) -> None:
+    """Every value is one of the choices, or RequestError."""
+    for name, value in values.items():
+        if value not in choices:
+            allowed = " or ".join(choices)
+            raise RequestError(f"`{group}.{name}` must be {allowed}, got {value!r}.")

@@ -1,0 +1,30 @@
+"""Engines: the two ways to train a trial, with one signature and one contract.
+
+`compiled` runs each epoch as one XLA program. `keras` runs plain `model.fit` with
+Keras's own callbacks and is the reference: both see the same batches in the same order,
+and their curves agree to rounding.
+"""
+
+from fmnist_lab.engines.base import Engine, Metrics, OnEpoch, Outcome
+from fmnist_lab.errors import RequestError
+
+__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "get"]
+
+ENGINES = ("compiled", "keras")
+
+
+def get(name: str) -> Engine:
+    """The engine called `training.engine`; TensorFlow is imported here, in about 5 s.
+
+    Raises:
+        RequestError: There is no engine of that name.
+    """
+    if name == "compiled":
+        from fmnist_lab.engines import compiled
+
+        return compiled.train
+    if name == "keras":
+        from fmnist_lab.engines import keras_fit
+
+        return keras_fit.train
+    raise RequestError(f"`training.engine` must be one of {', '.join(ENGINES)}, got {name!r}.")

@@ -1,0 +1,66 @@
+"""What both engines share: their signature, the batch order, the decision to stop."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_lab.data import Dataset
+from fmnist_lab.trial import StopReason, Trial
+
+Metrics = Mapping[str, float]  # one epoch: 'train/loss', 'val/accuracy', 'opt/learning_rate', ...
+OnEpoch = Callable[[int, Metrics], bool]  # after each epoch (0-based); False: the study prunes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended, and the weights that it delivers."""
+
+    stop_reason: StopReason
+    best_epoch: int | None  # 0-based; early stopping's best, None without early stopping
+    restored: bool  # whether `weights` are the best epoch's instead of the last one's
+    weights: list[NDArray[Any]]  # as `model.get_weights()`
+    parameters: int  # trainable or not
+
+
+class Engine(Protocol):
+    """Trains one trial.
+
+    Contract: the same trial and dataset give the same curve bit for bit on one machine;
+    `on_epoch` is called once per epoch, in order, with every metric of DESIGN's contract
+    but `time/epoch_seconds`, which is there too and alone varies; after it returns False
+    or a loss is no longer finite no further epoch is trained.
+
+    Raises:
+        RequestError: The architecture, optimizer or scheduler cannot be built as asked.
+    """
+
+    def __call__(self, trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome: ...
+
+
+def batch_order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
+    """The order in which an epoch visits the training images, shape (size,).
+
+    Depends on the seed and the epoch alone, so that a trial can go on at any epoch.
+    """
+    return np.random.default_rng([seed, epoch]).permutation(size)
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """Updates in one epoch; the last one may see a smaller batch."""
+    return -(-size // batch_size)
+
+
+def stop_reason(
+    *, diverged: bool, pruned: bool, early: bool, epoch: int, epochs: int
+) -> StopReason | None:
+    """Why training ends after this epoch, or None to go on. The first that holds is named."""
+    if diverged:
+        return StopReason.DIVERGED
+    if pruned:
+        return StopReason.PRUNED
+    if epoch + 1 >= epochs:
+        return StopReason.COMPLETED
+    return StopReason.EARLY_STOPPED if early else None

@@ -1,0 +1,68 @@
+"""Builds a trial's model, optimizer and loss, the same for both engines."""
+
+from typing import Any
+
+from fmnist_lab import factories
+from fmnist_lab.architectures import CLASSES
+from fmnist_lab.clipping import KERAS_ARGUMENTS
+from fmnist_lab.errors import RequestError
+from fmnist_lab.trial import Trial
+
+# What the optimizers of Keras can do, but other parts of a trial decide.
+_DECIDED_ELSEWHERE = {
+    **{argument: "the group `clipping`" for argument in KERAS_ARGUMENTS.values()},
+    "use_ema": "nothing yet: averaged weights are not what a trial delivers",
+}
+
+
+def build_model(trial: Trial) -> Any:
+    """The Keras model, initialised from the trial's seed.
+
+    Raises:
+        RequestError: The function refuses its arguments, or its model does not map images to classes.
+    """
+    import keras
+
+    keras.utils.set_random_seed(trial.seed)
+    model = _create("architecture", trial.architecture)
+    if not isinstance(model, keras.Model) or model.output_shape != (None, CLASSES):
+        got = getattr(model, "output_shape", type(model).__name__)
+        raise RequestError(
+            f"`architecture._target_` must return a Keras model with output shape (None, {CLASSES}), "
+            f"got {got}."
+        )
+    return model
+
+
+def build_optimizer(trial: Trial, **extra: Any) -> Any:
+    """The Keras optimizer, its rate a variable that the engine sets for every step.
+
+    Raises:
+        RequestError: Keras knows no such optimizer or argument, or another group decides it.
+    """
+    for key, elsewhere in _DECIDED_ELSEWHERE.items():
+        if key in trial.optimizer:
+            raise RequestError(
+                f"`optimizer.{key}` must not be set, got {trial.optimizer[key]!r}; "
+                f"it is decided by {elsewhere}."
+            )
+    return _create("optimizer", trial.optimizer, **extra)
+
+
+def build_loss(trial: Trial) -> Any:
+    """Cross-entropy between class probabilities and integer or one-hot labels."""
+    from keras import losses
+
+    if trial.training.labels == "one_hot":
+        return losses.CategoricalCrossentropy(label_smoothing=trial.training.label_smoothing)
+    return losses.SparseCategoricalCrossentropy()
+
+
+def _create(group: str, node: dict[str, Any], **extra: Any) -> Any:
+    try:
+        return factories.create(group, node, **extra)
+    except RequestError:
+        raise
+    except (TypeError, ValueError) as error:  # Keras's own checks
+        reason = str(error).strip().splitlines()[0]
+        raise RequestError(f"`{group}` cannot be built from {node}: {reason}") from error

@@ -1,0 +1,230 @@
+"""The reference engine: plain `model.fit` with Keras's own callbacks."""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_lab import clipping, scheduling
+from fmnist_lab.architectures import CLASSES
+from fmnist_lab.data import Dataset
+from fmnist_lab.engines.backend import import_tensorflow
+from fmnist_lab.engines.base import OnEpoch, Outcome, batch_order, steps_per_epoch, stop_reason
+from fmnist_lab.engines.building import build_loss, build_model, build_optimizer
+from fmnist_lab.stopping import diverged
+from fmnist_lab.trial import StopReason, Trial
+
+import_tensorflow()
+import keras  # noqa: E402  # only after the messages of its backend are silenced
+
+# Our metric -> the key of Keras's logs.
+LOG_KEYS = {
+    "train/loss": "loss",
+    "train/accuracy": "accuracy",
+    "val/loss": "val_loss",
+    "val/accuracy": "val_accuracy",
+}
+
+
+def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
+    """Trains one trial; see `Engine` for the contract."""
+    model = build_model(trial)
+    gauge = GradientGauge(trial)
+    # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
+    # of TensorFlow's own kernels.
+    model.compile(gauge.optimizer, build_loss(trial), metrics=["accuracy"], jit_compile=True)
+    scheduler = scheduling.build(trial.scheduler)
+    stopping = _early_stopping(trial)
+    recorder = Recorder(trial, gauge, stopping, on_epoch)
+    batches = TrainingBatches(trial, dataset)
+    model.fit(
+        batches,
+        validation_data=(_pixels(dataset.val_images, dataset), _targets(dataset.val_labels, trial)),
+        validation_batch_size=1000,
+        shuffle=False,  # the batches come shuffled
+        epochs=trial.training.epochs,
+        # The recorder comes last: it reads which of the others has asked to stop.
+        callbacks=[Conductor(scheduler, batches), *_plateau(scheduler), stopping, recorder],
+        verbose=0,
+    )
+    return Outcome(
+        stop_reason=recorder.reason or StopReason.COMPLETED,
+        best_epoch=recorder.best_epoch,
+        restored=stopping.best_weights is not None,
+        weights=model.get_weights(),
+        parameters=model.count_params(),
+    )
+
+
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """The training images in the batches, and the order, of the other engine."""
+
+    def __init__(self, trial: Trial, dataset: Dataset) -> None:
+        super().__init__()
+        self._trial, self._dataset = trial, dataset
+        self.start(0)
+
+    def __len__(self) -> int:
+        return steps_per_epoch(len(self._order), self._trial.training.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        size = self._trial.training.batch_size
+        chosen = self._order[index * size : (index + 1) * size]
+        images = _pixels(self._dataset.train_images[chosen], self._dataset)
+        return images, _targets(self._dataset.train_labels[chosen], self._trial)
+
+    def start(self, epoch: int) -> None:
+        """Draws the epoch's order. Not in `on_epoch_end`: `fit` calls that before epoch 0 too."""
+        size = len(self._dataset.train_labels)
+        self._order = batch_order(self._trial.seed, epoch, size)
+
+
+class GradientGauge:
+    """The trial's optimizer, with Keras's own clipping, and what it sees of the gradients."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._kind, self._threshold = trial.clipping.name, trial.clipping.threshold or 0.0
+        self._norm, self._clipped = keras.metrics.Mean(), keras.metrics.Mean()
+        argument = clipping.KERAS_ARGUMENTS.get(self._kind)
+        limit = {argument: trial.clipping.threshold} if argument else {}
+        self.optimizer = build_optimizer(trial, **limit)
+        self._apply = self.optimizer.apply
+        self.optimizer.apply = self._measure_and_apply
+
+    def _measure_and_apply(self, gradients: Any, variables: Any = None) -> None:
+        _, norm, clipped = clipping.clip(self._kind, gradients, self._threshold)
+        self._norm.update_state(norm)
+        self._clipped.update_state(clipped)
+        self._apply(gradients, variables)
+
+    def read(self) -> dict[str, float]:
+        """Means since the last reading, per step."""
+        means = {
+            "opt/grad_norm": float(self._norm.result()),
+            "opt/clipped_fraction": float(self._clipped.result()),
+        }
+        self._norm.reset_state()
+        self._clipped.reset_state()
+        return means
+
+
+class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
+    """Starts every epoch's batches and sets the learning rate before every step.
+
+    Not Keras's `LearningRateScheduler`: that one knows epochs only. A plateau's cuts are
+    made by Keras's callback, so under it only the warm-up is set here.
+    """
+
+    def __init__(self, scheduler: scheduling.Scheduler, batches: TrainingBatches) -> None:
+        super().__init__()
+        self._scheduler, self._batches = scheduler, batches
+        self._rates: NDArray[np.float32] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._batches.start(epoch)
+        plateau = isinstance(self._scheduler, scheduling.Performance)
+        if plateau and epoch > math.ceil(self._scheduler.warmup_epochs):
+            self._rates = None
+        else:
+            self._rates = self._scheduler.learning_rates(epoch, len(self._batches))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._rates is not None:
+            self.model.optimizer.learning_rate = self._rates[batch]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        # Before a plateau's callback cuts it: the rate of the epoch's last step.
+        logs["opt/learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Hands every epoch's metrics on, and finds out why training stops."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        gauge: GradientGauge,
+        stopping: Any,
+        on_epoch: OnEpoch,
+    ) -> None:
+        super().__init__()
+        self._trial, self._gauge, self._stopping = trial, gauge, stopping
+        self._hand_on = on_epoch
+        self._start = 0.0
+        self.reason: StopReason | None = None
+        self.best_epoch: int | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        metrics = {name: float(logs[key]) for name, key in LOG_KEYS.items()}
+        metrics |= self._gauge.read()
+        metrics["opt/learning_rate"] = logs["opt/learning_rate"]
+        metrics["time/epoch_seconds"] = time.perf_counter() - self._start
+        if epoch >= self._trial.stopping.start_from_epoch:
+            self.best_epoch = self._stopping.best_epoch
+        self.reason = stop_reason(
+            diverged=diverged(metrics),
+            pruned=not self._hand_on(epoch, metrics),
+            early=self.model.stop_training,
+            epoch=epoch,
+            epochs=self._trial.training.epochs,
+        )
+        self.model.stop_training = self.reason is not None
+
+
+class PlateauAfterWarmup(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
+    """Keras's callback, which begins to watch after the warm-up."""
+
+    def __init__(self, warmup_epochs: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._warmup_epochs = warmup_epochs
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch >= self._warmup_epochs:
+            super().on_epoch_end(epoch, logs)
+
+
+def _plateau(scheduler: scheduling.Scheduler) -> list[Any]:
+    if not isinstance(scheduler, scheduling.Performance):
+        return []
+    return [
+        PlateauAfterWarmup(
+            scheduler.warmup_epochs,
+            monitor=LOG_KEYS[scheduler.monitor],
+            mode=scheduler.mode,
+            factor=scheduler.factor,
+            patience=scheduler.patience,
+            min_delta=scheduler.min_delta,
+            cooldown=scheduler.cooldown,
+            min_lr=scheduler.min_lr,
+        )
+    ]
+
+
+def _early_stopping(trial: Trial) -> Any:
+    """Keras's callback; one that never stops, only finds the best epoch, for stopping=none."""
+    settings = trial.stopping
+    active = settings.name == "patience"
+    return keras.callbacks.EarlyStopping(
+        monitor=LOG_KEYS[settings.monitor],
+        mode=settings.mode,
+        min_delta=settings.min_delta,
+        patience=settings.patience if active else trial.training.epochs + 1,
+        restore_best_weights=settings.restore_best and active,
+        start_from_epoch=settings.start_from_epoch,
+    )
+
+
+def _pixels(images: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.float32]:
+    scaled = images.astype(np.float32) / np.float32(255.0)
+    return (scaled - np.float32(dataset.mean)) / np.float32(dataset.std)
+
+
+def _targets(labels: NDArray[np.int32], trial: Trial) -> NDArray[Any]:
+    if trial.training.labels == "one_hot":
+        return np.eye(CLASSES, dtype=np.float32)[labels]
+    return labels

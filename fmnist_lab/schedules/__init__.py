@@ -1,0 +1,35 @@
+"""Learning-rate schedules: pure functions from epoch to learning rate.
+
+Epochs count from 0 and may be fractional (2.5 is halfway through the third), so one schedule
+serves updates per epoch and per step. Every duration is in epochs; other arguments have
+Keras's names and meanings. A schedule laid over the whole training takes its length as
+`epochs` and holds its last value after it. A wrong argument is a RequestError.
+"""
+
+from fmnist_lab.schedules.decay import constant, exponential, notebook_linear, piecewise, power
+from fmnist_lab.schedules.horizon import (
+    cosine,
+    cosine_restarts,
+    linear,
+    one_cycle,
+    polynomial,
+    wsd,
+)
+from fmnist_lab.schedules.schedule import Schedule
+from fmnist_lab.schedules.warmup import warmup
+
+__all__ = [
+    "Schedule",
+    "constant",
+    "cosine",
+    "cosine_restarts",
+    "exponential",
+    "linear",
+    "notebook_linear",
+    "one_cycle",
+    "piecewise",
+    "polynomial",
+    "power",
+    "warmup",
+    "wsd",
+]

@@ -1,0 +1,341 @@
+"""Whole curves against Keras's own schedules, and against closed forms where Keras has none."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnist_lab import schedules
+from fmnist_lab.errors import RequestError
+
+RATE = 0.01
+STEPS = 20
+EPOCHS = 10
+TRAINING = np.arange(EPOCHS * STEPS) / STEPS  # every update of a training, in epochs
+AND_AFTER = np.arange(2 * EPOCHS * STEPS) / STEPS
+
+
+@pytest.fixture(scope="module")
+def keras_schedules() -> Any:
+    from keras.optimizers import schedules as keras_schedules
+
+    return keras_schedules
+
+
+def keras_curve(schedule: Any, epochs: Any = AND_AFTER) -> Any:
+    return np.array([float(schedule(step)) for step in range(len(epochs))])
+
+
+class TestAgainstKeras:
+    """Step by step, during the training and after it."""
+
+    @pytest.mark.parametrize("staircase", [False, True])
+    def test_exponential(self, keras_schedules: Any, staircase: bool) -> None:
+        theirs = keras_schedules.ExponentialDecay(RATE, 3 * STEPS, 0.3, staircase=staircase)
+        ours = schedules.exponential(RATE, 3, 0.3, staircase=staircase)
+        np.testing.assert_allclose(ours(AND_AFTER), keras_curve(theirs), rtol=1e-5)
+
+    def test_piecewise_keeps_the_old_rate_on_a_boundary(self, keras_schedules: Any) -> None:
+        theirs = keras_schedules.PiecewiseConstantDecay(
+            [5 * STEPS, 8 * STEPS], [0.01, 0.005, 0.001]
+        )
+        ours = schedules.piecewise(0.01, [5, 8], [1, 0.5, 0.1])
+        np.testing.assert_array_equal(ours(AND_AFTER).astype(np.float32), keras_curve(theirs))
+        np.testing.assert_array_equal(ours([5, 5.05, 8, 8.05]), [0.01, 0.005, 0.005, 0.001])
+
+    def test_power_1_is_inverse_time(self, keras_schedules: Any) -> None:
+        theirs = keras_schedules.InverseTimeDecay(RATE, 5 * STEPS, 1.0)
+        np.testing.assert_allclose(
+            schedules.power(RATE, 5)(AND_AFTER), keras_curve(theirs), rtol=1e-5
+        )
+
+    @pytest.mark.parametrize(("power", "end"), [(1.0, 0.0), (2.0, 1e-3), (0.5, 1e-4), (1.0, 0.02)])
+    def test_polynomial(self, keras_schedules: Any, power: float, end: float) -> None:
+        theirs = keras_schedules.PolynomialDecay(RATE, EPOCHS * STEPS, end, power)
+        ours = schedules.polynomial(RATE, EPOCHS, end_learning_rate=end, power=power)
+        np.testing.assert_allclose(ours(AND_AFTER), keras_curve(theirs), rtol=1e-4, atol=1e-9)
+
+    @pytest.mark.parametrize("alpha", [0.0, 0.1])
+    def test_cosine_floor_is_a_fraction(self, keras_schedules: Any, alpha: float) -> None:
+        theirs = keras_schedules.CosineDecay(RATE, EPOCHS * STEPS, alpha)
+        ours = schedules.cosine(RATE, EPOCHS, alpha=alpha)
+        np.testing.assert_allclose(ours(AND_AFTER), keras_curve(theirs), rtol=1e-4, atol=1e-8)
+        assert ours(EPOCHS) == RATE * alpha
+
+    def test_warmup_is_not_part_of_the_decay(self, keras_schedules: Any) -> None:
+        theirs = keras_schedules.CosineDecay(
+            0.0, (EPOCHS - 3) * STEPS, warmup_target=RATE, warmup_steps=3 * STEPS
+        )
+        ours = schedules.warmup(schedules.cosine(RATE, EPOCHS - 3), 3)
+        np.testing.assert_allclose(ours(AND_AFTER), keras_curve(theirs), rtol=1e-4, atol=1e-8)
+
+    @pytest.mark.parametrize(("t_mul", "m_mul", "alpha"), [(1.0, 1.0, 0.0), (2.0, 0.5, 0.1)])
+    def test_cosine_restarts(
+        self, keras_schedules: Any, t_mul: float, m_mul: float, alpha: float
+    ) -> None:
+        theirs = keras_schedules.CosineDecayRestarts(RATE, 37, t_mul, m_mul, alpha)
+        ours = schedules.cosine_restarts(
+            initial_learning_rate=RATE,
+            epochs=EPOCHS,
+            first_decay_epochs=37 / STEPS,
+            t_mul=t_mul,
+            m_mul=m_mul,
+            alpha=alpha,
+        )
+        np.testing.assert_allclose(
+            ours(TRAINING), keras_curve(theirs, TRAINING), rtol=1e-3, atol=1e-8
+        )
+
+
+class TestClosedForms:
+    """What Keras has no schedule for."""
+
+    def test_constant(self) -> None:
+        np.testing.assert_array_equal(schedules.constant(RATE)(AND_AFTER), RATE)
+
+    def test_exponential_of_the_notebook(self) -> None:
+        curve = schedules.exponential(0.01, 20)(np.arange(25))
+        np.testing.assert_allclose(curve, [0.01 * 0.1 ** (epoch / 20) for epoch in range(25)])
+
+    def test_staircase_drops_on_time_where_the_quotient_is_a_hair_short(self) -> None:
+        curve = schedules.exponential(1.0, 0.1, 0.5, staircase=True)(np.arange(10) / 10)
+        np.testing.assert_array_equal(curve, 0.5 ** np.arange(10))
+
+    def test_notebook_linear_rises_from_zero(self) -> None:
+        curve = schedules.notebook_linear(0.01)(np.arange(41))
+        np.testing.assert_allclose(curve, 0.01 * 0.1 * np.arange(41) / 20)
+        assert curve[0] == 0
+        assert np.all(np.diff(curve) > 0)
+
+    def test_power_is_not_a_polynomial(self) -> None:
+        np.testing.assert_allclose(
+            schedules.power(RATE, 2, power=3)([0, 2, 6]), [RATE, RATE / 8, RATE / 64]
+        )
+
+    def test_linear_ends_at_zero_one_update_after_the_last(self) -> None:
+        curve = schedules.linear(RATE, EPOCHS)(TRAINING)
+        np.testing.assert_allclose(
+            curve, RATE * np.arange(EPOCHS * STEPS, 0, -1) / (EPOCHS * STEPS)
+        )
+        assert schedules.linear(RATE, EPOCHS)(EPOCHS) == 0
+
+    def test_one_cycle_of_the_textbook(self) -> None:
+        curve = schedules.one_cycle(0.1, 20)([0, 4.5, 9, 13.5, 18, 19, 20, 25])
+        expected = [0.01, 0.055, 0.1, 0.055, 0.01, 0.005005, 1e-5, 1e-5]
+        np.testing.assert_allclose(curve, expected)
+
+    def test_wsd(self) -> None:
+        curve = schedules.wsd(RATE, 10, decay_fraction=0.4, alpha=0.1)([0, 3, 6, 8, 10, 12])
+        np.testing.assert_allclose(curve / RATE, [1, 1, 1, 0.55, 0.1, 0.1])
+
+    @pytest.mark.parametrize(("t_mul", "starts"), [(1.0, [0, 4, 8]), (2.0, [0, 12 / 7, 36 / 7])])
+    def test_the_last_of_the_cycles_ends_with_the_training(
+        self, t_mul: float, starts: list[float]
+    ) -> None:
+        restarts = schedules.cosine_restarts(
+            initial_learning_rate=RATE, epochs=12, cycles=3, t_mul=t_mul, m_mul=0.5
+        )
+        np.testing.assert_allclose(restarts(starts), [RATE, RATE / 2, RATE / 4])
+        just_before = np.array([*starts[1:], 12]) - 1e-6
+        np.testing.assert_allclose(restarts(just_before), 0, atol=1e-12)
+        assert restarts(12) == 0
+        assert restarts(15) == 0
+
+    def test_an_unaligned_cycle_is_cut_off_at_a_high_rate(self) -> None:
+        restarts = schedules.cosine_restarts(
+            initial_learning_rate=RATE, epochs=10, first_decay_epochs=8, t_mul=1.0
+        )
+        assert restarts(10 - 1e-9) > 0.8 * RATE
+
+
+class TestWarmup:
+    """The ramp, and what it does to the schedule's epochs."""
+
+    def test_per_step_it_rises_from_zero(self) -> None:
+        curve = schedules.warmup(schedules.constant(RATE), 2)([0, 0.5, 1, 1.5, 2, 3])
+        np.testing.assert_allclose(curve / RATE, [0, 0.25, 0.5, 0.75, 1, 1])
+
+    def test_per_epoch_the_first_epoch_learns(self) -> None:
+        curve = schedules.warmup(schedules.constant(RATE), 4, per_epoch=True)(np.arange(6))
+        np.testing.assert_allclose(curve / RATE, [1 / 8, 3 / 8, 5 / 8, 7 / 8, 1, 1])
+
+    def test_the_schedule_counts_from_its_end(self) -> None:
+        late = schedules.warmup(schedules.piecewise(RATE, [5], [1, 0.5]), 2)
+        np.testing.assert_array_equal(late([2, 7, 7.05]), [RATE, RATE, RATE / 2])
+
+    @given(st.floats(0.01, 5.0), st.floats(1e-6, 10.0))
+    def test_it_ends_at_the_schedules_start(self, warmup_epochs: float, rate: float) -> None:
+        plain = schedules.power(rate, 3)
+        warm = schedules.warmup(plain, warmup_epochs)
+        assert warm(warmup_epochs) == plain(0.0)
+        ramp = warm(np.linspace(0, warmup_epochs, 50))
+        assert np.all(np.diff(ramp) >= 0)
+        assert np.all(ramp <= plain(0.0))
+
+    @pytest.mark.parametrize("warmup_epochs", [0, -1, float("nan")])
+    def test_a_length_that_is_not_positive(self, warmup_epochs: float) -> None:
+        with pytest.raises(RequestError, match=r"`scheduler\.warmup_epochs` must be"):
+            schedules.warmup(schedules.constant(RATE), warmup_epochs)
+
+
+rates = st.floats(1e-8, 10.0)
+horizons = st.floats(0.5, 200.0)
+fractions = st.floats(0.0, 1.0)
+falling = st.one_of(
+    st.builds(schedules.constant, rates),
+    st.builds(
+        schedules.exponential, rates, st.floats(0.1, 100.0), st.floats(0.01, 1.0), st.booleans()
+    ),
+    st.builds(schedules.power, rates, st.floats(0.1, 100.0), st.floats(0.1, 5.0)),
+    st.builds(schedules.polynomial, rates, horizons, st.just(0.0), st.floats(0.1, 5.0)),
+    st.builds(schedules.linear, rates, horizons),
+    st.builds(schedules.cosine, rates, horizons, fractions),
+    st.builds(schedules.wsd, rates, horizons, st.floats(0.01, 1.0), fractions),
+)
+not_falling = st.one_of(
+    st.builds(schedules.notebook_linear, rates, st.floats(0.1, 100.0)),
+    st.builds(schedules.one_cycle, rates, horizons, st.floats(1, 100), st.floats(1, 1e4)),
+    st.builds(
+        schedules.cosine_restarts,
+        initial_learning_rate=rates,
+        epochs=horizons,
+        cycles=st.integers(1, 6),
+        t_mul=st.floats(1.0, 3.0),
+        m_mul=st.floats(0.1, 1.0),
+        alpha=fractions,
+    ),
+)
+epochs = st.lists(st.floats(0.0, 400.0), min_size=1, max_size=30)
+
+
+class TestProperties:
+    """What holds for every schedule."""
+
+    @given(st.one_of(falling, not_falling), epochs)
+    def test_rates_are_finite_and_never_negative(
+        self, schedule: schedules.Schedule, epochs: list[float]
+    ) -> None:
+        curve = schedule(epochs)
+        assert curve.shape == (len(epochs),)
+        assert curve.dtype == np.float64
+        assert np.all(np.isfinite(curve))
+        assert np.all(curve >= 0)
+
+    @given(falling, epochs)
+    def test_decays_never_rise(self, schedule: schedules.Schedule, epochs: list[float]) -> None:
+        curve = schedule(np.sort(epochs))
+        assert np.all(np.diff(curve) <= 1e-12 * curve[0])
+
+    @given(rates, horizons, fractions)
+    def test_they_end_where_they_say(self, rate: float, horizon: float, alpha: float) -> None:
+        assert schedules.linear(rate, horizon)(horizon) == 0
+        assert schedules.cosine(rate, horizon, alpha)(horizon) == rate * alpha
+        assert schedules.wsd(rate, horizon, 0.3, alpha)(horizon) == rate * alpha
+        assert schedules.polynomial(rate, horizon, rate / 2)(horizon) == rate / 2
+        assert schedules.one_cycle(rate, horizon)(horizon) == pytest.approx(rate / 1e4)
+
+    def test_a_number_gives_a_number_of_the_same_shape(self) -> None:
+        assert schedules.constant(RATE)(2.5).shape == ()
+        assert schedules.cosine(RATE, 3)(np.zeros((2, 3))).shape == (2, 3)
+
+
+NAN, INFINITY = float("nan"), float("inf")
+restarts = schedules.cosine_restarts
+MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+    (
+        schedules.constant,
+        {"initial_learning_rate": 0},
+        r"initial_learning_rate` must be positive, got 0\.",
+    ),
+    (
+        schedules.constant,
+        {"initial_learning_rate": "a"},
+        r"initial_learning_rate` must be a finite number, got 'a'\.",
+    ),
+    (
+        schedules.constant,
+        {"initial_learning_rate": True},
+        "initial_learning_rate` must be a finite number, got True",
+    ),
+    (schedules.exponential, {"decay_epochs": 0}, r"decay_epochs` must be positive, got 0\."),
+    (
+        schedules.exponential,
+        {"decay_epochs": NAN},
+        "decay_epochs` must be a finite number, got nan",
+    ),
+    (
+        schedules.exponential,
+        {"decay_epochs": 5, "decay_rate": 0},
+        "decay_rate` must be positive, got 0",
+    ),
+    (schedules.notebook_linear, {"decay_epochs": -1}, "decay_epochs` must be positive, got -1"),
+    (
+        schedules.piecewise,
+        {"boundaries": [5, 5], "factors": [1, 1, 1]},
+        r"boundaries` must be .* increasing .* got \[5, 5\]",
+    ),
+    (schedules.piecewise, {"boundaries": [], "factors": [1]}, "boundaries` must be one or more"),
+    (
+        schedules.piecewise,
+        {"boundaries": [-5], "factors": [1, 1]},
+        "boundaries` must be positive, got -5",
+    ),
+    (schedules.piecewise, {"boundaries": [5], "factors": [1]}, "factors` must have 2 entries"),
+    (
+        schedules.piecewise,
+        {"boundaries": [5], "factors": [1, INFINITY]},
+        "factors` must be a finite number, got inf",
+    ),
+    (
+        schedules.piecewise,
+        {"boundaries": [5], "factors": [1, -1]},
+        "factors` must be zero or more, got -1",
+    ),
+    (schedules.power, {"decay_epochs": 5, "power": 0}, "power` must be positive, got 0"),
+    (
+        schedules.polynomial,
+        {"epochs": 10, "end_learning_rate": -1},
+        "end_learning_rate` must be zero or more",
+    ),
+    (schedules.linear, {"epochs": 0}, "epochs` must be positive, got 0"),
+    (schedules.cosine, {"epochs": 10, "alpha": 1.5}, "alpha` must be from 0 to 1, got 1.5"),
+    (restarts, {"epochs": 10}, "cycles` must be a number and .* null, .* got None and None"),
+    (
+        restarts,
+        {"epochs": 10, "cycles": 2, "first_decay_epochs": 5},
+        "cycles` must be a number and .* got 2 and 5",
+    ),
+    (restarts, {"epochs": 10, "cycles": 1.5}, r"cycles` must be a whole number, .* got 1\.5"),
+    (restarts, {"epochs": 10, "cycles": 0}, "cycles` must be positive, got 0"),
+    (restarts, {"epochs": 10, "first_decay_epochs": 0}, "first_decay_epochs` must be positive"),
+    (restarts, {"epochs": 10, "cycles": 2, "t_mul": 0.5}, "t_mul` must be 1 or more, got 0.5"),
+    (schedules.wsd, {"epochs": 10, "decay_fraction": 0}, "decay_fraction` must be above 0 and"),
+]
+
+
+@pytest.mark.parametrize(("factory", "arguments", "message"), MISTAKES)
+def test_a_mistake_is_named(
+    factory: Callable[..., Any], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RequestError, match=r"^`scheduler\." + message):
+        factory(**{"initial_learning_rate": RATE, **arguments})
+
+
+@pytest.mark.parametrize("argument", ["div_factor", "final_div_factor", "final_fraction"])
+def test_a_mistake_in_one_cycle_is_named(argument: str) -> None:
+    with pytest.raises(RequestError, match=rf"^`scheduler\.{argument}` must be .*, got 0\.$"):
+        schedules.one_cycle(RATE, 10, **{argument: 0})
+
+
+def test_it_imports_without_tensorflow() -> None:
+    code = (
+        "import sys\n"
+        "from fmnist_lab import monitor, preview, schedules, scheduling, stopping\n"
+        "sys.exit(not sys.modules.keys().isdisjoint({'keras', 'tensorflow', 'matplotlib'}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
