@@ -134,9 +134,7 @@ def cnn(
     return Sequential(stack)
 
 
-def _check_mlp(
-    hidden_sizes: Sequence[int], normalization: str, dropout: float, l2: float
-) -> None:
+def _check_mlp(hidden_sizes: Sequence[int], normalization: str, dropout: float, l2: float) -> None:
     if not hidden_sizes or min(hidden_sizes) < 1:
         raise RequestError(
             f"`architecture.hidden_sizes` must be positive numbers, got {list(hidden_sizes)}."

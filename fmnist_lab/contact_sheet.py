@@ -28,6 +28,7 @@ def print_sheet(dataset: Dataset, console: Console, per_class: int = 3) -> None:
         console.print(names.rstrip(), highlight=False, style="bold")
         for column in halves[line].transpose(1, 2, 0, 3).astype(np.uint8):
             console.print(draw(column))
+            console.print()
 
 
 def save_sheet(dataset: Dataset, path: Path, per_class: int = 10) -> None:

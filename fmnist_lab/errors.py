@@ -1,9 +1,15 @@
-"""The one error that is the user's to mend."""
+"""Errors that the command line explains in words instead of a traceback."""
 
 
 class RequestError(ValueError):
-    """The request was wrong: a key, a value, a file or a folder.
+    """The request was wrong: a key, a value, a file or a folder. Exit code 2.
 
-    The message is one sentence that names the key, the value received and what is
-    allowed. The command line prints it without a traceback and exits with code 2.
+    The message is one sentence that names the key, the value received and what is allowed.
+    """
+
+
+class DataUnavailableError(RuntimeError):
+    """No source of the data works. Exit code 1.
+
+    The message lists what was tried, why each failed, and the remedies.
     """

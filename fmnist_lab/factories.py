@@ -45,9 +45,13 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
     try:
         found = pkgutil.resolve_name(target)
     except (ValueError, ImportError, AttributeError) as error:
-        raise RequestError(f"`{group}._target_` must name a function, got {target!r}: {error}.") from error
+        raise RequestError(
+            f"`{group}._target_` must name a function, got {target!r}: {error}."
+        ) from error
     if not callable(found):
-        raise RequestError(f"`{group}._target_` must name a function, got {target!r}: not callable.")
+        raise RequestError(
+            f"`{group}._target_` must name a function, got {target!r}: not callable."
+        )
     return found  # type: ignore[no-any-return]  # resolve_name returns Any
 
 
@@ -64,4 +68,6 @@ def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str
             )
     required = {p.name for p in parameters if p.name in named and p.default is p.empty}
     for key in sorted(required - arguments.keys()):
-        raise RequestError(f"`{group}.{key}` must be given: {function.__name__} needs it, got nothing.")
+        raise RequestError(
+            f"`{group}.{key}` must be given: {function.__name__} needs it, got nothing."
+        )

@@ -77,8 +77,11 @@ def save_curves(frame: pd.DataFrame, path: Path) -> None:
     figure.supylabel("learning rate")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    try:
+        figure.savefig(partial, format="png")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _label(name: str, scheduler: Scheduler) -> str:
@@ -117,7 +120,8 @@ def _drawn(frame: pd.DataFrame, width: int) -> str:
     lines = _PANEL_LINES if len(panels) > 1 else 2 * _PANEL_LINES
     plots = [_draw(frame, names, width // columns, lines) for names in panels]
     rows = [plots[start : start + columns] for start in range(0, len(plots), columns)]
-    return "\n".join("".join(parts).rstrip() for row in rows for parts in zip(*row, strict=True))
+    text = ["".join(parts).rstrip() for row in rows for parts in zip(*row, strict=True)]
+    return "\n".join(["learning rate by epoch", *text])
 
 
 def _draw(frame: pd.DataFrame, names: list[str], width: int, lines: int) -> list[str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from fmnist_lab.apt import unpack_package
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import DataUnavailableError, RequestError
 from fmnist_lab.idx import FILES, DamagedFileError, IdxFile, SourceError, parse, read_folder
 
 log = logging.getLogger(__name__)
@@ -28,10 +28,6 @@ FOLDER_VARIABLE = "FMNIST_LAB_DATA_DIR"
 PACKAGE = "dataset-fashion-mnist"  # Debian and Ubuntu, section utils, 31 MB
 PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 SILENCE_SECONDS = 15  # after which Keras's download is given up
-
-
-class DataUnavailableError(RuntimeError):
-    """No source works; the message lists what was tried, why each failed, and the remedies."""
 
 
 @dataclass(frozen=True, eq=False)

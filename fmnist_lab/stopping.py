@@ -8,7 +8,7 @@ from fmnist_lab.checks import require_choice, require_whole
 from fmnist_lab.monitor import Monitor
 
 
-@dataclass  # not frozen: OmegaConf makes a frozen schema read-only, and nothing can override it
+@dataclass(frozen=True)
 class StoppingConfig:
     """Schema of the group `stopping`, with Keras's meanings; durations in epochs.
 
@@ -45,6 +45,11 @@ class EarlyStopping:
     def best(self) -> float:
         """The monitored metric in the best epoch; NaN before the first monitored epoch."""
         return math.nan if self._monitor.best is None else self._monitor.best
+
+    @property
+    def restores(self) -> bool:
+        """Whether the best epoch's weights are delivered in the end."""
+        return self.config.name == "patience" and self.config.restore_best
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes in the metrics of an epoch (from 0) and says whether to stop now."""

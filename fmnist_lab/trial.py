@@ -63,22 +63,36 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class TrialResult:
-    """What a trial leaves behind; `result.json` holds the same keys.
+class Labels:
+    """What a run is called: its tags in MLflow, the first columns of every table."""
 
-    `best_epoch` (0-based) is where the monitored metric was best: early stopping's monitor
-    where there is one, else the objective's metric. `delivered_epoch` is the epoch whose
-    weights the trial delivers: the best one's if `stopping.restore_best`, else the last.
-    Values that do not exist (no epoch trained, a diverged objective) are NaN or None.
+    kind: str  # trial | replicate | sweep
+    sweep: str | None  # the sweep or multirun that it belongs to
+    strategy: str  # the set of choices under comparison
+    trial: int  # number within its sweep
+    seed: int
+    architecture: str
+    scheduler: str
+    clipping: str
+    optimizer: str
+    dataset: str
+    engine: str
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial leaves behind; `result.json` holds these keys and the labels.
+
+    Epochs are 0-based. Values that do not exist (nothing trained, diverged) are NaN or None.
     """
 
-    objective: float
+    objective: float  # the objective's metric at `delivered_epoch`
     stop_reason: StopReason
     epochs_trained: int
-    best_epoch: int | None
-    delivered_epoch: int | None
-    best_val_loss: float
-    best_val_accuracy: float
+    best_epoch: int | None  # where `stopping.monitor` was best
+    best_val_loss: float  # at `best_epoch`
+    best_val_accuracy: float  # at `best_epoch`
+    delivered_epoch: int | None  # whose weights the trial delivers: the best or the last one's
     parameters: int  # of the model, trainable or not
     seconds: float  # wall clock, training and validation
     mlflow_run_id: str | None = None

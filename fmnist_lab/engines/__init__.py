@@ -7,8 +7,9 @@ and their curves agree to rounding.
 
 from fmnist_lab.engines.base import Engine, Metrics, OnEpoch, Outcome
 from fmnist_lab.errors import RequestError
+from fmnist_lab.trial import Trial
 
-__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "get"]
+__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "count_parameters", "get"]
 
 ENGINES = ("compiled", "keras")
 
@@ -28,3 +29,15 @@ def get(name: str) -> Engine:
 
         return keras_fit.train
     raise RequestError(f"`training.engine` must be one of {', '.join(ENGINES)}, got {name!r}.")
+
+
+def count_parameters(trial: Trial) -> int:
+    """The model's parameters, trainable or not; builds model and optimizer to see that they can be.
+
+    Raises:
+        RequestError: The architecture or the optimizer cannot be built as asked.
+    """
+    from fmnist_lab.engines import building
+
+    building.build_optimizer(trial)
+    return int(building.build_model(trial).count_params())

@@ -19,10 +19,8 @@ class Outcome:
     """How a training ended, and the weights that it delivers."""
 
     stop_reason: StopReason
-    best_epoch: int | None  # 0-based; early stopping's best, None without early stopping
-    restored: bool  # whether `weights` are the best epoch's instead of the last one's
+    delivered_epoch: int  # 0-based, whose weights these are: the last one's, or the best one's
     weights: list[NDArray[Any]]  # as `model.get_weights()`
-    parameters: int  # trainable or not
 
 
 class Engine(Protocol):

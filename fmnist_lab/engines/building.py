@@ -5,12 +5,13 @@ from typing import Any
 from fmnist_lab import factories
 from fmnist_lab.architectures import CLASSES
 from fmnist_lab.clipping import KERAS_ARGUMENTS
+from fmnist_lab.engines.backend import import_tensorflow
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import Trial
 
 # What the optimizers of Keras can do, but other parts of a trial decide.
 _DECIDED_ELSEWHERE = {
-    **{argument: "the group `clipping`" for argument in KERAS_ARGUMENTS.values()},
+    **dict.fromkeys(KERAS_ARGUMENTS.values(), "the group `clipping`"),
     "use_ema": "nothing yet: averaged weights are not what a trial delivers",
 }
 
@@ -21,6 +22,7 @@ def build_model(trial: Trial) -> Any:
     Raises:
         RequestError: The function refuses its arguments, or its model does not map images to classes.
     """
+    import_tensorflow()
     import keras
 
     keras.utils.set_random_seed(trial.seed)
@@ -40,6 +42,7 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
     Raises:
         RequestError: Keras knows no such optimizer or argument, or another group decides it.
     """
+    import_tensorflow()
     for key, elsewhere in _DECIDED_ELSEWHERE.items():
         if key in trial.optimizer:
             raise RequestError(

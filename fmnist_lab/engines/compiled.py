@@ -19,7 +19,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
     for epoch in range(trial.training.epochs):
         metrics = _train_epoch(program, trial, dataset, scheduler, epoch)
         early = stopping.observe(epoch, metrics)
-        if trial.stopping.restore_best and stopping.best_epoch == epoch:
+        if stopping.restores and stopping.best_epoch == epoch:
             best_weights = program.model.get_weights()
         scheduler.observe(epoch, metrics)
         reason = stop_reason(
@@ -31,13 +31,9 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
         )
         if reason:
             break
-    return Outcome(
-        stop_reason=reason,
-        best_epoch=stopping.best_epoch,
-        restored=best_weights is not None,
-        weights=best_weights or program.model.get_weights(),
-        parameters=program.model.count_params(),
-    )
+    if best_weights is not None and stopping.best_epoch is not None:
+        return Outcome(reason, stopping.best_epoch, best_weights)
+    return Outcome(reason, epoch, program.model.get_weights())
 
 
 def _train_epoch(

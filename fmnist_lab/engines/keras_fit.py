@@ -37,7 +37,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
     model.compile(gauge.optimizer, build_loss(trial), metrics=["accuracy"], jit_compile=True)
     scheduler = scheduling.build(trial.scheduler)
     stopping = _early_stopping(trial)
-    recorder = Recorder(trial, gauge, stopping, on_epoch)
+    recorder = Recorder(trial, gauge, on_epoch)
     batches = TrainingBatches(trial, dataset)
     model.fit(
         batches,
@@ -49,13 +49,9 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
         callbacks=[Conductor(scheduler, batches), *_plateau(scheduler), stopping, recorder],
         verbose=0,
     )
-    return Outcome(
-        stop_reason=recorder.reason or StopReason.COMPLETED,
-        best_epoch=recorder.best_epoch,
-        restored=stopping.best_weights is not None,
-        weights=model.get_weights(),
-        parameters=model.count_params(),
-    )
+    restored = stopping.best_weights is not None
+    delivered = stopping.best_epoch if restored else recorder.last_epoch
+    return Outcome(recorder.reason or StopReason.COMPLETED, delivered, model.get_weights())
 
 
 class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -146,15 +142,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self,
         trial: Trial,
         gauge: GradientGauge,
-        stopping: Any,
         on_epoch: OnEpoch,
     ) -> None:
         super().__init__()
-        self._trial, self._gauge, self._stopping = trial, gauge, stopping
+        self._trial, self._gauge = trial, gauge
         self._hand_on = on_epoch
         self._start = 0.0
         self.reason: StopReason | None = None
-        self.best_epoch: int | None = None
+        self.last_epoch = -1
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
@@ -164,8 +159,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         metrics |= self._gauge.read()
         metrics["opt/learning_rate"] = logs["opt/learning_rate"]
         metrics["time/epoch_seconds"] = time.perf_counter() - self._start
-        if epoch >= self._trial.stopping.start_from_epoch:
-            self.best_epoch = self._stopping.best_epoch
+        self.last_epoch = epoch
         self.reason = stop_reason(
             diverged=diverged(metrics),
             pruned=not self._hand_on(epoch, metrics),

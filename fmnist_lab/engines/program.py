@@ -16,7 +16,9 @@ from fmnist_lab.trial import Trial
 tf = import_tensorflow()
 
 EVALUATION_BATCH = 1000  # images per step; bounds the memory that a convolution's activations take
-KEPT_PROGRAMS = 4  # a sweep over more shapes than this compiles again, instead of filling the memory
+KEPT_PROGRAMS = (
+    4  # a sweep over more shapes than this compiles again, instead of filling the memory
+)
 
 
 _programs: "dict[str, Program]" = {}  # least recently used first
@@ -78,7 +80,10 @@ class Program:
         for mine, fresh in zip(self._optimizer.variables, optimizer.variables, strict=True):
             mine.assign(fresh)
         self._threshold = tf.constant(trial.clipping.threshold or 0.0, tf.float32)
-        self._scaling = (tf.constant(dataset.mean, tf.float32), tf.constant(dataset.std, tf.float32))
+        self._scaling = (
+            tf.constant(dataset.mean, tf.float32),
+            tf.constant(dataset.std, tf.float32),
+        )
 
     def train_epoch(
         self,

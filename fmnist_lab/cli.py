@@ -1,0 +1,127 @@
+"""The command line. Whatever takes long to import is imported by the command that needs it."""
+
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from fmnist_lab.errors import DataUnavailableError, RequestError
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+app = typer.Typer(
+    name="fmnist-lab",
+    help="Which learning-rate schedule should I use, by how much is it better, and how sure am I?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+PREVIEW, SHEET = Path("mlruns/preview.png"), Path("mlruns/fashion-mnist.png")
+PREVIEW_STEPS = 100  # updates per epoch: enough for a smooth curve
+_PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+def main() -> NoReturn:
+    """Runs a command; a mistake of the user's is one sentence and exit code 2."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # Architectures of one's own are imported from the folder where the command runs.
+    sys.path.append(str(Path.cwd()))
+    try:
+        app()
+    except RequestError as error:
+        _fail(f"{error}", WRONG)
+    except DataUnavailableError as error:
+        _fail(f"{error}", FAILED)
+    sys.exit(DONE)
+
+
+@app.command(context_settings=_PASS_ON)
+def train(context: typer.Context) -> None:
+    """Train one trial, or many with -m; a Hydra application (try --help, --cfg job)."""
+    from fmnist_lab import train as application
+
+    try:
+        application.main(context.args)
+    except KeyboardInterrupt:
+        _fail("Interrupted; everything trained so far is kept.", INTERRUPTED)
+
+
+@app.command()
+def compare(
+    name: Annotated[str | None, typer.Argument(help="A multirun; the latest if left out.")] = None,
+) -> None:
+    """Show a multirun's trials side by side, the best first."""
+    from fmnist_lab import leaderboard, results
+
+    folders = results.folders(name)
+    if not folders:
+        raise RequestError("`NAME` must be a multirun with finished trials, got one with none yet.")
+    leaderboard.show(results.trials(folders))
+    print(f"\nCurves and results: {folders[0].parent}\nBrowse them with: fmnist-lab ui")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def preview(
+    request: Annotated[
+        list[str] | None,
+        typer.Argument(help="Schedulers (all if none), and overrides such as training.epochs=30."),
+    ] = None,
+) -> None:
+    """Draw learning-rate curves, in the terminal and as mlruns/preview.png."""
+    from fmnist_lab import config, scheduling
+    from fmnist_lab import preview as drawing
+
+    words = request or []
+    overrides = [word for word in words if "=" in word]
+    names = [word for word in words if "=" not in word] or config.options("scheduler")
+    trials = {
+        name: config.to_trial(config.compose([*overrides, f"scheduler={name}"])) for name in names
+    }
+    epochs = max(trial.training.epochs for trial in trials.values())
+    schedulers = {name: scheduling.build(trial.scheduler) for name, trial in trials.items()}
+    frame = drawing.curves(schedulers, epochs, PREVIEW_STEPS)
+    drawing.print_curves(frame)
+    drawing.save_curves(frame, PREVIEW)
+    print(f"As a picture: {PREVIEW}")
+
+
+@app.command()
+def data(
+    folder: Annotated[
+        str | None, typer.Option("--dir", help="A folder with the four files, instead of a search.")
+    ] = None,
+) -> None:
+    """Get Fashion-MNIST, check its checksums, and show examples of its classes."""
+    from rich.console import Console
+
+    from fmnist_lab import contact_sheet
+    from fmnist_lab.data import DataConfig, load
+
+    dataset = load(DataConfig(dir=folder))
+    contact_sheet.print_sheet(dataset, Console())
+    contact_sheet.save_sheet(dataset, SHEET)
+    print(
+        f"Fashion-MNIST: {dataset.source}\n"
+        f"The checksums of all four files hold. As a picture: {SHEET}"
+    )
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
+) -> None:
+    """Browse this folder's runs in the MLflow UI."""
+    from fmnist_lab import server
+
+    server.serve(port)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"fmnist-lab: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,189 @@
+"""The configuration: its schema, where its files are, and what is checked before any work."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab import data, engines, scheduling
+from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
+from fmnist_lab.errors import RequestError
+from fmnist_lab.stopping import EarlyStopping
+from fmnist_lab.trial import Trial
+
+MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy")
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are recorded: in the store under `mlruns/`, on a server, or nowhere."""
+
+    name: str = "local"  # local | server | none
+    uri: str | None = None  # of an MLflow server or database; null: mlruns/mlflow.db
+    experiment: str = "fmnist-lab"
+
+
+@dataclass(frozen=True)
+class Config(Trial):
+    """The root of the configuration: a trial, and how it is recorded."""
+
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
+
+
+def config_dir() -> str:
+    """The folder with the configuration files: inside an installed package, else beside it."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return str(installed if installed.is_dir() else package.parent / "conf")
+
+
+def register() -> None:
+    """Makes the schema and the resolvers known to Hydra and OmegaConf."""
+    schema = OmegaConf.structured(Config)
+    _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
+    ConfigStore.instance().store(name="schema", node=schema)
+    OmegaConf.register_new_resolver("fmnist_lab.user_conf", _user_conf, replace=True)
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """The configuration that `fmnist-lab train` would compose from these overrides.
+
+    Raises:
+        RequestError: Hydra or the schema refused it.
+    """
+    register()
+    try:
+        with hydra.initialize_config_dir(config_dir(), version_base="1.3"):
+            return hydra.compose("config", overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise refusal(error) from error
+
+
+def options(group: str) -> list[str]:
+    """The names that may be chosen in a group, ours and the user's, sorted."""
+    folders = [Path(config_dir()), Path.cwd() / "conf"]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def refusal(error: Exception) -> RequestError:
+    """Hydra's and OmegaConf's messages, which run over several lines, as one sentence.
+
+    What they leave out, the keys or options that are allowed, is added.
+    """
+    noise = ("full_key", "object_type", "reference_type", "See https", "Set the env")
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
+    lines = [line for line in lines if line and not line.startswith(noise)]
+    text = " ".join(lines)
+    if found := re.search(r"Could not find '([\w/]+)/([^/']+)' Available", text):
+        allowed = ", ".join(options(found[1]))
+        return RequestError(f"`{found[1]}` must be one of {allowed}, got {found[2]!r}.")
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return RequestError(
+            f"`{found[1]}` must be a key of the configuration{_siblings(found[1])}."
+        )
+    if found := re.search(r"Error merging override (\S+)", text):
+        key, _, value = found[1].partition("=")
+        return RequestError(f"`{key}` must have another type, got {value!r}: {lines[-1]}.")
+    return RequestError(text)
+
+
+def _siblings(key: str) -> str:
+    parent = OmegaConf.select(compose([]), key.rpartition(".")[0] or "")
+    allowed = ", ".join(map(str, parent)) if OmegaConf.is_dict(parent) else ""
+    return f"; allowed beside it: {allowed}" if allowed else ""
+
+
+def to_trial(cfg: DictConfig) -> Trial:
+    """The trial that a composed configuration describes.
+
+    Raises:
+        RequestError: A value is not allowed; the message names its key.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, Config)  # the schema opens the defaults list
+    trial = Trial(**{key: getattr(config, key) for key in Trial.__dataclass_fields__})
+    validate(trial)
+    return trial
+
+
+def to_tracking(cfg: DictConfig) -> TrackingConfig:
+    """The tracking that a composed configuration describes.
+
+    Raises:
+        RequestError: A value is not allowed; the message names its key.
+    """
+    tracking = OmegaConf.to_object(cfg.tracking)
+    assert isinstance(tracking, TrackingConfig)
+    require_choice("tracking", ("local", "server", "none"), name=tracking.name)
+    if tracking.name == "server" and not tracking.uri:
+        raise RequestError(
+            "`tracking.uri` must be a server's address with tracking=server, got none."
+        )
+    if not tracking.experiment.strip():
+        raise RequestError(f"`tracking.experiment` must be a name, got {tracking.experiment!r}.")
+    return tracking
+
+
+def validate(trial: Trial) -> None:
+    """Raises `RequestError` for the first value that no engine could train.
+
+    What only Keras can judge, the arguments of architectures and optimizers, is judged
+    when they are built, before the first epoch.
+    """
+    _require_seed(trial.seed)
+    data.validate(trial.data)
+    _validate_training(trial)
+    trial.clipping.validate()
+    require_positive("optimizer", learning_rate=trial.optimizer.get("learning_rate"))
+    require_choice("stopping", MONITORS, monitor=trial.stopping.monitor)
+    EarlyStopping(trial.stopping)
+    scheduler = scheduling.build(trial.scheduler)
+    if isinstance(scheduler, scheduling.Performance):
+        require_choice("scheduler", MONITORS, monitor=scheduler.monitor)
+    require_choice("objective", ("val/accuracy", "val/loss"), metric=trial.objective.metric)
+
+
+def _validate_training(trial: Trial) -> None:
+    training = trial.training
+    require_whole("training", epochs=training.epochs, batch_size=training.batch_size)
+    require_positive("training", epochs=training.epochs, batch_size=training.batch_size)
+    require_choice("training", engines.ENGINES, engine=training.engine)
+    require_choice("training", ("integer", "one_hot"), labels=training.labels)
+    require_number(
+        "training",
+        "at least 0 and below 1",
+        lambda value: 0 <= value < 1,
+        label_smoothing=training.label_smoothing,
+    )
+    if training.label_smoothing and training.labels == "integer":
+        raise RequestError(
+            f"`training.label_smoothing` must be 0 with training.labels=integer, "
+            f"got {training.label_smoothing}; smoothing needs training.labels=one_hot."
+        )
+
+
+def _require_seed(seed: int) -> None:
+    # NumPy's generators, which Keras seeds too, take 32-bit seeds.
+    if not 0 <= seed < 2**32:
+        raise RequestError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")
+
+
+def _user_conf() -> list[str]:
+    """The user's own `./conf`, which extends ours; none where it is ours or does not exist."""
+    own = Path.cwd() / "conf"
+    return [own.as_uri()] if own.is_dir() and str(own) != config_dir() else []
+
+
+def _unlock(node: Any) -> None:
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        child = node._get_node(key)
+        if OmegaConf.is_config(child):
+            _unlock(child)

@@ -1,0 +1,48 @@
+"""Pictures of curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fmnist_lab.engines import Metrics
+from fmnist_lab.files import whole_file
+from fmnist_lab.trial import Labels
+
+TRAIN, VALIDATION = "#8da0cb", "#d95f02"
+
+
+def save_trial(curve: Sequence[Metrics], labels: Labels, path: Path) -> None:
+    """Draws one trial: loss, accuracy, learning rate and gradient norm over its epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), dpi=80, layout="constrained")
+    figure.suptitle(
+        f"{labels.strategy}: {labels.scheduler}, {labels.optimizer}, {labels.architecture}, "
+        f"clipping {labels.clipping}, seed {labels.seed}"
+    )
+    (loss, accuracy), (rate, norm) = figure.subplots(2, 2, sharex=True)
+    _draw_pair(loss, curve, "loss")
+    _draw_pair(accuracy, curve, "accuracy")
+    _draw(rate, curve, "opt/learning_rate", "#1b9e77", "learning rate at the epoch's last step")
+    _draw(norm, curve, "opt/grad_norm", "#7570b3", "gradient norm before clipping, mean")
+    for axes in (rate, norm):
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _draw_pair(axes: Any, curve: Sequence[Metrics], metric: str) -> None:
+    _draw(axes, curve, f"train/{metric}", TRAIN, metric, "training")
+    _draw(axes, curve, f"val/{metric}", VALIDATION, metric, "validation")
+    axes.legend(frameon=False)
+
+
+def _draw(
+    axes: Any, curve: Sequence[Metrics], metric: str, colour: str, title: str, label: str = ""
+) -> None:
+    values = [metrics[metric] for metrics in curve]
+    axes.plot(values, color=colour, label=label, marker="o", markersize=3, linewidth=1.5)
+    axes.set_title(title, fontsize="medium", loc="left")
+    axes.grid(alpha=0.3)

@@ -1,0 +1,131 @@
+"""Runs one trial: trains it, and leaves its curve and its result in its folder.
+
+The folder is the truth; what MLflow shows is a copy. `curves.jsonl` grows by a line per
+epoch while the trial trains, `result.json` appears whole when it ends, however it ends.
+"""
+
+import json
+import logging
+import math
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from fmnist_lab import data, engines, environment, plots
+from fmnist_lab.engines import Metrics, OnEpoch
+from fmnist_lab.files import write_json
+from fmnist_lab.stopping import EarlyStopping
+from fmnist_lab.tracking import Tracker
+from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    trial: Trial,
+    labels: Labels,
+    folder: Path,
+    tracker: Tracker,
+    keep_training: OnEpoch = lambda epoch, metrics: True,
+) -> TrialResult:
+    """Trains a validated trial and records it.
+
+    Args:
+        trial: What to train.
+        labels: What to call it.
+        folder: Where its files go; exists.
+        tracker: Where else it is recorded.
+        keep_training: Asked after every epoch; False prunes the trial.
+
+    Returns:
+        The result, as in `result.json`.
+
+    Raises:
+        RequestError: The data or the model cannot be had as asked; nothing was recorded.
+        KeyboardInterrupt: The trial was interrupted; what was trained is recorded.
+    """
+    dataset = data.load(trial.data)
+    log.info("Data: %s", dataset.source)
+    parameters = engines.count_parameters(trial)
+    write_json(folder / "environment.json", environment.describe())
+    run_id = tracker.start(trial, labels, dataset, parameters, folder)
+    recording = _Recording(trial, folder, tracker, keep_training)
+    reason, delivered = StopReason.FAILED, None
+    try:
+        outcome = engines.get(trial.training.engine)(trial, dataset, recording.on_epoch)
+        reason, delivered = outcome.stop_reason, outcome.delivered_epoch
+    except KeyboardInterrupt:
+        reason = StopReason.INTERRUPTED
+        raise
+    finally:
+        result = _summarise(trial, recording, reason, delivered)
+        result = replace(result, parameters=parameters, mlflow_run_id=run_id)
+        write_json(folder / "result.json", asdict(result) | asdict(labels))
+        if recording.curve:
+            plots.save_trial(recording.curve, labels, folder / "curves.png")
+        tracker.finish(result, folder)
+    return result
+
+
+class _Recording:
+    """The curve so far, on its way to the trial's folder, the tracker and the screen."""
+
+    def __init__(
+        self, trial: Trial, folder: Path, tracker: Tracker, keep_training: OnEpoch
+    ) -> None:
+        self.curve: list[Metrics] = []
+        self.start = time.perf_counter()
+        self._trial = trial
+        self._file = folder / "curves.jsonl"
+        self._tracker = tracker
+        self._keep_training = keep_training
+
+    def on_epoch(self, epoch: int, metrics: Metrics) -> bool:
+        self.curve.append(metrics)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
+        self._tracker.log(epoch, metrics)
+        log.info(_progress_line(epoch, self._trial.training.epochs, metrics, self.curve))
+        return self._keep_training(epoch, metrics)
+
+
+def _summarise(
+    trial: Trial, recording: _Recording, reason: StopReason, delivered: int | None
+) -> TrialResult:
+    curve = recording.curve
+    if delivered is None and curve:  # failed or interrupted: the last whole epoch
+        delivered = len(curve) - 1
+    stopping = EarlyStopping(trial.stopping)
+    for epoch, metrics in enumerate(curve):
+        stopping.observe(epoch, metrics)
+    best = stopping.best_epoch
+    broken = reason in (StopReason.DIVERGED, StopReason.FAILED)
+    return TrialResult(
+        # A diverged trial is not a good one, whatever an earlier epoch looked like.
+        objective=math.nan if broken else _at(curve, delivered, trial.objective.metric),
+        stop_reason=reason,
+        epochs_trained=len(curve),
+        best_epoch=best,
+        best_val_loss=_at(curve, best, "val/loss"),
+        best_val_accuracy=_at(curve, best, "val/accuracy"),
+        delivered_epoch=delivered,
+        parameters=0,
+        seconds=time.perf_counter() - recording.start,
+    )
+
+
+def _at(curve: list[Metrics], epoch: int | None, metric: str) -> float:
+    return math.nan if epoch is None else curve[epoch][metric]
+
+
+def _progress_line(epoch: int, epochs: int, metrics: Metrics, curve: list[Metrics]) -> str:
+    # The first epoch compiles; without it the guess is better from the second one on.
+    known = [line["time/epoch_seconds"] for line in curve[1:] or curve]
+    left = round(sum(known) / len(known) * (epochs - epoch - 1))
+    width = len(str(epochs))
+    return (
+        f"epoch {epoch + 1:{width}}/{epochs}  rate {metrics['opt/learning_rate']:.2e}  "
+        f"train {metrics['train/loss']:.4f} {metrics['train/accuracy']:.4f}  "
+        f"val {metrics['val/loss']:.4f} {metrics['val/accuracy']:.4f}  "
+        f"{metrics['time/epoch_seconds']:.1f} s, at most {left // 60}:{left % 60:02d} left"
+    )

@@ -1,0 +1,43 @@
+"""The MLflow UI on this folder's store."""
+
+import os
+import socket
+import sys
+
+from fmnist_lab.config import TrackingConfig
+from fmnist_lab.errors import RequestError
+from fmnist_lab.tracking import artifacts, database, open_experiment, store_uri
+
+HOST = "127.0.0.1"  # this machine alone: the UI asks nobody for a password
+
+
+def serve(port: int) -> None:
+    """Becomes the MLflow server, until Ctrl-C.
+
+    Raises:
+        RequestError: Nothing was recorded here yet, or the port is taken.
+    """
+    if not database().exists():
+        raise RequestError(
+            f"`{database()}` must hold runs to show, got none; record one with: fmnist-lab train."
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise RequestError(
+                f"`--port` must be a free port on {HOST}, got {port}: {error.strerror}."
+            ) from error
+    _, experiment = open_experiment(TrackingConfig())
+    print(f"Runs: http://{HOST}:{port}/#/experiments/{experiment}/runs   (Ctrl-C ends the server)")
+    sys.stdout.flush()
+    options = {
+        "--backend-store-uri": store_uri(),
+        "--default-artifact-root": artifacts(),
+        "--host": HOST,
+        "--port": str(port),
+        "--workers": "1",  # the default four take 1 GB
+    }
+    arguments = [word for option in options.items() for word in option]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])

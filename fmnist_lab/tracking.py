@@ -1,0 +1,239 @@
+"""Records trials in MLflow: a run per trial, its curve in batches.
+
+One call per metric would cost up to 68 times what batches cost, so points are collected and
+sent every few seconds. MLflow itself, about 2 s to import, is imported when a run starts.
+"""
+
+import json
+import logging
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock
+
+from fmnist_lab.config import TrackingConfig
+from fmnist_lab.data import Dataset
+from fmnist_lab.engines import Metrics
+from fmnist_lab.environment import git_commit
+from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
+
+ROOT = Path("mlruns")  # everything that a run leaves, in the folder where the command runs
+SEND_SECONDS = 10.0
+STATUS = {  # what the run is called in MLflow's own vocabulary
+    StopReason.COMPLETED: "FINISHED",
+    StopReason.EARLY_STOPPED: "FINISHED",
+    StopReason.DIVERGED: "FINISHED",
+    StopReason.PRUNED: "KILLED",
+    StopReason.INTERRUPTED: "KILLED",
+    StopReason.FAILED: "FAILED",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """Where a trial is recorded besides its own folder."""
+
+    def start(
+        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
+    ) -> str | None:
+        """Opens a run and returns its id, if there is one."""
+
+    def log(self, epoch: int, metrics: Metrics) -> None:
+        """Takes an epoch's metrics."""
+
+    def finish(self, result: TrialResult, folder: Path) -> None:
+        """Closes the run with its result and the files in the trial's folder."""
+
+
+class NoTracker:
+    """Records nothing; the trial's folder has everything."""
+
+    def start(
+        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
+    ) -> str | None:
+        """Opens nothing."""
+        return None
+
+    def log(self, epoch: int, metrics: Metrics) -> None:
+        """Takes nothing."""
+
+    def finish(self, result: TrialResult, folder: Path) -> None:
+        """Closes nothing."""
+
+
+class MlflowTracker:
+    """Records a trial as an MLflow run; see DESIGN's contract for metric names and tags."""
+
+    def __init__(self, config: TrackingConfig, command: str) -> None:
+        """Opens the store and the experiment; the first time it creates them, in about 3 s.
+
+        Args:
+            config: Which store and experiment.
+            command: The command line that repeats this trial, for the run's description.
+        """
+        self._client, self._experiment_id = open_experiment(config)
+        self._command = command
+        self._run_id = ""
+        self._points: list[Any] = []
+        self._sent_at = time.monotonic()
+
+    def start(
+        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
+    ) -> str:
+        """Opens a run with tags, parameters and data set, and returns its id."""
+        from mlflow.entities import Param
+
+        tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
+        tags |= {"mlflow.source.name": "fmnist-lab", "mlflow.source.type": "LOCAL"}
+        tags["mlflow.note.content"] = _repeat(self._command)
+        if commit := git_commit():
+            tags["mlflow.source.git.commit"] = commit
+        name = _run_name(trial, labels)
+        run = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
+        self._run_id = run.info.run_id
+        settings = flatten(trial.as_dict()) | {"parameters": parameters}
+        params = [Param(key, str(value)) for key, value in settings.items()]
+        self._client.log_batch(self._run_id, params=params)
+        self._client.log_inputs(self._run_id, [_dataset_input(dataset)])
+        return self._run_id
+
+    def log(self, epoch: int, metrics: Metrics) -> None:
+        """Collects an epoch's metrics, and sends what was collected every few seconds."""
+        self._collect(epoch, metrics)
+        if time.monotonic() - self._sent_at > SEND_SECONDS:
+            self._send()
+
+    def finish(self, result: TrialResult, folder: Path) -> None:
+        """Sends the rest of the curve, the result and the files, and closes the run."""
+        last = max(result.epochs_trained - 1, 0)
+        self._collect(last, _summary_metrics(result))
+        self._send()
+        self._client.set_tag(self._run_id, "stop_reason", result.stop_reason)
+        note = f"{_outcome(result)}\n\n{_repeat(self._command)}"
+        self._client.set_tag(self._run_id, "mlflow.note.content", note)
+        self._client.log_artifacts(self._run_id, str(folder))
+        self._client.set_terminated(self._run_id, STATUS[result.stop_reason])
+
+    def _collect(self, epoch: int, metrics: Metrics) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        for key, value in metrics.items():
+            # MLflow would turn infinity into 1.8e308, which ruins every chart's scale.
+            number = value if math.isfinite(value) else math.nan
+            self._points.append(Metric(key, number, now, epoch))
+
+    def _send(self) -> None:
+        self._client.log_batch(self._run_id, metrics=self._points)
+        self._points = []
+        self._sent_at = time.monotonic()
+
+
+def open_experiment(config: TrackingConfig) -> tuple[Any, str]:
+    """An MLflow client for the configured store, and the experiment's id.
+
+    Of several processes that start at once, one creates store and experiment and the
+    others wait: MLflow itself would let them break a new database.
+    """
+    import mlflow
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if config.uri:
+        return _experiment(mlflow.MlflowClient(config.uri), config.experiment, None)
+    ROOT.mkdir(exist_ok=True)
+    ignore = ROOT / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("# Results stay out of git.\n*\n!.gitignore\n", encoding="utf-8")
+    with FileLock(ROOT / ".mlflow.lock"):
+        if not database().exists():
+            log.info("Creating the tracking store %s", database())
+        return _experiment(mlflow.MlflowClient(store_uri()), config.experiment, artifacts())
+
+
+def database() -> Path:
+    """The SQLite file of the local store."""
+    return ROOT.absolute() / "mlflow.db"
+
+
+def store_uri() -> str:
+    """The address of the local store."""
+    return f"sqlite:///{database()}"
+
+
+def artifacts() -> str:
+    """The address of the local store's artifact folder; absolute, for commands run elsewhere."""
+    return (ROOT.absolute() / "artifacts").as_uri()
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested keys joined by dots: `{'a': {'b': 1}}` becomes `{'a.b': 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _experiment(client: Any, name: str, artifact_location: str | None) -> tuple[Any, str]:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        identifier = client.create_experiment(name, artifact_location=artifact_location)
+        client.set_experiment_tag(identifier, "mlflow.experiment.primaryMetric.name", "objective")
+        return client, identifier
+    return client, experiment.experiment_id
+
+
+def _dataset_input(dataset: Dataset) -> Any:
+    from mlflow.entities import Dataset as RunDataset
+    from mlflow.entities import DatasetInput, InputTag
+
+    sizes = {"train": len(dataset.train_labels), "val": len(dataset.val_labels)}
+    described = RunDataset(
+        name=dataset.name,
+        digest=dataset.checksum[:8],
+        source_type="local",
+        source=json.dumps({"found": dataset.source, "sha256": dataset.checksum}),
+        profile=json.dumps(sizes),
+    )
+    return DatasetInput(described, [InputTag("mlflow.data.context", "training")])
+
+
+def _run_name(trial: Trial, labels: Labels) -> str:
+    """A name that tells runs apart in a list, such as `cosine-adam-lr0.001-s42`."""
+    rate = trial.optimizer["learning_rate"]
+    parts = [labels.strategy, labels.optimizer, f"lr{rate:g}"]
+    if labels.clipping != "none":
+        parts.append(f"{labels.clipping}{trial.clipping.threshold:g}")
+    return "-".join([*parts, f"s{trial.seed}"])
+
+
+def _summary_metrics(result: TrialResult) -> dict[str, float]:
+    summary = {"objective": result.objective, "stop/epoch": float(result.epochs_trained)}
+    if result.best_epoch is not None:
+        summary["best/epoch"] = float(result.best_epoch)
+        summary["best/val_loss"] = result.best_val_loss
+        summary["best/val_accuracy"] = result.best_val_accuracy
+    return summary
+
+
+def _outcome(result: TrialResult) -> str:
+    best = (
+        ""
+        if result.best_epoch is None
+        else (
+            f", best in epoch {result.best_epoch} with validation loss {result.best_val_loss:.4f} "
+            f"and accuracy {result.best_val_accuracy:.4f}"
+        )
+    )
+    return f"**{result.stop_reason}** after {result.epochs_trained} epochs{best}."
+
+
+def _repeat(command: str) -> str:
+    return f"Repeat with\n\n```\n{command}\n```"

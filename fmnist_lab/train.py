@@ -1,0 +1,110 @@
+"""The Hydra application behind `fmnist-lab train`: one trial, or `-m` for many."""
+
+import logging
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab import config
+from fmnist_lab.errors import RequestError
+from fmnist_lab.trial import Labels, Trial
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str]) -> None:
+    """Runs Hydra on the given command line.
+
+    Raises:
+        RequestError: Hydra, the schema or a check refused the configuration.
+    """
+    config.register()
+    sys.argv = ["fmnist-lab train", *arguments]
+    # Without this Hydra prints errors and exits itself; the command line wants to do that.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        _application()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise config.refusal(error) from error
+    except ValueError as error:  # `optimizer=null`, say
+        if "Config group override" not in str(error):
+            raise
+        raise config.refusal(error) from error
+    except _Refused as refused:
+        raise refused.error from None
+
+
+class _Refused(BaseException):  # not an error of the job's: Hydra must not report it
+    """Carries a refused request past Hydra, which would print it as a failure of its own."""
+
+    def __init__(self, error: RequestError) -> None:
+        self.error = error
+
+
+@hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="config")
+def _application(cfg: DictConfig) -> float:
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        return _train(cfg, folder)
+    except RequestError as error:
+        _discard(folder)  # nothing was trained: leave nothing half-made
+        raise _Refused(error) from error
+
+
+def _train(cfg: DictConfig, folder: Path) -> float:
+    """Trains the trial that `cfg` describes and returns its objective."""
+    trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
+    from fmnist_lab import runner
+    from fmnist_lab.tracking import MlflowTracker, NoTracker
+
+    overrides = list(HydraConfig.get().overrides.task)
+    command = shlex.join(["fmnist-lab", "train", *overrides])
+    labels = _labels(trial, cfg.strategy)
+    log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
+    tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
+    result = runner.run(trial, labels, folder, tracker)
+    log.info(
+        "%s after %d epochs, %s %.4f; see %s\n",
+        result.stop_reason,
+        result.epochs_trained,
+        trial.objective.metric,
+        result.objective,
+        folder,
+    )
+    return result.objective
+
+
+def _labels(trial: Trial, strategy: str | None) -> Labels:
+    hydra_config = HydraConfig.get()
+    choices = hydra_config.runtime.choices
+    many = hydra_config.mode == RunMode.MULTIRUN
+    return Labels(
+        kind="trial",
+        sweep=Path(hydra_config.sweep.dir).name if many else None,
+        strategy=strategy or choices["scheduler"],
+        trial=int(hydra_config.job.num) if many else 0,
+        seed=trial.seed,
+        architecture=choices["architecture"],
+        scheduler=choices["scheduler"],
+        clipping=trial.clipping.name,
+        optimizer=choices["optimizer"],
+        dataset=trial.data.name,
+        engine=trial.training.engine,
+    )
+
+
+def _discard(folder: Path) -> None:
+    """Removes the folder of a trial that was refused, unless something was trained there."""
+    if not (folder / "result.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        if {path.name for path in folder.parent.glob("*")} <= {"multirun.yaml"}:
+            shutil.rmtree(folder.parent, ignore_errors=True)
