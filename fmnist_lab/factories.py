@@ -22,7 +22,7 @@ def create(group: str, node: Mapping[str, Any], **given: Any) -> Any:
         **given: Further arguments, which win over the node's.
 
     Raises:
-        RequestError: `_target_` is missing or names nothing callable, or a key is unknown or missing.
+        RequestError: `_target_` names nothing callable, or a key is unknown or missing.
     """
     function = locate(group, node)
     arguments = {key: value for key, value in node.items() if key != "_target_"} | given
@@ -39,7 +39,7 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
     target = node.get("_target_")
     if not isinstance(target, str):
         raise RequestError(
-            f"`{group}._target_` must be a function's dotted path, such as `my_module.my_function`, "
+            f"`{group}._target_` must be a function's dotted path, such as my_module.my_function, "
             f"got {target!r}."
         )
     try:
@@ -56,7 +56,12 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    parameters = inspect.signature(function).parameters.values()
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError as error:  # some builtins have none
+        raise RequestError(
+            f"`{group}._target_` must name a function with a signature, got {function!r}."
+        ) from error
     named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
     for key in arguments:

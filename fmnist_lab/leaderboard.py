@@ -11,8 +11,9 @@ COLUMNS = (
 DIGITS = {"objective": 4, "best_val_accuracy": 4, "best_val_loss": 4, "seconds": 1}
 
 
-def show(trials: pd.DataFrame, higher_is_better: bool, console: Console | None = None) -> None:
+def show(trials: pd.DataFrame, console: Console | None = None) -> None:
     """Prints the trials, best first, those without an objective last; counts what is missing."""
+    higher_is_better = (trials["objective_metric"] == "val/accuracy").all()
     ranked = trials.sort_values(
         "objective", ascending=not higher_is_better, na_position="last", kind="stable"
     )
@@ -30,7 +31,7 @@ def show(trials: pd.DataFrame, higher_is_better: bool, console: Console | None =
         console.print(f"{missing} of {len(trials)} trials have no objective (diverged or failed).")
 
 
-def _cell(value: object, digits: int | None) -> str:
-    if value is None or value != value:  # NaN
+def _cell(value: str | float | None, digits: int | None) -> str:
+    if pd.isna(value):
         return "-"
     return f"{value:.{digits}f}" if digits is not None else str(value)

@@ -23,8 +23,10 @@ def save_trial(curve: Sequence[Metrics], labels: Labels, path: Path) -> None:
     (loss, accuracy), (rate, norm) = figure.subplots(2, 2, sharex=True)
     _draw_pair(loss, curve, "loss")
     _draw_pair(accuracy, curve, "accuracy")
-    _draw(rate, curve, "opt/learning_rate", "#1b9e77", "learning rate at the epoch's last step")
-    _draw(norm, curve, "opt/grad_norm", "#7570b3", "gradient norm before clipping, mean")
+    _draw(rate, curve, "opt/learning_rate", "#1b9e77", "rate")
+    _draw(norm, curve, "opt/grad_norm", "#7570b3", "norm")
+    rate.set_title("learning rate, at the epoch's last step", fontsize="medium", loc="left")
+    norm.set_title("gradient norm before clipping, mean", fontsize="medium", loc="left")
     for axes in (rate, norm):
         axes.set_ylim(bottom=0)
         axes.set_xlabel("epoch")
@@ -34,15 +36,13 @@ def save_trial(curve: Sequence[Metrics], labels: Labels, path: Path) -> None:
 
 
 def _draw_pair(axes: Any, curve: Sequence[Metrics], metric: str) -> None:
-    _draw(axes, curve, f"train/{metric}", TRAIN, metric, "training")
-    _draw(axes, curve, f"val/{metric}", VALIDATION, metric, "validation")
+    _draw(axes, curve, f"train/{metric}", TRAIN, "training")
+    _draw(axes, curve, f"val/{metric}", VALIDATION, "validation")
+    axes.set_title(metric, fontsize="medium", loc="left")
     axes.legend(frameon=False)
 
 
-def _draw(
-    axes: Any, curve: Sequence[Metrics], metric: str, colour: str, title: str, label: str = ""
-) -> None:
+def _draw(axes: Any, curve: Sequence[Metrics], metric: str, colour: str, label: str) -> None:
     values = [metrics[metric] for metrics in curve]
     axes.plot(values, color=colour, label=label, marker="o", markersize=3, linewidth=1.5)
-    axes.set_title(title, fontsize="medium", loc="left")
     axes.grid(alpha=0.3)

@@ -103,6 +103,7 @@ def _summarise(
     return TrialResult(
         # A diverged trial is not a good one, whatever an earlier epoch looked like.
         objective=math.nan if broken else _at(curve, delivered, trial.objective.metric),
+        objective_metric=trial.objective.metric,
         stop_reason=reason,
         epochs_trained=len(curve),
         best_epoch=best,

@@ -86,7 +86,8 @@ class TrialResult:
     Epochs are 0-based. Values that do not exist (nothing trained, diverged) are NaN or None.
     """
 
-    objective: float  # the objective's metric at `delivered_epoch`
+    objective: float  # `objective_metric` at `delivered_epoch`
+    objective_metric: str
     stop_reason: StopReason
     epochs_trained: int
     best_epoch: int | None  # where `stopping.monitor` was best

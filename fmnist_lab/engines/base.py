@@ -35,7 +35,8 @@ class Engine(Protocol):
         RequestError: The architecture, optimizer or scheduler cannot be built as asked.
     """
 
-    def __call__(self, trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome: ...
+    def __call__(self, trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
+        """Trains the trial to its end."""
 
 
 def batch_order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:

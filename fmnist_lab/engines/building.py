@@ -20,7 +20,7 @@ def build_model(trial: Trial) -> Any:
     """The Keras model, initialised from the trial's seed.
 
     Raises:
-        RequestError: The function refuses its arguments, or its model does not map images to classes.
+        RequestError: The function refuses its arguments, or its model has another output.
     """
     import_tensorflow()
     import keras
@@ -30,8 +30,8 @@ def build_model(trial: Trial) -> Any:
     if not isinstance(model, keras.Model) or model.output_shape != (None, CLASSES):
         got = getattr(model, "output_shape", type(model).__name__)
         raise RequestError(
-            f"`architecture._target_` must return a Keras model with output shape (None, {CLASSES}), "
-            f"got {got}."
+            f"`architecture._target_` must return a Keras model with output shape "
+            f"(None, {CLASSES}), got {got}."
         )
     return model
 

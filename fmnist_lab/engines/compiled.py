@@ -31,6 +31,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
         )
         if reason:
             break
+    assert reason is not None  # the last epoch has one
     if best_weights is not None and stopping.best_epoch is not None:
         return Outcome(reason, stopping.best_epoch, best_weights)
     return Outcome(reason, epoch, program.model.get_weights())

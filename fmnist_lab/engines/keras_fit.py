@@ -120,11 +120,10 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.start(epoch)
-        plateau = isinstance(self._scheduler, scheduling.Performance)
-        if plateau and epoch > math.ceil(self._scheduler.warmup_epochs):
-            self._rates = None
-        else:
-            self._rates = self._scheduler.learning_rates(epoch, len(self._batches))
+        self._rates = self._scheduler.learning_rates(epoch, len(self._batches))
+        if isinstance(self._scheduler, scheduling.Performance):
+            ramp_is_over = epoch > math.ceil(self._scheduler.warmup_epochs)
+            self._rates = None if ramp_is_over else self._rates
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._rates is not None:

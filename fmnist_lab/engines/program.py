@@ -68,7 +68,7 @@ class Program:
         self._loss = build_loss(trial)
         self._train = tf.function(self._train_epoch, jit_compile=True, autograph=False)
         self._evaluate = tf.function(self._evaluate_all, jit_compile=True, autograph=False)
-        self._scaling: tuple[Any, Any] = (tf.constant(0.0), tf.constant(1.0))
+        self._scaling: tuple[Any, ...] = (tf.constant(0.0), tf.constant(1.0))
         self._threshold = tf.constant(0.0)
 
     def reset(self, trial: Trial, dataset: Dataset) -> None:
