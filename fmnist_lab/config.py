@@ -1,7 +1,7 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def compose(overrides: list[str]) -> DictConfig:
     try:
         with hydra.initialize_config_dir(config_dir(), version_base="1.3"):
             return hydra.compose("config", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # `optimizer=null`
         raise refusal(error) from error
 
 
@@ -81,9 +81,13 @@ def refusal(error: Exception) -> RequestError:
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     lines = [line for line in lines if line and not line.startswith(noise)]
     text = " ".join(lines)
-    if found := re.search(r"Could not find '([\w/]+)/([^/']+)' Available", text):
-        allowed = ", ".join(options(found[1]))
-        return RequestError(f"`{found[1]}` must be one of {allowed}, got {found[2]!r}.")
+    available = (
+        r"Could not find '([^']+)' Available options in '([^']+)': (.*?)(?: Config search|$)"
+    )
+    if found := re.search(available, text):
+        group, allowed = found[2], ", ".join(found[3].split())
+        chosen = found[1].removeprefix(f"{group}/")
+        return RequestError(f"`{group}` must be one of {allowed}, got {chosen!r}.")
     if found := re.search(r"Could not override '([^']+)'", text):
         return RequestError(
             f"`{found[1]}` must be a key of the configuration{_siblings(found[1])}."
@@ -106,7 +110,16 @@ def to_trial(cfg: DictConfig) -> Trial:
     Raises:
         RequestError: A value is not allowed; the message names its key.
     """
-    config = OmegaConf.to_object(cfg)
+    try:
+        config = OmegaConf.to_object(cfg)
+    except OmegaConfBaseException as error:  # `training.epochs=${nope}`
+        raise refusal(error) from error
+    except FrozenInstanceError as error:  # `+foo=1`: a plus gets a key past the schema
+        key = str(error).split("'")[1]
+        raise RequestError(
+            f"`{key}` must be a key of the configuration; only architecture, optimizer and "
+            "scheduler take others by +."
+        ) from error
     assert isinstance(config, Config)  # the schema opens the defaults list
     trial = Trial(**{key: getattr(config, key) for key in Trial.__dataclass_fields__})
     validate(trial)

@@ -57,7 +57,7 @@ class Monitor:
 def _direction(group: str, monitor: str) -> str:
     """What is better, by the metric's name: less of a loss, more of an accuracy."""
     directions = {"loss": "min", "accuracy": "max"}
-    name = monitor.rpartition("/")[2]
+    name = str(monitor).rpartition("/")[2]  # the file may say null
     if name not in directions:
         raise RequestError(
             f"`{group}.mode` must be min or max when `{group}.monitor` is {monitor!r}, got 'auto'."

@@ -27,8 +27,8 @@ def build_model(trial: Trial) -> Any:
 
     keras.utils.set_random_seed(trial.seed)
     model = _create("architecture", trial.architecture)
-    if not isinstance(model, keras.Model) or model.output_shape != (None, CLASSES):
-        got = getattr(model, "output_shape", type(model).__name__)
+    got = getattr(model, "output_shape", f"{model!r}")
+    if not isinstance(model, keras.Model) or got != (None, CLASSES):
         raise RequestError(
             f"`architecture._target_` must return a Keras model with output shape "
             f"(None, {CLASSES}), got {got}."

@@ -66,6 +66,9 @@ def piecewise(
     per epoch it is the whole epoch that starts there.
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate)
+    for name, values in (("boundaries", boundaries), ("factors", factors)):
+        if not isinstance(values, Sequence):
+            raise RequestError(f"`scheduler.{name}` must be a list, got {values!r}.")
     for boundary in boundaries:
         require_positive("scheduler", boundaries=boundary)
     for factor in factors:

@@ -14,6 +14,8 @@ from fmnist_lab.checks import (
 from fmnist_lab.errors import RequestError
 from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule
 
+MOST_CYCLES = 1000  # of cosine_restarts; every one of them is listed
+
 
 def polynomial(
     initial_learning_rate: float,
@@ -158,14 +160,22 @@ def _cycle_edges(
     if cycles is not None:
         require_positive("scheduler", cycles=cycles)
         require_whole("scheduler", cycles=cycles)
-        lengths = np.concatenate([[0.0], np.cumsum(t_mul ** np.arange(cycles))])
+        _require_few_cycles(cycles, cycles=cycles)
+        # Shares of the last cycle, not multiples of the first: those may overflow.
+        lengths = np.concatenate([[0.0], np.cumsum(t_mul ** np.arange(1.0 - cycles, 1.0))])
         return np.asarray(epochs * lengths / lengths[-1])
     require_positive("scheduler", first_decay_epochs=first_decay_epochs)
+    _require_few_cycles(epochs / (first_decay_epochs or 1.0), first_decay_epochs=first_decay_epochs)
     edges, length = [0.0], float(first_decay_epochs or 0.0)
     while edges[-1] < epochs:
         edges.append(edges[-1] + length)
         length *= t_mul
     return np.asarray(edges)
+
+
+def _require_few_cycles(count: float, **values: object) -> None:
+    rule = f"such that at most {MOST_CYCLES} cycles fit into the training"
+    require_number("scheduler", rule, lambda _: count <= MOST_CYCLES, **values)
 
 
 def _require_fraction(**values: object) -> None:
