@@ -81,10 +81,7 @@ def refusal(error: Exception) -> RequestError:
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
     lines = [line for line in lines if line and not line.startswith(noise)]
     text = " ".join(lines)
-    available = (
-        r"Could not find '([^']+)' Available options in '([^']+)': (.*?)(?: Config search|$)"
-    )
-    if found := re.search(available, text):
+    if found := re.search(r"not find '(.+)' Available options in '(.+)': (.+) Config search", text):
         group, allowed = found[2], ", ".join(found[3].split())
         chosen = found[1].removeprefix(f"{group}/")
         return RequestError(f"`{group}` must be one of {allowed}, got {chosen!r}.")

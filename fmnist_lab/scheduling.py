@@ -146,6 +146,7 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     taken = inspect.signature(locate("scheduler", config)).parameters
     node = {key: value for key, value in config.items() if key in taken or key not in _SHARED_KEYS}
     if "epochs" in node and "warmup_epochs" not in taken:
+        require_positive("scheduler", epochs=node["epochs"])
         node["epochs"] -= warmup_epochs
     made = create("scheduler", node)
     if isinstance(made, Scheduler):

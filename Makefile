@@ -1,0 +1,40 @@
+# Every target creates .venv from the lock file first, and needs nothing but Python 3.11+, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := training.epochs=8 optimizer.learning_rate=0.001
+SCHEDULERS := constant,exponential,performance,one_cycle
+
+.PHONY: help setup demo test check bench lock
+
+help: ## What there is to do
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready ## Create .venv with exactly the locked versions
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about two minutes)
+	@$(BIN)/fmnist-lab data && data=fashion_mnist || { data=synthetic; \
+	  echo; echo '*** No source of Fashion-MNIST works here: the demo goes on with SYNTHETIC images. ***'; echo; }; \
+	$(BIN)/fmnist-lab train -m data=$$data scheduler=$(SCHEDULERS) $(DEMO)
+	@$(BIN)/fmnist-lab compare
+
+test: setup ## Run all tests (about five minutes on two cores)
+	$(BIN)/python -m pytest
+
+check: setup ## Lint, check types, check YAML
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/yamllint --strict conf .yamllint.yaml
+
+bench: setup ## Time the compiled engine against model.fit (about five minutes)
+	$(BIN)/python -m benchmarks.epochs
+
+lock: setup ## Resolve the newest allowed versions into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header --no-emit-index-url --quiet --upgrade --output-file requirements.lock
