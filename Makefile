@@ -1,8 +1,7 @@
 # Every target creates .venv from the lock file first, and needs nothing but Python 3.11+, make and git.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO := training.epochs=8 optimizer.learning_rate=0.001
-SCHEDULERS := constant,exponential,performance,one_cycle
+SCHEDULERS := constant,exponential,piecewise,one_cycle
 
 .PHONY: help setup demo test check bench lock
 
@@ -20,8 +19,10 @@ setup: .venv/ready ## Create .venv with exactly the locked versions
 demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about two minutes)
 	@$(BIN)/fmnist-lab data && data=fashion_mnist || { data=synthetic; \
 	  echo; echo '*** No source of Fashion-MNIST works here: the demo goes on with SYNTHETIC images. ***'; echo; }; \
-	$(BIN)/fmnist-lab train -m data=$$data scheduler=$(SCHEDULERS) $(DEMO)
+	$(BIN)/fmnist-lab train -m recipe=demo data=$$data scheduler=$(SCHEDULERS)
 	@$(BIN)/fmnist-lab compare
+	@echo "Draw other schedules with:  $(BIN)/fmnist-lab preview"
+	@echo "Train another one with:     $(BIN)/fmnist-lab train scheduler=cosine"
 
 test: setup ## Run all tests (about five minutes on two cores)
 	$(BIN)/python -m pytest

@@ -39,5 +39,7 @@ def serve(port: int) -> None:
         "--port": str(port),
         "--workers": "1",  # the default four take 1 GB
     }
+    # Background jobs serve features for language models; they cost processes and log lines.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     arguments = [word for option in options.items() for word in option]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])
