@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from fmnist_lab import completion
 from fmnist_lab.errors import DataUnavailableError, RequestError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -29,7 +30,10 @@ def main() -> NoReturn:
     # Architectures of one's own are imported from the folder where the command runs.
     sys.path.append(str(Path.cwd()))
     try:
-        app()
+        if sys.argv[1:2] == ["-sc"]:  # Hydra's completion script asks
+            completion.answer(sys.argv[1:], sorted(typer.main.get_command(app).commands))
+        else:
+            app()
     except RequestError as error:
         _fail(f"{error}", WRONG)
     except DataUnavailableError as error:

@@ -28,7 +28,9 @@ def main(arguments: list[str]) -> None:
         RequestError: Hydra, the schema or a check refused the configuration.
     """
     config.register()
-    sys.argv = ["fmnist-lab train", *arguments]
+    # What completion is installed for is a command; what usage and errors show is a subcommand.
+    name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
+    sys.argv = [name, *arguments]
     # Without this Hydra prints errors and exits itself; the command line wants to do that.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
