@@ -30,7 +30,8 @@ def serve(port: int) -> None:
                 f"`--port` must be a free port on {HOST}, got {port}: {error.strerror}."
             ) from error
     _, experiment = open_experiment(TrackingConfig())
-    print(f"Runs: http://{HOST}:{port}/#/experiments/{experiment}/runs   (Ctrl-C ends the server)")
+    page = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    print(f"Runs:   {page}\nCurves: {page}&compareRunsMode=CHART\nCtrl-C ends the server.")
     sys.stdout.flush()
     options = {
         "--backend-store-uri": store_uri(),

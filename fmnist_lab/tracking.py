@@ -109,8 +109,8 @@ class MlflowTracker:
 
     def finish(self, result: TrialResult, folder: Path) -> None:
         """Sends the rest of the curve, the result and the files, and closes the run."""
-        last = max(result.epochs_trained - 1, 0)
-        self._collect(last, _summary_metrics(result))
+        # One value in step 0 is a bar in the UI's charts; in the last step it would be a dot.
+        self._collect(0, _summary_metrics(result))
         self._send()
         self._client.set_tag(self._run_id, "stop_reason", result.stop_reason)
         note = f"{_outcome(result)}\n\n{_repeat(self._command)}"
@@ -186,6 +186,8 @@ def _experiment(client: Any, name: str, artifact_location: str | None) -> tuple[
     if experiment is None:
         identifier = client.create_experiment(name, artifact_location=artifact_location)
         client.set_experiment_tag(identifier, "mlflow.experiment.primaryMetric.name", "objective")
+        # The UI opens on its pages for training, not on those for language models.
+        client.set_experiment_tag(identifier, "mlflow.experimentKind", "custom_model_development")
         return client, identifier
     return client, experiment.experiment_id
 
