@@ -93,8 +93,9 @@ def measure(trial: Trial, dataset: data.Dataset, rounds: int) -> None:
     }
     for epoch in kinds.values():  # tracing and compiling are not epochs
         epoch(0)
-    times = [[seconds(epoch, number) for epoch in kinds.values()] for number in range(1, rounds + 1)]
-    print(f"\nbatch {trial.training.batch_size}, {rounds} rounds: median seconds, median ratio (range)")
+    times = [[seconds(epoch, number + 1) for epoch in kinds.values()] for number in range(rounds)]
+    size = trial.training.batch_size
+    print(f"\nbatch {size}, {rounds} rounds: median seconds, median ratio (range)")
     for column, name in enumerate(kinds):
         own = statistics.median(row[column] for row in times)
         ratios = [row[column] / row[0] for row in times]
@@ -114,8 +115,8 @@ def main() -> None:
         training = replace(trial.training, batch_size=batch_size)
         measure(replace(trial, training=training), dataset, rounds)
     rate, floor = arithmetic_floor()
-    print(f"\nA 2048x2048 matrix product runs at {rate / 1e9:.0f} GFLOP/s here: an epoch's products")
-    print(f"alone would take {floor:.2f} s.")
+    print(f"\nA 2048x2048 matrix product runs at {rate / 1e9:.0f} GFLOP/s here.")
+    print(f"At that rate the products of an epoch alone would take {floor:.2f} s.")
 
 
 if __name__ == "__main__":

@@ -63,11 +63,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         run(config.to_trial(config.compose(["training.epochs=1"])), Path("warm"))
-        spent, total = run(config.to_trial(config.compose([f"training.epochs={epochs}"])), Path("run"))
+        trial = config.to_trial(config.compose([f"training.epochs={epochs}"]))
+        spent, total = run(trial, Path("measured"))
     print(f"A trial of {epochs} epochs took {total:.1f} s, of which")
     for name, seconds in spent.items():
         print(f"  {name:12} {seconds * 1000:6.0f} ms")
-    print(f"  in all       {sum(spent.values()) * 1000:6.0f} ms = {sum(spent.values()) / total:.2%}")
+    whole = sum(spent.values())
+    print(f"  in all       {whole * 1000:6.0f} ms = {whole / total:.2%}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def main() -> NoReturn:
     sys.path.append(str(Path.cwd()))
     try:
         if sys.argv[1:2] == ["-sc"]:  # Hydra's completion script asks
-            completion.answer(sys.argv[1:], sorted(typer.main.get_command(app).commands))
+            completion.answer(sys.argv[1:], sorted(_command_names()))
         else:
             app()
     except RequestError as error:
@@ -120,6 +120,10 @@ def ui(
     from fmnist_lab import server
 
     server.serve(port)
+
+
+def _command_names() -> list[str]:
+    return [command.callback.__name__ for command in app.registered_commands if command.callback]
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

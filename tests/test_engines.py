@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -42,7 +43,11 @@ SCHEDULERS: dict[str, Node] = {
         "decay_epochs": 2,
         "update": "epoch",
     },
-    "per step": {"_target_": "fmnist_lab.schedules.cosine", "initial_learning_rate": 0.01, "epochs": 3},
+    "per step": {
+        "_target_": "fmnist_lab.schedules.cosine",
+        "initial_learning_rate": 0.01,
+        "epochs": 3,
+    },
     "performance": {
         "_target_": "fmnist_lab.scheduling.Performance",
         "initial_learning_rate": 0.01,
@@ -97,6 +102,8 @@ def without_time(curve: list[Metrics]) -> list[dict[str, float]]:
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("engine", engines.ENGINES)
 class TestContract:
+    """What every engine keeps."""
+
     def test_every_epoch_has_every_metric(self, engine: str) -> None:
         outcome, curve = train(a_trial(), engine)
         assert [set(line) for line in curve] == [NAMES] * 3
@@ -260,8 +267,6 @@ print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
 
 def run_script(script: str, *arguments: str, **environment: str) -> Any:
     """Runs Python in a process of its own, and returns the JSON that it prints last."""
-    import os
-
     answer = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         env=os.environ | {"PYTHONPATH": "tests"} | environment,

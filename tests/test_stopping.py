@@ -1,14 +1,12 @@
 """Decisions against Keras's own EarlyStopping, and tables of curve and expected epoch."""
 
 import math
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.stopping import EarlyStopping, StoppingConfig, diverged
@@ -156,17 +154,6 @@ class TestEarlyStopping:
     def test_a_mistake_is_named(self, key: str, value: Any) -> None:
         with pytest.raises(RequestError, match=rf"^`stopping\.{key}` must be .*, got {value!r}\.$"):
             EarlyStopping(StoppingConfig(**{key: value}))
-
-
-@pytest.mark.parametrize("name", ["none", "patience"])
-def test_options_fit_the_schema_and_can_be_overridden(name: str) -> None:
-    path = Path(__file__).parents[1] / "conf" / "stopping" / f"{name}.yaml"
-    merged = OmegaConf.merge(OmegaConf.structured(StoppingConfig), OmegaConf.load(path))
-    merged.patience = 9
-    config = OmegaConf.to_object(merged)
-    assert isinstance(config, StoppingConfig)
-    assert (config.name, config.patience) == (name, 9)
-    assert path.read_text().startswith("# Choose this ")
 
 
 @pytest.mark.parametrize(

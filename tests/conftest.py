@@ -1,0 +1,85 @@
+"""What several test files share: a trial that trains in a moment, and a folder to train it in."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from fmnist_lab import config
+from fmnist_lab.trial import Labels, Trial
+
+TINY = (
+    "data=synthetic",
+    "data.train_size=320",
+    "data.val_size=100",
+    "architecture=mlp",
+    "architecture.hidden_sizes=[16]",
+    "training.epochs=3",
+)
+ComposeTrial = Callable[..., Trial]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which the test runs, out of reach of the settings of whoever runs it."""
+    for name in list(os.environ):
+        if name.startswith(("FMNIST_LAB", "MLFLOW")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ComposeTrial:
+    """Composes the tiny trial: three epochs of ten steps, after these overrides."""
+
+    def compose(*overrides: str) -> Trial:
+        return config.to_trial(config.compose([*TINY, *overrides]))
+
+    return compose
+
+
+@pytest.fixture(scope="session")
+def labels() -> Labels:
+    """What the tiny trial is called."""
+    return Labels(
+        kind="trial",
+        sweep="night",
+        strategy="calm",
+        trial=7,
+        seed=42,
+        architecture="mlp",
+        scheduler="constant",
+        clipping="none",
+        optimizer="adam",
+        dataset="synthetic",
+        engine="compiled",
+    )
+
+
+@pytest.fixture
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of the processes that `lab` starts; may be changed before."""
+    return os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}
+
+
+@pytest.fixture
+def lab(folder: Path, environment: dict[str, str]) -> Callable[..., CompletedProcess[str]]:
+    """Runs `fmnist-lab` in `folder` as a process of its own."""
+
+    def run(*arguments: str) -> CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "fmnist_lab", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

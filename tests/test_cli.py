@@ -1,0 +1,204 @@
+"""The command line: exit codes, sentences, and what each command draws or refuses."""
+
+import re
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fmnist_lab import cli, config, server
+from fmnist_lab.errors import DataUnavailableError, RequestError
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+COMMANDS = ("train", "compare", "preview", "data", "ui")
+
+
+def invoke(*words: str) -> str:
+    """Runs a command in this process; its output."""
+    result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Runs the program in this process as the shell would."""
+    monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+    monkeypatch.setattr("sys.path", [])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+class TestHelp:
+    """Which commands there are."""
+
+    def test_every_command_is_listed(self) -> None:
+        text = invoke("--help")
+        for command in COMMANDS:
+            assert re.search(rf"^\W*{command}\b", text, re.MULTILINE), command
+
+    @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "train"])
+    def test_every_command_has_its_own(self, command: str) -> None:
+        assert f"fmnist-lab {command}" in invoke(command, "--help")
+
+    def test_an_unknown_command_or_option_is_exit_code_2(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert exit_code(monkeypatch, "trian") == 2
+        assert "No such command 'trian'" in capsys.readouterr().err
+        assert exit_code(monkeypatch, "ui", "--port", "0") == 2
+        assert "greater than or equal to 1" in capsys.readouterr().err
+
+
+class TestExitCodes:
+    """What `main` makes of errors."""
+
+    @pytest.mark.parametrize(
+        ("error", "code", "text"),
+        [
+            (RequestError("`x` must be 1, got 2."), 2, "fmnist-lab: `x` must be 1, got 2.\n"),
+            (DataUnavailableError("No source."), 1, "fmnist-lab: No source.\n"),
+        ],
+    )
+    def test_a_mistake_is_a_message(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        error: Exception,
+        code: int,
+        text: str,
+    ) -> None:
+        def fail(port: int) -> None:
+            raise error
+
+        monkeypatch.setattr(server, "serve", fail)
+        assert exit_code(monkeypatch, "ui") == code
+        assert capsys.readouterr().err == text
+
+    @pytest.mark.parametrize("command", ["ui", "train"])
+    def test_an_interruption_is_130(self, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+        def interrupt(argument: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(server, "serve", interrupt)
+        monkeypatch.setattr("fmnist_lab.train.main", interrupt)
+        assert exit_code(monkeypatch, command) == 130
+
+    def test_success_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(server, "serve", lambda port: None)
+        assert exit_code(monkeypatch, "ui") == 0
+
+
+class TestPreview:
+    """Curves before training."""
+
+    def test_all_schedulers_in_both_places(self, folder: Path) -> None:
+        text = invoke("preview")
+        for name in config.options("scheduler"):
+            assert re.search(rf"\b{name}\b", text), name
+        assert (folder / "mlruns/preview.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_named_ones_with_overrides(self, folder: Path) -> None:
+        text = invoke("preview", "linear", "wsd", "training.epochs=30", "optimizer.learning_rate=8")
+        assert "linear" in text
+        assert "wsd" in text
+        assert "cosine" not in text
+        assert re.search(r"\b8┤", text)
+        assert re.search(r"\b30\b", text)
+
+    @pytest.mark.parametrize(
+        ("words", "sentence"),
+        [
+            (["cosinus"], "`scheduler` must be one of constant, cosine, .*, got 'cosinus'"),
+            (["linear", "training.epochs=0"], "`training.epochs` must be positive, got 0"),
+            (["linear", "trainin.epochs=3"], "`trainin.epochs` must be a key of the config"),
+            (["linear", "training.epochs=${nope}"], "'nope' not found"),
+            (["linear", "optimizer=null"], "Config group override must be a string"),
+        ],
+    )
+    def test_a_mistake(self, folder: Path, words: list[str], sentence: str) -> None:
+        with pytest.raises(RequestError, match=sentence):
+            invoke("preview", *words)
+        assert list(folder.iterdir()) == []
+
+
+class TestData:
+    """Getting the images."""
+
+    def test_a_folder_without_the_files_is_refused(self, folder: Path) -> None:
+        with pytest.raises(RequestError, match=r"`data\.dir` .* must be a folder with the four"):
+            invoke("data", "--dir", str(folder / "nowhere"))
+        assert list(folder.iterdir()) == []
+
+
+class TestCompare:
+    """Trials side by side."""
+
+    def test_nothing_to_compare(self, folder: Path) -> None:
+        with pytest.raises(RequestError, match="must hold a multirun to compare, got none"):
+            invoke("compare")
+
+    def test_a_multirun_without_results(self, folder: Path) -> None:
+        (folder / "mlruns/multirun/night/0").mkdir(parents=True)
+        with pytest.raises(RequestError, match="finished trials, got one with none yet"):
+            invoke("compare", "night")
+
+
+class TestUi:
+    """The MLflow UI; starting the server itself is MLflow's part."""
+
+    @pytest.fixture(autouse=True)
+    def started(self, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+        """The command lines that this process would have become."""
+        commands: list[list[str]] = []
+        monkeypatch.setattr("os.execv", lambda program, words: commands.append(words))
+        return commands
+
+    def test_no_store_yet(self, folder: Path) -> None:
+        with pytest.raises(RequestError, match=r"mlflow\.db` must hold runs to show, got none"):
+            invoke("ui")
+        assert list(folder.iterdir()) == []
+
+    def test_a_taken_port(self, folder: Path) -> None:
+        (folder / "mlruns").mkdir()
+        (folder / "mlruns/mlflow.db").touch()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            with pytest.raises(RequestError, match=f"`--port` must be a free port .*, got {port}"):
+                invoke("ui", "--port", str(port))
+
+    def test_the_server_gets_this_folders_store(
+        self,
+        folder: Path,
+        started: list[list[str]],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        (folder / "mlruns").mkdir()
+        (folder / "mlruns/mlflow.db").touch()
+        monkeypatch.setattr(server, "open_experiment", lambda tracking: (None, "7"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server.serve(port)
+        (words,) = started
+        assert f"http://127.0.0.1:{port}/#/experiments/7" in capsys.readouterr().out
+        assert words[words.index("--host") + 1] == "127.0.0.1"
+        assert words[words.index("--port") + 1] == str(port)
+        assert (
+            words[words.index("--backend-store-uri") + 1] == f"sqlite:///{folder}/mlruns/mlflow.db"
+        )
+
+
+def test_the_installed_program_answers(folder: Path, lab: Run) -> None:
+    done = lab("compare")
+    assert done.returncode == 2
+    sentence = r"fmnist-lab: `mlruns/multirun` must hold a multirun to compare, got none; .*\n"
+    assert re.fullmatch(sentence, done.stderr)

@@ -1,0 +1,145 @@
+"""What a wheel holds, what an import costs, and which module may import what."""
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "fmnist_lab"
+
+
+class TestImports:
+    """They go one way, and the heavy ones come late."""
+
+    @pytest.mark.parametrize(
+        "modules",
+        [
+            "fmnist_lab.schedules, fmnist_lab.stopping",
+            "fmnist_lab.cli, fmnist_lab.config, fmnist_lab.train, fmnist_lab.tracking",
+        ],
+    )
+    def test_light_modules_import_nothing_heavy(self, modules: str) -> None:
+        code = (
+            f"import sys, {modules}\n"
+            "heavy = {'tensorflow', 'keras', 'mlflow', 'matplotlib', 'plotext'}\n"
+            "print(sorted(heavy & set(sys.modules)))"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        assert done.stdout == "[]\n"
+
+    def test_the_command_line_itself_needs_neither_hydra_nor_pandas(self) -> None:
+        code = "import sys, fmnist_lab.cli; print({'hydra', 'pandas', 'numpy'} & set(sys.modules))"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        assert done.stdout == "set()\n"
+
+    @pytest.mark.parametrize(
+        ("library", "allowed"),
+        [
+            ("mlflow", {"tracking.py"}),
+            ("matplotlib", {"plots.py", "preview.py", "contact_sheet.py"}),
+            ("plotext", {"preview.py"}),
+            ("hydra", {"config.py", "train.py"}),
+            ("typer", {"cli.py"}),
+        ],
+    )
+    def test_each_library_has_its_modules(self, library: str, allowed: set[str]) -> None:
+        importing = {
+            str(path.relative_to(PACKAGE))
+            for path in PACKAGE.rglob("*.py")
+            if library in imports(path)
+        }
+        assert importing == allowed
+
+    def test_the_core_knows_nothing_of_the_shell(self) -> None:
+        shell = {"cli", "train", "runner", "tracking", "results", "leaderboard", "config"}
+        core = ["schedules", "engines", "clipping.py", "stopping.py", "trial.py", "data.py",
+                "architectures.py", "scheduling.py"]  # fmt: skip
+        for name in core:
+            place = PACKAGE / name
+            for path in place.rglob("*.py") if place.is_dir() else [place]:
+                assert shell.isdisjoint(own_imports(path)), path
+
+
+def nodes(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+
+
+def imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    found = set()
+    for node in nodes(path):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        else:
+            found.add((node.module or "").partition(".")[0])
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    """The modules of this package that a file imports, by their last name."""
+    found: set[str] = set()
+    for node in nodes(path):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fmnist_lab"):
+            parts = (node.module or "").split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+class TestWheel:
+    """The configuration travels with the package."""
+
+    def test_it_holds_every_module_and_every_option(self, wheel: Path) -> None:
+        def listed(folder: Path, pattern: str) -> set[Path]:
+            return {path.relative_to(folder) for path in folder.rglob(pattern)}
+
+        modules = listed(wheel / "fmnist_lab", "*.py")
+        assert modules == listed(PACKAGE, "*.py")
+        options = listed(wheel / "fmnist_lab" / "conf", "*.yaml")
+        assert options == listed(ROOT / "conf", "*.yaml")
+        assert Path("config.yaml") in options
+        assert (wheel / "fmnist_lab" / "py.typed").exists()
+        tops = {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")}
+        assert tops == {"fmnist_lab"}
+
+    def test_it_works_from_an_empty_folder(self, wheel: Path, folder: Path) -> None:
+        code = (
+            "import fmnist_lab.config as config, runpy, sys\n"
+            "print(config.config_dir())\n"
+            "sys.argv = ['fmnist-lab', 'train', '--cfg', 'job', 'scheduler=wsd']\n"
+            "runpy.run_module('fmnist_lab', run_name='__main__')"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(wheel)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert lines[0] == str(wheel / "fmnist_lab" / "conf")
+        assert "  _target_: fmnist_lab.schedules.wsd" in lines
+        assert list(folder.iterdir()) == []

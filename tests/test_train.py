@@ -1,0 +1,198 @@
+"""`fmnist-lab train` as its users start it: a process of its own, in a folder of its own."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+pytestmark = pytest.mark.slow
+
+
+def only(folder: Path, pattern: str) -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+OWN_CODE = """
+import numpy as np
+from fmnist_lab import architectures
+
+def halving(initial_learning_rate):
+    return lambda epoch: initial_learning_rate * 0.5 ** np.asarray(epoch)
+
+def small(units):
+    return architectures.mlp([units])
+"""
+
+
+def test_own_options_train(folder: Path, lab: Run) -> None:
+    for group, text in {
+        "scheduler": "_target_: own_code.halving\n"
+        "initial_learning_rate: ${optimizer.learning_rate}\nupdate: epoch\n",
+        "architecture": "_target_: own_code.small\nunits: 8\n",
+    }.items():
+        (folder / "conf" / group).mkdir(parents=True)
+        (folder / "conf" / group / "mine.yaml").write_text(text)
+    (folder / "own_code.py").write_text(OWN_CODE)
+
+    tiny = [word for word in TINY if not word.startswith("architecture")]
+    done = lab("train", *tiny, "tracking=none", "scheduler=mine", "architecture=mine")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    progress = [line[:9] for line in done.stdout.splitlines() if "rate" in line]
+    assert progress == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+
+    trial = only(folder, "mlruns/trials/*")
+    curve = [json.loads(line) for line in (trial / "curves.jsonl").read_text().splitlines()]
+    assert [line["opt/learning_rate"] for line in curve] == pytest.approx([1e-3, 5e-4, 2.5e-4])
+    result = read_json(trial / "result.json")
+    assert (result["scheduler"], result["architecture"]) == ("mine", "mine")
+    assert (result["strategy"], result["sweep"], result["trial"]) == ("mine", None, 0)
+    assert result["parameters"] == 784 * 8 + 8 + 8 * 10 + 10
+    assert (trial / ".hydra" / "config.yaml").exists()
+    assert "epoch 3/3" in (trial / "train.log").read_text()
+    assert not (folder / "mlruns/mlflow.db").exists()
+
+
+def test_a_multirun_keeps_what_came_before_a_wrong_job(folder: Path, lab: Run) -> None:
+    jobs = ["training.epochs=3,0", "scheduler=linear,cosine"]  # the third job has no epochs
+    done = lab("train", "-m", *TINY[:-1], "tracking=none", *jobs)
+    assert done.returncode == 2
+    assert done.stderr == "fmnist-lab: `training.epochs` must be positive, got 0.\n"
+    night = only(folder, "mlruns/multirun/*")
+    assert {path.name for path in night.iterdir()} == {"0", "1", "multirun.yaml"}
+    results = [read_json(night / str(number) / "result.json") for number in range(2)]
+    assert [result["strategy"] for result in results] == ["linear", "cosine"]
+    assert [result["trial"] for result in results] == [0, 1]
+    assert {result["sweep"] for result in results} == {night.name}
+
+    table = lab("compare")
+    assert (table.returncode, table.stderr) == (0, "")
+    for result in results:
+        row = next(line for line in table.stdout.splitlines() if result["strategy"] in line)
+        assert f"{result['objective']:.4f}" in row
+    assert str(night.relative_to(folder)) in table.stdout
+
+
+def start_and_interrupt(
+    folder: Path, environment: dict[str, str], number: signal.Signals, *overrides: str
+) -> tuple[int, str, Path]:
+    """Starts an endless training and sends the signal once epochs have been trained."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmnist_lab", "train", *TINY, "training.epochs=1000000", *overrides],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list(folder.rglob("curves.jsonl")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, complaint = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return process.returncode, complaint, next(folder.glob("mlruns/**/result.json")).parent
+
+
+@pytest.mark.parametrize(
+    ("number", "overrides"),
+    [(signal.SIGINT, ["tracking=local"]), (signal.SIGTERM, ["tracking=none", "-m"])],
+)
+def test_an_interruption_keeps_everything(
+    folder: Path, environment: dict[str, str], number: signal.Signals, overrides: list[str]
+) -> None:
+    code, complaint, trial = start_and_interrupt(folder, environment, number, *overrides)
+    assert code == 130
+    assert complaint == "fmnist-lab: Interrupted; everything trained so far is kept.\n"
+    result = read_json(trial / "result.json")
+    lines = (trial / "curves.jsonl").read_text().splitlines()
+    assert result["stop_reason"] == "interrupted"
+    assert result["epochs_trained"] == len(lines) > 0
+    assert result["objective"] == json.loads(lines[-1])["val/accuracy"]
+    if "tracking=local" in overrides:
+        import mlflow
+
+        client = mlflow.MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+        run = client.get_run(result["mlflow_run_id"])
+        assert run.info.status == "KILLED"
+        assert run.data.tags["stop_reason"] == "interrupted"
+        assert run.data.params["training.epochs"] == "1000000"
+        command = shlex.join(["fmnist-lab", "train", *TINY, "training.epochs=1000000", *overrides])
+        assert command in run.data.tags["mlflow.note.content"]
+        listed = {item.path for item in client.list_artifacts(run.info.run_id)}
+        assert listed >= {".hydra", "curves.jsonl", "curves.png", "result.json", "train.log"}
+        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == len(lines)
+
+
+def test_work_that_fails_is_exit_code_1(folder: Path, lab: Run) -> None:
+    (folder / "broken.py").write_text("def build():\n    raise OSError('no luck')\n")
+    (folder / "conf/scheduler").mkdir(parents=True)
+    (folder / "conf/scheduler/mine.yaml").write_text("_target_: broken.build\n")
+    done = lab("train", *TINY, "tracking=none", "scheduler=mine")
+    assert done.returncode == 1
+    assert "OSError: no luck" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["training.epochs=0"], "`training.epochs` must be positive, got 0."),
+        (["training.epoch=1"], "`training.epoch` must be a key of the configuration; allowed "),
+        (["scheduler=cosinus"], "`scheduler` must be one of constant, cosine, "),
+        (["optimizer=null"], "Config group override must be a string"),
+        (["-m", "training.epochs=0,1"], "`training.epochs` must be positive, got 0."),
+        (
+            ["tracking=none", "data.dir=/nowhere"],
+            "`data.dir` (or FMNIST_LAB_DATA_DIR) must be a folder with the ",
+        ),
+    ],
+)
+def test_a_refused_request_is_one_sentence_and_leaves_no_folder(
+    folder: Path, lab: Run, overrides: list[str], sentence: str
+) -> None:
+    done = lab("train", *overrides)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"fmnist-lab: {sentence}")
+    assert done.stderr.count("\n") == 1
+    assert [path for path in folder.rglob("*") if path.name not in ("mlruns", "multirun")] == []
+
+
+def test_the_configuration_is_shown_without_tensorflow(
+    folder: Path, lab: Run, environment: dict[str, str]
+) -> None:
+    environment["PYTHONPROFILEIMPORTTIME"] = "1"  # every import is a line on stderr
+    shown = lab("train", "--cfg", "job", "scheduler=linear", "training.epochs=7")
+    assert shown.returncode == 0
+    assert "_target_: fmnist_lab.schedules.linear" in shown.stdout
+    assert "  epochs: 7" in shown.stdout
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    assert "fmnist_lab.config" in imported
+    assert imported.isdisjoint({"tensorflow", "keras", "mlflow", "matplotlib", "plotext"})
+    assert list(folder.iterdir()) == []
+
+
+def test_help_is_hydras(folder: Path, lab: Run) -> None:
+    done = lab("train", "--help")
+    assert done.returncode == 0
+    assert "scheduler: constant, cosine, cosine_restarts" in done.stdout
+    assert "Powered by Hydra" in done.stdout
+    assert os.listdir(folder) == []  # noqa: PTH208  # names are enough
