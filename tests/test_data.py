@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from fmnist_lab.data import CLASS_NAMES, DataConfig, Dataset, load
-from fmnist_lab.errors import RequestError
-from fmnist_lab.sources import DataUnavailableError
+from fmnist_lab.errors import DataUnavailableError, RequestError
 
 CONF = Path(__file__).parents[1] / "conf" / "data"
 
