@@ -60,7 +60,7 @@ class JobRunner(WorkerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Called by Dask; a running job is cancelled when nobody waits for it any more."""
-        if finish == "cancelled":
+        if finish == "released":  # while it runs, that is; else the slot has another key
             _slot.interrupt(key)
 
     def run(self, key: str, overrides: Sequence[str], job_idx: int) -> bytes | None:

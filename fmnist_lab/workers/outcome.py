@@ -35,7 +35,10 @@ def encode(outcome: Outcome, job_idx: int) -> bytes:
 
 def decode(pickled: bytes) -> Outcome:
     """The outcome as the worker had it, tracebacks included."""
-    return cast("Outcome", cloudpickle.loads(pickled))
+    outcome = cast("Outcome", cloudpickle.loads(pickled))
+    if isinstance(outcome.error, SystemExit):
+        outcome.error.code = next(iter(outcome.error.args), None)  # tblib forgets it
+    return outcome
 
 
 def _explained(

@@ -54,7 +54,7 @@ class DaskLauncher(Launcher):
 
     def __init__(self, **values: Any) -> None:
         self._values = values
-        self._stream: JobStream | None = None
+        self.stream: JobStream | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -91,7 +91,7 @@ class DaskLauncher(Launcher):
     @property
     def slots(self) -> int:
         """How many jobs can run at once; on a running cluster, as of now."""
-        if self._stream is None and self._settings.address is None:
+        if self.stream is None and self._settings.address is None:
             from fmnist_lab.workers.cluster import count_workers
 
             return count_workers(self._settings)
@@ -103,24 +103,24 @@ class DaskLauncher(Launcher):
 
     def next_result(self, timeout: float | None = None) -> tuple[int, JobReturn] | None:
         """Waits for the next job that ends; None if the time is over or no job is left."""
-        return None if self._stream is None else self._stream.next_result(timeout)
+        return None if self.stream is None else self.stream.next_result(timeout)
 
     def cancel_all(self) -> None:
         """Interrupts what runs and forgets what waits; results of jobs that ended stay."""
-        if self._stream is not None:
-            self._stream.cancel_all()
+        if self.stream is not None:
+            self.stream.cancel_all()
 
     def close(self) -> None:
         """Ends the workers; the next job starts new ones."""
-        stream, self._stream = self._stream, None
+        stream, self.stream = self.stream, None
         if stream is not None:
             stream.close()
 
     def _opened(self) -> "JobStream":
-        if self._stream is None or self._stream.closed:
+        if self.stream is None or self.stream.closed:
             from fmnist_lab.workers.stream import open_stream
 
-            self._stream = open_stream(
+            self.stream = open_stream(
                 self._settings, self._hydra_context, self._task_function, self.config
             )
-        return self._stream
+        return self.stream
