@@ -71,12 +71,7 @@ class CurrentTrial:
         """
         if len(self._channel.study.directions) > 1:
             return False  # Optuna compares single values only
-        study = self._channel.study
-        self.pruned |= bool(
-            self._reach(
-                lambda storage, _: study.pruner.prune(study, self._channel.trial(self.number))
-            )
-        )
+        self.pruned |= bool(self._reach(lambda storage, _: self._ask_pruner()))
         return self.pruned
 
     def record(self, **content: Any) -> None:
@@ -90,6 +85,10 @@ class CurrentTrial:
             lambda storage, _: self._channel.trial(self.number).user_attrs.get(RECORD)
         )
         return record.get("values") if record and not record["pruned"] else None
+
+    def _ask_pruner(self) -> bool:
+        study = self._channel.study
+        return study.pruner.prune(study, self._channel.trial(self.number))
 
     def _reach(self, action: Callable[["optuna.storages.BaseStorage", int], Any]) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Ranges of numbers as distributions, exact in decimals: 0.1 to 0.9 holds 0.3, not 0.30000000004."""
+"""Ranges of numbers as distributions, exact in decimals: 0.3, not 0.30000000000000004."""
 
 import math
 from decimal import Decimal

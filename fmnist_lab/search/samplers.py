@@ -1,6 +1,5 @@
 """Samplers and pruners, built from their configuration for the study at hand."""
 
-import functools
 import logging
 import warnings
 from collections.abc import Mapping
@@ -37,8 +36,8 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
     Raises:
         SweepRequestError: The sampler does not exist or does not fit.
     """
-    if isinstance(config, BaseSampler | functools.partial):
-        return config(_grid_space(space)) if isinstance(config, functools.partial) else config
+    if isinstance(config, BaseSampler):
+        return config
     settings = _plain(config)
     target = str(settings.get("_target_", "optuna.samplers.TPESampler"))
     if target.endswith("MOTPESampler") or "motpe" in target:
@@ -58,7 +57,8 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
         extra["search_space"] = _grid_space(space)
     if "reference_points" in settings:
         extra["reference_points"] = np.asarray(settings.pop("reference_points"), dtype=float)
-    return _build("sampler", BaseSampler, settings, extra)
+    sampler: BaseSampler = _build("sampler", BaseSampler, settings, extra)
+    return sampler
 
 
 def build_pruner(config: Any) -> BasePruner:
@@ -75,8 +75,8 @@ def grid_size(space: Space) -> int:
 
 def is_grid(config: Any) -> bool:
     """Whether this configures Optuna's grid sampler."""
-    if isinstance(config, BaseSampler | functools.partial):
-        return getattr(config, "func", type(config)) is GridSampler
+    if isinstance(config, BaseSampler):
+        return isinstance(config, GridSampler)
     return str(_plain(config).get("_target_")).endswith("GridSampler")
 
 

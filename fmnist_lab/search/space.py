@@ -1,4 +1,4 @@
-"""Search spaces: Hydra overrides in, Optuna distributions out, and suggestions back into overrides."""
+"""Search spaces: overrides in, distributions out, and suggestions back into overrides."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 
 from fmnist_lab.search import samplers
 from fmnist_lab.search.settings import Settings, SweepRequestError
@@ -26,7 +27,7 @@ def open_study(
         study = optuna.create_study(
             study_name=name,
             storage=storage,
-            directions=settings.directions,
+            directions=[StudyDirection[name.upper()] for name in settings.directions],
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),
             pruner=samplers.build_pruner(settings.pruner),

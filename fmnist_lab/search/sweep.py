@@ -148,10 +148,10 @@ class Sweep:
         attempts = [first]
         loader = self._hydra_context.config_loader
         for name, distribution in searched.distributions.items():
-            group = name.lstrip("+").partition("@")[0]
-            if isinstance(distribution, CategoricalDistribution) and loader.list_groups(""):
-                if loader.get_group_options(group):
-                    attempts += [first | {name: choice} for choice in distribution.choices[1:]]
+            if not isinstance(distribution, CategoricalDistribution):
+                continue
+            if loader.get_group_options(name.lstrip("+").partition("@")[0]):
+                attempts += [first | {name: choice} for choice in distribution.choices[1:]]
         for params in attempts:
             overrides = [*searched.overrides(params), *self._job_overrides()]
             loader.load_sweep_config(self._config, overrides)

@@ -121,11 +121,8 @@ class Trials:
         marks = {REPEATS: trial.number, ATTEMPT: attempt}
         if ENQUEUED in trial.user_attrs:
             marks[ENQUEUED] = trial.user_attrs[ENQUEUED]
-        waiting = create_trial(
-            state=TrialState.WAITING,
-            system_attrs={"fixed_params": params, **kept},
-            user_attrs=marks,
-        )
+        kept["fixed_params"] = params
+        waiting = create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs=marks)
         self.study.add_trial(waiting)
 
     def _tell(self, number: int, state: TrialState, values: list[float] | None) -> None:
@@ -139,9 +136,8 @@ class Trials:
 
     def _name(self, key: str) -> str:
         """The searched key; it may be given without its +, which no mapping in an override has."""
-        return next(
-            (key for key in (key, f"+{key}", f"++{key}") if key in self.space.searched), key
-        )
+        names = (key, f"+{key}", f"++{key}")
+        return next((name for name in names if name in self.space.searched), key)
 
     def _check(self, params: Mapping[str, Any]) -> None:
         distributions = self.space.distributions
