@@ -44,16 +44,16 @@ def test_looking_at_the_plugin_does_not_import_dask() -> None:
 
 
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("dask", [])])
-class TestLauncher(LauncherTestSuite):  # type: ignore[misc]
-    pass
+class TestLauncher(LauncherTestSuite):
+    """One job, many jobs, overrides, resolvers, folders."""
 
 
 @pytest.mark.parametrize(
     ("launcher_name", "overrides"),
     [("dask", ["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"])],
 )
-class TestBatches(BatchedSweeperTestSuite):  # type: ignore[misc]
-    pass
+class TestBatches(BatchedSweeperTestSuite):
+    """Several batches on the same workers."""
 
 
 @pytest.mark.parametrize(
@@ -70,5 +70,5 @@ class TestBatches(BatchedSweeperTestSuite):  # type: ignore[misc]
         )
     ],
 )
-class TestIntegration(IntegrationTestSuite):  # type: ignore[misc]
-    pass
+class TestIntegration(IntegrationTestSuite):
+    """Applications as commands."""

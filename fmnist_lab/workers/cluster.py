@@ -96,15 +96,18 @@ class LocalCluster:
 
     @property
     def ended(self) -> str | None:
+        """Why there are no workers any more, if so."""
         code = self._host.poll()
         if code is None:
             return None
         return f"The process that keeps the local workers ended by itself, with code {code}."
 
     def bring(self, runner: "JobRunner", name: str) -> None:
+        """Gives an application to all workers, replacements included."""
         self.client.register_plugin(runner, name=name)
 
     def close(self) -> None:
+        """Ends the workers and waits until they are gone."""
         self._stdin.close()  # the host starts to stop; should this process die now, it goes on
         self.client.close()
         self._end_host()
@@ -167,11 +170,13 @@ class RunningCluster:
 
     @property
     def ended(self) -> str | None:
+        """Why there is no scheduler any more, if so."""
         if self.client.status in ("closing", "closed"):
             return f"The connection to the scheduler at {self._shown} is lost."
         return None
 
     def bring(self, runner: "JobRunner", name: str) -> None:
+        """Gives an application to all workers, those to come included."""
         try:
             self.client.register_plugin(runner, name=name)
         except ImportError as error:
@@ -181,6 +186,7 @@ class RunningCluster:
             ) from error
 
     def close(self) -> None:
+        """Disconnects."""
         self.client.close()
         shutil.rmtree(self.results, ignore_errors=True)
 
@@ -200,5 +206,5 @@ def _open_output(path: str | None) -> IO[bytes] | None:
 
 def _bootstrap() -> str:
     # `-c` rather than `-m`: then workers have no main module to import a second time.
-    paths = [path or os.getcwd() for path in sys.path]
+    paths = [path or str(Path.cwd()) for path in sys.path]
     return f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.workers.host import main; main()"

@@ -54,7 +54,7 @@ def _start(settings: dict[str, Any]) -> Any:
     import dask
     from distributed import LocalCluster
 
-    dask.config.set(_DASK_SETTINGS)
+    dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
     return LocalCluster(
         n_workers=settings["workers"],
         threads_per_worker=1,  # threads for arithmetic are another matter: see the environment

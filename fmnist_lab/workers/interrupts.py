@@ -33,6 +33,7 @@ class Interruptible:
 
     @property
     def busy(self) -> bool:
+        """Whether a job runs."""
         return not self._idle.is_set()
 
     def run(self, key: str, work: Callable[[], T]) -> T | None:

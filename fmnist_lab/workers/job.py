@@ -39,13 +39,13 @@ class Application:
     singletons: Any
 
 
-class JobRunner(WorkerPlugin):
+class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     """An application on a worker; Dask brings it there under the name of the launch."""
 
     def __init__(self, application: Application, results: Path) -> None:
         # Pickled by hand: what it imports is found only once folder and path are as here.
         self._pickled = cloudpickle.dumps(application)
-        self._folder = os.getcwd()
+        self._folder = str(Path.cwd())
         self._path = [entry or self._folder for entry in sys.path]
         self._results = results
         self._application: Application | None = None

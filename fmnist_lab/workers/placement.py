@@ -65,6 +65,10 @@ class Placement:
         for address in self._client.scheduler_info()["workers"]:
             self._client.loop.add_callback(self._joined, address)
 
+    def stop(self) -> None:
+        """Hears no more; for the scheduler, writing to a client that is gone is an error."""
+        self._client.unsubscribe_topic("all")
+
     def submit(self, job: Job) -> None:
         """Takes a job, from any thread."""
         self._client.loop.add_callback(self._take, job)
@@ -186,7 +190,8 @@ class Placement:
         end = time.monotonic() + GRACE
         while True:
             answers = await self._client.run(
-                on_worker.is_busy, workers=[w for w in workers if w in self._workers],
+                on_worker.is_busy,
+                workers=[w for w in workers if w in self._workers],
                 on_error="ignore",
             )
             busy = [worker for worker, is_busy in answers.items() if is_busy]

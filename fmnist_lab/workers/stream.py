@@ -116,13 +116,17 @@ class JobStream:
             return
         self.closed = True
         try:
-            # The host of a local cluster interrupts jobs itself, even if this process is killed.
-            if not self._cluster.is_ours and not self._cluster.ended:
+            if not self._cluster.ended:
                 with contextlib.suppress(Exception):
-                    self.cancel_all()
-                    self._cluster.client.unregister_worker_plugin(self._name)
+                    self._withdraw()
         finally:
             self._cluster.close()
+
+    def _withdraw(self) -> None:
+        self._placement.stop()
+        if not self._cluster.is_ours:  # local workers interrupt their jobs when they end
+            self.cancel_all()
+            self._cluster.client.unregister_worker_plugin(self._name)
 
     def _deliver(self, idx: int, outcome: bytes | Outcome) -> None:
         self._outbox.put((idx, outcome))

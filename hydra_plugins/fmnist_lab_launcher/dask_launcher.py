@@ -14,7 +14,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from fmnist_lab.workers.settings import Settings
     from fmnist_lab.workers.stream import JobStream
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ class DaskLauncher(Launcher):
         """Called by Hydra before anything else."""
         from fmnist_lab.workers.settings import Settings
 
-        self._settings: Settings = Settings.checked(self._values)
+        self._settings = Settings.checked(self._values)
         self._hydra_context = hydra_context
         self._task_function = task_function
         self.config = config
