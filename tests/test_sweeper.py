@@ -155,7 +155,7 @@ def test_other_space_or_direction_is_refused_on_resume(tmp_path: Path) -> None:
     run("quadratic", tmp_path, *two, "x=interval(0,1)", "hydra.sweeper.changed_space=allow")
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "dask"])
 @pytest.mark.parametrize("kill", ["SIGKILL", "SIGINT", "SIGTERM"])
 def test_an_ended_sweep_continues(tmp_path: Path, kill: str, launcher: str) -> None:
     folder, ledger = tmp_path / "sweep", tmp_path / "ledger"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
@@ -12,6 +13,8 @@ from fmnist_lab.files import whole_file
 from fmnist_lab.search.secrets import masked_config
 from fmnist_lab.search.space import Space
 from fmnist_lab.search.trials import SUPERSEDED, folder_of
+
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 RESULTS = "optimization_results.yaml"
 
@@ -48,7 +51,8 @@ def write_results(
         "ended": ended,
     }
     with whole_file(folder / RESULTS) as file:
-        OmegaConf.save(OmegaConf.create(content), file)
+        # OmegaConf would take ten times as long, after every trial.
+        file.write_text(yaml.dump(content, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
 
 
 def _best(study: optuna.Study, space: Space, trials: list[FrozenTrial]) -> dict[str, Any]:

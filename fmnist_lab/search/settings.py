@@ -31,6 +31,7 @@ class Settings:
     max_failure_rate: float = 0.5
     retries: int = 0
     params: Mapping[str, str] | None = None
+    search_space: Mapping[str, Any] | None = None
     custom_search_space: str | None = None
     enqueue: list[Any] | None = None
     timeout: float | None = None
@@ -82,6 +83,10 @@ class Settings:
             value = getattr(self, name)
             _require(value is None or value > 0, name, "positive", value)
         self._check_target()
+        if self.params and self.search_space:
+            raise SweepRequestError(
+                "`hydra.sweeper.search_space` must be null beside `hydra.sweeper.params`, got both."
+            )
         allowed = self.changed_space in ("refuse", "allow")
         _require(allowed, "changed_space", "refuse or allow", self.changed_space)
 

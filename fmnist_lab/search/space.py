@@ -89,14 +89,40 @@ class Space:
         return [*searched, *(f"{k}={v}" for k, v in self.fixed.items()), *self.deletions]
 
 
-def parse(overrides: Sequence[str], config_loader: ConfigLoader | None = None) -> Space:
-    """Reads overrides, in which a later one replaces an earlier one of the same key.
+def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
+    """Reads the mapping from key to type, low, high, log, step, choices of the 1.3 plugin."""
+    found = {}
+    for key, item in (search_space or {}).items():
+        try:
+            found[key] = Searched(_described(dict(item)))
+        except (KeyError, ValueError, TypeError) as error:
+            raise SweepRequestError(
+                f"`hydra.sweeper.search_space.{key}` must be a distribution, got {item}: {error}."
+            ) from error
+    return found
+
+
+def _described(item: dict[str, Any]) -> BaseDistribution:
+    kind, log, step = str(item["type"]), bool(item.get("log")), item.get("step")
+    if kind == "categorical":
+        return CategoricalDistribution(list(item["choices"]))
+    if kind == "int":
+        return IntDistribution(int(item["low"]), int(item["high"]), log, int(step or 1))
+    return FloatDistribution(item["low"], item["high"], log, step)
+
+
+def parse(
+    overrides: Sequence[str],
+    config_loader: ConfigLoader | None = None,
+    known: Mapping[str, Searched] | None = None,
+) -> Space:
+    """Reads overrides, in which a later one replaces an earlier one, or one that is `known`.
 
     Raises:
         SweepRequestError: A range or interval cannot be searched.
     """
     parser = OverridesParser.create(config_loader=config_loader)
-    found: dict[str, Searched | str] = {}
+    found: dict[str, Searched | str] = dict(known or {})
     deletions = []
     for override in parser.parse_overrides(list(overrides)):
         if override.is_delete():

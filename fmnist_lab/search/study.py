@@ -1,6 +1,7 @@
 """The study of a sweep, created or continued."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,10 +10,14 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from fmnist_lab.search import samplers
+from fmnist_lab.search.secrets import mask
 from fmnist_lab.search.settings import Settings, SweepRequestError
 from fmnist_lab.search.space import Space
 
+log = logging.getLogger(__name__)
+
 SPACE = "sweep:space"
+FIXED = "sweep:fixed"
 
 
 def open_study(
@@ -46,6 +51,11 @@ def open_study(
 
 def _compare_space(study: optuna.Study, settings: Settings, space: Space) -> None:
     asked = {"searched": space.describe(), "custom": settings.custom_search_space}
+    fixed = {key: mask(value) for key, value in space.fixed.items()}
+    if study.user_attrs.get(FIXED, fixed) != fixed:
+        log.warning("Trials of this study ran with other overrides: %s", study.user_attrs[FIXED])
+    if study.user_attrs.get(FIXED) != fixed:
+        study.set_user_attr(FIXED, fixed)
     stored = study.user_attrs.get(SPACE)
     if stored == asked:
         return

@@ -130,6 +130,8 @@ class Sweep:
             self._write(trials, ending[-1])
             log.info("The sweep ended: %s.", ending[-1])
             log.info("Results: %s", self._folder / results.RESULTS)
+            if ending[-1] == "interrupted":
+                log.info("To continue, give the same command and hydra.sweep.dir=%s", self._folder)
             observers.tell("on_end", ending[-1])
 
     def _write(self, trials: Trials, ended: str | None) -> None:
@@ -137,7 +139,9 @@ class Sweep:
 
     def _read_space(self, arguments: list[str]) -> space.Space:
         params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
-        return space.parse([*params, *arguments], self._hydra_context.config_loader)
+        described = space.described(self._settings.search_space)
+        loader = self._hydra_context.config_loader
+        return space.parse([*params, *arguments], loader, described)
 
     def _validate(self, searched: space.Space) -> None:
         """Composes a job's configuration, and one for each option of each searched group.

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from fmnist_lab.search.job import RECORD
 from fmnist_lab.search.observers import TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_record
+from fmnist_lab.search.secrets import mask
 from fmnist_lab.search.settings import SweepRequestError
 from fmnist_lab.search.space import Space
 
@@ -67,7 +68,7 @@ class Trials:
         """Asks the study for a trial."""
         trial = self.study.ask(self.space.distributions)
         for name, value in self.space.fixed.items():
-            trial.set_user_attr(name, value)
+            trial.set_user_attr(name, mask(value))
         if self._custom:
             self._extend(trial, self._custom)
         params = trial.params

@@ -31,6 +31,7 @@ class SweeperConf:
     max_failure_rate: float = 0.5  # gives up when more than this part of n_trials has failed
     retries: int = 0  # how often a trial that raised an error is repeated
     params: dict[str, str] | None = None  # key: override grammar, "tag(log, interval(1e-4, 1))"
+    search_space: dict[str, Any] | None = None  # as in hydra-optuna-sweeper 1.3; better use params
     custom_search_space: str | None = None  # dotted path of f(cfg, trial) -> None
     enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
     timeout: float | None = None  # seconds after which this run starts no more trials
