@@ -89,7 +89,7 @@ class LocalCluster:
         os.close(writer)
         try:
             self._configure(settings, writer)
-            self.client = _connect(self._await_address(reader))
+            self.client = _connect(self._await_address(reader), direct=True)
         except BaseException:
             self._end_host()
             raise
@@ -191,10 +191,12 @@ class RunningCluster:
         shutil.rmtree(self.results, ignore_errors=True)
 
 
-def _connect(address: str) -> "Client":
+def _connect(address: str, direct: bool = False) -> "Client":
     from distributed import Client
 
-    return Client(address, timeout=_CONNECT_TIMEOUT, set_as_default=False)
+    return Client(
+        address, timeout=_CONNECT_TIMEOUT, direct_to_workers=direct, set_as_default=False
+    )
 
 
 def _open_output(path: str | None) -> IO[bytes] | None:

@@ -26,6 +26,8 @@ _DASK_SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,  # and a paused worker would never be free again
     "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -61,7 +63,8 @@ def _start(settings: dict[str, Any]) -> Any:
         memory_limit=settings["memory_limit"] or 0,
         local_directory=settings["local_directory"],
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # a port must be had; behind it is nothing
+        scheduler_kwargs={"dashboard": False},
         silence_logs=logging.CRITICAL + 1,
     )
 
