@@ -90,6 +90,12 @@ def return_a_lock(cfg: DictConfig) -> Any:
     return threading.Lock()
 
 
+def eat(cfg: DictConfig) -> int:
+    eaten = [bytearray(os.urandom(1 << 20) * 20) for _ in range(60)]
+    time.sleep(5)
+    return len(eaten)
+
+
 def leave(cfg: DictConfig) -> None:
     sys.exit(7)
 
@@ -288,6 +294,24 @@ def test_the_end_of_the_local_cluster_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match=r"local workers ended by itself|connection"):
             jobs.next_result(30)
         wait_for(lambda: not Path(f"/proc/{pids(tmp_path / 'log')[0]}").exists())
+
+
+def test_a_job_that_needs_too_much_memory_is_lost(tmp_path: Path) -> None:
+    with launcher(task, tmp_path, "workers=1", "retries=0", "memory_limit=500MB") as jobs:
+        result = one(jobs, "do=eat")
+        assert isinstance(result._return_value, WorkerLostError)
+
+
+def test_what_workers_print_can_go_to_a_file(tmp_path: Path) -> None:
+    with launcher(print, tmp_path, "workers=1", f"output={tmp_path / 'logs' / 'out'}") as jobs:
+        assert one(jobs, "said=something").status == JobStatus.COMPLETED
+    assert "something" in (tmp_path / "logs" / "out").read_text()
+
+
+def test_a_task_that_cannot_leave_the_process_is_refused(tmp_path: Path) -> None:
+    lock = threading.Lock()
+    with launcher(lambda cfg: lock, tmp_path) as jobs, pytest.raises(RequestError, match="lock"):
+        jobs.submit([], 0)
 
 
 @pytest.mark.parametrize(

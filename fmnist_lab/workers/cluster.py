@@ -194,9 +194,7 @@ class RunningCluster:
 def _connect(address: str, direct: bool = False) -> "Client":
     from distributed import Client
 
-    return Client(
-        address, timeout=_CONNECT_TIMEOUT, direct_to_workers=direct, set_as_default=False
-    )
+    return Client(address, timeout=_CONNECT_TIMEOUT, direct_to_workers=direct, set_as_default=False)
 
 
 def _open_output(path: str | None) -> IO[bytes] | None:

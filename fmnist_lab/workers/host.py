@@ -17,7 +17,7 @@ from typing import Any
 # What an interrupted job has to write its records, in seconds; then its process is killed.
 GRACE = 10.0
 
-_DASK_SETTINGS = {
+_DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,  # a long call that holds the GIL is not a death
     "distributed.scheduler.work-stealing": False,  # the controller places the jobs
     "distributed.worker.daemon": False,  # daemons may not start processes, as data loaders do

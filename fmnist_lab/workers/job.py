@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 from distributed import Worker, WorkerPlugin, get_worker
@@ -21,6 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_lab.errors import RequestError
 from fmnist_lab.files import whole_file
 from fmnist_lab.workers.interrupts import Interruptible
 from fmnist_lab.workers.outcome import Outcome, encode
@@ -38,13 +39,23 @@ class Application:
     config: DictConfig
     singletons: Any
 
+    def pickled(self) -> bytes:
+        """Raises RequestError if some part cannot leave this process."""
+        try:
+            return cast("bytes", cloudpickle.dumps(self))
+        except Exception as error:
+            raise RequestError(
+                f"The task function and its configuration must be such that they can be sent to "
+                f"worker processes, got: {error}."
+            ) from error
+
 
 class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     """An application on a worker; Dask brings it there under the name of the launch."""
 
-    def __init__(self, application: Application, results: Path) -> None:
-        # Pickled by hand: what it imports is found only once folder and path are as here.
-        self._pickled = cloudpickle.dumps(application)
+    def __init__(self, application: bytes, results: Path) -> None:
+        # Unpickled late: what it imports is found only once folder and path are as here.
+        self._pickled = application
         self._folder = str(Path.cwd())
         self._path = [entry or self._folder for entry in sys.path]
         self._results = results

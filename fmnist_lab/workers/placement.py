@@ -62,8 +62,9 @@ class Placement:
     def start(self) -> None:
         """Learns which workers there are, and hears of every change from then on."""
         self._client.subscribe_topic("all", self._on_event)
-        for address in self._client.scheduler_info()["workers"]:
-            self._client.loop.add_callback(self._joined, address)
+        self._client.sync(self._adopt, list(self._client.scheduler_info()["workers"]))
+        if not self._workers:
+            log.warning("No worker has joined the scheduler yet, jobs wait for the first.")
 
     def stop(self) -> None:
         """Hears no more; for the scheduler, writing to a client that is gone is an error."""
@@ -81,6 +82,10 @@ class Placement:
     def workers(self) -> int:
         """How many workers there are now."""
         return len(self._workers)
+
+    async def _adopt(self, addresses: list[str]) -> None:
+        for address in addresses:
+            self._joined(address)
 
     def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]
@@ -181,7 +186,10 @@ class Placement:
         busy = await self._await_free([attempt.worker for attempt in attempts])
         if busy:
             log.warning("Jobs did not stop in %.0f s: restarting %s.", GRACE, ", ".join(busy))
-            await self._client.restart_workers(busy, timeout=GRACE)
+            try:
+                await self._client.restart_workers(busy, timeout=GRACE, raise_for_error=False)
+            except ValueError as error:  # a worker without a nanny
+                log.warning("They go on: %s", error)
         for attempt in attempts:
             if (saved := self._saved(attempt)) is not None:
                 self._finish(attempt, saved)

@@ -33,9 +33,10 @@ def open_stream(
     sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
     sweep_dir.mkdir(parents=True, exist_ok=True)
     application = Application(task_function, hydra_context, config, Singleton.get_state())
+    pickled = application.pickled()
     cluster = open_cluster(settings, sweep_dir)
     try:
-        _open = JobStream(cluster, application, settings.retries)
+        _open = JobStream(cluster, pickled, settings.retries)
     except BaseException:
         cluster.close()
         raise
@@ -52,7 +53,7 @@ def close_stream() -> None:
 class JobStream:
     """A cluster with an application on it."""
 
-    def __init__(self, cluster: Cluster, application: Application, retries: int) -> None:
+    def __init__(self, cluster: Cluster, application: bytes, retries: int) -> None:
         self._cluster = cluster
         self._name = f"jobs-{uuid.uuid4().hex[:8]}"
         self._unfinished: set[int] = set()

@@ -28,7 +28,8 @@ class DaskLauncherConf:
     workers: int | None = None
     # Threads for arithmetic in each worker process (OpenMP, MKL, TensorFlow).
     threads_per_worker: int = 1
-    # A running Dask scheduler, such as tcp://host:8786; null: a cluster on this machine.
+    # A running Dask scheduler, such as tcp://host:8786; null: a cluster on this machine. Each of
+    # its workers runs one job at a time, whatever number of threads it was started with.
     address: str | None = None
     # How often a job is tried again when its worker process dies.
     retries: int = 2
