@@ -13,6 +13,7 @@ from hydra.core.utils import JobStatus
 
 from fmnist_lab.errors import RequestError
 from tests.launchers import Launcher, launcher, wait_for
+from tests.test_ends import command, started
 from tests.test_streaming import pids, task
 
 
@@ -121,6 +122,16 @@ def test_closing_interrupts_the_jobs_and_keeps_the_workers(
     with launcher(task, tmp_path / "sweep", setting) as jobs:
         jobs.submit(["+do=note", f"+file={tmp_path / 'log'}"], 0)
         assert (jobs.next_result(60) or (None,))[0] == 0
+
+
+def test_jobs_of_a_killed_controller_are_interrupted(cluster: Running, tmp_path: Path) -> None:
+    address = ["hydra.launcher.workers=null", f"hydra.launcher.address='{cluster.address}'"]
+    with command(tmp_path, "+x=1,2,3", "+seconds=60", *address) as process:
+        wait_for(lambda: started(tmp_path))
+        process.kill()
+        wait_for((tmp_path / "job1.interrupted").exists)
+        wait_for((tmp_path / "job2.interrupted").exists)
+    assert not (tmp_path / "job3").exists()
 
 
 def test_an_address_without_a_scheduler_is_refused(
