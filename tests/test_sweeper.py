@@ -207,12 +207,14 @@ def test_the_job_of_a_dead_worker_fails_and_the_sweep_goes_on(tmp_path: Path) ->
 
 
 def test_passwords_stay_out_of_logs_and_files(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/study.db?password=s3cret"
+    # SQLite ignores the parameter, which stands for a server's password.
+    url = f"sqlite:///file:{tmp_path}/study.db?uri=true&password=s3cret"
     key = "hydra.sweeper.storage='postgresql://me:s3cret@127.0.0.1:1/db'"
     output = run("quadratic", tmp_path / "a", key, code=1)
     assert "s3cret" not in output
     assert "me:***@127.0.0.1" in output
-    del url
+    two = (f"hydra.sweeper.storage='{url}'", "hydra.sweeper.n_trials=2", "hydra/launcher=joblib")
+    assert "2 trials are done" in run("quadratic", tmp_path / "b", *two)
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or "s3cret" not in path.read_text(errors="ignore"), path
 
