@@ -1,13 +1,19 @@
 """The sweeper from the command line of applications that are not ours."""
 
+import json
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
 import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
 from optuna.trial import TrialState
 
-from tests.sweeping import end, results, run, start, trials, wait_for
+from tests.sweeping import ROOT, end, results, run, start, trials, wait_for
 
 OURS = "hydra/sweeper=fmnist_lab"
 
@@ -228,3 +234,53 @@ def test_plateau_target_and_steps_end_a_sweep(tmp_path: Path) -> None:
     assert len(trials(tmp_path / "b", "pruning")) == 1
     run("pruning", tmp_path / "c", *space, "hydra.sweeper.timeout=0.05")
     assert len(trials(tmp_path / "c", "pruning")) == 1
+
+
+def test_observers_are_told_plain_values(tmp_path: Path) -> None:
+    folder, diary = tmp_path / "sweep", tmp_path / "diary"
+    observer = f"hydra.sweeper.observers=[{{_target_: watching.Diary, file: {diary}}}]"
+    command = (OURS, observer, "+x=choice(1)")
+    run("watching", folder, *command, "hydra.sweeper.n_trials=1")
+    run("watching", folder, *command, "hydra.sweeper.n_trials=2")
+    x = {"+x": 1}
+    assert [json.loads(line) for line in diary.read_text().splitlines()] == [
+        ["start", 1, 0, []],
+        ["trial", 0, x, ["+x=1"]],
+        ["end", 0, "complete", [1.0], str(folder / "0")],
+        ["over", "all 1 trials are done"],
+        ["start", 2, 1, [0]],
+        ["trial", 1, x, ["+x=1"]],
+        ["end", 1, "complete", [1.0], str(folder / "1")],
+        ["over", "all 2 trials are done"],
+    ]
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_names_and_imports_of_the_plugin(tmp_path: Path, official: bool) -> None:
+    # Every Hydra application imports this module: it must be cheap, and polite to the official one.
+    if official:
+        (tmp_path / "hydra_plugins" / "hydra_optuna_sweeper").mkdir(parents=True)
+        (tmp_path / "hydra_plugins" / "hydra_optuna_sweeper" / "__init__.py").touch()
+    code = """
+import sys
+import hydra_plugins.fmnist_lab_sweeper.config, hydra_plugins.fmnist_lab_sweeper.pruners
+import hydra_plugins.fmnist_lab_sweeper.sweeper
+from hydra.core.config_store import ConfigStore
+group = ConfigStore.instance().repo["hydra"]["sweeper"]
+print(sorted(name for name in group if name.endswith(".yaml")), "sampler" in group)
+print([name for name in ("optuna", "tensorflow", "mlflow", "filelock") if name in sys.modules])
+"""
+    output = subprocess.run(
+        [sys.executable, "-Werror", "-c", code],
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    names = "['fmnist_lab.yaml'] False" if official else "['fmnist_lab.yaml', 'optuna.yaml'] True"
+    assert output == f"{names}\n[]\n"
+
+
+def test_hydra_finds_the_sweeper() -> None:
+    found = [plugin.__name__ for plugin in Plugins.instance().discover(Sweeper)]
+    assert "FmnistLabSweeper" in found
