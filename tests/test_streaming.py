@@ -209,6 +209,14 @@ def test_nor_when_its_worker_dies_in_the_very_moment(jobs: Launcher, tmp_path: P
         assert ended is not None
         assert ended[1].status == JobStatus.COMPLETED
         assert len(pids(file)) == 1
+        wait_for(lambda pid=pids(file)[0]: not Path(f"/proc/{pid}").exists())
+
+
+def test_workers_that_keep_dying_are_replaced(jobs: Launcher, tmp_path: Path) -> None:
+    for idx in range(16):  # over more than 15 s: Dask's own local cluster gives up on such a worker
+        one(jobs, "do=die", "times=1", f"file={tmp_path / str(idx)}")
+        time.sleep(0.5)
+    wait_for(lambda: jobs.slots == 2)
 
 
 def test_an_exception_keeps_its_traceback_and_its_cause(jobs: Launcher) -> None:

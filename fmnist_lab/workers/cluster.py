@@ -1,6 +1,7 @@
 """Where the jobs run: a local cluster started for them, or one that is already there."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -194,6 +195,8 @@ class RunningCluster:
 def _connect(address: str, direct: bool = False) -> "Client":
     from distributed import Client
 
+    # It warns of results lost with their worker, which the placement of jobs deals with.
+    logging.getLogger("distributed.client").setLevel(logging.ERROR)
     return Client(address, timeout=_CONNECT_TIMEOUT, direct_to_workers=direct, set_as_default=False)
 
 
