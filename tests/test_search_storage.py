@@ -122,6 +122,14 @@ def test_what_is_no_storage_is_refused(storage: object, tmp_path: Path) -> None:
         locate(storage, tmp_path)
 
 
+def test_relative_files_are_those_of_the_controller(tmp_path: Path) -> None:
+    here = Path.cwd()
+    assert locate("sqlite:///study.db", tmp_path).text == f"sqlite:///{here}/study.db"
+    assert locate("journal://a/b", tmp_path).journal == here / "a" / "b"
+    for url in ("sqlite:////study.db", "sqlite:///:memory:", "sqlite:///file:x?uri=true"):
+        assert locate(url, tmp_path).text == url
+
+
 def test_storage_objects_are_built(tmp_path: Path) -> None:
     found = locate({"_target_": "optuna.storages.InMemoryStorage"}, tmp_path)
     assert open_storage(found) is open_in_job(found)

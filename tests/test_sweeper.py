@@ -30,6 +30,13 @@ def test_official_configuration_runs_unchanged(tmp_path: Path) -> None:
     assert (tmp_path / "multirun.yaml").exists()
 
 
+def test_a_seeded_sweep_can_be_repeated(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        run("quadratic", tmp_path / folder, "hydra.sweeper.n_trials=4", "hydra.job.chdir=true")
+    suggested = [[t.params for t in trials(tmp_path / x, "quadratic")] for x in ("a", "b")]
+    assert suggested[0] == suggested[1]
+
+
 def test_command_line_beats_params(tmp_path: Path) -> None:
     run("quadratic", tmp_path, "x=1", "y=choice(3,4)", "hydra.sweeper.n_trials=4")
     found = results(tmp_path)

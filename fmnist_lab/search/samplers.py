@@ -45,20 +45,25 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
             "`hydra/sweeper/sampler` must be one that Optuna has, got motpe: "
             "use hydra/sweeper/sampler=tpe, which handles several objectives."
         )
+    if stored_trials and not target.endswith(_SEQUENCES):
+        settings["seed"] = _next_seed(settings.get("seed"), stored_trials)
     # Null is every sampler's own default, and some keys will go with Optuna 6.
     settings = {key: value for key, value in settings.items() if value is not None}
-    if stored_trials and "seed" in settings and not target.endswith(_SEQUENCES):
-        settings["seed"] = _next_seed(int(settings["seed"]), stored_trials)
-    extra: dict[str, Any] = {}
     if target.endswith("TPESampler"):
         settings.setdefault("constant_liar", at_once > 1)
+    sampler: BaseSampler = _build("sampler", BaseSampler, settings, _extra(settings, target, space))
+    return sampler
+
+
+def _extra(settings: dict[str, Any], target: str, space: Space) -> dict[str, Any]:
+    """Arguments that no configuration file can hold; takes their keys out of the settings."""
+    extra: dict[str, Any] = {}
     if target.endswith("GridSampler"):
         settings.pop("_partial_", None)
         extra["search_space"] = _grid_space(space)
     if "reference_points" in settings:
         extra["reference_points"] = np.asarray(settings.pop("reference_points"), dtype=float)
-    sampler: BaseSampler = _build("sampler", BaseSampler, settings, extra)
-    return sampler
+    return extra
 
 
 def build_pruner(config: Any) -> BasePruner:
@@ -122,5 +127,7 @@ def _grid_space(space: Space) -> dict[str, list[Any]]:
     return values
 
 
-def _next_seed(seed: int, stored_trials: int) -> int:
+def _next_seed(seed: int | None, stored_trials: int) -> int | None:
+    if seed is None:
+        return None
     return int(np.random.SeedSequence([abs(seed), stored_trials]).generate_state(1)[0])

@@ -57,7 +57,7 @@ def locate(storage: Any, default: Path) -> StorageAddress:
         if storage.startswith(_SCHEME):
             return StorageAddress(f"{_SCHEME}{Path(storage.removeprefix(_SCHEME)).absolute()}")
         if "://" in storage:
-            return StorageAddress(storage)
+            return StorageAddress(_absolute(storage))
     elif isinstance(storage, BaseStorage):
         return StorageAddress(type(storage).__name__, storage)
     elif OmegaConf.is_config(storage) or isinstance(storage, Mapping):
@@ -68,6 +68,13 @@ def locate(storage: Any, default: Path) -> StorageAddress:
         "`hydra.sweeper.storage` must be journal:///path, a database URL or an Optuna storage, "
         f"got {mask(str(storage))!r}."
     )
+
+
+def _absolute(url: str) -> str:
+    """The URL with SQLite's file as an absolute path: jobs may run in folders of their own."""
+    scheme, _, path = url.partition(":///")
+    is_file = scheme.startswith("sqlite") and path and not path.startswith(("/", ":", "file:"))
+    return f"{scheme}:///{Path(path).absolute()}" if is_file else url
 
 
 def open_storage(address: StorageAddress) -> BaseStorage:
