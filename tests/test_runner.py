@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ComposeTrial
 
 from fmnist_lab import engines, runner
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.tracking import NoTracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
+from tests.conftest import ComposeTrial
 
 KEYS = {field.name for field in (*fields(TrialResult), *fields(Labels))}
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY
+
+from tests.conftest import TINY
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

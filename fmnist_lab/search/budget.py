@@ -1,0 +1,58 @@
+"""Reasons to start no more trials."""
+
+import time
+from collections.abc import Callable
+
+from fmnist_lab.search.observers import TrialEnd
+from fmnist_lab.search.settings import Settings
+
+
+class Budget:
+    """Counts what trials have cost and brought, those of earlier runs included."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._start = clock()
+        # One direction only: targets and plateaus are refused for several.
+        self._sign = -1.0 if settings.directions == ["maximize"] else 1.0
+        self.best: float | None = None
+        self.best_number: int | None = None
+        self.done = 0
+        self.failed = 0
+        self._steps = 0
+        self._since_best = 0
+
+    def observe(self, trial: TrialEnd) -> None:
+        """Counts a trial that ended."""
+        self._steps += trial.steps
+        if not trial.counts:
+            return
+        self.done += 1
+        self.failed += trial.state == "failed"
+        self._since_best += 1
+        if trial.state == "complete" and trial.values and len(trial.values) == 1:
+            value = trial.values[0]
+            if self.best is None or self._sign * value < self._sign * self.best:
+                self.best, self.best_number, self._since_best = value, trial.number, 0
+
+    @property
+    def fails_too_often(self) -> bool:
+        """Whether more than the allowed part of all trials has failed."""
+        return self.failed > self._settings.max_failure_rate * self._settings.n_trials
+
+    def spent(self) -> str | None:
+        """Why no trial should start any more; None while some may."""
+        asked = self._settings
+        seconds = self._clock() - self._start
+        if asked.timeout is not None and seconds >= asked.timeout:
+            return f"timeout: {seconds:.0f} of {asked.timeout:g} seconds are over"
+        if asked.max_epochs is not None and self._steps >= asked.max_epochs:
+            return f"max_epochs: {self._steps} of {asked.max_epochs} steps were reported"
+        if self.best is None:
+            return None
+        if asked.target is not None and self._sign * self.best <= self._sign * asked.target:
+            return f"target: {self.best:g} is as good as {asked.target:g}"
+        if asked.plateau is not None and self._since_best >= asked.plateau:
+            return f"plateau: {self._since_best} trials without a better one"
+        return None

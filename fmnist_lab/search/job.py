@@ -1,0 +1,153 @@
+"""A trial seen from its job: reports, pruning, and a result that outlives the controller."""
+
+import functools
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+    from fmnist_lab.search.storage import StorageAddress
+
+log = logging.getLogger(__name__)
+
+RECORD = "sweep:job"  # the user attribute in which a job leaves its result
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a job needs to find its study; travels to the worker with the task."""
+
+    storage: "StorageAddress"
+    study_name: str
+    pruner: Mapping[str, Any] | None = None  # its configuration
+
+    @functools.cached_property
+    def study(self) -> "optuna.Study":
+        """The study, opened at first use: most tasks never report."""
+        import optuna
+
+        from fmnist_lab.search import samplers
+        from fmnist_lab.search.storage import open_in_job
+
+        return optuna.load_study(
+            study_name=self.study_name,
+            storage=open_in_job(self.storage),
+            sampler=optuna.samplers.RandomSampler(),  # never asked
+            pruner=samplers.build_pruner(self.pruner),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def trial(self, number: int) -> "optuna.trial.FrozenTrial":
+        """The trial as the study knows it now."""
+        return self.study.get_trials(deepcopy=False)[number]
+
+
+class CurrentTrial:
+    """The trial that runs in this process."""
+
+    def __init__(self, number: int, channel: Channel) -> None:
+        self.number = number
+        self.pruned = False  # whether `should_prune` has said so
+        self._channel = channel
+
+    def report(self, value: float, step: int) -> None:
+        """Tells the study how the objective stands after a step, counted from 0."""
+        value, step = float(value), int(step)
+        self._reach(lambda storage, trial: storage.set_trial_intermediate_value(trial, step, value))
+
+    def should_prune(self) -> bool:
+        """Whether the study gives this trial up.
+
+        After True the task cleans up and returns, or raises `optuna.TrialPruned`; either way
+        the trial counts as pruned. A study that cannot be reached prunes nothing.
+        """
+        if len(self._channel.study.directions) > 1:
+            return False  # Optuna compares single values only
+        self.pruned |= bool(self._reach(lambda storage, _: self._ask_pruner()))
+        return self.pruned
+
+    def record(self, **content: Any) -> None:
+        """Leaves the result in the study, in case that nobody is there to take it."""
+        content |= {"dir": str(HydraConfig.get().runtime.output_dir), "pruned": self.pruned}
+        self._reach(lambda storage, trial: storage.set_trial_user_attr(trial, RECORD, content))
+
+    def recorded(self) -> Sequence[float] | None:
+        """The values that an earlier attempt left before its worker died."""
+        record = self._reach(
+            lambda storage, _: self._channel.trial(self.number).user_attrs.get(RECORD)
+        )
+        return record.get("values") if record and not record["pruned"] else None
+
+    def _ask_pruner(self) -> bool:
+        study = self._channel.study
+        return study.pruner.prune(study, self._channel.trial(self.number))
+
+    def _reach(self, action: Callable[["optuna.storages.BaseStorage", int], Any]) -> Any:
+        try:
+            storage = self._channel.study._storage
+            trial = storage.get_trial_id_from_study_id_trial_number(
+                self._channel.study._study_id, self.number
+            )
+            return action(storage, trial)
+        except Exception:  # a training that goes well is worth more than its report
+            log.warning("Trial %d cannot reach its study.", self.number, exc_info=True)
+            return None
+
+
+_current: CurrentTrial | None = None
+
+
+def current_trial() -> CurrentTrial | None:
+    """The trial that this job is; None where no sweep is running it."""
+    return _current
+
+
+class RecordedTask:
+    """The user's task, which leaves its result in the study before anybody asks for it."""
+
+    def __init__(self, task: Callable[[Any], Any], channel: Channel) -> None:
+        functools.update_wrapper(self, task)
+        self.task = task
+        self.channel = channel
+
+    def __call__(self, cfg: Any) -> Any:
+        """Runs the task as the trial whose number is the job's."""
+        global _current  # noqa: PLW0603 - a process runs one job at a time
+        trial = CurrentTrial(int(HydraConfig.get().job.num), self.channel)
+        if (values := trial.recorded()) is not None:
+            return values[0] if len(values) == 1 else values
+        _current = trial
+        try:
+            returned = self.task(cfg)
+        except Exception as error:
+            trial.pruned |= is_pruned(error)
+            trial.record(error=traceback.format_exc())
+            raise
+        finally:
+            _current = None
+        trial.record(values=_numbers(returned))
+        return returned
+
+
+def is_pruned(error: object) -> bool:
+    """Whether a task raised this in order to be pruned."""
+    from optuna import TrialPruned
+
+    return isinstance(error, TrialPruned)
+
+
+def _numbers(returned: Any) -> list[float] | None:
+    """The values as plain numbers; None for what is none, which the controller will refuse."""
+    many = returned if isinstance(returned, list | tuple) else [returned]
+    try:
+        return [float(value) for value in many]
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,27 @@
+"""Values as Hydra overrides, so that what was suggested is what arrives."""
+
+import re
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+
+_PLAIN = re.compile(r"[A-Za-z_][\w./-]*", re.ASCII)
+_RESERVED = ("null", "true", "false", "nan", "inf")  # words that Hydra reads as something else
+
+
+def spell(value: Any) -> str:
+    """The text after `key=` that gives a job exactly this value."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str):
+        return str(value)
+    if _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
+        return value
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+def spell_custom(value: Any) -> str:
+    """Like `spell`, for a custom search space, where "[1, 2]" has always meant the list."""
+    return value if isinstance(value, str) and value[:1] in ("[", "{") else spell(value)

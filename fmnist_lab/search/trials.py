@@ -1,0 +1,193 @@
+"""The trials of a study: asked, told, repeated, and never left running.
+
+A trial that is to be repeated, because it was interrupted or because it failed and may try
+again, ends as FAIL, marked as superseded, and a waiting trial with the same suggestion follows
+it. The order of the three writes is such that a kill between any two of them loses nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optuna
+from optuna.samplers import GridSampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from fmnist_lab.search.job import RECORD
+from fmnist_lab.search.observers import TrialEnd, TrialInfo
+from fmnist_lab.search.outcome import Outcome, from_record
+from fmnist_lab.search.secrets import mask
+from fmnist_lab.search.settings import SweepRequestError
+from fmnist_lab.search.space import Space
+
+SUPERSEDED = "sweep:superseded"  # why the trial does not count: interrupted or retried
+REPEATS = "sweep:repeats"  # the number of the trial whose suggestion this one repeats
+ATTEMPT = "sweep:attempt"  # how often the suggestion has failed before
+PROBLEM = "sweep:problem"  # why the trial failed
+FOLDER = "sweep:folder"  # where its job has run
+ENQUEUED = "sweep:enqueued"  # the position in `enqueue`
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+CustomSpace = Callable[[optuna.Trial], None]
+
+
+class Trials:
+    """The one place that writes to a study; every other reader gets plain values."""
+
+    def __init__(
+        self, study: optuna.Study, space: Space, retries: int = 0, custom: CustomSpace | None = None
+    ) -> None:
+        self.study = study
+        self.space = space
+        self._retries = retries
+        self._custom = custom
+
+    def ended(self) -> list[TrialEnd]:
+        """All trials that have ended, in order."""
+        return [self._end(trial) for trial in self._all() if trial.state.is_finished()]
+
+    def reap(self) -> list[TrialEnd]:
+        """Ends what an earlier controller left running; call it when there is no other one."""
+        running = [trial.number for trial in self._all() if trial.state == TrialState.RUNNING]
+        return [self.settle(number) for number in running]
+
+    def enqueue(self, wanted: list[Mapping[str, Any]]) -> None:
+        """Puts the user's fixed trials first, unless an earlier run did so.
+
+        Raises:
+            SweepRequestError: A value is not in the search space.
+        """
+        known = {trial.user_attrs.get(ENQUEUED) for trial in self._all()}
+        named = [{self._name(key): value for key, value in params.items()} for params in wanted]
+        for params in named:
+            self._check(params)
+        for position, params in enumerate(named):
+            if position not in known:
+                self.study.enqueue_trial(params, user_attrs={ENQUEUED: position})
+
+    def next(self) -> TrialInfo:
+        """Asks the study for a trial."""
+        trial = self.study.ask(self.space.distributions)
+        for name, value in self.space.fixed.items():
+            trial.set_user_attr(name, mask(value))
+        if self._custom:
+            self._extend(trial, self._custom)
+        params = trial.params
+        return TrialInfo(trial.number, self.space.values(params), self.space.overrides(params))
+
+    def conclude(self, number: int, outcome: Outcome) -> TrialEnd:
+        """Tells the study how a trial ended; it is tried again if it raised and may."""
+        trial = self._get(number)
+        attempt = int(trial.user_attrs.get(ATTEMPT, 0))
+        if outcome.problem:
+            self._set(trial, PROBLEM, outcome.problem)
+        if outcome.folder and RECORD not in trial.user_attrs:
+            self._set(trial, FOLDER, outcome.folder)
+        if outcome.error is not None and attempt < self._retries:
+            self._supersede(trial, "retried", attempt + 1)
+        self._tell(number, _STATES[outcome.state], outcome.values)
+        return self._end(self._get(number))
+
+    def settle(self, number: int) -> TrialEnd:
+        """Ends a trial whose job is gone: with its result if it left one, else to be repeated."""
+        trial = self._get(number)
+        record = trial.user_attrs.get(RECORD)
+        if record and SUPERSEDED not in trial.user_attrs:
+            return self.conclude(number, from_record(record, len(self.study.directions)))
+        self._supersede(trial, "interrupted", int(trial.user_attrs.get(ATTEMPT, 0)))
+        self._tell(number, TrialState.FAIL, None)
+        return self._end(self._get(number))
+
+    def record(self, number: int) -> Mapping[str, Any] | None:
+        """What the trial's job has left in the study."""
+        record: Mapping[str, Any] | None = self._get(number).user_attrs.get(RECORD)
+        return record
+
+    def _extend(self, trial: optuna.Trial, custom: CustomSpace) -> None:
+        custom(trial)
+        if overlap := trial.params.keys() & self.space.fixed.keys():
+            raise SweepRequestError(
+                f"`hydra.sweeper.custom_search_space` must not search fixed parameters, "
+                f"got {', '.join(sorted(overlap))}."
+            )
+
+    def _supersede(self, trial: FrozenTrial, why: str, attempt: int) -> None:
+        if SUPERSEDED not in trial.user_attrs:
+            self._set(trial, SUPERSEDED, why)
+        params = trial.system_attrs.get("fixed_params", {}) | trial.params
+        repeated = any(other.user_attrs.get(REPEATS) == trial.number for other in self._all())
+        if repeated or not params:  # without a suggestion there is nothing to repeat
+            return
+        grid = ("grid_id", "search_space")
+        kept = {key: value for key, value in trial.system_attrs.items() if key in grid}
+        marks = {REPEATS: trial.number, ATTEMPT: attempt}
+        if ENQUEUED in trial.user_attrs:
+            marks[ENQUEUED] = trial.user_attrs[ENQUEUED]
+        kept["fixed_params"] = params
+        waiting = create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs=marks)
+        self.study.add_trial(waiting)
+
+    def _tell(self, number: int, state: TrialState, values: list[float] | None) -> None:
+        try:
+            self.study.tell(number, values, state=state)
+        except (RuntimeError, KeyError):
+            # The grid sampler stops a loop that is not there, or misses a mark on a trial that
+            # was enqueued; the trial has been told by then.
+            if not isinstance(self.study.sampler, GridSampler):
+                raise
+
+    def _name(self, key: str) -> str:
+        """The searched key; it may be given without its +, which no mapping in an override has."""
+        names = (key, f"+{key}", f"++{key}")
+        return next((name for name in names if name in self.space.searched), key)
+
+    def _check(self, params: Mapping[str, Any]) -> None:
+        distributions = self.space.distributions
+        for name, value in params.items():
+            if name in self.space.fixed or not (name in distributions or self._custom):
+                allowed = ", ".join(distributions)
+                raise SweepRequestError(
+                    f"`hydra.sweeper.enqueue` must name searched keys ({allowed}), got {name!r}."
+                )
+            if name in distributions and not _holds(distributions[name], value):
+                raise SweepRequestError(
+                    f"`hydra.sweeper.enqueue` must have a value of the search space for {name}, "
+                    f"got {value!r}; allowed: {distributions[name]}."
+                )
+
+    def _end(self, trial: FrozenTrial) -> TrialEnd:
+        superseded = trial.user_attrs.get(SUPERSEDED)
+        states = {state: name for name, state in _STATES.items()}
+        duration = trial.duration
+        return TrialEnd(
+            number=trial.number,
+            state="interrupted" if superseded == "interrupted" else states[trial.state],
+            values=trial.values,
+            params=self.space.values(trial.params),
+            steps=len(trial.intermediate_values),
+            seconds=duration.total_seconds() if duration else None,
+            problem=trial.user_attrs.get(PROBLEM),
+            folder=folder_of(trial),
+            counts=superseded is None,
+        )
+
+    def _set(self, trial: FrozenTrial, key: str, value: object) -> None:
+        self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
+
+    def _get(self, number: int) -> FrozenTrial:
+        return self._all()[number]
+
+    def _all(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def folder_of(trial: FrozenTrial) -> str | None:
+    """Where the trial's job has run."""
+    folder: str | None = trial.user_attrs.get(RECORD, {}).get("dir", trial.user_attrs.get(FOLDER))
+    return folder
+
+
+def _holds(distribution: optuna.distributions.BaseDistribution, value: object) -> bool:
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except ValueError:
+        return False

@@ -1,0 +1,100 @@
+"""The process that keeps a local cluster: scheduler, nannies and, below them, the workers.
+
+It is a process of its own for three reasons. The controller's main script is not run again in
+every worker; the thread counts are in the environment before anything is imported; and it
+notices at once when the controller is gone, however that went, since its standard input ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from typing import Any
+
+# What an interrupted job has to write its records, in seconds; then its process is killed.
+GRACE = 10.0
+
+_HOST = "127.0.0.1"
+
+_DASK_SETTINGS: dict[str, Any] = {
+    "distributed.scheduler.worker-ttl": None,  # a long call that holds the GIL is not a death
+    "distributed.scheduler.work-stealing": False,  # the controller places the jobs
+    "distributed.worker.daemon": False,  # daemons may not start processes, as data loaders do
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,  # nothing to spill,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,  # and a paused worker would never be free again
+    "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
+def main() -> None:
+    """Reads settings from the first line of standard input, runs until that input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what Ctrl-C means
+    settings = json.loads(sys.stdin.readline())
+    try:
+        asyncio.run(_keep(settings))
+    finally:
+        shutil.rmtree(settings["local_directory"], ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)  # what jobs started and left behind
+
+
+async def _keep(settings: dict[str, Any]) -> None:
+    import dask
+    from distributed import Scheduler
+
+    dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    with os.fdopen(settings["answer_to"], "w") as answer:
+        try:
+            # A port for HTTP must be had; behind it is nothing.
+            scheduler = await Scheduler(host=_HOST, dashboard=False, dashboard_address=f"{_HOST}:0")
+            nannies = [_nanny(scheduler.address, settings) for _ in range(settings["workers"])]
+            await asyncio.gather(*nannies)
+        except Exception as error:
+            json.dump({"error": f"{type(error).__name__}: {error}"}, answer)
+            raise
+        json.dump({"address": scheduler.address}, answer)
+    replacing = asyncio.create_task(_replace(nannies, settings))
+    await asyncio.to_thread(sys.stdin.read)
+    signal.alarm(int(3 * GRACE))  # if ending hangs, this process dies, and workers die with it
+    replacing.cancel()
+    # A job that still runs is interrupted. Four fifths of the time are for it to record that and
+    # for its worker to close, then the nanny kills it.
+    await asyncio.gather(*(nanny.close(timeout=GRACE / 0.8) for nanny in nannies))
+    await scheduler.close()
+
+
+def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
+    """What starts a worker process, and starts another one when it dies."""
+    from distributed import Nanny
+
+    return Nanny(
+        scheduler,
+        host=_HOST,
+        nthreads=1,  # threads for arithmetic are another matter: see the environment
+        memory_limit=settings["memory_limit"] or 0,
+        local_directory=settings["local_directory"],
+        dashboard=False,
+        silence_logs=logging.CRITICAL + 1,
+    )
+
+
+async def _replace(nannies: list[Any], settings: dict[str, Any]) -> None:
+    """Replaces nannies that gave up because a worker process could not be started."""
+    from distributed.core import Status
+
+    while True:
+        await asyncio.sleep(1)
+        for i, nanny in enumerate(nannies):
+            if nanny.status in (Status.closed, Status.failed):
+                nannies[i] = _nanny(nanny.scheduler_addr, settings)
+                with contextlib.suppress(Exception):  # then it is closed, and replaced again
+                    await nannies[i]

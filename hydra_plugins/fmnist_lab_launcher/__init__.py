@@ -1,0 +1,1 @@
+"""A Hydra launcher on Dask distributed: `hydra/launcher=dask`."""

@@ -1,0 +1,126 @@
+"""The launcher as Hydra sees it; Hydra imports this before every command, so Dask comes later."""
+
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from fmnist_lab.workers.stream import JobStream
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class DaskLauncherConf:
+    """The keys under `hydra.launcher`."""
+
+    _target_: str = "hydra_plugins.fmnist_lab_launcher.dask_launcher.DaskLauncher"
+    # Worker processes, each running one job at a time; null: one per core.
+    workers: int | None = None
+    # Threads for arithmetic in each worker process (OpenMP, MKL, TensorFlow).
+    threads_per_worker: int = 1
+    # A running Dask scheduler, such as tcp://host:8786; null: a cluster on this machine. Each of
+    # its workers runs one job at a time, whatever number of threads it was started with.
+    address: str | None = None
+    # How often a job is tried again when its worker process dies.
+    retries: int = 2
+    # A worker that needs more, such as 4GB, is killed and replaced; null: no limit.
+    memory_limit: str | None = None
+    # Where local workers keep their temporary files; null: the system's folder for these.
+    local_directory: str | None = None
+    # A file for what local workers print; null: the terminal.
+    output: str | None = None
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="dask", node=DaskLauncherConf, provider="fmnist_lab_launcher"
+)
+
+
+class DaskLauncher(Launcher):
+    """Runs jobs on Dask workers, in batches for Hydra, one by one for a sweeper that can.
+
+    It is a `fmnist_lab.streaming.StreamingLauncher`.
+    """
+
+    def __init__(self, **values: Any) -> None:
+        self._values = values
+        self.stream: JobStream | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Called by Hydra before anything else."""
+        from fmnist_lab.workers.settings import Settings
+
+        self._settings = Settings.checked(self._values)
+        self._hydra_context = hydra_context
+        self._task_function = task_function
+        self.config = config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Runs a batch and returns the results in the order of the jobs."""
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        log.info("Launching %d jobs on Dask workers", len(job_overrides))
+        results: dict[int, JobReturn] = {}
+        try:
+            for idx, overrides in enumerate(job_overrides, initial_job_idx):
+                log.info("\t#%d : %s", idx, " ".join(filter_overrides(overrides)))
+                self.submit(overrides, idx)
+            while (ended := self.next_result()) is not None:
+                results[ended[0]] = ended[1]
+        except BaseException:  # KeyboardInterrupt too
+            with contextlib.suppress(Exception):
+                self.close()
+            raise
+        return [results[initial_job_idx + i] for i in range(len(job_overrides))]
+
+    @property
+    def slots(self) -> int:
+        """How many jobs can run at once; on a running cluster, as of now."""
+        if self.stream is None and self._settings.address is None:
+            from fmnist_lab.workers.cluster import count_workers
+
+            return count_workers(self._settings)
+        return self._opened().slots
+
+    def submit(self, overrides: Sequence[str], job_idx: int) -> None:
+        """Takes a job; the first one starts the workers."""
+        self._opened().submit(overrides, job_idx)
+
+    def next_result(self, timeout: float | None = None) -> tuple[int, JobReturn] | None:
+        """Waits for the next job that ends; None if the time is over or no job is left."""
+        return None if self.stream is None else self.stream.next_result(timeout)
+
+    def cancel_all(self) -> None:
+        """Interrupts what runs and forgets what waits; results of jobs that ended stay."""
+        if self.stream is not None:
+            self.stream.cancel_all()
+
+    def close(self) -> None:
+        """Ends the workers; the next job starts new ones."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            stream.close()
+
+    def _opened(self) -> "JobStream":
+        if self.stream is None or self.stream.closed:
+            from fmnist_lab.workers.stream import open_stream
+
+            self.stream = open_stream(
+                self._settings, self._hydra_context, self._task_function, self.config
+            )
+        return self.stream

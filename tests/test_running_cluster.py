@@ -1,0 +1,146 @@
+"""The launcher on a Dask scheduler and workers that were started separately."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.utils import JobStatus
+
+from fmnist_lab.errors import RequestError
+from tests.launchers import Launcher, launcher, wait_for
+from tests.test_ends import command, started
+from tests.test_streaming import pids, task
+
+
+class Running:
+    """A scheduler with workers, as processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        file = folder / "scheduler.json"
+        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+        wait_for(file.exists)
+        self._file = file
+        self.address: str = json.loads(file.read_text())["address"]
+
+    def add_worker(self) -> "subprocess.Popen[bytes]":
+        """Starts a worker with its nanny."""
+        return self._start("worker", "--scheduler-file", self._file, "--nthreads", "1")
+
+    def close(self) -> None:
+        """Ends everything, workers first."""
+        for process in reversed(self._processes):
+            process.terminate()
+            process.wait()
+
+    def _start(self, *arguments: str | Path) -> "subprocess.Popen[bytes]":
+        with (self._folder / "log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *map(str, arguments), "--no-dashboard"],
+                cwd=self._folder,  # not the controller's
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+                stdout=log,
+                stderr=log,
+            )
+        self._processes.append(process)
+        return process
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def jobs(cluster: Running, tmp_path: Path) -> Iterator[Launcher]:
+    with launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as connected:
+        yield connected
+
+
+def test_jobs_wait_for_workers_and_workers_may_join_at_any_time(
+    cluster: Running, jobs: Launcher
+) -> None:
+    assert jobs.slots == 1  # none yet, but a sweeper may ask for one trial
+    jobs.submit(["+do=nap", "+seconds=0.1"], 0)
+    assert jobs.next_result(0.5) is None
+    cluster.add_worker()
+    assert (jobs.next_result(60) or (None,))[0] == 0
+    cluster.add_worker()
+    wait_for(lambda: jobs.slots == 2)
+
+
+def test_a_later_command_finds_the_workers_as_they_were(jobs: Launcher) -> None:
+    results = jobs.launch([["+do=look_around"]] * 3, 0)
+    assert {result.return_value[0] for result in results} == {str(Path().absolute())}
+    assert jobs.slots == 2
+
+
+def test_a_job_of_a_killed_worker_is_tried_again(jobs: Launcher, tmp_path: Path) -> None:
+    jobs.submit(["+do=die", "+times=1", f"+file={tmp_path / 'log'}"], 0)
+    ended = jobs.next_result(60)
+    assert ended is not None
+    assert ended[1].status == JobStatus.COMPLETED
+    assert len(pids(tmp_path / "log")) == 2
+    wait_for(lambda: jobs.slots == 2)
+
+
+def test_a_worker_that_leaves_takes_its_slot_and_not_its_job(
+    cluster: Running, jobs: Launcher, tmp_path: Path
+) -> None:
+    third = cluster.add_worker()
+    wait_for(lambda: jobs.slots == 3)
+    files = [tmp_path / f"log{idx}" for idx in range(3)]
+    for idx, file in enumerate(files):
+        jobs.submit(["+do=wait_long", f"+file={file}"], idx)
+    wait_for(lambda: all(pids(file) for file in files))
+    third.send_signal(signal.SIGINT)  # as Ctrl-C, or the end of its allocation
+    third.wait(30)
+    wait_for(lambda: jobs.slots == 2)
+    jobs.cancel_all()
+    assert all(file.with_suffix(".interrupted").exists() for file in files)
+
+
+def test_closing_interrupts_the_jobs_and_keeps_the_workers(
+    cluster: Running, tmp_path: Path
+) -> None:
+    setting = f"address='{cluster.address}'"
+    with launcher(task, tmp_path / "sweep", setting) as jobs:
+        jobs.submit(["+do=wait_long", f"+file={tmp_path / 'log'}"], 0)
+        wait_for(lambda: pids(tmp_path / "log"))
+    assert (tmp_path / "log.interrupted").exists()
+    assert not list((tmp_path / "sweep").glob(".*"))
+    with launcher(task, tmp_path / "sweep", setting) as jobs:
+        jobs.submit(["+do=note", f"+file={tmp_path / 'log'}"], 0)
+        assert (jobs.next_result(60) or (None,))[0] == 0
+
+
+def test_jobs_of_a_killed_controller_are_interrupted(cluster: Running, tmp_path: Path) -> None:
+    address = ["hydra.launcher.workers=null", f"hydra.launcher.address='{cluster.address}'"]
+    with command(tmp_path, "+x=1,2,3", "+seconds=60", *address) as process:
+        wait_for(lambda: started(tmp_path))
+        process.kill()
+        wait_for((tmp_path / "job1.interrupted").exists)
+        wait_for((tmp_path / "job2.interrupted").exists)
+    assert not (tmp_path / "job3").exists()
+
+
+def test_an_address_without_a_scheduler_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmnist_lab.workers.cluster._CONNECT_TIMEOUT", 1.0)
+    with (
+        launcher(task, tmp_path, "address='tcp://me:secret@127.0.0.1:9'") as jobs,
+        pytest.raises(RequestError, match=r"must lead to .* got tcp://127.0.0.1:9 \(") as caught,
+    ):
+        jobs.submit(["+do=nap"], 0)
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,169 @@
+"""Journals that were torn, secrets that stay secret, and one controller at a time."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from omegaconf import OmegaConf
+
+from fmnist_lab.search.controller import LEASE, one_controller
+from fmnist_lab.search.secrets import mask, masked_config, masked_overrides
+from fmnist_lab.search.settings import SweepRequestError
+from fmnist_lab.search.storage import StorageAddress, locate, open_in_job, open_storage
+
+
+def address(folder: Path) -> StorageAddress:
+    return locate(None, folder / "study.journal")
+
+
+def new_study(where: StorageAddress) -> optuna.Study:
+    return optuna.create_study(study_name="s", storage=open_storage(where), load_if_exists=True)
+
+
+@pytest.mark.parametrize("tail", [b'{"op_code":4,"wor', b"{", b'{"a":1}' * 2000])
+def test_a_torn_tail_is_cut_off(tmp_path: Path, tail: bytes) -> None:
+    where = address(tmp_path)
+    new_study(where).ask()
+    journal = where.journal
+    assert journal
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + tail)
+    study = new_study(where)
+    assert len(study.trials) == 1
+    assert journal.read_bytes().startswith(whole)
+    study.ask()
+    assert len(new_study(where).trials) == 2
+
+
+def test_a_writer_killed_beside_a_living_one_loses_nothing(tmp_path: Path) -> None:
+    where = address(tmp_path)
+    study = new_study(where)
+    assert where.journal
+    with where.journal.open("ab") as file:  # another process dies here, in mid-line
+        file.write(b'{"op_code":4')
+    study.ask()
+    study.ask()
+    assert len(study.trials) == len(new_study(where).trials) == 2
+
+
+def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
+    where = address(tmp_path)
+    study = new_study(where)
+    code = (
+        "import os, sys; from filelock import FileLock; "
+        "FileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / ".study.journal.lock")], check=False)
+    study.ask()  # Optuna's own lock would wait for 30 seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql+psycopg://me:s3@cret@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
+        ("redis://:s3cret@host", "redis://:***@host"),
+        ("mysql://host/db?user=me&password=s3cret&x=1", "mysql://host/db?user=me&password=***&x=1"),
+        ("sqlite:///study.db", "sqlite:///study.db"),
+        ("tcp://host:8786 and a@b", "tcp://host:8786 and a@b"),
+    ],
+)
+def test_mask(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+def test_a_masked_configuration_can_still_be_read() -> None:
+    url = "postgresql://me:s3cret@host/db"
+    config = OmegaConf.create(
+        {
+            "hydra": {
+                "sweeper": {"storage": url},
+                "overrides": {"hydra": [f"hydra.sweeper.storage='{url}'", "hydra.verbose=true"]},
+            }
+        }
+    )
+    masked = masked_config(config)
+    assert "s3cret" not in OmegaConf.to_yaml(masked)
+    assert config.hydra.sweeper.storage == url
+    assert masked.hydra.overrides.hydra == [
+        "hydra.sweeper.storage='postgresql://me:***@host/db'",
+        "hydra.verbose=true",
+    ]
+    assert masked_overrides(config) == ["hydra.sweeper.storage='postgresql://me:***@host/db'"]
+    assert masked_config(masked) is masked
+
+
+def test_a_pickled_address_has_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FMNIST_LAB_STUDY_STORAGE", "")
+    url = f"sqlite:///file:{tmp_path}/study.db?password=s3cret&uri=true"
+    where = locate(url, tmp_path)
+    new_study(where)
+    travels = where.through_environment()
+    assert b"s3cret" not in pickle.dumps(travels)
+    arrived = pickle.loads(pickle.dumps(travels))
+    assert optuna.load_study(study_name="s", storage=open_in_job(arrived)).trials == []
+
+
+def test_unreachable_storage_is_one_sentence_without_a_password(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/nowhere/study.db?password=s3cret"
+    with pytest.raises(SweepRequestError, match=r"must be a storage that can be opened") as caught:
+        open_storage(locate(url, tmp_path))
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("storage", ["study.db", 3, {"_target_": "builtins.dict"}])
+def test_what_is_no_storage_is_refused(storage: object, tmp_path: Path) -> None:
+    with pytest.raises(SweepRequestError, match=r"hydra.sweeper.storage` must be journal"):
+        locate(storage, tmp_path)
+
+
+def test_relative_files_are_those_of_the_controller(tmp_path: Path) -> None:
+    here = Path.cwd()
+    assert locate("sqlite:///study.db", tmp_path).text == f"sqlite:///{here}/study.db"
+    assert locate("journal://a/b", tmp_path).journal == here / "a" / "b"
+    for url in ("sqlite:////study.db", "sqlite:///:memory:", "sqlite:///file:x?uri=true"):
+        assert locate(url, tmp_path).text == url
+
+
+def test_storage_objects_are_built(tmp_path: Path) -> None:
+    found = locate({"_target_": "optuna.storages.InMemoryStorage"}, tmp_path)
+    assert open_storage(found) is open_in_job(found)
+
+
+def test_one_controller_on_a_machine(tmp_path: Path) -> None:
+    with one_controller(address(tmp_path), "s", tmp_path):
+        with one_controller(address(tmp_path), "another study", tmp_path):
+            pass
+        second = one_controller(address(tmp_path), "s", tmp_path)
+        with pytest.raises(SweepRequestError, match=r"must have one controller, got a second"):
+            second.__enter__()
+    with one_controller(address(tmp_path), "s", tmp_path):
+        pass
+
+
+def test_one_controller_for_a_database(tmp_path: Path) -> None:
+    where = locate(f"sqlite:///{tmp_path}/study.db", tmp_path)
+    study = new_study(where)
+    with one_controller(where, "s", tmp_path / "a") as hold:
+        hold(study)
+        lease = study.user_attrs[LEASE]
+    assert study.user_attrs[LEASE] is None
+
+    def take(**changes: object) -> None:
+        study.set_user_attr(LEASE, lease | changes)
+        with one_controller(where, "s", tmp_path / "b") as hold:
+            hold(study)
+
+    with pytest.raises(SweepRequestError, match=r"process 1 on elsewhere has it"):
+        take(host="elsewhere", pid=1)
+    with pytest.raises(SweepRequestError, match=r"must have one controller"):
+        take(pid=os.getppid())
+    take(host="elsewhere", beat=lease["beat"] - 1000)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    take(pid=dead.pid)
