@@ -9,6 +9,7 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from fmnist_lab.data import Dataset
+from fmnist_lab.files import whole_file
 
 Pixels = NDArray[np.uint8]
 
@@ -46,10 +47,8 @@ def save_sheet(dataset: Dataset, path: Path, per_class: int = 10) -> None:
     axes.set_xticks([])
     axes.tick_params(length=0, pad=8)
     axes.set_title(f"The first training images of each class ({dataset.name})", fontsize=14, pad=12)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    figure.savefig(part, format="png", dpi=150, bbox_inches="tight", pad_inches=0.3)
-    part.replace(path)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", pad_inches=0.3)
 
 
 def examples(dataset: Dataset, per_class: int) -> Pixels:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from fmnist_lab.files import whole_file
 from fmnist_lab.scheduling import Performance, Scheduler
 
 ASSUMPTION = "if {monitor} never improves"
@@ -75,13 +75,8 @@ def save_curves(frame: pd.DataFrame, path: Path) -> None:
         axes.tick_params(labelbottom=True)
     figure.supxlabel("epoch")
     figure.supylabel("learning rate")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(partial, format="png")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def _label(name: str, scheduler: Scheduler) -> str:
