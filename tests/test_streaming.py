@@ -209,7 +209,8 @@ def test_nor_when_its_worker_dies_in_the_very_moment(jobs: Launcher, tmp_path: P
         assert ended is not None
         assert ended[1].status == JobStatus.COMPLETED
         assert len(pids(file)) == 1
-        wait_for(lambda pid=pids(file)[0]: not Path(f"/proc/{pid}").exists())
+        process = Path("/proc", str(ended[1].return_value))
+        wait_for(lambda: not process.exists())  # noqa: B023
 
 
 def test_workers_that_keep_dying_are_replaced(jobs: Launcher, tmp_path: Path) -> None:
