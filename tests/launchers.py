@@ -11,6 +11,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
+from hydra.version import VersionBase
 
 from fmnist_lab.workers.stream import JobStream
 from hydra_plugins.fmnist_lab_launcher.dask_launcher import DaskLauncher
@@ -25,6 +26,8 @@ class Launcher(DaskLauncher):
 @contextmanager
 def launcher(task: Callable[..., Any], sweep_dir: Path, *settings: str) -> Iterator[Launcher]:
     """A launcher for `task`, with settings such as `workers=2`; closed at the end."""
+    base = VersionBase.instance()
+    earlier = base.getbase()  # the suites that Hydra brings along have none
     with initialize(version_base="1.3", config_path=None, job_name="job"):
         loader = GlobalHydra.instance().config_loader()
         config = loader.load_configuration(
@@ -46,6 +49,7 @@ def launcher(task: Callable[..., Any], sweep_dir: Path, *settings: str) -> Itera
         yield cast("Launcher", started)
     finally:
         cast("Launcher", started).close()
+        base.version_base = earlier
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:

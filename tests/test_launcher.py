@@ -13,6 +13,7 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.version import _UNSPECIFIED_, VersionBase
 
 from fmnist_lab.workers.stream import close_stream
 
@@ -27,6 +28,12 @@ def _close() -> Iterator[None]:
 def _importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The applications of the suites start elsewhere, with or without the package installed."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+
+
+@pytest.fixture(autouse=True)
+def _as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suites expect that no test before them has chosen a version of Hydra's defaults."""
+    monkeypatch.setattr(VersionBase.instance(), "version_base", _UNSPECIFIED_)
 
 
 def test_hydra_finds_the_launcher() -> None:

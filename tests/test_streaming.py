@@ -210,11 +210,11 @@ def test_nor_when_its_worker_dies_in_the_very_moment(jobs: Launcher, tmp_path: P
         assert ended is not None
         assert ended[1].status == JobStatus.COMPLETED
         assert len(pids(file)) == 1
-        wait_for(partial(gone, pids(file)[0]))
+        wait_for(partial(gone, str(ended[1].return_value)))
 
 
-def gone(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
+def gone(pid: str) -> bool:
+    return not Path("/proc", pid).exists()
 
 
 def test_workers_that_keep_dying_are_replaced(jobs: Launcher, tmp_path: Path) -> None:
