@@ -15,7 +15,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config
+from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search import current_trial
 from fmnist_lab.trial import Labels, Trial
 
 log = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     labels = _labels(trial, cfg.strategy)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
-    result = runner.run(trial, labels, folder, tracker)
+    result = runner.run(trial, labels, folder, tracker, _keep_training(trial.objective.metric))
     log.info(
         "%s after %d epochs, %s %.4f; see %s\n",
         result.stop_reason,
@@ -83,6 +85,19 @@ def _train(cfg: DictConfig, folder: Path) -> float:
         folder,
     )
     return result.objective
+
+
+def _keep_training(metric: str) -> OnEpoch:
+    """Where a study runs this trial, tells it every epoch's metric and asks whether to go on."""
+    study_trial = current_trial()
+
+    def keep_training(epoch: int, metrics: Metrics) -> bool:
+        if study_trial is None:
+            return True
+        study_trial.report(metrics[metric], epoch)
+        return not study_trial.should_prune()
+
+    return keep_training
 
 
 def _labels(trial: Trial, strategy: str | None) -> Labels:

@@ -197,3 +197,29 @@ def test_help_is_hydras(folder: Path, lab: Run) -> None:
     assert "scheduler: constant, cosine, cosine_restarts" in done.stdout
     assert "Powered by Hydra" in done.stdout
     assert os.listdir(folder) == []  # noqa: PTH208  # names are enough
+
+
+def test_a_study_prunes_a_trial_that_keeps_its_curve(folder: Path, lab: Run) -> None:
+    rate = "optimizer.learning_rate"
+    study = [
+        "hydra/sweeper=fmnist_lab",
+        "hydra/sweeper/pruner=median",
+        "hydra.sweeper.pruner.n_startup_trials=1",
+        "hydra.sweeper.direction=maximize",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.n_jobs=1",
+        f"+hydra.sweeper.enqueue=[{{{rate}: 0.01}}, {{{rate}: 1.0e-9}}]",
+    ]
+    done = lab(
+        "train", "-m", *TINY, "tracking=none", *study, f"{rate}=tag(log, interval(1e-9, 0.1))"
+    )
+    assert done.returncode == 0, done.stderr
+    sweep = only(folder, "mlruns/multirun/*")
+    results = [read_json(sweep / str(number) / "result.json") for number in range(3)]
+    assert results[0]["stop_reason"] == "completed"
+    assert results[1]["stop_reason"] == "pruned"
+    assert results[1]["epochs_trained"] < 3
+    lines = (sweep / "1" / "curves.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == results[1]["epochs_trained"]
+    best = (sweep / "optimization_results.yaml").read_text(encoding="utf-8")
+    assert str(max(result["objective"] for result in results)) in best
