@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SCHEDULERS := constant,exponential,piecewise,one_cycle
 
-.PHONY: help setup demo test check bench lock
+.PHONY: help setup demo test test-faults check bench lock
 
 help: ## What there is to do
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/ready ## Create .venv with exactly the locked versions
 
@@ -24,8 +24,11 @@ demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about tw
 	@echo "Draw other schedules with:  $(BIN)/fmnist-lab preview"
 	@echo "Train another one with:     $(BIN)/fmnist-lab train scheduler=cosine"
 
-test: setup ## Run all tests (about five minutes on two cores)
+test: setup ## Run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest
+
+test-faults: setup ## Kill processes of sweeps at random, thirty times for each launcher (about five minutes)
+	$(BIN)/python -m pytest -m faults
 
 check: setup ## Lint, check types, check YAML
 	$(BIN)/ruff check .

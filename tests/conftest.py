@@ -1,9 +1,10 @@
 """What several test files share: a trial that trains in a moment, and a folder to train it in."""
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -21,6 +22,15 @@ TINY = (
     "training.epochs=3",
 )
 ComposeTrial = Callable[..., Trial]
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Undoes what Hydra does to a process that it runs in: it silences loggers made before."""
+    yield
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture

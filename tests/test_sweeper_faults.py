@@ -13,7 +13,7 @@ from tests.sweeping import end, run, start, trials
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.parametrize("launcher", ["basic", "dask"])
 def test_thirty_kills(tmp_path: Path, launcher: str) -> None:
     folder, ledger, total = tmp_path / "sweep", tmp_path / "ledger", 200
