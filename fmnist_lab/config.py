@@ -17,6 +17,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
+MOST_EPOCHS = 100_000  # beyond this a slip of the keyboard is likelier than a wish
 MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy")
 
 
@@ -164,6 +165,12 @@ def _validate_training(trial: Trial) -> None:
     training = trial.training
     require_whole("training", epochs=training.epochs, batch_size=training.batch_size)
     require_positive("training", epochs=training.epochs, batch_size=training.batch_size)
+    require_number(
+        "training",
+        f"at most {MOST_EPOCHS}",
+        lambda value: value <= MOST_EPOCHS,
+        epochs=training.epochs,
+    )
     require_choice("training", engines.ENGINES, engine=training.engine)
     require_choice("training", ("integer", "one_hot"), labels=training.labels)
     require_number(

@@ -168,6 +168,7 @@ VALUES = [
     ("seed=-1", "`seed` must be from 0 to 4294967295, got -1"),
     ("seed=4294967296", "`seed` must be from 0 to 4294967295, got 4294967296"),
     ("training.epochs=0", "`training.epochs` must be positive, got 0"),
+    ("training.epochs=100000000", "`training.epochs` must be at most 100000, got 100000000"),
     ("training.epochs=-3", "`training.epochs` must be a whole number, zero or more, got -3"),
     ("training.batch_size=0", "`training.batch_size` must be positive, got 0"),
     ("training.engine=fast", "`training.engine` must be compiled or keras, got 'fast'"),

@@ -173,6 +173,7 @@ class TestContract:
         [
             ({"optimizer": SGD | {"clipnorm": 1.0}}, "`optimizer.clipnorm`"),
             ({"optimizer": SGD | {"momentum": 2.0}}, "`optimizer` cannot be built"),
+            ({"optimizer": SGD | {"momentum": "x"}}, "`optimizer.momentum` must be a number"),
             ({"optimizer": SGD | {"momentun": 0.9}}, "`optimizer` cannot be built"),
             ({"architecture": {"_target_": "keras.Sequential"}}, "`architecture._target_`"),
         ],

@@ -49,6 +49,10 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
                 f"`optimizer.{key}` must not be set, got {trial.optimizer[key]!r}; "
                 f"it is decided by {elsewhere}."
             )
+    for key, value in trial.optimizer.items():
+        # Keras takes any string for a number, and fails in the first step.
+        if isinstance(value, str) and key not in ("_target_", "name") and _is_of_keras(trial):
+            raise RequestError(f"`optimizer.{key}` must be a number, got {value!r}.")
     return _create("optimizer", trial.optimizer, **extra)
 
 
@@ -59,6 +63,10 @@ def build_loss(trial: Trial) -> Any:
     if trial.training.labels == "one_hot":
         return losses.CategoricalCrossentropy(label_smoothing=trial.training.label_smoothing)
     return losses.SparseCategoricalCrossentropy()
+
+
+def _is_of_keras(trial: Trial) -> bool:
+    return str(trial.optimizer.get("_target_")).startswith("keras.")
 
 
 def _create(group: str, node: dict[str, Any], **extra: Any) -> Any:
