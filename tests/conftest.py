@@ -4,7 +4,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -25,12 +25,16 @@ ComposeTrial = Callable[..., Trial]
 
 
 @pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """Undoes what Hydra does to a process that it runs in: it silences loggers made before."""
-    yield
-    for logger in logging.root.manager.loggerDict.values():
+def heard() -> None:
+    """Undoes what Hydra or Alembic did to the logging of a process that an earlier test shared."""
+    logging.disable(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
+    for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
+            if name.startswith("fmnist_lab"):
+                logger.propagate = True
+                logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture
