@@ -16,7 +16,7 @@ setup: .venv/ready ## Create .venv with exactly the locked versions
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about two minutes)
+demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about two and a half minutes)
 	@$(BIN)/fmnist-lab data && data=fashion_mnist || { data=synthetic; \
 	  echo; echo '*** No source of Fashion-MNIST works here: the demo goes on with SYNTHETIC images. ***'; echo; }; \
 	$(BIN)/fmnist-lab train -m recipe=demo data=$$data scheduler=$(SCHEDULERS)
