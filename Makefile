@@ -27,7 +27,7 @@ demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about tw
 test: setup ## Run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest
 
-test-faults: setup ## Kill processes of sweeps at random, thirty times for each launcher (about five minutes)
+test-faults: setup ## Kill processes of sweeps at random, thirty times for each launcher
 	$(BIN)/python -m pytest -m faults
 
 check: setup ## Lint, check types, check YAML
@@ -36,7 +36,7 @@ check: setup ## Lint, check types, check YAML
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict conf .yamllint.yaml
 
-bench: setup ## Time the compiled engine against model.fit (about five minutes)
+bench: setup ## Time the compiled engine against model.fit
 	$(BIN)/python -m benchmarks.epochs
 
 lock: setup ## Resolve the newest allowed versions into requirements.lock
