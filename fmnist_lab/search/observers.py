@@ -16,7 +16,8 @@ class SweepInfo:
     storage: str  # without a password
     folder: str
     directions: Sequence[str]
-    n_trials: int  # the total to reach
+    strategies: Sequence[str]  # each has a study of its own; empty where there is only one study
+    n_trials: int  # the total to reach, of all strategies together
     done: int  # of these, by earlier runs
     slots: int  # trials at once
 
@@ -28,6 +29,7 @@ class TrialInfo:
     number: int
     params: Mapping[str, Any]
     overrides: Sequence[str]
+    strategy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,24 @@ class TrialEnd:
     problem: str | None = None  # why it failed: a traceback or a sentence
     folder: str | None = None
     counts: bool = True  # towards n_trials; not if it is repeated
+    strategy: str | None = None
 
 
 class SweepObserver(Protocol):
     """Called by the controller, in its process; an exception is logged and ignored."""
 
-    def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
-        """The sweep starts; `earlier` are the trials that ended before."""
+    def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> Sequence[str] | None:
+        """The sweep starts; `earlier` are the trials that ended before.
+
+        Returns:
+            Overrides to give to every job, if any.
+        """
 
     def on_trial_start(self, trial: TrialInfo) -> None:
         """A trial is handed to the launcher."""
+
+    def on_progress(self, steps: Mapping[int, int]) -> None:
+        """About once a second: how many steps each running trial, by its number, has reported."""
 
     def on_trial_end(self, trial: TrialEnd) -> None:
         """A trial ended."""
@@ -67,10 +77,19 @@ class Observers:
     def __init__(self, observers: Sequence[SweepObserver]) -> None:
         self._observers = observers
 
-    def tell(self, event: str, *values: object) -> None:
-        """Calls the method `event` of each."""
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def tell(self, event: str, *values: object) -> list[Any]:
+        """Calls the method `event` of each that has it, and returns what they returned."""
+        returned = []
         for observer in self._observers:
             try:
-                getattr(observer, event)(*values)
+                returned.append(getattr(observer, event, _nothing)(*values))
             except Exception:
                 log.warning("%s.%s failed.", type(observer).__name__, event, exc_info=True)
+        return returned
+
+
+def _nothing(*_: object) -> None:
+    """An observer may leave out events that it has no use for."""

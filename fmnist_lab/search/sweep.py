@@ -190,6 +190,7 @@ class Sweep:
             storage=self._address.shown,
             folder=str(self._folder),
             directions=settings.directions,
+            strategies=[],
             n_trials=settings.n_trials,
             done=done,
             slots=self._slots(),
