@@ -52,6 +52,21 @@ def train(context: typer.Context) -> None:
         _fail("Interrupted; everything trained so far is kept.", INTERRUPTED)
 
 
+@app.command(context_settings=_PASS_ON | {"help_option_names": ["--help"]})
+def sweep(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A file in sweeps/, without its ending.")],
+    new: Annotated[bool, typer.Option("--new", help="Start afresh, beside what exists.")] = False,
+) -> None:
+    """Try the strategies of a sweep, or continue it; overrides as for train."""
+    from fmnist_lab import sweep as application
+
+    try:
+        application.main(name, context.args, new)
+    except KeyboardInterrupt:
+        _fail(f"Interrupted; continue with: fmnist-lab sweep {name}", INTERRUPTED)
+
+
 @app.command()
 def compare(
     name: Annotated[str | None, typer.Argument(help="A multirun; the latest if left out.")] = None,

@@ -1,6 +1,7 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
 import re
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,13 @@ def register() -> None:
     schema = OmegaConf.structured(Config)
     _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
     ConfigStore.instance().store(name="schema", node=schema)
-    OmegaConf.register_new_resolver("fmnist_lab.user_conf", _user_conf, replace=True)
+    resolvers: dict[str, Callable[..., Any]] = {
+        "search_path": _search_path,
+        "direction": _direction,
+        "name_of": _name_of,
+    }
+    for key, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(f"fmnist_lab.{key}", resolver, replace=True)
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -69,7 +76,8 @@ def compose(overrides: list[str]) -> DictConfig:
 
 def options(group: str) -> list[str]:
     """The names that may be chosen in a group, ours and the user's, sorted."""
-    folders = [Path(config_dir()), Path.cwd() / "conf"]
+    ours, own = Path(config_dir()), Path.cwd()
+    folders = [ours, ours.parent, own / "conf", own]
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
@@ -192,10 +200,20 @@ def _require_seed(seed: int) -> None:
         raise RequestError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")
 
 
-def _user_conf() -> list[str]:
-    """The user's own `./conf`, which extends ours; none where it is ours or does not exist."""
-    own = Path.cwd() / "conf"
-    return [own.as_uri()] if own.is_dir() and str(own) != config_dir() else []
+def _search_path() -> list[str]:
+    """Where else groups are: the user's `./conf` and `./sweeps`, and our `sweeps/`."""
+    ours, own = Path(config_dir()), Path.cwd()
+    folders = [own / "conf"] if (own / "conf").is_dir() else []
+    folders += [folder for folder in (own, ours.parent) if (folder / "sweeps").is_dir()]
+    return [folder.as_uri() for folder in dict.fromkeys(folders) if folder != ours]
+
+
+def _direction(metric: str) -> str:
+    return "minimize" if metric == "val/loss" else "maximize"
+
+
+def _name_of(folder: str) -> str:
+    return Path(folder).name
 
 
 def _unlock(node: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import hydra
@@ -29,14 +30,25 @@ def main(arguments: list[str]) -> None:
     Raises:
         RequestError: Hydra, the schema or a check refused the configuration.
     """
-    config.register()
     # What completion is installed for is a command; what usage and errors show is a subcommand.
     name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
+    run(_application, name, arguments)
+
+
+def run(application: Callable[[], object], name: str, arguments: list[str]) -> None:
+    """Runs a function that Hydra has decorated, as if the command line were its own.
+
+    Raises:
+        RequestError: Hydra, the schema or a check refused the configuration.
+    """
+    config.register()
     sys.argv = [name, *arguments]
     # Without this Hydra prints errors and exits itself; the command line wants to do that.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        _application()
+        application()
+    except RequestError:  # the sweeper's, already one sentence
+        raise
     except (HydraException, OmegaConfBaseException) as error:
         raise config.refusal(error) from error
     except ValueError as error:  # `optimizer=null`, say
@@ -56,6 +68,11 @@ class _Refused(BaseException):  # not an error of the job's: Hydra must not repo
 
 @hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="config")
 def _application(cfg: DictConfig) -> float:
+    return job(cfg)
+
+
+def job(cfg: DictConfig) -> float:
+    """Trains the trial of a Hydra job and returns its objective."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         return _train(cfg, folder)

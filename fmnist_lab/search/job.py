@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from fmnist_lab.search.numbering import Place
+
 if TYPE_CHECKING:
     import optuna
 
@@ -24,39 +26,37 @@ class Channel:
     """What a job needs to find its study; travels to the worker with the task."""
 
     storage: "StorageAddress"
-    study_name: str
+    studies: Sequence[str]  # their names, in the order in which they take trial numbers
     pruner: Mapping[str, Any] | None = None  # its configuration
 
-    @functools.cached_property
-    def study(self) -> "optuna.Study":
-        """The study, opened at first use: most tasks never report."""
+    def open_study(self, number: int) -> "optuna.Study":
+        """The study of the sweep's trial `number`."""
         import optuna
 
         from fmnist_lab.search import samplers
         from fmnist_lab.search.storage import open_in_job
 
         return optuna.load_study(
-            study_name=self.study_name,
+            study_name=self.studies[number % len(self.studies)],
             storage=open_in_job(self.storage),
             sampler=optuna.samplers.RandomSampler(),  # never asked
             pruner=samplers.build_pruner(self.pruner),
         )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
-
-    def trial(self, number: int) -> "optuna.trial.FrozenTrial":
-        """The trial as the study knows it now."""
-        return self.study.get_trials(deepcopy=False)[number]
-
 
 class CurrentTrial:
-    """The trial that runs in this process."""
+    """The trial that runs in this process; its number is the job's, unique within the sweep."""
 
     def __init__(self, number: int, channel: Channel) -> None:
         self.number = number
         self.pruned = False  # whether `should_prune` has said so
+        self._place = Place(number % len(channel.studies), len(channel.studies))
         self._channel = channel
+
+    @functools.cached_property
+    def _study(self) -> "optuna.Study":
+        """Opened at first use: most tasks never report."""
+        return self._channel.open_study(self.number)
 
     def report(self, value: float, step: int) -> None:
         """Tells the study how the objective stands after a step, counted from 0."""
@@ -69,9 +69,7 @@ class CurrentTrial:
         After True the task cleans up and returns, or raises `optuna.TrialPruned`; either way
         the trial counts as pruned. A study that cannot be reached prunes nothing.
         """
-        if len(self._channel.study.directions) > 1:
-            return False  # Optuna compares single values only
-        self.pruned |= bool(self._reach(lambda storage, _: self._ask_pruner()))
+        self.pruned |= bool(self._reach(lambda storage, trial: self._ask_pruner()))
         return self.pruned
 
     def record(self, **content: Any) -> None:
@@ -81,20 +79,22 @@ class CurrentTrial:
 
     def recorded(self) -> Sequence[float] | None:
         """The values that an earlier attempt left before its worker died."""
-        record = self._reach(
-            lambda storage, _: self._channel.trial(self.number).user_attrs.get(RECORD)
-        )
+        record = self._reach(lambda storage, trial: self._stored().user_attrs.get(RECORD))
         return record.get("values") if record and not record["pruned"] else None
 
+    def _stored(self) -> "optuna.trial.FrozenTrial":
+        return self._study.get_trials(deepcopy=False)[self._place.in_study(self.number)]
+
     def _ask_pruner(self) -> bool:
-        study = self._channel.study
-        return study.pruner.prune(study, self._channel.trial(self.number))
+        if len(self._study.directions) > 1:
+            return False  # Optuna compares single values only
+        return self._study.pruner.prune(self._study, self._stored())
 
     def _reach(self, action: Callable[["optuna.storages.BaseStorage", int], Any]) -> Any:
         try:
-            storage = self._channel.study._storage
+            storage = self._study._storage
             trial = storage.get_trial_id_from_study_id_trial_number(
-                self._channel.study._study_id, self.number
+                self._study._study_id, self._place.in_study(self.number)
             )
             return action(storage, trial)
         except Exception:  # a training that goes well is worth more than its report

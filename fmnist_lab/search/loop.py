@@ -1,6 +1,7 @@
 """The loop: ask, run, tell, until the total, a budget or the user ends it."""
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -9,12 +10,10 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
-from fmnist_lab.search.budget import Budget
 from fmnist_lab.search.observers import Observers, TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_return
-from fmnist_lab.search.settings import Settings
 from fmnist_lab.search.signals import Signals
-from fmnist_lab.search.trials import Trials
+from fmnist_lab.search.strategies import Best, Strategies
 from fmnist_lab.streaming import StreamingLauncher
 
 log = logging.getLogger(__name__)
@@ -26,32 +25,28 @@ class Loop:
     """Keeps trials running.
 
     Args:
-        trials: The study's trials.
+        strategies: Where trials come from and go to.
         launcher: A streaming launcher, or one of Hydra's.
-        settings: How many trials, and how large a batch is.
-        budget: What has been spent.
+        batch_size: How many trials one of Hydra's launchers is given at once.
         observers: Who is told.
         job_overrides: Added to every job, beside the suggestion.
     """
 
     def __init__(
         self,
-        trials: Trials,
+        strategies: Strategies,
         launcher: Any,
-        settings: Settings,
-        budget: Budget,
+        batch_size: int,
         observers: Observers,
         job_overrides: list[str],
     ) -> None:
-        self._trials = trials
+        self._strategies = strategies
         self._launcher = launcher
-        self._settings = settings
-        self._budget = budget
+        self._batch_size = batch_size
         self._observers = observers
         self._job_overrides = job_overrides
-        self._running: dict[int, TrialInfo] = {}
-        self._last_error: BaseException | None = None
         self._has_told = False
+        self._looked = 0.0
         self.on_told: Callable[[], None] = lambda: None
 
     def run(self, signals: Signals) -> str:
@@ -67,27 +62,29 @@ class Loop:
             else:
                 self._batches(signals)
         finally:
-            self._settle()
-        return self._budget.spent() or f"all {self._budget.done} trials are done"
+            for trial in self._strategies.reap():  # none is left running, whatever happened
+                self._told(trial)
+        return self._strategies.ending
 
     def _stream(self, launcher: StreamingLauncher, signals: Signals) -> None:
         try:
             while True:
-                while len(self._running) < launcher.slots and (trial := self._next()):
+                while self._strategies.running < launcher.slots and (trial := self._next()):
                     launcher.submit([*trial.overrides, *self._job_overrides], trial.number)
-                if not self._running:
+                if not self._strategies.running:
                     return
                 with signals.waiting():
                     finished = launcher.next_result(timeout=_POLL)
                 if finished:
                     self._conclude(*finished)
                     self._give_up_if_needed()
+                self._show_progress()
         finally:
             launcher.cancel_all()
             launcher.close()
 
     def _batches(self, signals: Signals) -> None:
-        while batch := list(self._ask(self._settings.n_jobs)):
+        while batch := list(self._ask(self._batch_size)):
             # A launcher numbers the jobs of a batch in sequence; repeated trials may leave gaps.
             for _, part in groupby(enumerate(batch), lambda item: item[1].number - item[0]):
                 self._launch([trial for _, trial in part], signals)
@@ -117,56 +114,40 @@ class Loop:
                 yield trial
 
     def _next(self) -> TrialInfo | None:
-        if self._budget.done + len(self._running) >= self._settings.n_trials:
-            return None
-        if self._budget.spent():
-            return None
-        trial = self._trials.next()
-        self._running[trial.number] = trial
-        self._observers.tell("on_trial_start", trial)
+        if trial := self._strategies.next():
+            self._observers.tell("on_trial_start", trial)
         return trial
 
+    def _show_progress(self) -> None:
+        if self._observers and time.monotonic() - self._looked > _POLL:
+            self._looked = time.monotonic()
+            self._observers.tell("on_progress", self._strategies.progress())
+
     def _conclude(self, number: int, returned: JobReturn) -> None:
-        objectives = len(self._settings.directions)
-        outcome = from_return(returned, self._trials.record(number), objectives)
-        self._tell(number, outcome)
+        outcome = from_return(
+            returned, self._strategies.record(number), self._strategies.objectives
+        )
+        self._told(self._strategies.conclude(number, outcome))
 
     def _lose(self, number: int, outcome: Outcome) -> None:
-        if self._trials.record(number):  # it had finished before its batch was lost
-            self._told(self._trials.settle(number))
+        if self._strategies.record(number):  # it had finished before its batch was lost
+            self._told(self._strategies.settle(number))
         else:
-            self._tell(number, outcome)
-
-    def _tell(self, number: int, outcome: Outcome) -> None:
-        if outcome.state == "failed":
-            self._last_error = outcome.error or ValueError(outcome.problem)
-        self._told(self._trials.conclude(number, outcome))
+            self._told(self._strategies.conclude(number, outcome))
 
     def _told(self, trial: TrialEnd) -> None:
-        self._running.pop(trial.number, None)
         self._has_told = True
-        self._budget.observe(trial)
-        _log_end(trial, self._budget)
+        _log_end(trial, self._strategies.best)
         self._observers.tell("on_trial_end", trial)
         self.on_told()
 
     def _give_up_if_needed(self) -> None:
-        if self._budget.fails_too_often and self._last_error is not None:
-            log.error(
-                "%d trials failed, more than max_failure_rate=%g of %d allows.",
-                self._budget.failed,
-                self._settings.max_failure_rate,
-                self._settings.n_trials,
-            )
-            raise self._last_error
-
-    def _settle(self) -> None:
-        """Leaves no trial running, whatever happened."""
-        for trial in self._trials.reap():
-            self._told(trial)
+        if (why := self._strategies.fails_too_often) and self._strategies.error is not None:
+            log.error(why)
+            raise self._strategies.error
 
 
-def _log_end(trial: TrialEnd, budget: Budget) -> None:
+def _log_end(trial: TrialEnd, best: Best | None) -> None:
     if trial.state == "failed":
         again = "" if trial.counts else ", will be tried again"
         log.warning("Trial %d failed%s:\n%s", trial.number, again, trial.problem)
@@ -174,5 +155,5 @@ def _log_end(trial: TrialEnd, budget: Budget) -> None:
         log.info("Trial %d was interrupted, will be repeated.", trial.number)
     else:
         values = ", ".join(f"{value:g}" for value in trial.values or [])
-        best = f"; best {budget.best:g}, trial {budget.best_number}" if budget.best else ""
-        log.info("Trial %d %s: %s%s", trial.number, trial.state, values or "no value", best)
+        so_far = f"; best {best.value:g}, trial {best.number}" if best else ""
+        log.info("Trial %d %s: %s%s", trial.number, trial.state, values or "no value", so_far)

@@ -1,22 +1,22 @@
 """What a sweep leaves in its folder: `multirun.yaml` and `optimization_results.yaml`."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.files import whole_file
 from fmnist_lab.search.secrets import masked_config
-from fmnist_lab.search.space import Space
-from fmnist_lab.search.trials import SUPERSEDED, folder_of
+from fmnist_lab.search.trials import SUPERSEDED, Trials, folder_of
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 RESULTS = "optimization_results.yaml"
+_BEST = ("best_params", "best_value", "best_trial", "best_dir")
 
 
 def write_multirun(config: DictConfig, folder: Path) -> None:
@@ -25,54 +25,68 @@ def write_multirun(config: DictConfig, folder: Path) -> None:
         OmegaConf.save(masked_config(config), file)
 
 
-def write_results(
-    study: optuna.Study, space: Space, folder: Path, storage: str, ended: str | None
-) -> None:
+def write_results(studies: Sequence[Trials], folder: Path, storage: str, ended: str | None) -> None:
     """Writes the best so far, under the official keys and some more.
 
     Args:
-        study: The study.
-        space: The search space, which knows exact values.
+        studies: The trials of each study.
         folder: The sweep's folder.
-        storage: The study's storage, without a password.
+        storage: The studies' storage, without a password.
         ended: Why the sweep ended; None while it runs.
     """
-    trials = study.get_trials(deepcopy=False)
-    content: dict[str, Any] = {"name": "optuna"}
-    if len(study.directions) == 1:
-        content |= _best(study, space, trials)
-    else:
-        content["solutions"] = [_solution(trial, space) for trial in study.best_trials]
-    content |= {
-        "study_name": study.study_name,
-        "storage": storage,
-        "directions": [direction.name.lower() for direction in study.directions],
-        "trials": dict(Counter(_state(trial) for trial in trials)),
-        "ended": ended,
-    }
+    summaries = {trials.strategy: _summary(trials) for trials in studies}
+    content: dict[str, Any] = {"name": "optuna"} | _overall(summaries)
+    content |= {"storage": storage, "ended": ended}
+    if None not in summaries:
+        content["strategies"] = summaries
     with whole_file(folder / RESULTS) as file:
         # OmegaConf would take ten times as long, after every trial.
         file.write_text(yaml.dump(content, Dumper=_Dumper, sort_keys=False), encoding="utf-8")
 
 
-def _best(study: optuna.Study, space: Space, trials: list[FrozenTrial]) -> dict[str, Any]:
-    if not any(trial.state == TrialState.COMPLETE for trial in trials):
-        names = ("best_params", "best_value", "best_trial", "best_dir")
-        return dict.fromkeys(names)
-    best = study.best_trial
-    return {
-        "best_params": space.values(best.params),
-        "best_value": best.value,
-        "best_trial": best.number,
-        "best_dir": folder_of(best),
+def _overall(summaries: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
+    """The summary of the only study, or of the strategy with the best trial."""
+    if None in summaries:
+        return summaries[None]
+    first = next(iter(summaries.values()))
+    if "best_value" not in first:  # several directions have no best
+        return {}
+    found = {name: item for name, item in summaries.items() if item["best_value"] is not None}
+    if not found:
+        return {"best_strategy": None} | dict.fromkeys(_BEST)
+    choose = max if first["directions"] == ["maximize"] else min
+    name = choose(found, key=lambda name: float(found[name]["best_value"]))
+    return {"best_strategy": name} | {key: found[name][key] for key in _BEST}
+
+
+def _summary(trials: Trials) -> dict[str, Any]:
+    study = trials.study
+    stored = study.get_trials(deepcopy=False)
+    best = (
+        _best(trials, stored)
+        if len(study.directions) == 1
+        else {"solutions": [_solution(trials, trial) for trial in study.best_trials]}
+    )
+    return best | {
+        "study_name": study.study_name,
+        "directions": [direction.name.lower() for direction in study.directions],
+        "trials": dict(Counter(_state(trial) for trial in stored)),
     }
 
 
-def _solution(trial: FrozenTrial, space: Space) -> dict[str, Any]:
+def _best(trials: Trials, stored: list[FrozenTrial]) -> dict[str, Any]:
+    if not any(trial.state == TrialState.COMPLETE for trial in stored):
+        return dict.fromkeys(_BEST)
+    best = trials.study.best_trial
+    values = (trials.space.values(best.params), best.value, trials.number(best), folder_of(best))
+    return dict(zip(_BEST, values, strict=True))
+
+
+def _solution(trials: Trials, trial: FrozenTrial) -> dict[str, Any]:
     return {
-        "params": space.values(trial.params),
+        "params": trials.space.values(trial.params),
         "values": trial.values,
-        "trial": trial.number,
+        "trial": trials.number(trial),
         "dir": folder_of(trial),
     }
 

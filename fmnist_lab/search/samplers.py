@@ -51,6 +51,8 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
     settings = {key: value for key, value in settings.items() if value is not None}
     if target.endswith("TPESampler"):
         settings.setdefault("constant_liar", at_once > 1)
+    if target.endswith("QMCSampler"):
+        settings["_target_"] = "fmnist_lab.search.sequence.SequenceSampler"
     sampler: BaseSampler = _build("sampler", BaseSampler, settings, _extra(settings, target, space))
     return sampler
 
@@ -61,6 +63,8 @@ def _extra(settings: dict[str, Any], target: str, space: Space) -> dict[str, Any
     if target.endswith("GridSampler"):
         settings.pop("_partial_", None)
         extra["search_space"] = _grid_space(space)
+    if target.endswith("QMCSampler"):
+        extra["space"] = space.distributions
     if "reference_points" in settings:
         extra["reference_points"] = np.asarray(settings.pop("reference_points"), dtype=float)
     return extra

@@ -17,6 +17,19 @@ class SweepRequestError(RequestError, CompactHydraException):
     """A request that cannot be met; any Hydra application prints it without a traceback."""
 
 
+class ChangedSweepError(SweepRequestError):
+    """A sweep that exists was asked something else.
+
+    Args:
+        fact: What has changed, a sentence.
+        advice: What to do about it, for those who use the sweeper by itself.
+    """
+
+    def __init__(self, fact: str, advice: str) -> None:
+        super().__init__(f"{fact} {advice}")
+        self.fact = fact
+
+
 @dataclass(frozen=True)
 class Settings:
     """The keys of `hydra.sweeper`; what each means stands beside its default there."""
@@ -33,6 +46,11 @@ class Settings:
     params: Mapping[str, str] | None = None
     search_space: Mapping[str, Any] | None = None
     custom_search_space: str | None = None
+    strategies: Mapping[str, Any] | None = None
+    label: str | None = None
+    spaces: list[str] | None = None
+    may_change: list[str] | None = None
+    check: str | None = None
     enqueue: list[Any] | None = None
     timeout: float | None = None
     max_epochs: int | None = None

@@ -1,36 +1,70 @@
-"""The study of a sweep, created or continued."""
+"""The studies of a sweep, created or continued."""
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from fmnist_lab.search import samplers
+from fmnist_lab.search.plans import Plan
 from fmnist_lab.search.secrets import mask
-from fmnist_lab.search.settings import Settings, SweepRequestError
-from fmnist_lab.search.space import Space
+from fmnist_lab.search.settings import ChangedSweepError, Settings
 
 log = logging.getLogger(__name__)
 
 SPACE = "sweep:space"
 FIXED = "sweep:fixed"
+CONFIGURATION = "sweep:configuration"
+STRATEGIES = "sweep:strategies"
+_TOLD = 4  # differences in one message
+_ADVICE = "Take another `hydra.sweeper.study_name` and folder"
 
 
-def open_study(
-    storage: BaseStorage, name: str, settings: Settings, space: Space, at_once: int
-) -> optuna.Study:
-    """Creates a study, or continues it as it is.
+def open_studies(
+    storage: BaseStorage, plans: Sequence[Plan], settings: Settings, at_once: int
+) -> list[optuna.Study]:
+    """Creates the studies of a sweep, or continues them as they are.
 
     Raises:
-        SweepRequestError: The study that exists asked something else.
+        SweepRequestError: What exists was asked something else.
     """
+    strategies = [plan.strategy for plan in plans if plan.strategy]
+    _compare_strategies(storage, plans, strategies)
+    studies = [_open(storage, plan, settings, at_once) for plan in plans]
+    for study in studies:  # when all are as they should be, so that a refusal changes nothing
+        if strategies and study.user_attrs.get(STRATEGIES) != strategies:
+            study.set_user_attr(STRATEGIES, strategies)
+    return studies
+
+
+def _compare_strategies(
+    storage: BaseStorage, plans: Sequence[Plan], strategies: Sequence[str]
+) -> None:
+    if not strategies:
+        return
+    family = plans[0].study_name.removesuffix(strategies[0])
+    for name in optuna.get_all_study_names(storage):
+        if not name.startswith(family):
+            continue
+        study = optuna.load_study(study_name=name, storage=storage)
+        began = study.user_attrs.get(STRATEGIES, strategies)  # killed before it could say so
+        if began != strategies:
+            raise ChangedSweepError(
+                f"The strategies must stay those that the sweep began with ({', '.join(began)}), "
+                f"got {', '.join(strategies)}.",
+                f"{_ADVICE}.",
+            )
+
+
+def _open(storage: BaseStorage, plan: Plan, settings: Settings, at_once: int) -> optuna.Study:
     with _quiet():  # what it would log, the sweep logs
         study = optuna.create_study(
-            study_name=name,
+            study_name=plan.study_name,
             storage=storage,
             directions=[StudyDirection[name.upper()] for name in settings.directions],
             load_if_exists=True,
@@ -40,35 +74,57 @@ def open_study(
     stored_trials = len(study.get_trials(deepcopy=False))
     stored = [direction.name.lower() for direction in study.directions]
     if stored != settings.directions:
-        raise SweepRequestError(
-            f"`hydra.sweeper.direction` must stay {', '.join(stored)} in the study {name!r}, "
-            f"got {', '.join(settings.directions)}; take another `hydra.sweeper.study_name`."
+        raise ChangedSweepError(
+            f"`hydra.sweeper.direction` must stay {', '.join(stored)} in the study "
+            f"{plan.study_name!r}, got {', '.join(settings.directions)}.",
+            "Take another `hydra.sweeper.study_name`.",
         )
-    _compare_space(study, settings, space)
-    study.sampler = samplers.build_sampler(settings.sampler, space, stored_trials, at_once)
+    _compare(study, plan, settings)
+    study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
     return study
 
 
-def _compare_space(study: optuna.Study, settings: Settings, space: Space) -> None:
-    asked = {"searched": space.describe(), "custom": settings.custom_search_space}
-    fixed = {key: mask(value) for key, value in space.fixed.items()}
-    if study.user_attrs.get(FIXED, fixed) != fixed:
-        log.warning("Trials of this study ran with other overrides: %s", study.user_attrs[FIXED])
-    if study.user_attrs.get(FIXED) != fixed:
-        study.set_user_attr(FIXED, fixed)
-    stored = study.user_attrs.get(SPACE)
+def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
+    """Notes what the study is asked; refuses it where that is not what it began with."""
+    fixed = {key: mask(value) for key, value in plan.space.fixed.items()}
+    space = {"searched": plan.space.describe(), "custom": settings.custom_search_space}
+    asked: dict[str, Any] = {SPACE: space, FIXED: fixed, CONFIGURATION: plan.configuration}
+    asked = json.loads(json.dumps(asked))
+    stored = {key: study.user_attrs.get(key, asked[key]) for key in asked}
+    if settings.changed_space == "refuse":
+        _refuse_change(study.study_name, stored[SPACE], asked[SPACE])
+        _refuse_configuration(stored[CONFIGURATION], asked[CONFIGURATION])
+    if stored[FIXED] != asked[FIXED]:
+        log.warning("Trials of this study ran with other overrides: %s", stored[FIXED])
+    for key, value in asked.items():
+        if study.user_attrs.get(key) != value:
+            study.set_user_attr(key, value)
+
+
+def _refuse_change(name: str, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     if stored == asked:
         return
-    if stored is not None and settings.changed_space == "refuse":
-        before, now = stored["searched"], asked["searched"]
-        assert isinstance(now, dict)
-        changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        raise SweepRequestError(
-            f"The search space must stay what the study {study.study_name!r} began with, got "
-            f"another for {_list(changed) or 'custom_search_space'}. Take another "
-            "`hydra.sweeper.study_name` and folder, or hydra.sweeper.changed_space=allow."
+    changed = _changed(stored["searched"], asked["searched"])
+    what = ", ".join(f"`{key}`" for key in changed) or "custom_search_space"
+    raise ChangedSweepError(
+        f"The search space must stay what the study {name!r} began with, got another for {what}.",
+        f"{_ADVICE}, or hydra.sweeper.changed_space=allow.",
+    )
+
+
+def _refuse_configuration(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    if changed := _changed(stored, asked):
+        told = [f"`{key}` {stored.get(key)} and now {asked.get(key)}" for key in changed[:_TOLD]]
+        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+        raise ChangedSweepError(
+            "The configuration must stay what the sweep began with, got another: "
+            f"{', '.join(told)}{more}.",
+            f"{_ADVICE}, or hydra.sweeper.changed_space=allow.",
         )
-    study.set_user_attr(SPACE, json.loads(json.dumps(asked)))
+
+
+def _changed(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    return [key for key in sorted({**stored, **asked}) if stored.get(key) != asked.get(key)]
 
 
 @contextmanager
@@ -79,7 +135,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-def _list(keys: list[str]) -> str:
-    return ", ".join(f"`{key}`" for key in sorted(keys))

@@ -2,38 +2,44 @@
 
 import functools
 import logging
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
-from hydra.utils import get_method, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import CategoricalDistribution
 
-from fmnist_lab.search import results, samplers, space
+from fmnist_lab.search import results, samplers
 from fmnist_lab.search.budget import Budget
 from fmnist_lab.search.controller import one_controller
 from fmnist_lab.search.job import Channel, RecordedTask
 from fmnist_lab.search.loop import Loop
+from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import Observers, SweepInfo
+from fmnist_lab.search.plans import Plan, Planner, study_names
 from fmnist_lab.search.secrets import masked_config, masked_overrides
 from fmnist_lab.search.settings import Settings, SweepRequestError
 from fmnist_lab.search.signals import Signals
 from fmnist_lab.search.storage import StorageAddress, locate, open_storage
-from fmnist_lab.search.study import open_study
+from fmnist_lab.search.strategies import Strategies, Strategy
+from fmnist_lab.search.study import open_studies
 from fmnist_lab.search.trials import Trials
 from fmnist_lab.streaming import StreamingLauncher
 
 log = logging.getLogger(__name__)
 
+_WRITE_SECONDS = 5.0  # the results file grows with the number of strategies
+
 
 class Sweep:
-    """One sweep of one study."""
+    """One sweep, of one study or of a study for each strategy."""
 
     def __init__(
         self,
@@ -41,14 +47,15 @@ class Sweep:
         hydra_context: HydraContext,
         config: DictConfig,
         address: StorageAddress,
-        study_name: str,
+        name: str,
     ) -> None:
         self._settings = settings
-        self._hydra_context = hydra_context
+        self._planner = Planner(settings, hydra_context.config_loader, config)
         self._config = config
         self._address = address
-        self._study_name = study_name
+        self._name = name
         self._folder = Path(config.hydra.sweep.dir)
+        self._written = 0.0
         self.launcher: Any = None
 
     @staticmethod
@@ -71,13 +78,14 @@ class Sweep:
         pruner = settings.pruner
         if OmegaConf.is_config(pruner):
             pruner = OmegaConf.to_container(pruner, resolve=True)
-        recorded = RecordedTask(task, Channel(address, name, pruner))
+        studies = list(study_names(settings, name).values())
+        recorded = RecordedTask(task, Channel(address, studies, pruner))
         sweep.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=recorded, config=masked_config(config)
         )
         if not isinstance(sweep.launcher, StreamingLauncher):
             # Hydra's launchers start local children or write the task to a file.
-            recorded.channel = Channel(address.through_environment(), name, pruner)
+            recorded.channel = Channel(address.through_environment(), studies, pruner)
         return sweep
 
     def run(self, arguments: list[str]) -> None:
@@ -86,36 +94,46 @@ class Sweep:
         Raises:
             SweepRequestError: What was asked cannot be searched, or is searched by somebody else.
         """
-        searched = self._read_space(arguments)
-        self._validate(searched)
-        samplers.build_sampler(self._settings.sampler, searched, 0, 1)  # or is refused now
-        results.write_multirun(self._config, self._folder)
-        with one_controller(self._address, self._study_name, self._folder) as hold, Signals() as on:
+        plans = self._planner.plans(self._name, arguments)
+        self._planner.validate(plans, self._job_overrides())
+        for plan in plans:
+            samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or is refused now
+        with one_controller(self._address, self._name, self._folder) as hold, Signals() as signals:
             storage = open_storage(self._address)
-            study = open_study(storage, self._study_name, self._settings, searched, self._slots())
-            hold(study)
-            custom = self._custom_space()
-            trials = Trials(study, searched, self._settings.retries, custom)
-            self._run(trials, on)
+            studies = open_studies(storage, plans, self._settings, self._slots())
+            hold(studies[0])
+            results.write_multirun(self._config, self._folder)
+            self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
 
-    def _run(self, trials: Trials, signals: Signals) -> None:
-        settings = self._limit_to_grid(trials.space)
-        budget, observers = Budget(settings), Observers(instantiate(settings.observers) or [])
-        trials.reap()
-        trials.enqueue(_mappings(settings.enqueue))
-        earlier = trials.ended()
-        for trial in earlier:
-            budget.observe(trial)
-        info = self._describe(settings, budget.done)
-        _log_start(info, trials.study)
-        observers.tell("on_start", info, earlier)
-        loop = Loop(trials, self.launcher, settings, budget, observers, self._job_overrides())
-        loop.on_told = functools.partial(self._write, trials, None)
-        with self._reporting(trials, observers) as ending:
+    def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
+        settings = self._settings
+        if samplers.is_grid(settings.sampler):
+            settings = settings.at_most(samplers.grid_size(plan.space))
+        elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
+            settings = settings.at_most(1)  # all others would be the same
+        names = list(study_names(settings, self._name))
+        place = Place(names.index(plan.strategy), len(names))
+        custom = self._planner.custom_space()
+        trials = Trials(study, plan.space, settings.retries, custom, place, plan.strategy)
+        return Strategy(trials, settings, Budget(settings))
+
+    def _run(self, strategies: Strategies, signals: Signals) -> None:
+        observers = Observers(instantiate(self._settings.observers) or [])
+        earlier = strategies.resume(_mappings(self._settings.enqueue))
+        info = self._describe(strategies)
+        _log_start(info)
+        added = observers.tell("on_start", info, earlier)
+        overrides = [*self._job_overrides(), *chain.from_iterable(given or [] for given in added)]
+        loop = Loop(strategies, self.launcher, self._settings.n_jobs, observers, overrides)
+        write = functools.partial(self._write, strategies)
+        loop.on_told = functools.partial(self._write_now_and_then, write)
+        with self._reporting(write, observers) as ending:
             ending.append(loop.run(signals))
 
     @contextmanager
-    def _reporting(self, trials: Trials, observers: Observers) -> Iterator[list[str]]:
+    def _reporting(
+        self, write: Callable[[str | None], None], observers: Observers
+    ) -> Iterator[list[str]]:
         """Writes the results and tells the observers, however the sweep ends."""
         ending: list[str] = []
         try:
@@ -127,55 +145,21 @@ class Sweep:
             ending.append(f"failed: {type(error).__name__}")
             raise
         finally:
-            self._write(trials, ending[-1])
+            write(ending[-1])
             log.info("The sweep ended: %s.", ending[-1])
             log.info("Results: %s", self._folder / results.RESULTS)
             if ending[-1] == "interrupted":
                 log.info("To continue, give the same command and hydra.sweep.dir=%s", self._folder)
             observers.tell("on_end", ending[-1])
 
-    def _write(self, trials: Trials, ended: str | None) -> None:
-        results.write_results(trials.study, trials.space, self._folder, self._address.shown, ended)
+    def _write(self, strategies: Strategies, ended: str | None = None) -> None:
+        studies = [member.trials for member in strategies.members]
+        results.write_results(studies, self._folder, self._address.shown, ended)
 
-    def _read_space(self, arguments: list[str]) -> space.Space:
-        params = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
-        described = space.described(self._settings.search_space)
-        loader = self._hydra_context.config_loader
-        return space.parse([*params, *arguments], loader, described)
-
-    def _validate(self, searched: space.Space) -> None:
-        """Composes a job's configuration, and one for each option of each searched group.
-
-        A mistyped key is found here, before there is a trial or a folder.
-        """
-        first = {name: _first(item) for name, item in searched.distributions.items()}
-        attempts = [first]
-        loader = self._hydra_context.config_loader
-        for name, distribution in searched.distributions.items():
-            if not isinstance(distribution, CategoricalDistribution):
-                continue
-            if loader.get_group_options(name.lstrip("+").partition("@")[0]):
-                attempts += [first | {name: choice} for choice in distribution.choices[1:]]
-        for params in attempts:
-            overrides = [*searched.overrides(params), *self._job_overrides()]
-            loader.load_sweep_config(self._config, overrides)
-
-    def _custom_space(self) -> Any:
-        if not self._settings.custom_search_space:
-            return None
-        try:
-            custom = get_method(self._settings.custom_search_space)
-        except Exception as error:
-            raise SweepRequestError(
-                "`hydra.sweeper.custom_search_space` must be the dotted path of a function, "
-                f"got {self._settings.custom_search_space!r}: {error}"
-            ) from error
-        return functools.partial(custom, self._config)
-
-    def _limit_to_grid(self, searched: space.Space) -> Settings:
-        if not samplers.is_grid(self._settings.sampler):
-            return self._settings
-        return self._settings.at_most(samplers.grid_size(searched))
+    def _write_now_and_then(self, write: Callable[[], None]) -> None:
+        if time.monotonic() - self._written > _WRITE_SECONDS:
+            write()
+            self._written = time.monotonic()
 
     def _slots(self) -> int:
         streams = isinstance(self.launcher, StreamingLauncher)
@@ -184,23 +168,17 @@ class Sweep:
     def _job_overrides(self) -> list[str]:
         return masked_overrides(self._config)
 
-    def _describe(self, settings: Settings, done: int) -> SweepInfo:
+    def _describe(self, strategies: Strategies) -> SweepInfo:
         return SweepInfo(
-            study_name=self._study_name,
+            study_name=self._name,
             storage=self._address.shown,
             folder=str(self._folder),
-            directions=settings.directions,
-            strategies=[],
-            n_trials=settings.n_trials,
-            done=done,
+            directions=self._settings.directions,
+            strategies=[str(name) for name in self._settings.strategies or {}],
+            n_trials=strategies.n_trials,
+            done=strategies.done,
             slots=self._slots(),
         )
-
-
-def _first(distribution: optuna.distributions.BaseDistribution) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    return getattr(distribution, "low")  # noqa: B009 - all others have an interval
 
 
 def _mappings(enqueue: Any) -> list[Any]:
@@ -214,13 +192,6 @@ def _mappings(enqueue: Any) -> list[Any]:
     return enqueue or []
 
 
-def _log_start(info: SweepInfo, study: optuna.Study) -> None:
+def _log_start(info: SweepInfo) -> None:
     log.info("Study %s in %s", info.study_name, info.storage)
-    log.info(
-        "%d of %d trials are done; %d at once, %s, %s",
-        info.done,
-        info.n_trials,
-        info.slots,
-        type(study.sampler).__name__,
-        type(study.pruner).__name__,
-    )
+    log.info("%d of %d trials are done; %d at once", info.done, info.n_trials, info.slots)

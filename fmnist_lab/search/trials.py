@@ -5,7 +5,7 @@ again, ends as FAIL, marked as superseded, and a waiting trial with the same sug
 it. The order of the three writes is such that a kill between any two of them loses nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -13,6 +13,7 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fmnist_lab.search.job import RECORD
+from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_record
 from fmnist_lab.search.secrets import mask
@@ -34,12 +35,30 @@ class Trials:
     """The one place that writes to a study; every other reader gets plain values."""
 
     def __init__(
-        self, study: optuna.Study, space: Space, retries: int = 0, custom: CustomSpace | None = None
+        self,
+        study: optuna.Study,
+        space: Space,
+        retries: int = 0,
+        custom: CustomSpace | None = None,
+        place: Place | None = None,
+        strategy: str | None = None,
     ) -> None:
+        """Takes a study.
+
+        Args:
+            study: The study, with sampler and pruner.
+            space: What each of its trials is made of.
+            retries: How often a suggestion that failed is tried again.
+            custom: Extends the suggestion of each trial.
+            place: How the study's own numbers become the sweep's, which all methods speak.
+            strategy: What the study is about, where a sweep has several.
+        """
         self.study = study
         self.space = space
+        self.strategy = strategy
         self._retries = retries
         self._custom = custom
+        self._place = place or Place()
 
     def ended(self) -> list[TrialEnd]:
         """All trials that have ended, in order."""
@@ -47,10 +66,10 @@ class Trials:
 
     def reap(self) -> list[TrialEnd]:
         """Ends what an earlier controller left running; call it when there is no other one."""
-        running = [trial.number for trial in self._all() if trial.state == TrialState.RUNNING]
-        return [self.settle(number) for number in running]
+        running = [trial for trial in self._all() if trial.state == TrialState.RUNNING]
+        return [self.settle(self._place.in_sweep(trial.number)) for trial in running]
 
-    def enqueue(self, wanted: list[Mapping[str, Any]]) -> None:
+    def enqueue(self, wanted: Sequence[Mapping[str, Any]]) -> None:
         """Puts the user's fixed trials first, unless an earlier run did so.
 
         Raises:
@@ -72,7 +91,12 @@ class Trials:
         if self._custom:
             self._extend(trial, self._custom)
         params = trial.params
-        return TrialInfo(trial.number, self.space.values(params), self.space.overrides(params))
+        return TrialInfo(
+            number=self._place.in_sweep(trial.number),
+            params=self.space.values(params),
+            overrides=self.space.overrides(params),
+            strategy=self.strategy,
+        )
 
     def conclude(self, number: int, outcome: Outcome) -> TrialEnd:
         """Tells the study how a trial ended; it is tried again if it raised and may."""
@@ -84,7 +108,7 @@ class Trials:
             self._set(trial, FOLDER, outcome.folder)
         if outcome.error is not None and attempt < self._retries:
             self._supersede(trial, "retried", attempt + 1)
-        self._tell(number, _STATES[outcome.state], outcome.values)
+        self._tell(trial, _STATES[outcome.state], outcome.values)
         return self._end(self._get(number))
 
     def settle(self, number: int) -> TrialEnd:
@@ -94,13 +118,21 @@ class Trials:
         if record and SUPERSEDED not in trial.user_attrs:
             return self.conclude(number, from_record(record, len(self.study.directions)))
         self._supersede(trial, "interrupted", int(trial.user_attrs.get(ATTEMPT, 0)))
-        self._tell(number, TrialState.FAIL, None)
+        self._tell(trial, TrialState.FAIL, None)
         return self._end(self._get(number))
 
     def record(self, number: int) -> Mapping[str, Any] | None:
         """What the trial's job has left in the study."""
         record: Mapping[str, Any] | None = self._get(number).user_attrs.get(RECORD)
         return record
+
+    def number(self, trial: FrozenTrial) -> int:
+        """The sweep's number of a trial of the study."""
+        return self._place.in_sweep(trial.number)
+
+    def steps(self, number: int) -> int:
+        """How many steps a running trial has reported."""
+        return len(self._get(number).intermediate_values)
 
     def _extend(self, trial: optuna.Trial, custom: CustomSpace) -> None:
         custom(trial)
@@ -126,9 +158,9 @@ class Trials:
         waiting = create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs=marks)
         self.study.add_trial(waiting)
 
-    def _tell(self, number: int, state: TrialState, values: list[float] | None) -> None:
+    def _tell(self, trial: FrozenTrial, state: TrialState, values: list[float] | None) -> None:
         try:
-            self.study.tell(number, values, state=state)
+            self.study.tell(trial.number, values, state=state)
         except (RuntimeError, KeyError):
             # The grid sampler stops a loop that is not there, or misses a mark on a trial that
             # was enqueued; the trial has been told by then.
@@ -159,7 +191,7 @@ class Trials:
         states = {state: name for name, state in _STATES.items()}
         duration = trial.duration
         return TrialEnd(
-            number=trial.number,
+            number=self._place.in_sweep(trial.number),
             state="interrupted" if superseded == "interrupted" else states[trial.state],
             values=trial.values,
             params=self.space.values(trial.params),
@@ -168,13 +200,14 @@ class Trials:
             problem=trial.user_attrs.get(PROBLEM),
             folder=folder_of(trial),
             counts=superseded is None,
+            strategy=self.strategy,
         )
 
     def _set(self, trial: FrozenTrial, key: str, value: object) -> None:
         self.study._storage.set_trial_user_attr(trial._trial_id, key, value)
 
     def _get(self, number: int) -> FrozenTrial:
-        return self._all()[number]
+        return self._all()[self._place.in_study(number)]
 
     def _all(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

@@ -33,6 +33,15 @@ class SweeperConf:
     params: dict[str, str] | None = None  # key: override grammar, "tag(log, interval(1e-4, 1))"
     search_space: dict[str, Any] | None = None  # as in hydra-optuna-sweeper 1.3; better use params
     custom_search_space: str | None = None  # dotted path of f(cfg, trial) -> None
+    # Choices to compare, each with a study of its own and n_trials trials: a mapping from name
+    # to an override, or a list of overrides.
+    strategies: dict[str, Any] | None = None
+    label: str | None = None  # the key that tells a job its strategy's name
+    # Nodes of the configuration, such as optimizer, which may hold a mapping `space` from their
+    # own keys to override grammar; where strategies are compared, those spaces are searched.
+    spaces: list[str] | None = None
+    may_change: list[str] | None = None  # keys that may differ when a sweep continues
+    check: str | None = None  # dotted path of f(cfg) -> None, which refuses what cannot run
     enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
     timeout: float | None = None  # seconds after which this run starts no more trials
     max_epochs: int | None = None  # steps reported by all trials after which none is started

@@ -1,0 +1,76 @@
+"""The Hydra application behind `fmnist-lab sweep`: a question from `sweeps/`, on every core."""
+
+import functools
+import re
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from fmnist_lab import config, data, train
+from fmnist_lab.data import DataConfig
+from fmnist_lab.errors import RequestError
+
+ROOT = Path("mlruns/sweeps")
+
+
+def main(name: str, arguments: list[str], new: bool = False) -> None:
+    """Starts a sweep, or continues it where it stopped.
+
+    Args:
+        name: A file in `sweeps/`, ours or the user's, without its ending.
+        arguments: Overrides, for Hydra.
+        new: Start afresh, beside what exists.
+
+    Raises:
+        RequestError: Hydra, the sweeper or a check refused the request.
+    """
+    known = config.options("sweeps")
+    if name not in known:
+        raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
+    folder = next_folder(name) if new else latest_folder(name)
+    train.run(
+        _application,
+        f"fmnist-lab sweep {name}",
+        ["--multirun", f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments],
+    )
+
+
+@hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="sweep")
+def _application(cfg: DictConfig) -> float:
+    return train.job(cfg)
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuses a trial that cannot run, and gets its data, before anything is started.
+
+    Raises:
+        RequestError: A value is not allowed.
+        DataUnavailableError: No source has the data.
+    """
+    trial = config.to_trial(cfg)
+    config.to_tracking(cfg)
+    _get(trial.data)
+
+
+@functools.cache  # a check for each strategy, but they have their data in common
+def _get(wanted: DataConfig) -> None:
+    data.load(wanted)
+
+
+def latest_folder(name: str, root: Path = ROOT) -> Path:
+    """Where the sweep was started last; `root/name` if it never was."""
+    return max(_series(name, root), default=(1, root / name))[1]
+
+
+def next_folder(name: str, root: Path = ROOT) -> Path:
+    """Where the sweep starts afresh: `root/name`, and `root/name-2` beside it, and so on."""
+    started = _series(name, root)
+    return root / f"{name}-{max(started)[0] + 1}" if started else root / name
+
+
+def _series(name: str, root: Path) -> list[tuple[int, Path]]:
+    found = (
+        (re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name), path) for path in root.glob("*")
+    )
+    return [(int(match[1] or 1), path) for match, path in found if match and path.is_dir()]
