@@ -34,7 +34,7 @@ check: setup ## Lint, check types, check YAML
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/yamllint --strict conf .yamllint.yaml
+	$(BIN)/yamllint --strict conf sweeps .yamllint.yaml
 
 bench: setup ## Time the compiled engine against model.fit
 	$(BIN)/python -m benchmarks.epochs

@@ -69,14 +69,14 @@ def sweep(
 
 @app.command()
 def compare(
-    name: Annotated[str | None, typer.Argument(help="A multirun; the latest if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")] = None,
 ) -> None:
-    """Show a multirun's trials side by side, the best first."""
+    """Show the trials of a sweep or a multirun side by side, the best first."""
     from fmnist_lab import leaderboard, results
 
     folders = results.folders(name)
     if not folders:
-        raise RequestError("`NAME` must be a multirun with finished trials, got one with none yet.")
+        raise RequestError("`NAME` must have finished trials, got a sweep with none yet.")
     leaderboard.show(results.trials(folders))
     print(f"\nCurves and results: {folders[0].parent}\nBrowse them with: fmnist-lab ui")
 

@@ -11,27 +11,29 @@ ROOT = Path("mlruns")
 
 
 def folders(name: str | None = None, root: Path = ROOT) -> list[Path]:
-    """The trial folders of one multirun, in the order of their numbers.
+    """The trial folders of one sweep or multirun, in the order of their numbers.
 
     Args:
-        name: The multirun, the name of a folder in `mlruns/multirun/`; None: the latest.
+        name: A sweep or a multirun, the name of a folder in `mlruns/sweeps/` or
+            `mlruns/multirun/`; None: the latest.
         root: The folder `mlruns`.
 
     Raises:
-        RequestError: There is no such multirun, or none at all.
+        RequestError: There is none of that name, or none at all.
     """
-    multiruns = sorted(path for path in (root / "multirun").glob("*") if path.is_dir())
-    names = [path.name for path in multiruns]
-    if not names:
+    found = [path for path in (*root.glob("sweeps/*"), *root.glob("multirun/*")) if path.is_dir()]
+    found.sort(key=lambda path: path.stat().st_mtime)
+    if not found:
         raise RequestError(
-            f"`{root / 'multirun'}` must hold a multirun to compare, got none; "
-            "start one with: fmnist-lab train -m scheduler=constant,cosine."
+            f"`{root}` must hold a sweep or a multirun to compare, got none; start one with: "
+            "fmnist-lab sweep demo."
         )
-    if name is not None and name not in names:
-        raise RequestError(f"`NAME` must be one of {', '.join(names)}, got {name!r}.")
-    chosen = root / "multirun" / (name or names[-1])
-    trials = (path.parent for path in chosen.glob("*/result.json"))
-    return sorted(trials, key=lambda path: (len(path.name), path.name))
+    named = [path for path in found if name in (None, path.name)]
+    if not named:
+        names = ", ".join(path.name for path in found)
+        raise RequestError(f"`NAME` must be one of {names}, got {name!r}.")
+    results = [*named[-1].glob("trials/*/result.json"), *named[-1].glob("*/result.json")]
+    return sorted((path.parent for path in results), key=lambda path: (len(path.name), path.name))
 
 
 def trials(trial_folders: list[Path]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from fmnist_lab import config, data, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
 
@@ -29,11 +30,13 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     if name not in known:
         raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
     folder = next_folder(name) if new else latest_folder(name)
-    train.run(
-        _application,
-        f"fmnist-lab sweep {name}",
-        ["--multirun", f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments],
-    )
+    asked = ["--multirun", f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments]
+    try:
+        train.run(_application, f"fmnist-lab sweep {name}", asked)
+    except ChangedSweepError as error:
+        raise RequestError(
+            f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
+        ) from error
 
 
 @hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="sweep")

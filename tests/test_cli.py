@@ -140,7 +140,9 @@ class TestCompare:
     """Trials side by side."""
 
     def test_nothing_to_compare(self, folder: Path) -> None:
-        with pytest.raises(RequestError, match="must hold a multirun to compare, got none"):
+        with pytest.raises(
+            RequestError, match="must hold a sweep or a multirun to compare, got none"
+        ):
             invoke("compare")
 
     def test_a_multirun_without_results(self, folder: Path) -> None:
@@ -200,5 +202,5 @@ class TestUi:
 def test_the_installed_program_answers(folder: Path, lab: Run) -> None:
     done = lab("compare")
     assert done.returncode == 2
-    sentence = r"fmnist-lab: `mlruns/multirun` must hold a multirun to compare, got none; .*\n"
+    sentence = r"fmnist-lab: `mlruns` must hold a sweep or a multirun to compare, got none; .*\n"
     assert re.fullmatch(sentence, done.stderr)

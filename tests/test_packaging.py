@@ -46,7 +46,7 @@ class TestImports:
             ("mlflow", {"tracking.py"}),
             ("matplotlib", {"plots.py", "preview.py", "contact_sheet.py"}),
             ("plotext", {"preview.py"}),
-            ("hydra", {"config.py", "train.py", "search", "workers", "streaming.py"}),
+            ("hydra", {"config.py", "train.py", "sweep.py", "search", "workers", "streaming.py"}),
             ("optuna", {"search"}),
             ("distributed", {"workers"}),
             ("typer", {"cli.py"}),
@@ -61,7 +61,7 @@ class TestImports:
         assert importing == allowed
 
     def test_the_core_knows_nothing_of_the_shell(self) -> None:
-        shell = {"cli", "train", "runner", "tracking", "results", "leaderboard", "config"}
+        shell = {"cli", "train", "sweep", "runner", "tracking", "results", "leaderboard", "config"}
         core = ["schedules", "engines", "clipping.py", "stopping.py", "trial.py", "data.py",
                 "architectures.py", "scheduling.py"]  # fmt: skip
         for name in core:
@@ -121,6 +121,9 @@ class TestWheel:
         options = listed(wheel / "fmnist_lab" / "conf", "*.yaml")
         assert options == listed(ROOT / "conf", "*.yaml")
         assert Path("config.yaml") in options
+        sweeps = listed(wheel / "fmnist_lab" / "sweeps", "*.yaml")
+        assert sweeps == listed(ROOT / "sweeps", "*.yaml")
+        assert Path("demo.yaml") in sweeps
         assert (wheel / "fmnist_lab" / "py.typed").exists()
         tops = {path.name for path in wheel.iterdir() if not path.name.endswith(".dist-info")}
         assert tops == {"fmnist_lab", "hydra_plugins"}

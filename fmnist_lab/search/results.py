@@ -1,5 +1,6 @@
 """What a sweep leaves in its folder: `multirun.yaml` and `optimization_results.yaml`."""
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +57,7 @@ def _overall(summaries: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
         return {"best_strategy": None} | dict.fromkeys(_BEST)
     choose = max if first["directions"] == ["maximize"] else min
     name = choose(found, key=lambda name: float(found[name]["best_value"]))
-    return {"best_strategy": name} | {key: found[name][key] for key in _BEST}
+    return {"best_strategy": name} | copy.deepcopy({key: found[name][key] for key in _BEST})
 
 
 def _summary(trials: Trials) -> dict[str, Any]:
