@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import data, engines, scheduling
 from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
+from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
@@ -31,9 +32,20 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
-class Config(Trial):
-    """The root of the configuration: a trial, and how it is recorded."""
+class SearchableClipping(ClippingConfig):
+    """Clipping, and what a sweep may suggest for it."""
 
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config(Trial):
+    """The root of the configuration: a trial, how it is recorded, and what may be searched.
+
+    A node of an open family (architecture, optimizer, scheduler) may hold a `space`, too.
+    """
+
+    clipping: SearchableClipping = field(default_factory=SearchableClipping)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
 
@@ -51,6 +63,7 @@ def register() -> None:
     _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
     ConfigStore.instance().store(name="schema", node=schema)
     OmegaConf.register_new_resolver("fmnist_lab.user_conf", _user_conf, replace=True)
+    OmegaConf.register_new_resolver("fmnist_lab.epochs", _epochs, replace=True)
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -103,7 +116,7 @@ def _siblings(key: str) -> str:
 
 
 def to_trial(cfg: DictConfig) -> Trial:
-    """The trial that a composed configuration describes.
+    """The trial that a composed configuration describes, without its search spaces.
 
     Raises:
         RequestError: A value is not allowed; the message names its key.
@@ -119,7 +132,7 @@ def to_trial(cfg: DictConfig) -> Trial:
             "scheduler take others by +."
         ) from error
     assert isinstance(config, Config)  # the schema opens the defaults list
-    trial = Trial(**{key: getattr(config, key) for key in Trial.__dataclass_fields__})
+    trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
 
@@ -196,6 +209,21 @@ def _user_conf() -> list[str]:
     """The user's own `./conf`, which extends ours; none where it is ours or does not exist."""
     own = Path.cwd() / "conf"
     return [own.as_uri()] if own.is_dir() and str(own) != config_dir() else []
+
+
+def _epochs(share: float, least: float = 0.0, *, _root_: DictConfig) -> float:
+    """A share of the training, in epochs: for search spaces that follow its length."""
+    epochs: int = _root_.training.epochs
+    return max(round(share * epochs, 6), least)  # 0.3, not 0.30000000000000004
+
+
+def _plain(node: Any) -> Any:
+    """The node as whatever it configures knows it: without its search space."""
+    if isinstance(node, SearchableClipping):
+        return ClippingConfig(node.name, node.threshold)
+    if isinstance(node, dict):
+        return {key: value for key, value in node.items() if key != "space"}
+    return node
 
 
 def _unlock(node: Any) -> None:
