@@ -69,7 +69,9 @@ def sweep(
 
 @app.command()
 def compare(
-    name: Annotated[str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
+    ] = None,
 ) -> None:
     """Show the trials of a sweep or a multirun side by side, the best first."""
     from fmnist_lab import leaderboard, results

@@ -1,7 +1,6 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
 import re
-from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import data, engines, scheduling
+from fmnist_lab import data, engines, resolvers, scheduling
 from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
+from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
@@ -32,9 +32,20 @@ class TrackingConfig:
 
 
 @dataclass(frozen=True)
-class Config(Trial):
-    """The root of the configuration: a trial, and how it is recorded."""
+class SearchableClipping(ClippingConfig):
+    """Clipping, and what a sweep may suggest for it."""
 
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config(Trial):
+    """The root of the configuration: a trial, how it is recorded, and what may be searched.
+
+    A node of an open family (architecture, optimizer, scheduler) may hold a `space`, too.
+    """
+
+    clipping: SearchableClipping = field(default_factory=SearchableClipping)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
 
@@ -51,13 +62,7 @@ def register() -> None:
     schema = OmegaConf.structured(Config)
     _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
     ConfigStore.instance().store(name="schema", node=schema)
-    resolvers: dict[str, Callable[..., Any]] = {
-        "search_path": _search_path,
-        "direction": _direction,
-        "name_of": _name_of,
-    }
-    for key, resolver in resolvers.items():
-        OmegaConf.register_new_resolver(f"fmnist_lab.{key}", resolver, replace=True)
+    resolvers.register(config_dir())
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -111,7 +116,7 @@ def _siblings(key: str) -> str:
 
 
 def to_trial(cfg: DictConfig) -> Trial:
-    """The trial that a composed configuration describes.
+    """The trial that a composed configuration describes, without its search spaces.
 
     Raises:
         RequestError: A value is not allowed; the message names its key.
@@ -127,7 +132,7 @@ def to_trial(cfg: DictConfig) -> Trial:
             "scheduler take others by +."
         ) from error
     assert isinstance(config, Config)  # the schema opens the defaults list
-    trial = Trial(**{key: getattr(config, key) for key in Trial.__dataclass_fields__})
+    trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
 
@@ -200,20 +205,13 @@ def _require_seed(seed: int) -> None:
         raise RequestError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")
 
 
-def _search_path() -> list[str]:
-    """Where else groups are: the user's `./conf` and `./sweeps`, and our `sweeps/`."""
-    ours, own = Path(config_dir()), Path.cwd()
-    folders = [own / "conf"] if (own / "conf").is_dir() else []
-    folders += [folder for folder in (own, ours.parent) if (folder / "sweeps").is_dir()]
-    return [folder.as_uri() for folder in dict.fromkeys(folders) if folder != ours]
-
-
-def _direction(metric: str) -> str:
-    return "minimize" if metric == "val/loss" else "maximize"
-
-
-def _name_of(folder: str) -> str:
-    return Path(folder).name
+def _plain(node: Any) -> Any:
+    """The node as whatever it configures knows it: without its search space."""
+    if isinstance(node, SearchableClipping):
+        return ClippingConfig(node.name, node.threshold)
+    if isinstance(node, dict):
+        return {key: value for key, value in node.items() if key != "space"}
+    return node
 
 
 def _unlock(node: Any) -> None:

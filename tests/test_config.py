@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, factories, scheduling
+from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.engines import building
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import Trial
@@ -109,6 +110,49 @@ class TestOptions:
         assert rates.tolist() == [0.25]
 
 
+class TestSpaces:
+    """A node's search space belongs to the configuration, not to the trial."""
+
+    @pytest.mark.parametrize("group", ["architecture", "optimizer", "scheduler", "clipping"])
+    def test_no_trial_has_one(self, group: str) -> None:
+        option = {"architecture": "mlp", "scheduler": "wsd", "clipping": "norm"}.get(group, "adam")
+        cfg = config.compose([f"{group}={option}"])
+        assert cfg[group].space
+        assert "space" not in config.to_trial(cfg).as_dict()[group]
+
+    def test_a_trials_clipping_is_plain(self) -> None:
+        assert trial("clipping=norm").clipping == ClippingConfig("norm", 1.0)
+
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "+scheduler.space.decay_rate='interval(0.1,1)'",
+            "scheduler.space.decay_epochs='interval(1,2)'",
+            "~scheduler.space.decay_epochs",
+            "~scheduler.space",
+            "+clipping.space.threshold='interval(1,2)'",
+            "+optimizer.space.momentum=0.5",
+        ],
+    )
+    def test_overriding_one_changes_no_trial(self, override: str) -> None:
+        assert trial("scheduler=exponential", override) == trial("scheduler=exponential")
+
+    def test_a_key_inside_one_is_not_dropped(self) -> None:
+        nested = trial("+architecture.mine={space: 3}")
+        assert nested.architecture["mine"] == {"space": 3}
+
+    @pytest.mark.parametrize(
+        ("epochs", "share", "expected"),
+        [(3, "0.1", 0.3), (20, "5", 100), (4, "0.25,2", 2), (100, "0.25,2", 25)],
+    )
+    def test_a_share_of_the_training_in_epochs(
+        self, epochs: int, share: str, expected: float
+    ) -> None:
+        override = f"+scheduler.space.epochs=${{fmnist_lab.epochs:{share}}}"
+        cfg = config.compose([f"training.epochs={epochs}", override])
+        assert cfg.scheduler.space.epochs == expected
+
+
 class TestRefusals:
     """What Hydra or the schema refuses."""
 
@@ -154,6 +198,8 @@ class TestRefusals:
             ("+foo=1", "`foo`"),
             ("+training.foo=1", "`foo`"),
             ("+data.foo=1", "`foo`"),
+            ("+clipping.foo=1", "`foo`"),
+            ("+scheduler.space.epochs=${nope}", "'nope' not found"),
         ],
     )
     def test_what_shows_only_when_the_values_are_read(self, override: str, word: str) -> None:

@@ -58,9 +58,10 @@ def _space(config: DictConfig, path: str) -> dict[str, str]:
 def _checked(node: DictConfig, path: str, key: str, value: object) -> str:
     """The value as override grammar, if it is some and the node has the key."""
     where = f"`{path}.space.{key}`"
-    holder, _, name = key.rpartition(".")
-    keys = list(OmegaConf.select(node, holder) or ()) if holder else list(node)
-    if name not in keys or key == "space":
+    above, _, name = key.rpartition(".")
+    holder = OmegaConf.select(node, above) if above else node
+    # Not `name in holder`, which is false for `???`: a value that only a search gives.
+    if not isinstance(holder, DictConfig) or name not in list(holder) or key == "space":
         allowed = ", ".join(str(known) for known in node if known != "space")
         raise SweepRequestError(
             f"{where} must be a key of `{path}`, got {key!r}; allowed keys: {allowed}."
