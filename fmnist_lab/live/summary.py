@@ -1,0 +1,123 @@
+"""What is printed when a sweep has ended: how, with what result, and what to do next."""
+
+import shlex
+from pathlib import Path
+
+import yaml
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from fmnist_lab.live import words
+from fmnist_lab.live.progress import Progress
+from fmnist_lab.live.table import BEST, failures, leader
+from fmnist_lab.search.observers import TrialEnd
+from fmnist_lab.search.spelling import spell
+
+VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."
+_LIMITS = ("max_epochs", "target", "plateau")  # they hold for what earlier runs did too
+_LABELS = ("strategy", "seed")  # parameters that say nothing about a trial's quality
+_PRIVATE = ("hydra", "tracking.")  # overrides that belong to the sweep
+_SHORT = 32  # commands up to this length have their comment beside them
+
+
+def show(console: Console, name: str, metric: str, progress: Progress, reason: str) -> None:
+    """Prints the summary."""
+    console.print(Text(f"\n{_ending(progress, reason)}", style="bold"))
+    console.print(Text(f"{_counts(progress)}\n"))
+    if any(strategy.latest for strategy in progress.strategies.values()):
+        console.print(_results(metric, progress))
+        console.print(Text(f"\n{VERDICT}\n"))
+    console.print("What comes next:")
+    for command, hint in _commands(name, progress, reason):
+        console.print(_line(command, hint), soft_wrap=True)  # to be copied
+
+
+def _ending(progress: Progress, reason: str) -> str:
+    kind, _, details = reason.partition(": ")
+    log = Path(progress.sweep.folder) / "sweep.log"
+    if kind == "failed":
+        return f"The sweep failed with {details}; see {log}."
+    if kind == "interrupted":
+        return "Interrupted."
+    if details:
+        return f"Stopped by hydra.sweeper.{kind}: {details}."
+    return f"{reason[:1].upper()}{reason[1:]}."
+
+
+def _counts(progress: Progress) -> str:
+    complete = progress.done - progress.pruned - progress.failed
+    counts = f"{complete} complete, {progress.pruned} pruned, {progress.failed} failed."
+    if progress.left:
+        total = words.count(progress.sweep.n_trials, "trial")
+        counts = f"{progress.done} of {total} are done and kept: {counts}"
+    took = words.duration(progress.elapsed)
+    return f"{counts}\nThis run took {took} at {words.speed(progress.mean_epochs_per_second)}."
+
+
+def _results(metric: str, progress: Progress) -> Group:
+    several = len(progress.sweep.directions) > 1
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("strategy", no_wrap=True, overflow="ellipsis")
+    table.add_column(f"{'latest' if several else 'best'} {metric}", justify="right")
+    for heading in ("by", "trials", "pruned", "failed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    best_trials = Table.grid(padding=(0, 2, 0, 0))
+    best_trials.add_column(no_wrap=True)
+    for strategy in progress.ranking():
+        style = BEST if progress.best and strategy.best is progress.best else ""
+        pruned, failed = str(strategy.pruned or "-"), failures(strategy.failed)
+        table.add_row(*leader(strategy, style), str(strategy.done), pruned, failed)
+        if trial := strategy.best:
+            best_trials.add_row(Text(words.who(trial, trial.number), style), _parameters(trial))
+    return Group(table, Text("\nBest trials" if best_trials.rows else "", "dim"), best_trials)
+
+
+def _parameters(trial: TrialEnd) -> Text:
+    """What was searched, as rounded overrides."""
+    overrides = (
+        f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={spell(value)}"
+        for key, value in trial.params.items()
+        if key.lstrip("+") not in _LABELS
+    )
+    return Text(" ".join(overrides))
+
+
+def _commands(name: str, progress: Progress, reason: str) -> list[tuple[str, str]]:
+    """Commands, each with what it does."""
+    again, limit = f"fmnist-lab sweep {name}", reason.partition(":")[0]
+    commands = []
+    if progress.left and limit in _LIMITS:
+        again += f" hydra.sweeper.{limit}=null"
+        commands = [(again, f"goes on without {limit}, with {_left(progress)}")]
+    elif progress.left:
+        commands = [(again, f"goes on with {_left(progress)}")]
+    if progress.done:
+        what = "strategies" if progress.sweep.strategies else "trials"
+        commands.append((f"fmnist-lab compare {name}", f"compares the {what}"))
+        commands.append(("fmnist-lab ui", "every trial's curves in the browser"))
+    if progress.best and (limit in _LIMITS or not progress.left):
+        command = shlex.join(["fmnist-lab", "train", *_overrides(progress.best)])
+        commands.append((command, f"the best trial, #{progress.best.number}, once more"))
+    return commands
+
+
+def _left(progress: Progress) -> str:
+    return f"the {words.count(progress.left, 'trial')} left"
+
+
+def _overrides(trial: TrialEnd) -> list[str]:
+    """All that the trial's job was given: the user's overrides, the strategy's, the suggestion."""
+    path = Path(trial.folder or "") / ".hydra" / "overrides.yaml"
+    try:
+        given = list(map(str, yaml.safe_load(path.read_text(encoding="utf-8"))))
+    except OSError:  # a worker elsewhere wrote it
+        given = [f"{key}={spell(value)}" for key, value in trial.params.items()]
+    return [override for override in given if not override.lstrip("+~").startswith(_PRIVATE)]
+
+
+def _line(command: str, hint: str) -> Text:
+    comment = (f"# {hint}", "dim")
+    if len(command) > _SHORT:
+        return Text.assemble("  ", comment, "\n  ", (command, "cyan"))
+    return Text.assemble("  ", (command.ljust(_SHORT), "cyan"), "  ", comment)
