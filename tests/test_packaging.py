@@ -20,7 +20,7 @@ class TestImports:
     @pytest.mark.parametrize(
         "modules",
         [
-            "fmnist_lab.schedules, fmnist_lab.stopping",
+            "fmnist_lab.schedules, fmnist_lab.stopping, fmnist_lab.comparison",
             "fmnist_lab.cli, fmnist_lab.config, fmnist_lab.train, fmnist_lab.tracking",
         ],
     )
@@ -35,7 +35,10 @@ class TestImports:
         assert done.stdout == "[]\n"
 
     def test_the_command_line_itself_needs_neither_hydra_nor_pandas(self) -> None:
-        code = "import sys, fmnist_lab.cli; print({'hydra', 'pandas', 'numpy'} & set(sys.modules))"
+        code = (
+            "import sys, fmnist_lab.cli\n"
+            "print({'hydra', 'pandas', 'numpy', 'scipy'} & set(sys.modules))"
+        )
         command = [sys.executable, "-c", code]
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         assert done.stdout == "set()\n"
@@ -49,6 +52,7 @@ class TestImports:
             ("hydra", {"config.py", "train.py", "sweep.py", "search", "workers", "streaming.py"}),
             ("optuna", {"search"}),
             ("distributed", {"workers"}),
+            ("scipy", {"comparison"}),
             ("typer", {"cli.py"}),
         ],
     )
@@ -63,7 +67,7 @@ class TestImports:
     def test_the_core_knows_nothing_of_the_shell(self) -> None:
         shell = {"cli", "train", "sweep", "runner", "tracking", "results", "leaderboard", "config"}
         core = ["schedules", "engines", "clipping.py", "stopping.py", "trial.py", "data.py",
-                "architectures.py", "scheduling.py"]  # fmt: skip
+                "architectures.py", "scheduling.py", "comparison"]  # fmt: skip
         for name in core:
             place = PACKAGE / name
             for path in place.rglob("*.py") if place.is_dir() else [place]:

@@ -1,0 +1,139 @@
+"""Statistics of paired differences: 1-d float64 arrays, a number per pair, all finite."""
+
+from bisect import bisect_left
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Floats = npt.NDArray[np.float64]
+
+MIN_PAIRS = 6  # with 5 the smallest two-sided sign-flip p is 2/2^5 = 0.0625
+MOST_PAIRS = 1000  # no plan looks further
+POWER = 0.8
+_EXACT_PAIRS = 20  # 2^20 sums take 8 MB and a few milliseconds
+_RESAMPLES = 99_999
+_SINGLE_PRECISION = 1e-5  # relative error of a small difference of two accuracies
+
+
+def t_interval(differences: Floats, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's t-interval for the mean: low, high; NaN for fewer than two pairs.
+
+    Equal differences leave no width: the interval is their mean, twice.
+    """
+    n = len(differences)
+    if n < 2:
+        return np.nan, np.nan
+    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(n)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * error
+    return float(mean - half), float(mean + half)
+
+
+def sign_flip_p(differences: Floats) -> float:
+    """Two-sided p-value of the mean when each difference might as well have the other sign.
+
+    Exact up to 20 pairs, all sign patterns counted; beyond, 99,999 random patterns from a fixed
+    seed (`scipy.stats.permutation_test`). A pattern that ties with the observed mean counts as
+    extreme, whatever floating point makes of it. Zero differences stay: they only bring ties.
+    NaN without pairs.
+    """
+    if not len(differences):
+        return np.nan
+    if len(differences) > _EXACT_PAIRS:
+        flips = stats.permutation_test(
+            (differences,),
+            lambda sample, axis: np.abs(sample.mean(axis=axis)),
+            permutation_type="samples",
+            alternative="greater",
+            n_resamples=_RESAMPLES,
+            batch=10_000,
+            vectorized=True,
+            rng=np.random.default_rng(0),
+        )
+        return float(flips.pvalue)
+    sums = differences[:1]  # the first sign may stay: every pattern has a mirror image
+    for difference in differences[1:]:
+        sums = np.concatenate([sums + difference, sums - difference])
+    tie = _SINGLE_PRECISION * np.abs(differences).sum()
+    return float(np.mean(np.abs(sums) >= abs(differences.sum()) - tie))
+
+
+def equivalence_p(differences: Floats, margin: float) -> float:
+    """P-value of two one-sided t-tests: small says that the mean lies within +-`margin`.
+
+    Below alpha exactly where the (1 - 2 alpha) t-interval lies inside (Schuirmann 1987). Equal
+    differences give 0 inside the margin, 1 on it and outside. NaN for fewer than two pairs.
+    """
+    n = len(differences)
+    if n < 2:
+        return np.nan
+    room, error = margin - abs(differences.mean()), differences.std(ddof=1) / np.sqrt(n)
+    if error == 0:
+        return float(room <= 0)
+    return float(stats.t.sf(room / error, n - 1))  # the nearer end decides
+
+
+def holm(p_values: npt.ArrayLike) -> Floats:
+    """Holm's step-down adjustment, in the order given; ties stay ties (Holm 1979).
+
+    NaN stays NaN, but its test was planned and counts in the family as p = 1.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
+    steps = np.arange(len(p), 0, -1) * np.where(np.isnan(p), 1.0, p)[order]
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return np.where(np.isnan(p), np.nan, adjusted)
+
+
+def more_pairs(
+    differences: Floats, margin: float, alpha: float = 0.05, tests: int = 1, intervals: int = 1
+) -> int | None:
+    """How many more pairs would decide, if mean and deviation stay as they are.
+
+    The smaller of two plans, each with power 0.8: the difference shows (a two-sided t-test at
+    alpha / `tests`, Holm's hardest step, with enough pairs for a sign-flip p that small), or it
+    is found inside the margin (two one-sided tests at alpha / `intervals`). At least 1, and at
+    least up to 6 pairs; looks no further than 1000 pairs in all, so that a large answer means
+    "that many or more". None for fewer than two pairs. The deviation of few pairs is a rough
+    guess, and so is this.
+    """
+    n = len(differences)
+    if n < 2:
+        return None
+    mean, sd = abs(differences.mean()), differences.std(ddof=1)
+    sd = max(sd, 1e-3 * max(mean, margin))  # equal differences: as good as certain
+    plans = range(MIN_PAIRS, MOST_PAIRS)
+
+    def shows(pairs: int) -> bool:
+        within_reach = tests * 2.0 ** (1 - pairs) < alpha
+        return within_reach and difference_power(mean / sd, pairs, alpha / tests) >= POWER
+
+    def is_inside(pairs: int) -> bool:
+        power = equivalence_power(mean / sd, margin / sd, pairs, alpha / intervals)
+        return power >= POWER
+
+    first = min(bisect_left(plans, True, key=plan) for plan in (shows, is_inside))
+    return max(MIN_PAIRS + first - n, 1)
+
+
+def difference_power(effect: float, pairs: int, alpha: float) -> float:
+    """Power of the two-sided paired t-test; `effect` in standard deviations of a difference."""
+    critical = stats.t.ppf(1 - alpha / 2, pairs - 1)
+    noncentrality = min(effect * np.sqrt(pairs), _CERTAIN)
+    return float(stats.nct.sf(critical, pairs - 1, noncentrality))  # the far tail is nothing
+
+
+def equivalence_power(effect: float, margin: float, pairs: int, alpha: float) -> float:
+    """Power of two one-sided t-tests, all in standard deviations of a difference.
+
+    The usual approximation by two noncentral t-distributions (Phillips 1990, without Owen's Q);
+    it errs only where the power is small.
+    """
+    critical = stats.t.ppf(1 - alpha, pairs - 1)
+    ends = np.array([margin - effect, margin + effect]) * np.sqrt(pairs)
+    passed = stats.nct.sf(critical, pairs - 1, np.clip(ends, -_CERTAIN, _CERTAIN))
+    return float(max(passed.sum() - 1, 0))
+
+
+_CERTAIN = 100.0  # a noncentrality beyond which no critical value matters, and scipy gets slow
