@@ -147,7 +147,7 @@ class TestCompare:
 
     def test_a_multirun_without_results(self, folder: Path) -> None:
         (folder / "mlruns/multirun/night/0").mkdir(parents=True)
-        with pytest.raises(RequestError, match="finished trials, got one with none yet"):
+        with pytest.raises(RequestError, match="finished trials, got a sweep with none yet"):
             invoke("compare", "night")
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,16 @@ class TestFolders:
     def test_the_latest_multirun_in_the_order_of_the_numbers(self, tmp_path: Path) -> None:
         for number in range(12):
             leave_trial(tmp_path / "multirun" / "2026-02" / str(number))
-        leave_trial(tmp_path / "multirun" / "2026-01" / "0")
+        earlier = leave_trial(tmp_path / "multirun" / "2026-01" / "0").parent
+        os.utime(earlier, (0, 0))
         found = results.folders(root=tmp_path)
         assert [path.name for path in found] == [str(number) for number in range(12)]
         assert {path.parent.name for path in found} == {"2026-02"}
+
+    def test_of_a_sweep(self, tmp_path: Path) -> None:
+        wanted = leave_trial(tmp_path / "sweeps" / "demo" / "trials" / "7")
+        leave_trial(tmp_path / "multirun" / "late" / "0")
+        assert results.folders("demo", tmp_path) == [wanted]
 
     def test_by_name(self, tmp_path: Path) -> None:
         wanted = leave_trial(tmp_path / "multirun" / "early" / "0")
@@ -69,7 +76,7 @@ class TestFolders:
             results.folders("nigth", tmp_path)
 
     def test_nothing_at_all_says_how_to_begin(self, tmp_path: Path) -> None:
-        with pytest.raises(RequestError, match="got none; start one with: fmnist-lab train -m"):
+        with pytest.raises(RequestError, match="got none; start one with: fmnist-lab sweep demo"):
             results.folders(root=tmp_path)
 
 

@@ -51,9 +51,8 @@ class Progress:
     running: dict[int, RunningTrial] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        names: Sequence[str | None] = self.sweep.strategies or [None]
-        each = self.sweep.n_trials // len(names)
-        self.strategies = {name: StrategyProgress(name, each) for name in names}
+        shares: Mapping[str | None, int] = {**self.sweep.strategies} or {None: self.sweep.n_trials}
+        self.strategies = {name: StrategyProgress(name, share) for name, share in shares.items()}
         for trial in self.earlier:
             self._count(trial)
         self._start = self.clock()

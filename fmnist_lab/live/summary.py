@@ -1,6 +1,7 @@
 """What is printed when a sweep has ended: how, with what result, and what to do next."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -21,15 +22,20 @@ _PRIVATE = ("hydra", "tracking.")  # overrides that belong to the sweep
 _SHORT = 32  # commands up to this length have their comment beside them
 
 
-def show(console: Console, name: str, metric: str, progress: Progress, reason: str) -> None:
-    """Prints the summary."""
+Command = tuple[str, str]  # with what it does
+
+
+def show(
+    console: Console, metric: str, progress: Progress, reason: str, following: Sequence[Command]
+) -> None:
+    """Prints the summary, and the commands that may follow."""
     console.print(Text(f"\n{_ending(progress, reason)}", style="bold"))
     console.print(Text(f"{_counts(progress)}\n"))
     if any(strategy.latest for strategy in progress.strategies.values()):
         console.print(_results(metric, progress))
         console.print(Text(f"\n{VERDICT}\n"))
     console.print("What comes next:")
-    for command, hint in _commands(name, progress, reason):
+    for command, hint in following:
         console.print(_line(command, hint), soft_wrap=True)  # to be copied
 
 
@@ -83,23 +89,30 @@ def _parameters(trial: TrialEnd) -> Text:
     return Text(" ".join(overrides))
 
 
-def _commands(name: str, progress: Progress, reason: str) -> list[tuple[str, str]]:
-    """Commands, each with what it does."""
-    again, limit = f"fmnist-lab sweep {name}", reason.partition(":")[0]
-    commands = []
+def commands(name: str, again: str, progress: Progress, reason: str) -> list[Command]:
+    """What a user may do next.
+
+    Args:
+        name: The sweep, the name of its folder.
+        again: The command line that continues it.
+        progress: How it stands.
+        reason: Why it ended.
+    """
+    limit = reason.partition(":")[0]
+    found = []
     if progress.left and limit in _LIMITS:
         again += f" hydra.sweeper.{limit}=null"
-        commands = [(again, f"goes on without {limit}, with {_left(progress)}")]
+        found = [(again, f"goes on without {limit}, with {_left(progress)}")]
     elif progress.left:
-        commands = [(again, f"goes on with {_left(progress)}")]
+        found = [(again, f"goes on with {_left(progress)}")]
     if progress.done:
         what = "strategies" if progress.sweep.strategies else "trials"
-        commands.append((f"fmnist-lab compare {name}", f"compares the {what}"))
-        commands.append(("fmnist-lab ui", "every trial's curves in the browser"))
+        found.append((f"fmnist-lab compare {name}", f"compares the {what}"))
+        found.append(("fmnist-lab ui", "every trial's curves in the browser"))
     if progress.best and (limit in _LIMITS or not progress.left):
         command = shlex.join(["fmnist-lab", "train", *_overrides(progress.best)])
-        commands.append((command, f"the best trial, #{progress.best.number}, once more"))
-    return commands
+        found.append((command, f"the best trial, #{progress.best.number}, once more"))
+    return found
 
 
 def _left(progress: Progress) -> str:

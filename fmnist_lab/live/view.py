@@ -27,7 +27,8 @@ class LiveView:
     Args:
         epochs: The most that a trial may train.
         metric: What the objective is called.
-        name: The sweep, as the user names it.
+        name: The sweep, the name of its folder.
+        command: The command line that continues it.
         console: Where to print; the standard output if left out.
         clock: Seconds from any origin.
     """
@@ -37,10 +38,12 @@ class LiveView:
         epochs: int,
         metric: str,
         name: str,
+        command: str,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._epochs, self._metric, self._name, self._clock = epochs, metric, name, clock
+        self._epochs, self._metric, self._clock = epochs, metric, clock
+        self._name, self._command = name, command
         # Into a pipe or a file the summary is as wide as it needs to be.
         self._console = console or Console(width=None if sys.stdout.isatty() else 120)
         self._warnings = Warnings(self._console)
@@ -91,7 +94,8 @@ class LiveView:
         logging.getLogger().removeHandler(self._warnings)
         if self._live is not None:
             self._live.stop()
-        summary.show(self._console, self._name, self._metric, self._progress, reason)
+        commands = summary.commands(self._name, self._command, self._progress, reason)
+        summary.show(self._console, self._metric, self._progress, reason, commands)
 
     def _listen(self) -> None:
         # Again after every trial: a launcher that runs jobs in this process configures logging.

@@ -16,7 +16,7 @@ class SweepInfo:
     storage: str  # without a password
     folder: str
     directions: Sequence[str]
-    strategies: Sequence[str]  # each has a study of its own; empty where there is only one study
+    strategies: Mapping[str, int]  # their shares of n_trials; empty where there is only one study
     n_trials: int  # the total to reach, of all strategies together
     done: int  # of these, by earlier runs
     slots: int  # trials at once

@@ -168,13 +168,18 @@ class Sweep:
     def _job_overrides(self) -> list[str]:
         return masked_overrides(self._config)
 
+    def _shares(self, strategies: Strategies) -> dict[str, int]:
+        """How many trials each strategy gets, in the user's order."""
+        shares = {member.trials.strategy: member.settings.n_trials for member in strategies.members}
+        return {str(name): shares[str(name)] for name in self._settings.strategies or {}}
+
     def _describe(self, strategies: Strategies) -> SweepInfo:
         return SweepInfo(
             study_name=self._name,
             storage=self._address.shown,
             folder=str(self._folder),
             directions=self._settings.directions,
-            strategies=[str(name) for name in self._settings.strategies or {}],
+            strategies=self._shares(strategies),
             n_trials=strategies.n_trials,
             done=strategies.done,
             slots=self._slots(),
