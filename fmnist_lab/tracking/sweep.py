@@ -73,7 +73,8 @@ class SweepRun:
             return
         self._standings.add(trial)
         self._ended.add(trial.number)
-        self._collect()
+        if trial.counts:
+            self._collect()
         self._update()
 
     def on_progress(self, steps: Mapping[int, int]) -> None:
