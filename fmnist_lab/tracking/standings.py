@@ -11,6 +11,8 @@ from fmnist_lab.search.observers import SweepInfo, TrialEnd
 
 TOP = 10  # trials that are listed
 MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
+GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
+BETWEEN = " |&emsp;"
 
 
 class Standings:
@@ -51,7 +53,7 @@ class Standings:
         """
         ranked = self._ranked()
         head = f"{self._headline(ranked)}\n\n{self._counts()}"
-        room = MOST_CHARACTERS - len(head) - len(closing) - 40  # 40: headings and empty lines
+        room = MOST_CHARACTERS - len(head) - len(closing) - 60  # 60: headings and empty lines
         top = _table(
             ("", self._metric, "trial", "strategy", "parameters"),
             (
@@ -65,7 +67,8 @@ class Standings:
             self._strategies(ranked, experiment_id),
             room - len(top),
         )
-        return f"{head}\n\n### Strategies\n\n{strategies}\n\n### Best trials\n\n{top}\n\n{closing}"
+        sections = (head, "### Strategies", strategies, GAP, "### Best trials", top, GAP, closing)
+        return "\n\n".join(sections)
 
     def _ranked(self) -> list[TrialEnd]:
         """The completed trials, best first; the objective of a pruned one is another epoch's."""
@@ -148,10 +151,14 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], room: int) -> str:
     """A Markdown table of at most `room` characters; what does not fit is counted."""
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    shown = [f"| {' | '.join(header)} |", "|" + " --- |" * len(header)]
+    lines = [f"| {BETWEEN.join(_escape(cell) for cell in row)} |" for row in rows]
+    shown = [f"| {BETWEEN.join(header)} |", "|" + " --- |" * len(header)]
     room -= sum(len(line) + 1 for line in shown) + 40  # 40: the note on those left out
     for position, line in enumerate(lines):
         room -= len(line) + 1

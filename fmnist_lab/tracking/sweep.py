@@ -86,9 +86,10 @@ class SweepRun:
         if not self._run_id:
             return
         with short_waits():
+            # First what matters most: any of these may fail.
+            self._client.set_terminated(self._run_id, STATUS[_stop_reason(reason)])
             self._reap()
             self._send(f"The sweep ended: {reason}. ")
-            self._client.set_terminated(self._run_id, STATUS[_stop_reason(reason)])
 
     def _continue(self, folder: Path) -> str | None:
         """The run of the sweep's earlier part, if this store still has it."""
