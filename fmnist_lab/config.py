@@ -29,6 +29,7 @@ class TrackingConfig:
     name: str = "local"  # local | server | none
     uri: str | None = None  # of an MLflow server or database; null: mlruns/mlflow.db
     experiment: str = "fmnist-lab"
+    parent: str | None = None  # MLflow run id of the sweep's run; set by the sweep
 
 
 @dataclass(frozen=True)

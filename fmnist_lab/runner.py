@@ -33,7 +33,7 @@ def run(
     Args:
         trial: What to train.
         labels: What to call it.
-        folder: Where its files go; exists.
+        folder: Where its files go; exists. What an earlier attempt left there goes away.
         tracker: Where else it is recorded.
         keep_training: Asked after every epoch; False prunes the trial.
 
@@ -47,6 +47,8 @@ def run(
     dataset = data.load(trial.data)
     log.info("Data: %s", dataset.source)
     parameters = engines.count_parameters(trial)
+    for name in ("curves.jsonl", "curves.png", "result.json"):  # of a worker that died here
+        (folder / name).unlink(missing_ok=True)
     write_json(folder / "environment.json", environment.describe())
     run_id = tracker.start(trial, labels, dataset, parameters, folder)
     recording = _Recording(trial, folder, tracker, keep_training)

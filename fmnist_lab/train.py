@@ -87,7 +87,9 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     from fmnist_lab import runner
     from fmnist_lab.tracking import MlflowTracker, NoTracker
 
-    overrides = list(HydraConfig.get().overrides.task)
+    given = HydraConfig.get().overrides.task
+    # To repeat a trial is not to add one to the sweep.
+    overrides = [override for override in given if not override.startswith("tracking.parent=")]
     command = shlex.join(["fmnist-lab", "train", *overrides])
     labels = _labels(trial, cfg.strategy)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")

@@ -254,6 +254,34 @@ class TestOtherEnds:
         assert list(tmp_path.iterdir()) == []
 
 
+class TestASecondAttempt:
+    """A launcher repeats the trial of a worker that died in the same folder."""
+
+    LEFT = ("curves.jsonl", "curves.png", "result.json")
+
+    def test_starts_afresh(self, tiny: ComposeTrial, labels: Labels, tmp_path: Path) -> None:
+        for name in self.LEFT:
+            (tmp_path / name).write_text('{"epoch": 0}\n{"epo')
+
+        def look(epoch: int, metrics: Mapping[str, float]) -> bool:
+            seen.update({name: (tmp_path / name).exists() for name in self.LEFT})
+            return True
+
+        seen: dict[str, bool] = {}
+        runner.run(tiny(), labels, tmp_path, NoTracker(), look)
+        assert seen == {"curves.jsonl": True, "curves.png": False, "result.json": False}
+        assert [line["epoch"] for line in read_curve(tmp_path)] == [0, 1, 2]
+
+    def test_takes_nothing_away_if_it_is_refused(
+        self, tiny: ComposeTrial, labels: Labels, tmp_path: Path
+    ) -> None:
+        for name in self.LEFT:
+            (tmp_path / name).write_text("precious")
+        with pytest.raises(RequestError):
+            runner.run(tiny("+optimizer.nope=1"), labels, tmp_path, NoTracker())
+        assert {path.name for path in tmp_path.iterdir()} == set(self.LEFT)
+
+
 def test_a_progress_line_per_epoch(
     tiny: ComposeTrial, labels: Labels, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -241,6 +241,39 @@ class TestHowARunEnds:
         assert recorded.run.data.metrics["stop/epoch"] == 0
 
 
+class TestInASweep:
+    """The run is nested under the sweep's."""
+
+    def test_the_parent_is_a_tag(self, store: Store, trial: Trial, recorded: Recorded) -> None:
+        tracker = MlflowTracker(TrackingConfig(parent="abc"), COMMAND)
+        run_id = tracker.start(trial, store.labels, data.load(trial.data), 1, store.root)
+        tracker.finish(RESULT, store.root / "trial")
+        tags = recorded.client.get_run(run_id).data.tags
+        assert tags["mlflow.parentRunId"] == "abc"
+        assert "mlflow.parentRunId" not in recorded.run.data.tags
+
+
+class TestAStartThatFails:
+    """Nobody else could end that run."""
+
+    @pytest.mark.parametrize(
+        ("error", "status"), [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")]
+    )
+    def test_leaves_no_run_open(
+        self, store: Store, trial: Trial, error: type[BaseException], status: str
+    ) -> None:
+        tracker = MlflowTracker(TrackingConfig(experiment=f"fails-{status}"), COMMAND)
+
+        def broken(*arguments: Any, **others: Any) -> None:
+            raise error
+
+        tracker._client.log_batch = broken
+        with pytest.raises(error):
+            tracker.start(trial, store.labels, data.load(trial.data), 1, store.root)
+        (run,) = tracker._client.search_runs([tracker._experiment_id])
+        assert run.info.status == status
+
+
 class TestBatches:
     """Points travel together."""
 
@@ -253,7 +286,7 @@ class TestBatches:
         self, store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         clock = [0.0]
-        monkeypatch.setattr("fmnist_lab.tracking.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("fmnist_lab.tracking.trial.time.monotonic", lambda: clock[0])
         curve = [metrics(epoch) for epoch in range(20)]
 
         class Slow(list[dict[str, float]]):

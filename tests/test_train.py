@@ -116,7 +116,10 @@ def start_and_interrupt(
 
 @pytest.mark.parametrize(
     ("number", "overrides"),
-    [(signal.SIGINT, ["tracking=local"]), (signal.SIGTERM, ["tracking=none", "-m"])],
+    [
+        (signal.SIGINT, ["tracking=local", "tracking.parent='0123'"]),
+        (signal.SIGTERM, ["tracking=none", "-m"]),
+    ],
 )
 def test_an_interruption_keeps_everything(
     folder: Path, environment: dict[str, str], number: signal.Signals, overrides: list[str]
@@ -137,8 +140,10 @@ def test_an_interruption_keeps_everything(
         assert run.info.status == "KILLED"
         assert run.data.tags["stop_reason"] == "interrupted"
         assert run.data.params["training.epochs"] == "100000"
-        command = shlex.join(["fmnist-lab", "train", *TINY, "training.epochs=100000", *overrides])
-        assert command in run.data.tags["mlflow.note.content"]
+        assert run.data.tags["mlflow.parentRunId"] == "0123"
+        again = [*TINY, "training.epochs=100000", "tracking=local"]  # but not in that sweep
+        command = shlex.join(["fmnist-lab", "train", *again])
+        assert f"\n{command}\n" in run.data.tags["mlflow.note.content"]
         listed = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert listed >= {".hydra", "curves.jsonl", "curves.png", "result.json", "train.log"}
         assert len(client.get_metric_history(run.info.run_id, "val/loss")) == len(lines)

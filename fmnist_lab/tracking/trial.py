@@ -1,26 +1,23 @@
-"""Records trials in MLflow: a run per trial, its curve in batches.
+"""A trial as an MLflow run, its curve in batches.
 
 One call per metric would cost up to 68 times what batches cost, so points are collected and
-sent every few seconds. MLflow itself, about 2 s to import, is imported when a run starts.
+sent every few seconds.
 """
 
 import json
-import logging
 import math
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock
-
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics
 from fmnist_lab.environment import git_commit
+from fmnist_lab.tracking.store import NOTE, PARENT, SOURCE, open_experiment
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
-ROOT = Path("mlruns")  # everything that a run leaves, in the folder where the command runs
 SEND_SECONDS = 10.0
 STATUS = {  # what the run is called in MLflow's own vocabulary
     StopReason.COMPLETED: "FINISHED",
@@ -30,8 +27,6 @@ STATUS = {  # what the run is called in MLflow's own vocabulary
     StopReason.INTERRUPTED: "KILLED",
     StopReason.FAILED: "FAILED",
 }
-
-log = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -72,10 +67,11 @@ class MlflowTracker:
         """Opens the store and the experiment; the first time it creates them, in about 3 s.
 
         Args:
-            config: Which store and experiment.
+            config: Which store and experiment, and the run to be nested under, if any.
             command: The command line that repeats this trial, for the run's description.
         """
         self._client, self._experiment_id = open_experiment(config)
+        self._parent = config.parent
         self._command = command
         self._run_id = ""
         self._points: list[Any] = []
@@ -85,20 +81,17 @@ class MlflowTracker:
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
     ) -> str:
         """Opens a run with tags, parameters and data set, and returns its id."""
-        from mlflow.entities import Param
-
-        tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
-        tags |= {"mlflow.source.name": "fmnist-lab", "mlflow.source.type": "LOCAL"}
-        tags["mlflow.note.content"] = _repeat(self._command)
-        if commit := git_commit():
-            tags["mlflow.source.git.commit"] = commit
         name = _run_name(trial, labels)
+        tags = self._tags(labels)
         run = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
         self._run_id = run.info.run_id
-        settings = flatten(trial.as_dict()) | {"parameters": parameters}
-        params = [Param(key, str(value)) for key, value in settings.items()]
-        self._client.log_batch(self._run_id, params=params)
-        self._client.log_inputs(self._run_id, [_dataset_input(dataset)])
+        try:
+            self._describe(trial, dataset, parameters)
+        except BaseException as error:  # the run is not the caller's yet, who would end it
+            interrupted = isinstance(error, KeyboardInterrupt)
+            reason = StopReason.INTERRUPTED if interrupted else StopReason.FAILED
+            self._client.set_terminated(self._run_id, STATUS[reason])
+            raise
         return self._run_id
 
     def log(self, epoch: int, metrics: Metrics) -> None:
@@ -114,9 +107,26 @@ class MlflowTracker:
         self._send()
         self._client.set_tag(self._run_id, "stop_reason", result.stop_reason)
         note = f"{_outcome(result)}\n\n{_repeat(self._command)}"
-        self._client.set_tag(self._run_id, "mlflow.note.content", note)
+        self._client.set_tag(self._run_id, NOTE, note)
         self._client.log_artifacts(self._run_id, str(folder))
         self._client.set_terminated(self._run_id, STATUS[result.stop_reason])
+
+    def _tags(self, labels: Labels) -> dict[str, str]:
+        tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
+        tags |= SOURCE | {NOTE: _repeat(self._command)}
+        if self._parent:
+            tags[PARENT] = self._parent
+        if commit := git_commit():
+            tags["mlflow.source.git.commit"] = commit
+        return tags
+
+    def _describe(self, trial: Trial, dataset: Dataset, parameters: int) -> None:
+        from mlflow.entities import Param
+
+        settings = flatten(trial.as_dict()) | {"parameters": parameters}
+        params = [Param(key, str(value)) for key, value in settings.items()]
+        self._client.log_batch(self._run_id, params=params)
+        self._client.log_inputs(self._run_id, [_dataset_input(dataset)])
 
     def _collect(self, epoch: int, metrics: Metrics) -> None:
         from mlflow.entities import Metric
@@ -133,43 +143,6 @@ class MlflowTracker:
         self._sent_at = time.monotonic()
 
 
-def open_experiment(config: TrackingConfig) -> tuple[Any, str]:
-    """An MLflow client for the configured store, and the experiment's id.
-
-    Of several processes that start at once, one creates store and experiment and the
-    others wait: MLflow itself would let them break a new database.
-    """
-    import mlflow
-
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    if config.uri:
-        return _experiment(mlflow.MlflowClient(config.uri), config.experiment, None)
-    ROOT.mkdir(exist_ok=True)
-    ignore = ROOT / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("# Results stay out of git.\n*\n!.gitignore\n", encoding="utf-8")
-    with FileLock(ROOT / ".mlflow.lock"):
-        if not database().exists():
-            log.info("Creating the tracking store %s", database())
-        return _experiment(mlflow.MlflowClient(store_uri()), config.experiment, artifacts())
-
-
-def database() -> Path:
-    """The SQLite file of the local store."""
-    return ROOT.absolute() / "mlflow.db"
-
-
-def store_uri() -> str:
-    """The address of the local store."""
-    return f"sqlite:///{database()}"
-
-
-def artifacts() -> str:
-    """The address of the local store's artifact folder; absolute, for commands run elsewhere."""
-    return (ROOT.absolute() / "artifacts").as_uri()
-
-
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested keys joined by dots: `{'a': {'b': 1}}` becomes `{'a.b': 1}`."""
     flat: dict[str, Any] = {}
@@ -179,17 +152,6 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _experiment(client: Any, name: str, artifact_location: str | None) -> tuple[Any, str]:
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        identifier = client.create_experiment(name, artifact_location=artifact_location)
-        client.set_experiment_tag(identifier, "mlflow.experiment.primaryMetric.name", "objective")
-        # The UI opens on its pages for training, not on those for language models.
-        client.set_experiment_tag(identifier, "mlflow.experimentKind", "custom_model_development")
-        return client, identifier
-    return client, experiment.experiment_id
 
 
 def _dataset_input(dataset: Dataset) -> Any:

@@ -1,0 +1,31 @@
+"""Records trials and sweeps in MLflow, which is imported when a run starts: it takes about 2 s.
+
+A trial is a run with its curve, a sweep is the run that its trials are nested under. Nobody
+else in this package writes to MLflow.
+"""
+
+from fmnist_lab.tracking.store import ROOT, artifacts, database, open_experiment, store_uri
+from fmnist_lab.tracking.sweep import SweepRun
+from fmnist_lab.tracking.trial import (
+    SEND_SECONDS,
+    STATUS,
+    MlflowTracker,
+    NoTracker,
+    Tracker,
+    flatten,
+)
+
+__all__ = [
+    "ROOT",
+    "SEND_SECONDS",
+    "STATUS",
+    "MlflowTracker",
+    "NoTracker",
+    "SweepRun",
+    "Tracker",
+    "artifacts",
+    "database",
+    "flatten",
+    "open_experiment",
+    "store_uri",
+]

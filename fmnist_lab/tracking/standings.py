@@ -1,0 +1,168 @@
+"""How the strategies of a sweep stand, as Markdown for its run's description."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fmnist_lab.search.observers import SweepInfo, TrialEnd
+
+TOP = 10  # trials that are listed
+MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
+GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
+BETWEEN = " |&emsp;"
+
+
+class Standings:
+    """The trials of a sweep that have ended, and their order.
+
+    Args:
+        sweep: The sweep; its first direction says which objective is better.
+        metric: The objective's name.
+    """
+
+    def __init__(self, sweep: SweepInfo, metric: str) -> None:
+        self._sweep = sweep
+        self._metric = metric
+        self._sign = -1.0 if sweep.directions[0] == "maximize" else 1.0
+        self._ended: list[TrialEnd] = []
+
+    def add(self, trial: TrialEnd) -> None:
+        """Takes a trial that has ended."""
+        self._ended.append(trial)
+
+    @property
+    def done(self) -> int:
+        """How many trials count; those that are repeated do not."""
+        return sum(trial.counts for trial in self._ended)
+
+    @property
+    def best(self) -> float | None:
+        """The best objective so far."""
+        ranked = self._ranked()
+        return objective(ranked[0]) if ranked else None
+
+    def markdown(self, experiment_id: str, closing: str) -> str:
+        """Headline, strategies and best trials, as much as a tag can hold; then the closing.
+
+        Args:
+            experiment_id: Of the trials' runs, for links to them.
+            closing: The last paragraphs, which are never shortened.
+        """
+        ranked = self._ranked()
+        head = f"{self._headline(ranked)}\n\n{self._counts()}"
+        room = MOST_CHARACTERS - len(head) - len(closing) - 60  # 60: headings and empty lines
+        top = _table(
+            ("", self._metric, "trial", "strategy", "parameters"),
+            (
+                (str(place), *_result(trial, experiment_id), _name(trial), _params(trial))
+                for place, trial in enumerate(ranked[:TOP], 1)
+            ),
+            room // 3,
+        )
+        strategies = _table(
+            ("strategy", f"best {self._metric}", "trial", "done", "pruned", "failed", "parameters"),
+            self._strategies(ranked, experiment_id),
+            room - len(top),
+        )
+        sections = (head, "### Strategies", strategies, GAP, "### Best trials", top, GAP, closing)
+        return "\n\n".join(sections)
+
+    def _ranked(self) -> list[TrialEnd]:
+        """The completed trials, best first; the objective of a pruned one is another epoch's."""
+        completed = [trial for trial in self._ended if not math.isnan(objective(trial))]
+        return sorted(completed, key=lambda trial: (self._sign * objective(trial), trial.number))
+
+    def _headline(self, ranked: Sequence[TrialEnd]) -> str:
+        if not ranked:
+            return "No trial has completed yet."
+        best = ranked[0]
+        found = f"**Best {self._metric}: {objective(best):.4f}**"
+        return f"{found}, found by {_name(best)} in trial {best.number}."
+
+    def _counts(self) -> str:
+        counting = Counter(trial.state for trial in self._ended if trial.counts)
+        repeated = Counter(trial.state for trial in self._ended if not trial.counts)
+        kinds = [f"{count} {state}" for state, count in sorted(counting.items())]
+        line = f"{self.done} of {self._sweep.n_trials} trials are done"
+        line += f": {', '.join(kinds)}." if kinds else "."
+        if repeated:
+            lost = [f"{count} {state}" for state, count in sorted(repeated.items())]
+            line += f" Repeated under another number: {', '.join(lost)}."
+        return line
+
+    def _strategies(
+        self, ranked: Sequence[TrialEnd], experiment_id: str
+    ) -> Iterable[tuple[str, ...]]:
+        """A row for each strategy: by its best objective, those without one last."""
+        names = [*map(_name, ranked), *self._sweep.strategies, *map(_name, self._ended)]
+        for name in dict.fromkeys(names):
+            best = next((trial for trial in ranked if _name(trial) == name), None)
+            states = Counter(t.state for t in self._ended if _name(t) == name and t.counts)
+            yield (
+                name,
+                *(_result(best, experiment_id) if best else ("-", "-")),
+                str(states.total()),
+                str(states["pruned"]),
+                str(states["failed"]),
+                _params(best) if best else "-",
+            )
+
+
+def objective(trial: TrialEnd) -> float:
+    """What a completed trial reached; NaN for all others and for what is not finite."""
+    value = trial.values[0] if trial.state == "complete" and trial.values else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _name(trial: TrialEnd) -> str:
+    return trial.strategy or "-"
+
+
+def _result(trial: TrialEnd, experiment_id: str) -> tuple[str, str]:
+    """The objective, and the number as a link to the trial's run."""
+    run_id = _run_id(trial)
+    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    number = f"[{trial.number}]({page})" if run_id else str(trial.number)
+    return f"{objective(trial):.4f}", number
+
+
+def _run_id(trial: TrialEnd) -> str | None:
+    """From the trial's folder, which on a cluster may be out of reach."""
+    if trial.folder is None:
+        return None
+    try:
+        result = json.loads((Path(trial.folder) / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    run_id: str | None = result.get("mlflow_run_id")
+    return run_id
+
+
+def _params(trial: TrialEnd) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items()) or "-"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(dict(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], room: int) -> str:
+    """A Markdown table of at most `room` characters; what does not fit is counted."""
+    lines = [f"| {BETWEEN.join(_escape(cell) for cell in row)} |" for row in rows]
+    shown = [f"| {BETWEEN.join(header)} |", "|" + " --- |" * len(header)]
+    room -= sum(len(line) + 1 for line in shown) + 40  # 40: the note on those left out
+    for position, line in enumerate(lines):
+        room -= len(line) + 1
+        if room < 0:
+            return "\n".join([*shown, f"\n... and {len(lines) - position} more."])
+        shown.append(line)
+    return "\n".join(shown)
