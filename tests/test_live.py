@@ -51,7 +51,8 @@ def info(
 ) -> SweepInfo:
     folder = "mlruns/sweeps/decay"
     storage = f"journal:///{folder}/study.journal"
-    return SweepInfo("decay", storage, folder, directions, strategies, n_trials, 0, slots)
+    shares = {name: n_trials // len(strategies) for name in strategies}
+    return SweepInfo("decay", storage, folder, directions, shares, n_trials, 0, slots)
 
 
 def begin(number: int, strategy: str | None = "cosine") -> TrialInfo:
@@ -352,7 +353,7 @@ def view(screen: Screen, clock: Clock, is_terminal: bool = False) -> LiveView:
         file=screen, width=80, height=24, force_terminal=is_terminal,
         force_interactive=is_terminal, _environ={},
     )  # fmt: skip
-    return LiveView(20, "val/accuracy", "decay", console, clock)
+    return LiveView(20, "val/accuracy", "decay", "fmnist-lab sweep decay", console, clock)
 
 
 @pytest.fixture
@@ -618,7 +619,7 @@ class TestSweep:
         f"hydra.searchpath=[file://{ROOT}/conf]",
         "hydra/hydra_logging=sweep",
         "hydra.sweeper.observers="
-        "[{_target_: fmnist_lab.live.LiveView, epochs: 5, metric: loss, name: mine}]",
+        "[{_target_: fmnist_lab.live.LiveView, epochs: 5, metric: loss, name: mine, command: again}]",
     )
 
     def test_failures_and_logs(self, tmp_path: Path) -> None:

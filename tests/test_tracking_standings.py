@@ -13,7 +13,9 @@ from fmnist_lab.tracking.standings import MOST_CHARACTERS, Standings
 
 
 def info(direction: str = "maximize", strategies: Sequence[str] = ("calm", "wild")) -> SweepInfo:
-    return SweepInfo("night", "memory", "night", [direction], strategies, 20, 0, 2)
+    return SweepInfo(
+        "night", "memory", "night", [direction], dict.fromkeys(strategies, 10), 20, 0, 2
+    )
 
 
 def ended(number: int, value: float | None, **changes: Any) -> TrialEnd:

@@ -62,7 +62,9 @@ class Store:
     def info(self, name: str, **changes: Any) -> SweepInfo:
         folder = self.root / "mlruns" / "sweeps" / name
         folder.mkdir(parents=True, exist_ok=True)
-        told = SweepInfo(name, "journal", str(folder), ["maximize"], ["calm", "wild"], 4, 0, 2)
+        told = SweepInfo(
+            name, "journal", str(folder), ["maximize"], {"calm": 2, "wild": 2}, 4, 0, 2
+        )
         return replace(told, **changes)
 
     def start(self, name: str, *earlier: TrialEnd, **changes: Any) -> tuple[SweepRun, str]:
@@ -173,7 +175,7 @@ class TestStart:
 
     def test_without_tracking_there_is_nothing(self, folder: Path) -> None:
         observer = SweepRun(LOCAL | {"name": "none"}, "night", "val/accuracy", COMMAND)
-        told = SweepInfo("night", "journal", str(folder), ["maximize"], [], 4, 0, 2)
+        told = SweepInfo("night", "journal", str(folder), ["maximize"], {}, 4, 0, 2)
         assert observer.on_start(told, [ended(0, 0.5)]) is None
         observer.on_trial_end(ended(1, 0.5))
         observer.on_progress({2: 1})
@@ -187,7 +189,7 @@ class TestStart:
     def test_a_server_that_is_down_is_given_up_soon(self, folder: Path) -> None:
         down = LOCAL | {"name": "server", "uri": "http://user:secret@127.0.0.1:9"}
         observer = SweepRun(down, "night", "val/accuracy", COMMAND)
-        told = SweepInfo("night", "journal", str(folder), ["maximize"], [], 4, 0, 2)
+        told = SweepInfo("night", "journal", str(folder), ["maximize"], {}, 4, 0, 2)
         start = time.monotonic()
         with pytest.raises(Exception, match=r"127\.0\.0\.1"):
             observer.on_start(told, [])

@@ -51,7 +51,9 @@ class Progress:
     running: dict[int, RunningTrial] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        shares: Mapping[str | None, int] = {**self.sweep.strategies} or {None: self.sweep.n_trials}
+        shares: Mapping[str | None, int] = dict(self.sweep.strategies) or {
+            None: self.sweep.n_trials
+        }
         self.strategies = {name: StrategyProgress(name, share) for name, share in shares.items()}
         for trial in self.earlier:
             self._count(trial)
