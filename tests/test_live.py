@@ -619,7 +619,7 @@ class TestSweep:
         f"hydra.searchpath=[file://{ROOT}/conf]",
         "hydra/hydra_logging=sweep",
         "hydra.sweeper.observers="
-        "[{_target_: fmnist_lab.live.LiveView, epochs: 5, metric: loss, name: mine, command: again}]",
+        "[{_target_: fmnist_lab.live.LiveView, epochs: 5, metric: loss, name: mine, command: x}]",
     )
 
     def test_failures_and_logs(self, tmp_path: Path) -> None:

@@ -51,10 +51,9 @@ class Progress:
     running: dict[int, RunningTrial] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        shares: Mapping[str | None, int] = dict(self.sweep.strategies) or {
-            None: self.sweep.n_trials
-        }
-        self.strategies = {name: StrategyProgress(name, share) for name, share in shares.items()}
+        strategies = [StrategyProgress(*share) for share in self.sweep.strategies.items()]
+        strategies = strategies or [StrategyProgress(None, self.sweep.n_trials)]
+        self.strategies = {strategy.name: strategy for strategy in strategies}
         for trial in self.earlier:
             self._count(trial)
         self._start = self.clock()
