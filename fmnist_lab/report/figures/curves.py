@@ -1,0 +1,132 @@
+"""Curves over epochs."""
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from fmnist_lab import comparison
+from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.figures import style
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+RATE = "opt/learning_rate"
+DECADES = 4  # a rate that has fallen further is as good as zero
+PANELS = {"val/accuracy": "validation accuracy", "val/loss": "validation loss"}
+_RUN = ["strategy", "search", "trial"]
+
+
+def learning_rates(evidence: Evidence) -> "go.Figure | None":
+    """The learning rate of each strategy's best trial, at every epoch's last step."""
+    import plotly.graph_objects as go
+
+    best = _best(evidence)
+    if best.empty or RATE not in best or not (best[RATE] > 0).any():
+        return None
+    colours, dashes = style.colours(evidence), style.dashes(evidence)
+    traces = [
+        go.Scatter(
+            x=curve["epoch"].to_numpy() + 1,
+            y=curve[RATE].where(curve[RATE] > 0).to_numpy(),
+            name=strategy,
+            mode="lines+markers",
+            line={"color": colours[strategy], "dash": dashes[strategy], "width": 2},
+            marker={"size": 5},
+            hovertemplate="%{y:.3g} after epoch %{x}",
+        )
+        for strategy in evidence.strategies
+        if len(curve := best[best["strategy"] == strategy])
+    ]
+    top = best[RATE].max()
+    lowest = max(best.loc[best[RATE] > 0, RATE].min(), top / 10**DECADES)
+    return style.figure(
+        traces,
+        hovermode="x unified",
+        xaxis={"title": "epoch"},
+        yaxis={"title": "learning rate", "type": "log", "range": _log_range(lowest, top),
+               "exponentformat": "power", "dtick": 1},
+    )  # fmt: skip
+
+
+def validation(evidence: Evidence) -> "go.Figure | None":
+    """Validation curves, aligned by epoch: a line and a band for each strategy.
+
+    Of replicates their mean, and a band from the worst to the best; without replicates the best
+    trial, and a band over the middle half of all trials.
+    """
+    curves = evidence.replicate_curves
+    of_replicates = not curves.empty
+    lines = curves if of_replicates else _best(evidence)
+    bands = curves if of_replicates else evidence.curves
+    panels = [metric for metric in PANELS if metric in lines and lines[metric].notna().any()]
+    if lines.empty or not panels:
+        return None
+    ends = (0.0, 1.0) if of_replicates else (0.25, 0.75)
+    traces: list[Any] = []
+    for row, metric in enumerate(panels, 1):
+        for strategy in reversed(evidence.strategies):  # the best on top
+            band = bands.loc[bands["strategy"] == strategy].groupby("epoch")[metric]
+            line = lines.loc[lines["strategy"] == strategy].groupby("epoch")[metric]
+            if line.ngroups:
+                frame = pd.DataFrame(
+                    {"mean": line.mean(), "runs": band.count()}
+                    | {"low": band.quantile(ends[0]), "high": band.quantile(ends[1])}
+                )
+                traces += _banded(evidence, strategy, frame, row)
+    return style.figure(
+        traces,
+        height=320 * len(panels),
+        hovermode="x unified",
+        grid={"rows": len(panels), "columns": 1, "ygap": 0.12},
+        **{f"xaxis{number}": {"matches": "x"} for number in range(2, len(panels) + 1)},
+        **{
+            f"yaxis{number if number > 1 else ''}": {"title": PANELS[metric]} | _focus(lines, metric)
+            for number, metric in enumerate(panels, 1)
+        },
+    ).update_layout({f"xaxis{len(panels) if len(panels) > 1 else ''}.title.text": "epoch"})
+
+
+def _banded(evidence: Evidence, strategy: str, frame: pd.DataFrame, row: int) -> list[Any]:
+    """A line over its band."""
+    import plotly.graph_objects as go
+
+    colour, dash = style.colours(evidence)[strategy], style.dashes(evidence)[strategy]
+    known = frame.dropna(subset=["low", "high"])
+    around = [*(known.index + 1), *(known.index[::-1] + 1)]
+    axes = {"xaxis": f"x{row}", "yaxis": f"y{row}", "legendgroup": strategy, "name": strategy}
+    band = go.Scatter(
+        x=around, y=[*known["high"], *known["low"][::-1]], fill="toself", mode="lines",
+        line={"width": 0}, fillcolor=style.faint(colour), hoverinfo="skip", showlegend=False,
+        **axes,
+    )  # fmt: skip
+    line = go.Scatter(
+        x=frame.index + 1, y=frame["mean"].to_numpy(), customdata=frame["runs"].to_numpy(),
+        mode="lines+markers", line={"color": colour, "dash": dash, "width": 2},
+        marker={"size": 4}, showlegend=row == 1,
+        legendrank=evidence.strategies.index(strategy),
+        hovertemplate="%{y:.4f} (%{customdata} runs)", **axes,
+    )  # fmt: skip
+    return [band, line]
+
+
+def _best(evidence: Evidence) -> pd.DataFrame:
+    """The curves of each strategy's best trial, of the first search where there are several."""
+    if evidence.trials.empty:
+        return evidence.curves
+    winners = comparison.winners(evidence.trials).drop_duplicates("strategy")
+    return evidence.curves.merge(winners[_RUN], on=_RUN)
+
+
+def _log_range(low: float, high: float) -> list[float]:
+    import math
+
+    return [math.log10(low) - 0.1, math.log10(high) + 0.1]
+
+
+def _focus(lines: pd.DataFrame, metric: str) -> dict[str, Any]:
+    """The axis' range: all that happens after the first epoch, whose values dwarf the rest."""
+    later = lines.loc[lines["epoch"] >= min(1, lines["epoch"].max()), metric].dropna()
+    low, high = later.quantile([0.01, 0.99])
+    room = max(high - low, 1e-3) * 0.12
+    return {"range": [low - room, high + room]} if len(later) else {}
