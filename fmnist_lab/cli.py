@@ -72,6 +72,7 @@ def compare(  # noqa: PLR0913 - an option each
     name: Annotated[
         str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
     ] = None,
+    *,
     sort: Annotated[
         str | None, typer.Option(help="Order the trials by this column; -COLUMN turns it around.")
     ] = None,
@@ -92,9 +93,7 @@ def compare(  # noqa: PLR0913 - an option each
     """Compare the strategies of a sweep or a multirun: who is ahead, by how much, how surely."""
     from fmnist_lab import compare as application
 
-    application.main(
-        application.Request(name, sort, where, only_changed, csv, report, stopping)
-    )
+    application.main(application.Request(name, sort, where, only_changed, csv, report, stopping))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -38,13 +38,15 @@ STANDINGS = {
     "diverged": ("diverged", 0),
     "failed": ("failed", 0),
     "replicates": ("seeds", 0),
+    "replicates_lost": ("lost", 0),
     "test_accuracy": ("test", 4),
     "difference": ("difference", 4),
     "verdict": ("verdict", None),
 }
 _ALWAYS = ("trial", "strategy", "objective")
 _FALLING = ("objective", "best_val_accuracy", "test_accuracy")  # the largest first
-_OPTIONAL = ("pruned", "diverged", "failed", "replicates", "test_accuracy")  # where not zero
+_OPTIONAL = ("pruned", "diverged", "failed", "replicates", "replicates_lost",
+             "test_accuracy")  # fmt: skip
 
 
 def select(trials: pd.DataFrame, where: str | None = None, sort: str | None = None) -> pd.DataFrame:
@@ -79,35 +81,36 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
     if trials.empty:
         console.print("There are no such trials.")
         return
-    shown, common = trials, ""
     columns = [name for name in COLUMNS if name in trials]
+    parameters = [str(key) for key in trials if "." in str(key) and trials[key].notna().any()]
+    same: list[str] = []
     if only_changed and len(trials) > 1:
         same = [name for name in columns if name not in _ALWAYS and _is_constant(trials[name])]
+        # A strategy is mostly named after what it is about.
         twins = [name for name in columns[2:] if (trials[name] == trials["strategy"]).all()]
         columns = [name for name in columns if name not in (*same, *twins)]
-        common = ", ".join(_said(trials, name) for name in same if trials[name].iloc[0] != 0)
-    parameters = [name for name in trials if "." in name and trials[name].notna().any()]
-    if only_changed and len(trials) > 1:
-        parameters = [name for name in parameters if not _is_constant(trials[name])]
-    everywhere = [name for name in parameters if trials[name].notna().all()]
-    shown = trials.head(MOST_ROWS)
-    table = _table([COLUMNS[name] for name in columns], [_short(name) for name in everywhere])
-    rest = [name for name in parameters if name not in everywhere]
-    if rest:
-        table.add_column("parameters", overflow="fold")
-    for row in shown.to_dict("records"):
-        cells = [_cell(row[name], COLUMNS[name][1]) for name in columns]
-        cells += [_parameter(row[name]) for name in everywhere]
-        own = (f"{_short(key)} {_parameter(row[key])}" for key in rest if pd.notna(row[key]))
-        table.add_row(*cells, *([", ".join(own)] if rest else []))
-    console.print(table)
-    for line in _remarks(trials, common):
+        parameters = [key for key in parameters if not _is_constant(trials[key])]
+    console.print(_trials_table(trials.head(MOST_ROWS), columns, parameters))
+    for line in _remarks(trials, same):
         console.print(line)
 
 
-def show_strategies(
-    standings: pd.DataFrame, metric: str, console: Console | None = None
-) -> None:
+def _trials_table(trials: pd.DataFrame, columns: list[str], parameters: list[str]) -> Table:
+    """A column for each parameter that all trials have, one for all others."""
+    everywhere = [key for key in parameters if trials[key].notna().all()]
+    rest = [key for key in parameters if key not in everywhere]
+    table = _table([COLUMNS[name] for name in columns], [_short(key) for key in everywhere])
+    if rest:
+        table.add_column("parameters", overflow="fold")
+    for row in trials.to_dict("records"):
+        cells = [_cell(row[name], COLUMNS[name][1]) for name in columns]
+        cells += [_parameter(row[key]) for key in everywhere]
+        own = [f"{_short(key)} {_parameter(row[key])}" for key in rest if pd.notna(row[key])]
+        table.add_row(*cells, *([", ".join(own)] if rest else []))
+    return table
+
+
+def show_strategies(standings: pd.DataFrame, metric: str, console: Console | None = None) -> None:
     """Prints a line per strategy: its best trial, and the verdict where there is one.
 
     Args:
@@ -140,7 +143,7 @@ def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     except Exception as error:  # whatever Python makes of somebody's typing
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise RequestError(
-            "`--where` must be a condition on columns, `objective > 0.9 and strategy == \"cosine\"` "
+            '`--where` must be a condition on columns, `objective > 0.9 and strategy == "cosine"` '
             f"say, got {where!r}: {reason}."
         ) from None
     return picked
@@ -159,12 +162,12 @@ def _table(columns: Sequence[tuple[str, int | None]], parameters: Sequence[str])
     return table
 
 
-def _remarks(trials: pd.DataFrame, common: str) -> Iterator[str]:
+def _remarks(trials: pd.DataFrame, same: list[str]) -> Iterator[str]:
     if len(trials) > MOST_ROWS:
         left = len(trials) - MOST_ROWS
         yield f"... and {left} more: pick with --where, or take all with --csv FILE."
-    if common:
-        yield f"The same for all: {common}."
+    if common := [_said(trials, name) for name in same if trials[name].iloc[0] != 0]:
+        yield f"The same for all: {', '.join(common)}."
     missing = int(trials["objective"].isna().sum())
     if missing:
         yield f"{missing} of {len(trials)} trials have no objective: diverged or failed."

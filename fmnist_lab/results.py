@@ -129,7 +129,9 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
     runs = source if isinstance(source, pd.DataFrame) else trials(source)
     lines = [_lines(Path(folder) / "curves.jsonl") for folder in runs["folder"]]
     metrics = pd.DataFrame([line for trial in lines for line in trial])
-    repeated = runs[[*LABELS, "folder"]].iloc[np.repeat(np.arange(len(runs)), list(map(len, lines)))]
+    repeated = runs[[*LABELS, "folder"]].iloc[
+        np.repeat(np.arange(len(runs)), list(map(len, lines)))
+    ]
     if metrics.empty:
         metrics = pd.DataFrame(columns=["epoch", *METRICS])
     types = {name: "int64" if name == "epoch" else "float64" for name in metrics}
@@ -174,7 +176,8 @@ def _superseded(frame: pd.DataFrame, given: list[dict[str, Any]]) -> list[bool]:
     last = {_asked(row): number for row, number in zip(given, frame["trial"], strict=True)}
     rows = zip(frame["stop_reason"], frame["trial"], given, strict=True)
     return [
-        reason == StopReason.INTERRUPTED or (reason == StopReason.FAILED and number < last[_asked(row)])
+        reason == StopReason.INTERRUPTED
+        or (reason == StopReason.FAILED and number < last[_asked(row)])
         for reason, number, row in rows
     ]
 

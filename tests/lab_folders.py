@@ -85,7 +85,7 @@ def leave_sweep(
     (place / "multirun.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     ended = f"all {sum(map(len, rates.values()))} trials are done"
     (place / "optimization_results.yaml").write_text(yaml.safe_dump({"ended": ended}))
-    write_json(place / "spaces.json", {strategy: SPACE for strategy in rates})
+    write_json(place / "spaces.json", dict.fromkeys(rates, SPACE))
     return place
 
 
@@ -96,7 +96,9 @@ def leave_replicates(
     number = 0
     for strategy, values in accuracies.items():
         for position, accuracy in enumerate(values):
-            lost = {"stop_reason": "diverged", "objective": math.nan} if math.isnan(accuracy) else {}
+            lost = (
+                {"stop_reason": "diverged", "objective": math.nan} if math.isnan(accuracy) else {}
+            )
             leave_run(
                 place / "replicates" / str(number),
                 **{"kind": "replicate", "strategy": strategy, "scheduler": strategy,

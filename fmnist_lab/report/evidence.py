@@ -44,6 +44,11 @@ class Evidence:
         return self.metric.endswith("accuracy")
 
     @property
+    def is_multirun(self) -> bool:
+        """Whether Hydra's own `-m` made these trials."""
+        return self.folder.parent.name == "multirun"
+
+    @property
     def strategies(self) -> list[str]:
         """The best first."""
         return self.standings["strategy"].to_list()
@@ -146,10 +151,12 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
             {"strategy": strategy, "best": best["objective"] if best is not None else np.nan}
             | {"trial": best["trial"] if best is not None else None, "trials": len(own)}
             | {reason: int((own["stop_reason"] == reason).sum()) for reason in _LOST}
-            | {"replicates": len(again), "test_accuracy": again["test_accuracy"].mean()}
+            | {"replicates": int(again["test_accuracy"].count())}
+            | {"replicates_lost": int(again["test_accuracy"].isna().sum())}
+            | {"test_accuracy": again["test_accuracy"].mean()}
             | {"test_sd": again["test_accuracy"].std()}
         )
-    columns = ["strategy", "best", "trial", "trials", *_LOST, "replicates"]
+    columns = ["strategy", "best", "trial", "trials", *_LOST, "replicates", "replicates_lost"]
     frame = pd.DataFrame(rows, columns=[*columns, "test_accuracy", "test_sd"])
     frame = frame.astype({"trial": "Int64", "best": "float64"})
     tested = frame["test_accuracy"].notna().any()

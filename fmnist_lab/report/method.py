@@ -49,9 +49,7 @@ def _training(evidence: Evidence) -> Facts:
         facts = [("Training", epochs), ("Early stopping", stops)]
     if data:
         size = data.get("val_size")
-        facts.append(
-            ("Validation", f"{size} images, set apart from the training images: {data['split']}")
-        )
+        facts.append(("Validation", f"{size} of the training images, split={data.get('split')}"))
     return facts
 
 
@@ -61,8 +59,10 @@ def _objective(evidence: Evidence) -> str:
 
 
 def _search(evidence: Evidence) -> Facts:
+    if evidence.is_multirun:
+        return [("Search", "None: the trials are those of the command line.")]
     if not (setup := evidence.setup).sweeper:
-        return [("Search", "a multirun: the trials are those of the command line.")]
+        return []
     pruner = (setup.sweeper.get("pruner") or {}).get("_target_", "none").rpartition(".")[2]
     text = f"{setup.sweeper['n_trials']} trials for each strategy by {setup.sampler}"
     text += ", each in a study of its own" if setup.strategies else ""

@@ -52,7 +52,7 @@ def page(evidence: Evidence) -> str:
 <body>
 <main>
 <header>
-<p class="kind">Sweep</p>
+<p class="kind">{"Multirun" if evidence.is_multirun else "Sweep"}</p>
 <h1>{name}</h1>
 <p class="progress">{html.escape(sentences.progress(evidence))}</p>
 </header>
@@ -93,7 +93,6 @@ def _sections(evidence: Evidence) -> Iterator[Section]:
 
 
 def _charts(evidence: Evidence) -> Iterator[Section]:
-    runs = "replicates" if len(evidence.replicates) else "trials"
     yield Section(
         "Learning rates",
         "The rate of each strategy's best trial, at every epoch's last step.",
@@ -102,7 +101,7 @@ def _charts(evidence: Evidence) -> Iterator[Section]:
     yield Section("Validation", _validation_text(evidence), figures.validation(evidence))
     yield Section(
         "Stopping epochs",
-        f"How long each of the {runs} trained, and why no longer.",
+        "How long each run trained, trials and replicates alike, and why no longer.",
         figures.stopping_epochs(evidence),
     )
     yield Section(
@@ -114,8 +113,8 @@ def _charts(evidence: Evidence) -> Iterator[Section]:
     )
     yield Section(
         "Learning-rate sensitivity",
-        "A dot per trial; crosses at the edge had no objective, and so did not work at all. "
-        "Hopeless trials are drawn at the edge.",
+        "A dot per trial, a cross where it diverged or failed. What is far off the rest is drawn "
+        "at the edge.",
         figures.sensitivity(evidence),
     )
     yield Section("Budget", _budget_text(evidence), figures.budget(evidence))
@@ -135,7 +134,7 @@ def _charts(evidence: Evidence) -> Iterator[Section]:
 
 def _validation_text(evidence: Evidence) -> str:
     if len(evidence.replicate_curves):
-        text = "The mean of each strategy's replicates, epoch by epoch, from the worst to the best."
+        text = "Means of each strategy's replicates; the bands reach from the worst to the best."
     else:
         text = "Each strategy's best trial; the band holds the middle half of its trials."
     if evidence.stopping != "none":
@@ -166,8 +165,8 @@ def _chart(title: str, figure: "go.Figure") -> str:
     data = str(figure.to_json()).replace("<", "\\u003c")  # a name may hold </script>
     label = html.escape(title, quote=True)
     return (
-        f'<figure class="chart" role="img" aria-label="{label}">'
-        f'<script type="application/json">{data}</script></figure>'
+        f'<div class="box"><figure class="chart" role="img" aria-label="{label}">'
+        f'<script type="application/json">{data}</script></figure></div>'
     )
 
 

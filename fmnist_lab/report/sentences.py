@@ -7,6 +7,7 @@ import pandas as pd
 
 from fmnist_lab import comparison
 from fmnist_lab.comparison import MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.live import words
 from fmnist_lab.report.evidence import Evidence
 
 MARGIN = 0.2  # points; the default of `comparison.compare`
@@ -108,15 +109,17 @@ def claim(evidence: Evidence) -> str:
 def progress(evidence: Evidence) -> str:
     """How far the sweep has come."""
     done, planned = len(evidence.trials), evidence.setup.planned
-    of = f"{done} of {planned}" if planned and evidence.is_running else str(done)
-    told = [f"{of} tuning trials", *_replicates(evidence)]
-    state = f"{' and '.join(told)} have ended"
-    if evidence.superseded:
-        state += f"; {evidence.superseded} more were interrupted or repeated, and do not count"
-    running = evidence.setup.started - len(evidence.trials) - evidence.superseded
-    if evidence.is_running and running > 0:
-        state += f"; {running} still run, or were lost"
-    return f"{state}."
+    of = f"{done} of " if evidence.is_running else ""
+    told = of + words.count(planned or 0 if of else done, "tuning trial")
+    if again := len(evidence.replicates):
+        told += f" and {words.count(again, 'replicate')}"
+    told = f"{told} {'has' if done + again == 1 else 'have'} ended"
+    if lost := evidence.superseded:
+        told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
+        told += f"and {'does' if lost == 1 else 'do'} not count"
+    if unended := evidence.setup.unended:
+        told += f"; {unended} more began and left no result yet: still running, or lost"
+    return f"{told}."
 
 
 def warnings(evidence: Evidence) -> list[str]:
@@ -156,12 +159,7 @@ def _wanted(row: dict[str, Any]) -> str:
         return "how many more seeds would decide, nobody can know from these"
     if more >= _FAR:
         return f"not even {MOST_PAIRS} seeds would be likely to decide"
-    return f"about {more} more seed{'' if more == 1 else 's'} would decide"
-
-
-def _replicates(evidence: Evidence) -> Iterator[str]:
-    if len(evidence.replicates):
-        yield f"{len(evidence.replicates)} replicates"
+    return f"about {words.count(more, 'more seed')} would decide"
 
 
 def _unequal(evidence: Evidence) -> Iterator[str]:
@@ -169,8 +167,9 @@ def _unequal(evidence: Evidence) -> Iterator[str]:
     if counts.min() < counts.max():
         most, least = counts.idxmax(), counts.idxmin()
         yield (
-            f"The strategies had unequal budgets, from {counts.min()} trials ({least}) to "
-            f"{counts.max()} ({most}): the best of more trials looks better by luck alone."
+            f"The strategies had unequal budgets, from {words.count(counts.min(), 'trial')} "
+            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
+            "alone."
         )
 
 
@@ -217,7 +216,11 @@ def _diverged(evidence: Evidence) -> Iterator[str]:
 
 
 def _rows(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
-    return [] if frame is None else [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    return (
+        []
+        if frame is None
+        else [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -22,7 +22,7 @@ class Setup:
     manifest: Mapping[str, Any] = field(default_factory=dict)  # of the second stage
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
     ended: str | None = None  # why the sweep ended; None while it runs, or after a kill
-    started: int = 0  # trials with a folder
+    unended: int = 0  # trials with a folder and no result: they run, or their worker died
 
     @staticmethod
     def read(place: Path, trial_folders: Sequence[Path]) -> "Setup":
@@ -36,7 +36,7 @@ class Setup:
             manifest=_json(place / "manifest.json"),
             environment=_json(first / "environment.json"),
             ended=_yaml(place / "optimization_results.yaml").get("ended"),
-            started=sum(path.is_dir() for path in numbered),
+            unended=sum(path.is_dir() for path in numbered) - len(trial_folders),
         )
 
     @property

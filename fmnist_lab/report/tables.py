@@ -51,19 +51,23 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     standings = evidence.standings.set_index("strategy")
     opponent = str(frame["opponent"].iloc[0])
     by_name = {str(row["strategy"]): row for row in frame.to_dict("records")}
-    header = ("strategy", "test accuracy", f"difference to {html.escape(opponent)}", "interval",
-              evidence.pair + "s" * (evidence.pair == "seed") + "es" * (evidence.pair == "search"),
-              "p", "verdict")  # fmt: skip
+    units = {"seed": "seeds", "search": "searches"}[evidence.pair]
+    header = ("strategy", "verdict", f"points over {html.escape(opponent)}", "interval", units,
+              "p", "test accuracy")  # fmt: skip
     rows = []
     for name in standings.index:
         mean = _percent(standings.loc[name, "test_accuracy"])
         if name == opponent:
-            rows.append([_name(evidence, name), mean, "-", "-", "-", "-", "what others are compared with"])
+            said = "What the others are compared with."
+            rows.append([_name(evidence, name), said, *["-"] * 4, mean])
         elif row := by_name.get(name):
+            said = html.escape(sentences.verdict(row, evidence.pair))
             interval = f"{sentences.points(row['low'])} to {sentences.points(row['high'])}"
-            said = f'<span class="{row["verdict"]}">{html.escape(sentences.verdict(row, evidence.pair))}</span>'
-            rows.append([_name(evidence, name), mean, sentences.points(row["difference"]), interval,
-                         str(row["pairs"]), f"{row['p_holm']:.3f}", said])  # fmt: skip
+            numbers = [sentences.points(row["difference"]), interval, str(row["pairs"])]
+            numbers += [f"{row['p_holm']:.3f}", mean]
+            rows.append(
+                [_name(evidence, name), f'<span class="{row["verdict"]}">{said}</span>', *numbers]
+            )
     return table(header, rows, ("strategy", "verdict"))
 
 
@@ -83,7 +87,9 @@ def trust(evidence: Evidence) -> str:
     """What to know of each strategy's tuning before believing its score."""
     trials = evidence.trials
     ends = comparison.divergence(trials).set_index("strategy")
-    flattery = comparison.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
+    flattery = (
+        comparison.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
+    )
     widths = _widths(evidence)
     rows = []
     for name in evidence.strategies:
@@ -92,7 +98,7 @@ def trust(evidence: Evidence) -> str:
         end = ends.loc[name]
         share = f"{end['diverged']:.0f} of {end['trials']:.0f}"
         width = widths.loc[name] if name in widths.index else None
-        good = "-" if width is None else f"{width['low']:.2g} to {width['high']:.2g}"
+        good = "-" if width is None else _range(width["low"], width["high"])
         decades = "-" if width is None else f"{width['decades']:.1f}"
         gap = flattery.get(name, np.nan)
         rows.append([_name(evidence, name), share, good, decades, _gap(evidence, gap)])
@@ -105,6 +111,10 @@ def _widths(evidence: Evidence) -> pd.DataFrame:
         return pd.DataFrame()
     frame = comparison.good_range(evidence.trials).set_index("strategy")
     return frame[frame["good"] > 0]
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
 
 
 def _gap(evidence: Evidence, gap: float) -> str:
@@ -123,7 +133,7 @@ def facts(pairs: Facts) -> str:
 
 def _name(evidence: Evidence, strategy: str) -> str:
     colour = style.colours(evidence)[strategy]
-    return f'<span class="dot" style="background:{colour}"></span>{html.escape(strategy)}'
+    return f'<span class="dot" style="color:{colour}"></span>{html.escape(strategy)}'
 
 
 def _percent(value: Any) -> str:

@@ -43,7 +43,7 @@ def learning_rates(evidence: Evidence) -> "go.Figure | None":
     return style.figure(
         traces,
         hovermode="x unified",
-        xaxis={"title": "epoch"},
+        xaxis={"title": "epoch"} | style.whole_numbers(best["epoch"].max() + 1),
         yaxis={"title": "learning rate", "type": "log", "range": _log_range(lowest, top),
                "exponentformat": "power", "dtick": 1},
     )  # fmt: skip
@@ -74,17 +74,15 @@ def validation(evidence: Evidence) -> "go.Figure | None":
                     | {"low": band.quantile(ends[0]), "high": band.quantile(ends[1])}
                 )
                 traces += _banded(evidence, strategy, frame, row)
-    return style.figure(
-        traces,
-        height=320 * len(panels),
-        hovermode="x unified",
-        grid={"rows": len(panels), "columns": 1, "ygap": 0.12},
-        **{f"xaxis{number}": {"matches": "x"} for number in range(2, len(panels) + 1)},
-        **{
-            f"yaxis{number if number > 1 else ''}": {"title": PANELS[metric]} | _focus(lines, metric)
-            for number, metric in enumerate(panels, 1)
-        },
-    ).update_layout({f"xaxis{len(panels) if len(panels) > 1 else ''}.title.text": "epoch"})
+    axes: dict[str, Any] = {}
+    for row, metric in enumerate(panels, 1):
+        axes[f"yaxis{row}"] = {"title": PANELS[metric]} | _focus(lines, metric)
+        axes[f"xaxis{row}"] = style.whole_numbers(lines["epoch"].max() + 1)
+        if row > 1:
+            axes[f"xaxis{row}"]["matches"] = "x"
+    axes[f"xaxis{len(panels)}"]["title"] = "epoch"
+    grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
+    return style.figure(traces, 310 * len(panels), hovermode="x unified", grid=grid, **axes)
 
 
 def _banded(evidence: Evidence, strategy: str, frame: pd.DataFrame, row: int) -> list[Any]:
@@ -92,12 +90,13 @@ def _banded(evidence: Evidence, strategy: str, frame: pd.DataFrame, row: int) ->
     import plotly.graph_objects as go
 
     colour, dash = style.colours(evidence)[strategy], style.dashes(evidence)[strategy]
+    alpha = 0.18 if len(evidence.strategies) < 6 else 0.07
     known = frame.dropna(subset=["low", "high"])
     around = [*(known.index + 1), *(known.index[::-1] + 1)]
     axes = {"xaxis": f"x{row}", "yaxis": f"y{row}", "legendgroup": strategy, "name": strategy}
     band = go.Scatter(
         x=around, y=[*known["high"], *known["low"][::-1]], fill="toself", mode="lines",
-        line={"width": 0}, fillcolor=style.faint(colour), hoverinfo="skip", showlegend=False,
+        line={"width": 0}, fillcolor=style.faint(colour, alpha), hoverinfo="skip", showlegend=False,
         **axes,
     )  # fmt: skip
     line = go.Scatter(

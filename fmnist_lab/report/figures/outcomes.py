@@ -90,7 +90,7 @@ def stopping_epochs(evidence: Evidence) -> "go.Figure | None":
     return style.figure(
         traces,
         height=130 + style.ROW * len(names),
-        xaxis={"title": "epochs trained", "rangemode": "tozero"},
+        xaxis={"title": "epochs trained"} | style.whole_numbers(int(runs["epochs_trained"].max())),
         yaxis=style.rows_axis(names),
     )
 

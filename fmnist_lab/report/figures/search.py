@@ -89,7 +89,7 @@ def budget(evidence: Evidence) -> "go.Figure | None":
     return style.figure(
         traces,
         hovermode="x unified",
-        xaxis={"title": "trials", "rangemode": "tozero"},
+        xaxis={"title": "trials"} | style.whole_numbers(int(curves["n"].max())),
         yaxis={"title": f"{title} {evidence.metric}"} | _top(curves["expected"], evidence),
     )
 
@@ -179,8 +179,9 @@ def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
         for name in choices
     ]  # fmt: skip
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.28, "yanchor": "top"}
-    return style.figure(traces, height=420, updatemenus=[menu] if len(buttons) > 2 else [],
-                        margin={"t": 110, "b": 30, "l": 60, "r": 60})  # fmt: skip
+    margin = {"t": 110, "b": 30, "l": 30 + 7 * max(map(len, evidence.strategies)), "r": 60}
+    menus = [menu] if len(buttons) > 1 else []
+    return style.figure(traces, 420, updatemenus=menus, margin=margin, meta={"wide": True})
 
 
 def _searched(evidence: Evidence, trials: pd.DataFrame) -> list[str]:
@@ -188,7 +189,10 @@ def _searched(evidence: Evidence, trials: pd.DataFrame) -> list[str]:
     return [
         str(key)
         for key in trials.columns
-        if "." in key and trials[key].dtype == "float64" and trials[key].notna().all() and trials[key].nunique() > 1
+        if "." in key
+        and trials[key].dtype == "float64"
+        and trials[key].notna().all()
+        and trials[key].nunique() > 1
     ]
 
 
@@ -199,7 +203,9 @@ def _dimensions(evidence: Evidence, trials: pd.DataFrame) -> list[dict[str, Any]
         places = list(range(len(names)))
         shown.append({"label": "strategy", "values": trials["strategy"].map(names.index).to_numpy(),
                       "tickvals": places, "ticktext": names})  # fmt: skip
-    shown += [_dimension(key.rpartition(".")[2], trials[key]) for key in _searched(evidence, trials)]
+    shown += [
+        _dimension(key.rpartition(".")[2], trials[key]) for key in _searched(evidence, trials)
+    ]
     shown.append({"label": evidence.metric, "values": trials["objective"].to_numpy()})
     return shown
 
@@ -208,10 +214,8 @@ def _dimension(label: str, values: pd.Series) -> dict[str, Any]:
     """An axis; one that spans more than a decade is logarithmic."""
     if values.min() <= 0 or values.max() / values.min() < 10:
         return {"label": label, "values": values.to_numpy()}
-    decades = np.arange(np.floor(np.log10(values.min())), np.ceil(np.log10(values.max())) + 1)
-    return {
-        "label": label,
-        "values": np.log10(values.to_numpy(dtype=np.float64)),
-        "tickvals": decades.tolist(),
-        "ticktext": [f"{10**power:g}" for power in decades],
-    }
+    logs = np.log10(values.to_numpy(dtype=np.float64))
+    decades = np.arange(np.ceil(logs.min()), np.floor(logs.max()) + 1)
+    ticks = [logs.min(), *decades, logs.max()] if len(decades) < 2 else decades.tolist()
+    ticktext = [f"{10**power:.2g}" for power in ticks]
+    return {"label": label, "values": logs, "tickvals": ticks, "ticktext": ticktext}

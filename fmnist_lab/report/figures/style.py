@@ -36,7 +36,7 @@ def dashes(evidence: Evidence) -> dict[str, str]:
     return {evidence.baseline: "solid"} | chosen
 
 
-def faint(colour: str, alpha: float = 0.18) -> str:
+def faint(colour: str, alpha: float) -> str:
     """The colour, nearly transparent."""
     red, green, blue = (int(colour[index : index + 2], 16) for index in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
@@ -61,6 +61,14 @@ def dots(how_many: int) -> Any:
 def spread(how_many: int, width: float = 0.5) -> Floats:
     """Offsets that keep dots of one row apart: a golden-ratio sequence, always the same."""
     return (np.arange(how_many) * 0.618034 % 1 - 0.5) * width
+
+
+def whole_numbers(most: int) -> dict[str, Any]:
+    """An axis of epochs or trials, counted from one, with at most ten ticks."""
+    steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
+    step = next(step for step in steps if most / step <= 10)
+    first = {"tick0": 1 if step == 1 else 0, "dtick": step}
+    return first | {"range": [1 - 0.02 * most, most + 0.02 * most]}
 
 
 def rows_axis(names: Sequence[str]) -> dict[str, Any]:
