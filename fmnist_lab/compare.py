@@ -40,7 +40,7 @@ def main(request: Request) -> None:
     if request.csv:
         _write_csv(shown, request.csv)
     try:
-        found = report.gather(place, request.stopping)
+        found = report.gather(place, trials, request.stopping)
     except RequestError:  # side by side they may be seen, but not ranked
         leaderboard.show(shown, only_changed=request.only_changed)
         raise

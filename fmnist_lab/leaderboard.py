@@ -133,8 +133,8 @@ def show_strategies(standings: pd.DataFrame, metric: str, console: Console | Non
 
 def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     """The rows that a condition picks."""
-    dotted = sorted((name for name in trials if not name.isidentifier()), key=len, reverse=True)
-    names = "|".join(map(re.escape, dotted))
+    dotted = [name for name in map(str, trials.columns) if not name.isidentifier()]
+    names = "|".join(map(re.escape, sorted(dotted, key=len, reverse=True))) or "(?!)"
     quoted = re.sub(rf"`[^`]*`|(?<![\w./])({names})(?![\w./])", _in_backticks, where)
     try:
         picked = trials.eval(quoted.replace("\n", " "))
@@ -143,7 +143,7 @@ def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     except Exception as error:  # whatever Python makes of somebody's typing
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise RequestError(
-            '`--where` must be a condition on columns, `objective > 0.9 and strategy == "cosine"` '
+            "`--where` must be a condition on columns, objective > 0.9 and strategy == 'cosine' "
             f"say, got {where!r}: {reason}."
         ) from None
     return picked

@@ -78,8 +78,12 @@ def leave_sweep(
                 overrides=[f"optimizer.learning_rate={rate}", f"strategy={strategy}"],
             )  # fmt: skip
     strategies = {strategy: f"scheduler={strategy}" for strategy in rates}
-    sweeper = {"n_trials": max(map(len, rates.values())), "strategies": strategies,
-               "sampler": {"_target_": sampler}, "pruner": {"_target_": "optuna.pruners.NopPruner"}}  # fmt: skip
+    sweeper = {
+        "n_trials": max(map(len, rates.values())),
+        "strategies": strategies,
+        "sampler": {"_target_": sampler},
+        "pruner": {"_target_": "optuna.pruners.NopPruner"},
+    }
     config = {"hydra": {"sweeper": sweeper}, "training": {"epochs": 5, "batch_size": 32},
               "data": {"split": "first", "val_size": 5000}}  # fmt: skip
     (place / "multirun.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -114,7 +118,7 @@ def paired(level: float, seeds: int, gain: float = 0.0, spread: float = 0.002) -
     """Test accuracies that have their seeds' luck in common."""
     common = np.random.default_rng(0).normal(0, 0.003, seeds)
     own = np.random.default_rng(round(1e6 * gain) + 1).normal(0, spread, seeds)
-    return (level + gain + common + own - own.mean()).tolist()
+    return [float(value) for value in level + gain + common + own - own.mean()]
 
 
 def _curve(result: Mapping[str, Any]) -> Any:

@@ -60,19 +60,18 @@ class Evidence:
         return planned is not None and not self.setup.ended and len(self.trials) < planned
 
 
-def gather(place: Path, stopping: str | None = None) -> Evidence:
-    """Reads a sweep or multirun.
+def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Evidence:
+    """Reads what else there is of a sweep or multirun.
 
     Args:
         place: Its folder.
+        trials: `results.trials`, all of them.
         stopping: The track to report, where there are two: an option of the group `stopping`.
 
     Raises:
         RequestError: Fixed horizons and early stopping would be mixed, or two objectives.
     """
-    folders = results.ended(place)
-    setup = Setup.read(place, folders)
-    trials = results.trials(folders)
+    setup = Setup.read(place, [Path(folder) for folder in trials["folder"]])
     replicates = results.replicates(results.ended(place, "replicate"))
     track = _track(pd.concat([trials["stopping"], replicates["stopping"]]), stopping)
     trials, replicates = (frame[frame["stopping"] == track] for frame in (trials, replicates))

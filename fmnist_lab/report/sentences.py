@@ -19,7 +19,7 @@ def headline(evidence: Evidence) -> str:
     """The answer to the sweep's question, or why there is none."""
     if reason := no_verdict(evidence):
         return reason
-    rows = _rows(evidence.versus_baseline)
+    rows = records(evidence.versus_baseline)
     better = [row for row in rows if row["verdict"] == Verdict.BETTER]
     if better:
         return _recommend(max(better, key=lambda row: float(row["difference"])), evidence)
@@ -44,25 +44,30 @@ def no_verdict(evidence: Evidence) -> str | None:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
         return f"No verdict: {why}. The ranking may be luck; to get a verdict, {HOW}."
+    return _lacking(evidence)
+
+
+def _lacking(evidence: Evidence) -> str | None:
+    """What the replicates lack, if anything."""
     if evidence.versus_baseline is None:
         if evidence.replicates["strategy"].nunique() < 2:
             return "No verdict: only one strategy has replicates so far."
         return "No verdict: the test accuracy of the replicates is not measured yet."
     pairs = int(evidence.versus_baseline["pairs"].max())
-    if pairs < MIN_PAIRS:
-        return (
-            f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} "
-            f"can never reach p < 0.05. The ranking may be luck; it takes at least "
-            f"{MIN_PAIRS - pairs} more."
-        )
-    return None
+    if pairs >= MIN_PAIRS:
+        return None
+    return (
+        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
+        "never reach p < 0.05. The ranking may be luck; it takes at least "
+        f"{MIN_PAIRS - pairs} more."
+    )
 
 
 def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
     use = f"Use {row['strategy']}: {_numbers(row, evidence.pair)}."
     rivals = [
         str(rival["strategy"])
-        for rival in _rows(evidence.versus_best)
+        for rival in records(evidence.versus_best)
         if rival["opponent"] == row["strategy"] and rival["verdict"] != Verdict.WORSE
     ]
     if rivals and rivals != [evidence.baseline]:
@@ -215,12 +220,11 @@ def _diverged(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _rows(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
-    return (
-        []
-        if frame is None
-        else [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
-    )
+def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """The rows of a frame; none where there is no frame."""
+    if frame is None:
+        return []
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _listed(names: list[str]) -> str:

@@ -50,7 +50,7 @@ def verdicts(evidence: Evidence) -> str:
 def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     standings = evidence.standings.set_index("strategy")
     opponent = str(frame["opponent"].iloc[0])
-    by_name = {str(row["strategy"]): row for row in frame.to_dict("records")}
+    by_name = {str(row["strategy"]): row for row in sentences.records(frame)}
     units = {"seed": "seeds", "search": "searches"}[evidence.pair]
     header = ("strategy", "verdict", f"points over {html.escape(opponent)}", "interval", units,
               "p", "test accuracy")  # fmt: skip
@@ -113,7 +113,7 @@ def _widths(evidence: Evidence) -> pd.DataFrame:
     return frame[frame["good"] > 0]
 
 
-def _range(low: float, high: float) -> str:
+def _range(low: Any, high: Any) -> str:
     return f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
 
 

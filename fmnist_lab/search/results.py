@@ -1,4 +1,4 @@
-"""What a sweep leaves in its folder: `multirun.yaml`, `spaces.json`, `optimization_results.yaml`."""
+"""What a sweep leaves in its folder: `multirun.yaml`, the search spaces, the best so far."""
 
 import copy
 from collections import Counter

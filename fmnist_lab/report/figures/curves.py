@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from fmnist_lab import comparison
@@ -62,18 +63,31 @@ def validation(evidence: Evidence) -> "go.Figure | None":
     panels = [metric for metric in PANELS if metric in lines and lines[metric].notna().any()]
     if lines.empty or not panels:
         return None
-    ends = (0.0, 1.0) if of_replicates else (0.25, 0.75)
+    lines, bands = (_finite(frame, panels) for frame in (lines, bands))
+    mean, runs = lines.mean(), bands.count()
+    low, high = (bands.quantile(end) for end in ((0.0, 1.0) if of_replicates else (0.25, 0.75)))
     traces: list[Any] = []
     for row, metric in enumerate(panels, 1):
+        columns = {"mean": mean[metric], "runs": runs[metric], "low": low[metric]}
+        frame = pd.DataFrame(columns | {"high": high[metric]})
+        known = frame.dropna(subset="mean").index.unique("strategy")
         for strategy in reversed(evidence.strategies):  # the best on top
-            band = bands.loc[bands["strategy"] == strategy].groupby("epoch")[metric]
-            line = lines.loc[lines["strategy"] == strategy].groupby("epoch")[metric]
-            if line.ngroups:
-                frame = pd.DataFrame(
-                    {"mean": line.mean(), "runs": band.count()}
-                    | {"low": band.quantile(ends[0]), "high": band.quantile(ends[1])}
-                )
-                traces += _banded(evidence, strategy, frame, row)
+            if strategy in known:
+                traces += _banded(evidence, strategy, frame.xs(strategy), row)
+    return style.figure(
+        traces, 310 * len(panels), hovermode="x unified", **_panels(mean.reset_index(), panels)
+    )
+
+
+def _finite(curves: pd.DataFrame, panels: list[str]) -> Any:
+    """The metrics by strategy and epoch; infinity is no value."""
+    known = curves[["strategy", "epoch", *panels]].replace([np.inf, -np.inf], np.nan)
+    return known.groupby(["strategy", "epoch"])[panels]
+
+
+def _panels(lines: pd.DataFrame, panels: list[str]) -> dict[str, Any]:
+    """A panel below the other, with their epochs aligned."""
+    grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
     axes: dict[str, Any] = {}
     for row, metric in enumerate(panels, 1):
         axes[f"yaxis{row}"] = {"title": PANELS[metric]} | _focus(lines, metric)
@@ -81,8 +95,7 @@ def validation(evidence: Evidence) -> "go.Figure | None":
         if row > 1:
             axes[f"xaxis{row}"]["matches"] = "x"
     axes[f"xaxis{len(panels)}"]["title"] = "epoch"
-    grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
-    return style.figure(traces, 310 * len(panels), hovermode="x unified", grid=grid, **axes)
+    return axes | {"grid": grid}
 
 
 def _banded(evidence: Evidence, strategy: str, frame: pd.DataFrame, row: int) -> list[Any]:
@@ -118,14 +131,14 @@ def _best(evidence: Evidence) -> pd.DataFrame:
 
 
 def _log_range(low: float, high: float) -> list[float]:
-    import math
-
-    return [math.log10(low) - 0.1, math.log10(high) + 0.1]
+    return [float(np.log10(low)) - 0.1, float(np.log10(high)) + 0.1]
 
 
 def _focus(lines: pd.DataFrame, metric: str) -> dict[str, Any]:
     """The axis' range: all that happens after the first epoch, whose values dwarf the rest."""
     later = lines.loc[lines["epoch"] >= min(1, lines["epoch"].max()), metric].dropna()
+    if later.empty:
+        return {}
     low, high = later.quantile([0.01, 0.99])
-    room = max(high - low, 1e-3) * 0.12
-    return {"range": [low - room, high + room]} if len(later) else {}
+    room = max(high - low, 1e-3) * 0.2
+    return {"range": [low - room, high + room]}

@@ -48,7 +48,7 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     shapes = [] if np.isnan(line) else [_upright(100 * line)]
     return style.figure(
         traces,
-        height=110 + style.ROW * 1.4 * len(names),
+        height=110 + 4 * style.ROW // 3 * len(names),
         xaxis={"title": "test accuracy, %"},
         yaxis=style.rows_axis(names),
         shapes=shapes,
@@ -60,10 +60,11 @@ def _mean(strategy: str, row: int, values: style.Floats, colour: str) -> Any:
 
     mean = values.mean()
     low, high = comparison.t_interval(values)
+    stroke = {"color": colour}
     return go.Scatter(
         x=[mean], y=[row], mode="markers", showlegend=False,
-        marker={"color": colour, "size": 13, "symbol": "line-ns", "line": {"width": 3, "color": colour}},
-        error_x={"array": [high - mean], "arrayminus": [mean - low], "color": colour, "thickness": 2},
+        marker={"color": colour, "size": 13, "symbol": "line-ns", "line": stroke | {"width": 3}},
+        error_x={"array": [high - mean], "arrayminus": [mean - low], "thickness": 2} | stroke,
         hovertemplate=f"{strategy}: mean %{{x:.2f}} %<extra></extra>",
     )  # fmt: skip
 

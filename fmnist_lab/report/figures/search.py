@@ -8,6 +8,7 @@ import pandas as pd
 from fmnist_lab import comparison
 from fmnist_lab.report.evidence import Evidence, ran_to_the_end
 from fmnist_lab.report.figures import style
+from fmnist_lab.report.sentences import records
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -146,9 +147,8 @@ def _importances(evidence: Evidence, strategy: str) -> "pd.Series[float]":
     own = trials[(trials["strategy"] == strategy) & ran_to_the_end(trials)]
     space = {key: entry for key, entry in evidence.setup.space(strategy).items() if key in own}
     own = own.dropna(subset=list(space))
-    found = importances(
-        own[list(space)].to_dict("records"), own["objective"].tolist(), space, evidence.maximised
-    )
+    params = records(own[list(space)])
+    found = importances(params, own["objective"].tolist(), space, evidence.maximised)
     return pd.Series(found, dtype="float64")
 
 

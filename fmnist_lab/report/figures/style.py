@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fmnist_lab.report.evidence import Evidence
 
@@ -16,7 +17,7 @@ COLOURS = (
     "#7f9a2e", "#5c6fe0", "#b0693f", "#4f9f3f", "#a85fb8",
 )  # fmt: skip
 DASHES = ("solid", "dash", "dot")  # where colours begin again
-Floats = np.ndarray[tuple[int], np.dtype[np.float64]]
+Floats = npt.NDArray[np.float64]
 ROW = 30  # pixels of a strategy in charts with a row for each
 HEIGHT = 380
 MANY = 3000  # points; more are drawn on the graphics card
@@ -60,7 +61,7 @@ def dots(how_many: int) -> Any:
 
 def spread(how_many: int, width: float = 0.5) -> Floats:
     """Offsets that keep dots of one row apart: a golden-ratio sequence, always the same."""
-    return (np.arange(how_many) * 0.618034 % 1 - 0.5) * width
+    return np.asarray((np.arange(how_many) * 0.618034 % 1 - 0.5) * width, dtype=np.float64)
 
 
 def whole_numbers(most: int) -> dict[str, Any]:
