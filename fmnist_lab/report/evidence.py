@@ -136,8 +136,8 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     """A row per strategy, the best first.
 
     Columns: strategy, best (objective of the best trial), trial (Int64, its number), trials, and
-    of these diverged, failed, pruned; replicates, and of those with a test accuracy its mean and
-    standard deviation, test_accuracy and test_sd.
+    of these diverged, failed, pruned; replicates (with a test accuracy), replicates_lost (without),
+    test_accuracy and test_sd (mean and standard deviation).
     """
     seen = [*trials["strategy"], *replicates["strategy"]]
     listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
