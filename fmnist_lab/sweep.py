@@ -35,6 +35,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     # What the live view and MLflow say of how to continue.
     command = mask(shlex.join(["fmnist-lab", "sweep", name, *arguments]))
     OmegaConf.register_new_resolver("fmnist_lab.sweep_command", lambda: command, replace=True)
+    OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
     try:
         _run(name, [f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments])
         if planned := confirm.plan(name, folder, arguments):

@@ -53,7 +53,10 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
         # Keras takes any string for a number, and fails in the first step.
         if isinstance(value, str) and key not in ("_target_", "name") and _is_of_keras(trial):
             raise RequestError(f"`optimizer.{key}` must be a number, got {value!r}.")
-    return _create("optimizer", trial.optimizer, **extra)
+    node = trial.optimizer
+    if isinstance(node.get("learning_rate"), int):  # Keras takes 1.0, but not 1
+        node = node | {"learning_rate": float(node["learning_rate"])}
+    return _create("optimizer", node, **extra)
 
 
 def build_loss(trial: Trial) -> Any:
