@@ -68,19 +68,32 @@ def sweep(
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0913 - an option each
     name: Annotated[
         str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
     ] = None,
+    *,
+    sort: Annotated[
+        str | None, typer.Option(help="Order the trials by this column; -COLUMN turns it around.")
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Show trials for which this holds: 'objective > 0.9', say.")
+    ] = None,
+    only_changed: Annotated[
+        bool, typer.Option("--only-changed/--all-columns", help="Leave out what never differs.")
+    ] = True,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the trials that are shown to this file, too.")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="Write report.html and the CSV files.")] = True,
+    stopping: Annotated[
+        str | None, typer.Option(help="Compare trials with this early stopping, where it differs.")
+    ] = None,
 ) -> None:
-    """Show the trials of a sweep or a multirun side by side, the best first."""
-    from fmnist_lab import leaderboard, results
+    """Compare the strategies of a sweep or a multirun: who is ahead, by how much, how surely."""
+    from fmnist_lab import compare as application
 
-    folders = results.folders(name)
-    if not folders:
-        raise RequestError("`NAME` must have finished trials, got a sweep with none yet.")
-    leaderboard.show(results.trials(folders))
-    print(f"\nCurves and results: {folders[0].parent}\nBrowse them with: fmnist-lab ui")
+    application.main(application.Request(name, sort, where, only_changed, csv, report, stopping))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def run(
     folder: Path,
     tracker: Tracker,
     keep_training: OnEpoch = lambda epoch, metrics: True,
+    overrides: Sequence[str] = (),
 ) -> TrialResult:
     """Trains a validated trial and records it.
 
@@ -38,6 +40,7 @@ def run(
         folder: Where its files go; exists. What an earlier attempt left there goes away.
         tracker: Where else it is recorded.
         keep_training: Asked after every epoch; False prunes the trial.
+        overrides: What it was asked for, in Hydra's words: these become columns of the frames.
 
     Returns:
         The result, as in `result.json`.
@@ -73,7 +76,8 @@ def run(
             test_loss=test_loss,
             test_accuracy=test_accuracy,
         )
-        write_json(folder / "result.json", asdict(result) | asdict(labels))
+        asked = {"stopping": trial.stopping.name, "overrides": list(overrides)}
+        write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
         if recording.curve:
             plots.save_trial(recording.curve, labels, folder / "curves.png")
         tracker.finish(result, folder)

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lab import config
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.errors import RequestError
+from fmnist_lab.overrides import asked
 from fmnist_lab.search import current_trial
 from fmnist_lab.trial import Labels, Trial
 
@@ -94,7 +95,8 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     labels = _labels(trial, cfg.strategy, cfg.kind)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
-    result = runner.run(trial, labels, folder, tracker, _keep_training(trial.objective.metric))
+    keep_training = _keep_training(trial.objective.metric)
+    result = runner.run(trial, labels, folder, tracker, keep_training, asked(given))
     log.info(
         "%s after %d epochs, %s %.4f; see %s\n",
         result.stop_reason,

@@ -82,7 +82,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial leaves behind; `result.json` holds these keys and the labels.
+    """What a trial leaves behind; `result.json` holds these keys, the labels, and what was asked.
 
     Epochs are 0-based. Values that do not exist (nothing trained, diverged) are NaN or None.
     """

@@ -95,7 +95,8 @@ class TestCompleted:
         self, result: TrialResult, labels: Labels, folder: Path
     ) -> None:
         written = read_result(folder)
-        assert written == asdict(result) | asdict(labels)
+        asked = {"stopping": "none", "overrides": ["seed=42"]}
+        assert written == asdict(result) | asdict(labels) | asked
         assert written.keys() == KEYS
         assert written["mlflow_run_id"] == "run-1"
 

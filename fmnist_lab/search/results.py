@@ -1,4 +1,4 @@
-"""What a sweep leaves in its folder: `multirun.yaml` and `optimization_results.yaml`."""
+"""What a sweep leaves in its folder: `multirun.yaml`, the search spaces, the best so far."""
 
 import copy
 from collections import Counter
@@ -8,15 +8,17 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from fmnist_lab.files import whole_file
+from fmnist_lab.files import whole_file, write_json
+from fmnist_lab.search.plans import Plan
 from fmnist_lab.search.secrets import masked_config
 from fmnist_lab.search.trials import SUPERSEDED, Trials, folder_of
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-RESULTS = "optimization_results.yaml"
+RESULTS, SPACES = "optimization_results.yaml", "spaces.json"
 _BEST = ("best_params", "best_value", "best_trial", "best_dir", "best_overrides")
 
 
@@ -24,6 +26,28 @@ def write_multirun(config: DictConfig, folder: Path) -> None:
     """Writes the configuration of the sweep, as Hydra's own sweeper does."""
     with whole_file(folder / "multirun.yaml") as file:
         OmegaConf.save(masked_config(config), file)
+
+
+def write_spaces(plans: Sequence[Plan], folder: Path) -> None:
+    """Writes where each strategy is searched: dotted key -> low, high, log, or choices.
+
+    The only study of a sweep without strategies is written under an empty name.
+    """
+    spaces = {
+        plan.strategy or "": {
+            key.lstrip("+"): _interval(distribution)
+            for key, distribution in plan.space.distributions.items()
+        }
+        for plan in plans
+    }
+    write_json(folder / SPACES, spaces)
+
+
+def _interval(distribution: BaseDistribution) -> dict[str, Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return {"choices": list(distribution.choices)}
+    # All others have these.
+    return {name: getattr(distribution, name) for name in ("low", "high", "log")}
 
 
 def write_results(studies: Sequence[Trials], folder: Path, storage: str, ended: str | None) -> None:

@@ -103,6 +103,7 @@ class Sweep:
             studies = open_studies(storage, plans, self._settings, self._slots())
             hold(studies[0])
             results.write_multirun(self._config, self._folder)
+            results.write_spaces(plans, self._folder)
             self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
 
     def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:

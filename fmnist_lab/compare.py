@@ -1,0 +1,78 @@
+"""What `fmnist-lab compare` does: leaderboard in the terminal, report and CSV files on disk."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fmnist_lab import leaderboard, report, results, tracking
+from fmnist_lab.errors import RequestError
+from fmnist_lab.files import whole_file
+from fmnist_lab.report import evidence as gathering
+from fmnist_lab.report import sentences
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for; see the command's help."""
+
+    name: str | None = None
+    sort: str | None = None
+    where: str | None = None
+    only_changed: bool = True
+    csv: Path | None = None
+    with_report: bool = True
+    stopping: str | None = None
+
+
+def main(request: Request) -> None:
+    """Shows the sweep's trials and strategies, and writes its report.
+
+    Raises:
+        RequestError: There is no such sweep or column, the filter cannot be read, or the report
+            would mix what cannot be compared.
+    """
+    logging.basicConfig(format="%(message)s")  # warnings, of a server that is down, say
+    place = results.find(request.name)
+    trials = results.trials(results.ended(place))
+    shown = leaderboard.select(trials, request.where, request.sort)
+    if request.csv:
+        _write_csv(shown, request.csv)
+    try:
+        found = report.gather(place, trials, request.stopping)
+    except RequestError:  # side by side they may be seen, but not ranked
+        leaderboard.show(shown, only_changed=request.only_changed)
+        raise
+    print(f"{place.name}: {sentences.progress(found)}\n")
+    if found.strategies:
+        leaderboard.show_strategies(gathering.summary(found), found.metric)
+        print()
+        leaderboard.show(shown, only_changed=request.only_changed)
+    print(f"\n{sentences.headline(found)}")
+    if request.with_report:
+        _write(found)
+
+
+def _write(found: report.Evidence) -> None:
+    """Writes report and CSV files, and copies them into the sweep's run."""
+    folder = found.folder
+    frames = {
+        "trials.csv": pd.concat([found.trials, found.replicates], ignore_index=True),
+        "curves.csv": pd.concat([found.curves, found.replicate_curves], ignore_index=True),
+        "comparison.csv": gathering.summary(found),
+    }
+    report.write(found, folder / "report.html")
+    for name, frame in frames.items():
+        _write_csv(frame, folder / name)
+    files = [folder / name for name in ("report.html", *frames)]
+    print(f"\nReport: {files[0]}\nTables: {', '.join(path.name for path in files[1:])} beside it")
+    if tracking.attach(folder, files):
+        print("Both are artifacts of the sweep's run, too: fmnist-lab ui")
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    if path.is_dir():
+        raise RequestError(f"`--csv` must be a file, got the folder {path}.")
+    with whole_file(path) as temporary:
+        frame.to_csv(temporary, index=False)

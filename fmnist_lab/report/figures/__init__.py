@@ -1,0 +1,25 @@
+"""The charts of a report: a function per figure, evidence in, a plotly figure out.
+
+A function returns None where there is nothing to draw. Figures have neither background nor text
+colours: the page adds these, for light and dark.
+"""
+
+from fmnist_lab.report.figures.curves import learning_rates, validation
+from fmnist_lab.report.figures.outcomes import stopping_epochs, test_accuracies
+from fmnist_lab.report.figures.search import (
+    budget,
+    importance,
+    parallel_coordinates,
+    sensitivity,
+)
+
+__all__ = [
+    "budget",
+    "importance",
+    "learning_rates",
+    "parallel_coordinates",
+    "sensitivity",
+    "stopping_epochs",
+    "test_accuracies",
+    "validation",
+]

@@ -1,0 +1,231 @@
+"""Verdicts and warnings in plain words, a sentence each."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from fmnist_lab import comparison
+from fmnist_lab.comparison import MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.live import words
+from fmnist_lab.report.evidence import Evidence
+
+MARGIN = 0.2  # points; the default of `comparison.compare`
+HOW = f"train each strategy's best configuration again with at least {MIN_PAIRS} fresh seeds"
+_FAR = 0.9 * MOST_PAIRS  # "that many or more"
+
+
+def headline(evidence: Evidence) -> str:
+    """The answer to the sweep's question, or why there is none."""
+    if reason := no_verdict(evidence):
+        return reason
+    rows = records(evidence.versus_baseline)
+    better = [row for row in rows if row["verdict"] == Verdict.BETTER]
+    if better:
+        return _recommend(max(better, key=lambda row: float(row["difference"])), evidence)
+    undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
+    if not undecided:
+        return f"Stay with {evidence.baseline}: no other strategy is better."
+    first = max(undecided, key=lambda row: float(row["difference"]))
+    return (
+        f"Undecided: no strategy is shown to be better than {evidence.baseline}. "
+        f"Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; {_wanted(first)}."
+    )
+
+
+def no_verdict(evidence: Evidence) -> str | None:
+    """Why nothing can be said about which strategy is better; None where something can."""
+    if evidence.trials.empty and evidence.replicates.empty:
+        return "No verdict: no trial has ended yet."
+    if len(evidence.strategies) < 2:
+        only = ", ".join(evidence.strategies)
+        return f"No verdict: there is only one strategy, {only}, and nothing to compare it with."
+    if evidence.replicates.empty:
+        seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
+        why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
+        return f"No verdict: {why}. The ranking may be luck; to get a verdict, {HOW}."
+    return _lacking(evidence)
+
+
+def _lacking(evidence: Evidence) -> str | None:
+    """What the replicates lack, if anything."""
+    if evidence.versus_baseline is None:
+        if evidence.replicates["strategy"].nunique() < 2:
+            return "No verdict: only one strategy has replicates so far."
+        return "No verdict: the test accuracy of the replicates is not measured yet."
+    pairs = int(evidence.versus_baseline["pairs"].max())
+    if pairs >= MIN_PAIRS:
+        return None
+    return (
+        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
+        "never reach p < 0.05. The ranking may be luck; it takes at least "
+        f"{MIN_PAIRS - pairs} more."
+    )
+
+
+def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
+    use = f"Use {row['strategy']}: {_numbers(row, evidence.pair)}."
+    rivals = [
+        str(rival["strategy"])
+        for rival in records(evidence.versus_best)
+        if rival["opponent"] == row["strategy"] and rival["verdict"] != Verdict.WORSE
+    ]
+    if rivals and rivals != [evidence.baseline]:
+        told = _listed([name for name in rivals if name != evidence.baseline])
+        use += f" Whether it is also better than {told} is not shown."
+    return use
+
+
+def verdict(row: dict[str, Any], pair: str) -> str:
+    """What a row of `comparison.compare` says."""
+    who, opponent = row["strategy"], row["opponent"]
+    if row["verdict"] == Verdict.EQUIVALENT:
+        return f"As good as {opponent}, give or take {MARGIN} points."
+    if row["verdict"] == Verdict.BETTER:
+        return f"Better than {opponent}."
+    if row["verdict"] == Verdict.WORSE:
+        return f"Worse than {opponent}."
+    if row["diverged"] != row["opponent_diverged"]:
+        return (
+            f"Undecided: {who} diverged with {units(int(row['diverged']), pair)}, {opponent} with "
+            f"{row['opponent_diverged']}, and what is left flatters the one that lost more."
+        )
+    return f"Undecided; {_wanted(row)}."
+
+
+def claim(evidence: Evidence) -> str:
+    """What the verdicts are about."""
+    if evidence.pair == "search":
+        about = (
+            "The verdicts are about the strategies, each tuned anew in every search with the same "
+            "budget."
+        )
+    else:
+        about = (
+            "The verdicts are about these tuned configurations, the ones that this search has "
+            "found; another search might find others, and more seeds do not cover that."
+        )
+    return (
+        f"{about} They hold for one architecture, one number of epochs and this test set: its "
+        "10,000 images leave differences below 0.2 to 0.4 points to chance, whatever the seeds say."
+    )
+
+
+def progress(evidence: Evidence) -> str:
+    """How far the sweep has come."""
+    done, planned = len(evidence.trials), evidence.setup.planned
+    of = f"{done} of " if evidence.is_running else ""
+    told = of + words.count(planned or 0 if of else done, "tuning trial")
+    if again := len(evidence.replicates):
+        told += f" and {words.count(again, 'replicate')}"
+    told = f"{told} {'has' if done + again == 1 else 'have'} ended"
+    if lost := evidence.superseded:
+        told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
+        told += f"and {'does' if lost == 1 else 'do'} not count"
+    if unended := evidence.setup.unended:
+        told += f"; {unended} more began and left no result yet: still running, or lost"
+    return f"{told}."
+
+
+def warnings(evidence: Evidence) -> list[str]:
+    """What speaks against trusting the numbers too much."""
+    if evidence.trials.empty:
+        return []
+    return [*_unequal(evidence), *_stopping(evidence), *_edges(evidence), *_diverged(evidence)]
+
+
+def units(count: int, pair: str) -> str:
+    """`1 seed`, `8 seeds`, `6 searches`."""
+    plural = {"seed": "seeds", "search": "searches"}[pair]
+    return f"{count} {pair if count == 1 else plural}"
+
+
+def points(difference: float) -> str:
+    """A difference of two accuracies: `+0.62`."""
+    return f"{100 * difference:+.2f}"
+
+
+def p_value(p: float) -> str:
+    """`p = 0.008`, `p < 0.001`."""
+    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
+
+
+def _numbers(row: dict[str, Any], pair: str) -> str:
+    return (
+        f"{points(row['difference'])} points over {row['opponent']} (95 % interval "
+        f"{points(row['low'])} to {points(row['high'])}, {units(int(row['pairs']), pair)}, "
+        f"{p_value(row['p_holm'])} after Holm)"
+    )
+
+
+def _wanted(row: dict[str, Any]) -> str:
+    more = row["more_pairs"]
+    if pd.isna(more):
+        return "how many more seeds would decide, nobody can know from these"
+    if more >= _FAR:
+        return f"not even {MOST_PAIRS} seeds would be likely to decide"
+    return f"about {words.count(more, 'more seed')} would decide"
+
+
+def _unequal(evidence: Evidence) -> Iterator[str]:
+    counts = evidence.standings.set_index("strategy")["trials"]
+    if counts.min() < counts.max():
+        most, least = counts.idxmax(), counts.idxmin()
+        yield (
+            f"The strategies had unequal budgets, from {words.count(counts.min(), 'trial')} "
+            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
+            "alone."
+        )
+
+
+def _stopping(evidence: Evidence) -> Iterator[str]:
+    if evidence.stopping != "none":
+        yield (
+            f"All trials had early stopping (stopping={evidence.stopping}). It cuts off schedules "
+            "whose rate falls late, before they pay off; compare these results with others of "
+            "this kind only."
+        )
+
+
+def _edges(evidence: Evidence) -> Iterator[str]:
+    for row in edges(evidence).to_dict("records"):
+        if row["at_edge"] is True:
+            yield (
+                f"The best {row['parameter']} of {row['strategy']}, {row['value']:.4g}, lies at "
+                f"the edge of what was searched ({row['low']:g} to {row['high']:g}): a better one "
+                "may lie beyond."
+            )
+
+
+def edges(evidence: Evidence) -> pd.DataFrame:
+    """`comparison.at_edge` for the numeric parameters whose search spaces are known."""
+    spaces = {
+        strategy: {
+            key: (entry["low"], entry["high"], entry["log"])
+            for key, entry in evidence.setup.space(strategy).items()
+            if "low" in entry and key in evidence.trials
+        }
+        for strategy in evidence.trials["strategy"].unique()
+    }
+    return comparison.at_edge(evidence.trials, spaces)
+
+
+def _diverged(evidence: Evidence) -> Iterator[str]:
+    for row in evidence.standings.to_dict("records"):
+        lost = row["diverged"] + row["failed"]
+        if row["trials"] and lost / row["trials"] > 0.25:
+            yield (
+                f"{lost} of {row['trials']} trials of {row['strategy']} diverged or failed: it is "
+                "good in a part of its search space only."
+            )
+
+
+def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """The rows of a frame; none where there is no frame."""
+    if frame is None:
+        return []
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
