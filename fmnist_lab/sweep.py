@@ -2,14 +2,18 @@
 
 import functools
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import hydra
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config, data, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search.secrets import mask
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
@@ -52,8 +56,20 @@ def check(cfg: DictConfig) -> None:
         DataUnavailableError: No source has the data.
     """
     trial = config.to_trial(cfg)
+    config.refuse_password(cfg)
     config.to_tracking(cfg)
     _get(trial.data)
+
+
+def command() -> str:
+    """The command line of the sweep that runs, as its user would type it again."""
+    # Unresolved, since what is read from the environment may be a password.
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides, resolve=False)
+    # These three are the command's own.
+    own = ("sweeps=", "hydra.sweep.dir=", "hydra.mode=")
+    (named,) = (item for item in given["task"] if item.startswith(own[0]))
+    rest = [item for item in (*given["task"], *given["hydra"]) if not item.startswith(own)]
+    return mask(shlex.join(["fmnist-lab", "sweep", named.removeprefix(own[0]), *rest]))
 
 
 @functools.cache  # a check for each strategy, but they have their data in common
