@@ -50,6 +50,8 @@ class Config(Trial):
     clipping: SearchableClipping = field(default_factory=SearchableClipping)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
+    kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
+    replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
 
 
 def config_dir() -> str:
@@ -134,6 +136,10 @@ def to_trial(cfg: DictConfig) -> Trial:
             "scheduler take others by +."
         ) from error
     assert isinstance(config, Config)  # the schema opens the defaults list
+    if config.kind not in ("trial", "replicate"):
+        raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
+    if config.replicates < 0:
+        raise RequestError(f"`replicates` must be zero or more, got {config.replicates}.")
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial

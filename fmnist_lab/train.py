@@ -93,7 +93,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     # To repeat a trial is not to add one to the sweep.
     overrides = [override for override in given if not override.startswith("tracking.parent=")]
     command = shlex.join(["fmnist-lab", "train", *overrides])
-    labels = _labels(trial, cfg.strategy)
+    labels = _labels(trial, cfg.strategy, cfg.kind)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
     result = runner.run(trial, labels, folder, tracker, _keep_training(trial.objective.metric))
@@ -121,13 +121,16 @@ def _keep_training(metric: str) -> OnEpoch:
     return keep_training
 
 
-def _labels(trial: Trial, strategy: str | None) -> Labels:
+def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     many = hydra_config.mode == RunMode.MULTIRUN
+    folder = Path(hydra_config.sweep.dir)
+    if kind == "replicate":  # they have a folder of their own in the sweep's
+        folder = folder.parent
     return Labels(
-        kind="trial",
-        sweep=Path(hydra_config.sweep.dir).name if many else None,
+        kind=kind,
+        sweep=folder.name if many else None,
         strategy=strategy or choices["scheduler"],
         trial=int(hydra_config.job.num) if many else 0,
         seed=trial.seed,

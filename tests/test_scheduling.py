@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
@@ -21,12 +21,14 @@ RATE = 0.01
 
 def option(name: str, epochs: int = 25, **changes: Any) -> dict[str, Any]:
     """The node `conf/scheduler/<name>.yaml`, resolved beside a training of so many epochs."""
-    path = next(path for path in OPTIONS if path.stem == name)
+    stated = OmegaConf.load(next(path for path in OPTIONS if path.stem == name))
+    assert isinstance(stated, DictConfig)
+    del stated["space"]  # no trial has it
     parent = OmegaConf.create(
         {
             "optimizer": {"learning_rate": RATE},
             "training": {"epochs": epochs},
-            "scheduler": OmegaConf.merge(OmegaConf.load(path), changes),
+            "scheduler": OmegaConf.merge(stated, changes),
         }
     )
     node: dict[str, Any] = OmegaConf.to_container(parent, resolve=True)["scheduler"]  # type: ignore[assignment, index, call-overload]

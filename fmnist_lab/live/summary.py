@@ -34,6 +34,19 @@ def show(
     if any(strategy.latest for strategy in progress.strategies.values()):
         console.print(_results(metric, progress))
         console.print(Text(f"\n{VERDICT}\n"))
+    _print_commands(console, following)
+
+
+def show_replicates(
+    console: Console, progress: Progress, reason: str, following: Sequence[Command]
+) -> None:
+    """Prints how far replicates are: what they say is said by a comparison, not by the best."""
+    console.print(Text(f"\n{_ending(progress, reason)}", style="bold"))
+    console.print(Text(f"{_counts(progress)}\n"))
+    _print_commands(console, following)
+
+
+def _print_commands(console: Console, following: Sequence[Command]) -> None:
     console.print("What comes next:")
     for command, hint in following:
         console.print(_line(command, hint), soft_wrap=True)  # to be copied

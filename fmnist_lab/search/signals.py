@@ -49,6 +49,6 @@ class Signals:
 
     def _raise(self, number: int) -> None:
         self._waiting = False  # once is enough: what follows is cleaning up
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if callable(handler := self._before[number]):
+            handler(number, None)  # the application's own, or Python's: KeyboardInterrupt
         raise SystemExit(128 + number)
