@@ -2,8 +2,8 @@
 
     python -m benchmarks.pruning [FOLDER]
 
-Forty trials of one strategy, suggested by TPE, with and without Optuna's median pruner; three seeds.
-What was stopped is continued, and results stay in FOLDER.
+Forty trials of one strategy, suggested by TPE, with and without Optuna's median pruner, for
+three seeds. What was stopped is continued, and results stay in FOLDER.
 """
 
 import subprocess

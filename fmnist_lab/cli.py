@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fmnist_lab import completion
-from fmnist_lab.errors import DataUnavailableError, RequestError
+from fmnist_lab.errors import ConnectionLostError, DataUnavailableError, RequestError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -36,7 +36,7 @@ def main() -> NoReturn:
             app()
     except RequestError as error:
         _fail(f"{error}", WRONG)
-    except DataUnavailableError as error:
+    except (ConnectionLostError, DataUnavailableError) as error:
         _fail(f"{error}", FAILED)
     sys.exit(DONE)
 

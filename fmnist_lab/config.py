@@ -15,6 +15,7 @@ from fmnist_lab import data, engines, resolvers, scheduling
 from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search.secrets import mask
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
@@ -160,6 +161,16 @@ def to_tracking(cfg: DictConfig) -> TrackingConfig:
     if not tracking.experiment.strip():
         raise RequestError(f"`tracking.experiment` must be a name, got {tracking.experiment!r}.")
     return tracking
+
+
+def refuse_password(cfg: DictConfig) -> None:
+    """Raises `RequestError` where a password in `tracking.uri` would be copied with the file."""
+    uri = str(cfg.tracking._get_node("uri"))
+    if mask(uri) != uri:
+        raise RequestError(
+            "`tracking.uri` must take its password from the environment, as in "
+            f"${{oc.env:MLFLOW_TRACKING_URI}}, got {mask(uri)!r} in a file."
+        )
 
 
 def validate(trial: Trial) -> None:

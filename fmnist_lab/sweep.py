@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from fmnist_lab import config, confirm, data, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
-from fmnist_lab.search.secrets import mask
+from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
+_command: list[str] = []  # what the user has typed, without passwords
 
 
 def main(name: str, arguments: list[str], new: bool = False) -> None:
@@ -32,9 +33,8 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     if name not in known:
         raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
     folder = next_folder(name) if new else latest_folder(name)
-    # What the live view and MLflow say of how to continue.
-    command = mask(shlex.join(["fmnist-lab", "sweep", name, *arguments]))
-    OmegaConf.register_new_resolver("fmnist_lab.sweep_command", lambda: command, replace=True)
+    arguments = secrets.into_environment(arguments)
+    _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
     try:
         _run(name, [f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments])
@@ -44,6 +44,14 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
+
+
+def command() -> str:
+    """The command line that continues the sweep.
+
+    Not a resolver: OmegaConf would look up what it returns, and `${oc.env:...}` is a secret.
+    """
+    return secrets.mask(shlex.join(_command))
 
 
 def _run(name: str, overrides: list[str]) -> None:
@@ -63,6 +71,7 @@ def check(cfg: DictConfig) -> None:
         DataUnavailableError: No source has the data.
     """
     trial = config.to_trial(cfg)
+    config.refuse_password(cfg)
     config.to_tracking(cfg)
     _get(trial.data)
 

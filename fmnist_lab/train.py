@@ -7,19 +7,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.errors import RequestError
 from fmnist_lab.overrides import asked
-from fmnist_lab.search import current_trial
+from fmnist_lab.search import current_trial, secrets
 from fmnist_lab.trial import Labels, Trial
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
         RequestError: Hydra, the schema or a check refused the configuration.
     """
     config.register()
-    sys.argv = [name, *arguments]
+    sys.argv = [name, *secrets.into_environment(arguments)]
     # Without this Hydra prints errors and exits itself; the command line wants to do that.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -84,11 +85,12 @@ def job(cfg: DictConfig) -> float:
 
 def _train(cfg: DictConfig, folder: Path) -> float:
     """Trains the trial that `cfg` describes and returns its objective."""
+    config.refuse_password(cfg)
     trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
     from fmnist_lab import runner
     from fmnist_lab.tracking import MlflowTracker, NoTracker
 
-    given = HydraConfig.get().overrides.task
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     # To repeat a trial is not to add one to the sweep.
     overrides = [override for override in given if not override.startswith("tracking.parent=")]
     command = shlex.join(["fmnist-lab", "train", *overrides])

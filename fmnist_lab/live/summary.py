@@ -18,7 +18,7 @@ from fmnist_lab.search.spelling import spell
 VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."
 _LIMITS = ("max_epochs", "target", "plateau")  # they hold for what earlier runs did too
 _LABELS = ("strategy", "seed")  # parameters that say nothing about a trial's quality
-_PRIVATE = ("hydra", "tracking.")  # overrides that belong to the sweep
+_PRIVATE = ("hydra", "tracking.parent=")  # overrides that belong to the sweep
 _SHORT = 32  # commands up to this length have their comment beside them
 
 

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.files import whole_file, write_json
 from fmnist_lab.search.plans import Plan
-from fmnist_lab.search.secrets import masked_config
+from fmnist_lab.search.secrets import mask, masked_config
 from fmnist_lab.search.trials import SUPERSEDED, Trials, folder_of
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -108,7 +108,7 @@ def _best(trials: Trials, stored: list[FrozenTrial]) -> dict[str, Any]:
         "best_value": best.value,
         "best_trial": trials.number(best),
         "best_dir": folder_of(best),
-        "best_overrides": trials.space.overrides(best.params),
+        "best_overrides": list(map(mask, trials.space.overrides(best.params))),
     }
 
 

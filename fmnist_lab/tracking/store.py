@@ -45,10 +45,15 @@ def open_experiment(config: TrackingConfig) -> tuple[Any, str]:
 def short_waits() -> Iterator[None]:
     """In this block calls to a server that is down give up within seconds, not four minutes.
 
-    MLflow has these limits in the environment alone; what the user has set there stays.
+    And nothing is printed into the live view. MLflow has these settings in the environment
+    alone; what the user has set there stays.
     """
-    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    added = {name: value for name, value in limits.items() if name not in os.environ}
+    settings = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
