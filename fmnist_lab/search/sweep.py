@@ -94,16 +94,22 @@ class Sweep:
         Raises:
             SweepRequestError: What was asked cannot be searched, or is searched by somebody else.
         """
-        plans = self._planner.plans(self._name, arguments)
-        self._planner.validate(plans, self._job_overrides())
-        for plan in plans:
-            samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or is refused now
-        with one_controller(self._address, self._name, self._folder) as hold, Signals() as signals:
-            storage = open_storage(self._address)
-            studies = open_studies(storage, plans, self._settings, self._slots())
-            hold(studies[0])
-            results.write_multirun(self._config, self._folder)
-            self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
+        # From here on: an import, or OmegaConf, may swallow a KeyboardInterrupt or disguise it.
+        with Signals() as signals:
+            plans = self._planner.plans(self._name, arguments)
+            with signals.waiting():  # for data, perhaps
+                self._planner.validate(plans, self._job_overrides())
+            for plan in plans:
+                samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or refused now
+            with one_controller(self._address, self._name, self._folder) as hold:
+                studies = self._open_studies(plans)
+                hold(studies[0])
+                results.write_multirun(self._config, self._folder)
+                self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
+
+    def _open_studies(self, plans: list[Plan]) -> list[optuna.Study]:
+        storage = open_storage(self._address)
+        return open_studies(storage, plans, self._settings, self._slots())
 
     def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
         settings = self._settings
