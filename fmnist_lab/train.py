@@ -42,6 +42,7 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
 
     Raises:
         RequestError: Hydra, the schema or a check refused the configuration.
+        KeyboardInterrupt: Whatever became of it on its way.
     """
     config.register()
     sys.argv = [name, *secrets.into_environment(arguments)]
@@ -52,6 +53,8 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
     except RequestError:  # the sweeper's, already one sentence
         raise
     except (HydraException, OmegaConfBaseException) as error:
+        if _comes_of_interrupt(error):
+            raise KeyboardInterrupt from error
         raise config.refusal(error) from error
     except ValueError as error:  # `optimizer=null`, say
         if "Config group override" not in str(error):
@@ -59,6 +62,13 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
         raise config.refusal(error) from error
     except _Refused as refused:
         raise refused.error from None
+
+
+def _comes_of_interrupt(error: BaseException | None) -> bool:
+    """Whether OmegaConf was interrupted and failed to clean up, which hides the interruption."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class _Refused(BaseException):  # not an error of the job's: Hydra must not report it

@@ -31,13 +31,17 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def check(self) -> None:
+        """Raises what was kept."""
+        if self._pending is not None:
+            self._raise(self._pending)
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """The block may be interrupted."""
         try:
             self._waiting = True
-            if self._pending is not None:
-                self._raise(self._pending)
+            self.check()
             yield
         finally:
             self._waiting = False

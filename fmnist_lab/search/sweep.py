@@ -95,18 +95,20 @@ class Sweep:
         Raises:
             SweepRequestError: What was asked cannot be searched, or is searched by somebody else.
         """
-        plans = self._planner.plans(self._name, arguments)
-        self._planner.validate(plans, self._job_overrides())
-        for plan in plans:
-            samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or is refused now
-        with one_controller(self._address, self._name, self._folder) as hold, Signals() as signals:
-            storage = open_storage(self._address)
-            studies = open_studies(storage, plans, self._settings)
-            hold(studies[0])
-            take_up(studies, plans, self._settings, self._slots())
-            results.write_multirun(self._config, self._folder)
-            results.write_spaces(plans, self._folder)
-            self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
+        # From here on: an import, or OmegaConf, may swallow a KeyboardInterrupt or disguise it.
+        with Signals() as signals:
+            plans = self._planner.plans(self._name, arguments)
+            with signals.waiting():  # for data, perhaps
+                self._planner.validate(plans, self._job_overrides())
+            for plan in plans:
+                samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or refused now
+            with one_controller(self._address, self._name, self._folder) as hold:
+                studies = open_studies(open_storage(self._address), plans, self._settings)
+                hold(studies[0])
+                take_up(studies, plans, self._settings, self._slots())
+                results.write_multirun(self._config, self._folder)
+                results.write_spaces(plans, self._folder)
+                self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
 
     def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
         settings = self._settings

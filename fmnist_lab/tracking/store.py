@@ -38,6 +38,7 @@ def open_experiment(config: TrackingConfig) -> tuple[Any, str]:
     with FileLock(ROOT / ".mlflow.lock"):
         if not database().exists():
             log.info("Creating the tracking store %s", database())
+            _create_database()
         return _experiment(mlflow.MlflowClient(store_uri()), config.experiment, artifacts())
 
 
@@ -75,6 +76,17 @@ def store_uri() -> str:
 def artifacts() -> str:
     """The address of the local store's artifact folder; absolute, for commands run elsewhere."""
     return (ROOT.absolute() / "artifacts").as_uri()
+
+
+def _create_database() -> None:
+    """Creates the local store under another name: killed midway, it could never be opened."""
+    import mlflow
+
+    part = database().with_name("mlflow.part")  # always this name: a kill leaves at most one
+    for left in (part, part.with_name(f"{part.name}-journal")):
+        left.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{part}").search_experiments()
+    part.replace(database())
 
 
 def _experiment(client: Any, name: str, artifact_location: str | None) -> tuple[Any, str]:
