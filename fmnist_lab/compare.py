@@ -38,7 +38,7 @@ def main(request: Request) -> None:
     trials = results.trials(results.ended(place))
     shown = leaderboard.select(trials, request.where, request.sort)
     if request.csv:
-        _write_csv(shown, request.csv)
+        _write_asked(shown, request.csv)
     try:
         found = report.gather(place, trials, request.stopping)
     except RequestError:  # side by side they may be seen, but not ranked
@@ -71,8 +71,19 @@ def _write(found: report.Evidence) -> None:
         print("Both are artifacts of the sweep's run, too: fmnist-lab ui")
 
 
-def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+def _write_asked(frame: pd.DataFrame, path: Path) -> None:
+    """Writes where the user wants it."""
     if path.is_dir():
         raise RequestError(f"`--csv` must be a file, got the folder {path}.")
+    try:
+        _write_csv(frame, path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise RequestError(
+            f"`--csv` must be a file that can be written, got {path}: {reason}."
+        ) from error
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
     with whole_file(path) as temporary:
         frame.to_csv(temporary, index=False)

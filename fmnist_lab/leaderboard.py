@@ -92,7 +92,7 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
         parameters = [key for key in parameters if not _is_constant(trials[key])]
     console.print(_trials_table(trials.head(MOST_ROWS), columns, parameters))
     for line in _remarks(trials, same):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def _trials_table(trials: pd.DataFrame, columns: list[str], parameters: list[str]) -> Table:

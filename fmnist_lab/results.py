@@ -142,13 +142,12 @@ def _runs(source: Source, kind: str) -> pd.DataFrame:
     where = folders(source, kind=kind) if source is None or isinstance(source, str) else source
     rows = [_row(folder) for folder in where]
     given = [overrides.read(row.pop("overrides")) for row in rows]
-    frame = pd.DataFrame(rows, columns=None if rows else _columns(kind))
-    more = frame.columns.difference([*_columns(kind), *_TESTED], sort=False)
-    frame = frame.reindex(columns=[*_columns(kind), *more]).astype(
-        dict.fromkeys(_WHOLE, "int64")
-        | dict.fromkeys([name for name in (*_NUMBERS, *_TESTED) if name in frame], "float64")
-        | dict.fromkeys(_WORDS, "str")
-    )
+    columns = _columns(kind)
+    frame = pd.DataFrame(rows, columns=None if rows else columns)
+    more = frame.columns.difference([*columns, *_TESTED], sort=False)
+    types = dict.fromkeys(_WHOLE, "int64") | dict.fromkeys(_NUMBERS, "float64")
+    types |= dict.fromkeys(set(_TESTED) & set(columns), "float64") | dict.fromkeys(_WORDS, "str")
+    frame = frame.reindex(columns=[*columns, *more]).astype(types)
     frame["superseded"] = pd.Series(_superseded(frame, given), dtype="bool")
     asked = _parameters([{key: row[key] for key in row if key not in frame} for row in given])
     return pd.concat([frame, asked], axis=1)

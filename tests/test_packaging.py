@@ -22,12 +22,13 @@ class TestImports:
         [
             "fmnist_lab.schedules, fmnist_lab.stopping, fmnist_lab.comparison",
             "fmnist_lab.cli, fmnist_lab.config, fmnist_lab.train, fmnist_lab.tracking",
+            "fmnist_lab.results, fmnist_lab.report, fmnist_lab.compare",
         ],
     )
     def test_light_modules_import_nothing_heavy(self, modules: str) -> None:
         code = (
             f"import sys, {modules}\n"
-            "heavy = {'tensorflow', 'keras', 'mlflow', 'matplotlib', 'plotext'}\n"
+            "heavy = {'tensorflow', 'keras', 'mlflow', 'matplotlib', 'plotext', 'plotly'}\n"
             "print(sorted(heavy & set(sys.modules)))"
         )
         command = [sys.executable, "-c", code]
@@ -53,6 +54,7 @@ class TestImports:
             ("optuna", {"search"}),
             ("distributed", {"workers"}),
             ("scipy", {"comparison"}),
+            ("plotly", {"report"}),
             ("typer", {"cli.py"}),
         ],
     )
@@ -65,7 +67,8 @@ class TestImports:
         assert importing == allowed
 
     def test_the_core_knows_nothing_of_the_shell(self) -> None:
-        shell = {"cli", "train", "sweep", "runner", "tracking", "results", "leaderboard", "config"}
+        shell = {"cli", "train", "sweep", "runner", "tracking", "results", "leaderboard", "config",
+                 "compare", "report"}  # fmt: skip
         core = ["schedules", "engines", "clipping.py", "stopping.py", "trial.py", "data.py",
                 "architectures.py", "scheduling.py", "comparison"]  # fmt: skip
         for name in core:

@@ -1,45 +1,18 @@
-"""Frames of what trials left behind, and the table drawn from them."""
+"""Frames of what trials left behind."""
 
-import io
 import json
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from rich.console import Console
+import yaml
 
-from fmnist_lab import leaderboard, results
+from fmnist_lab import results
 from fmnist_lab.errors import RequestError
-from fmnist_lab.files import write_json
-
-RESULT: dict[str, Any] = {
-    "objective": 0.5,
-    "objective_metric": "val/accuracy",
-    "stop_reason": "completed",
-    "epochs_trained": 2,
-    "best_epoch": 1,
-    "best_val_loss": 1.25,
-    "best_val_accuracy": 0.5,
-    "delivered_epoch": 1,
-    "parameters": 100,
-    "seconds": 3.21,
-    "mlflow_run_id": None,
-    "strategy": "constant",
-    "trial": 0,
-    "seed": 42,
-}
-
-
-def leave_trial(folder: Path, **changes: Any) -> Path:
-    """A trial's folder with its result and a curve of two epochs."""
-    folder.mkdir(parents=True)
-    write_json(folder / "result.json", RESULT | changes)
-    lines = [{"epoch": epoch, "val/loss": 2.0 - epoch} for epoch in range(2)]
-    (folder / "curves.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
+from tests.folders import leave_run as leave_trial
+from tests.folders import leave_sweep
 
 
 class TestFolders:
@@ -79,84 +52,166 @@ class TestFolders:
         with pytest.raises(RequestError, match="got none; start one with: fmnist-lab sweep demo"):
             results.folders(root=tmp_path)
 
+    def test_the_latest_is_the_one_that_was_started_last(self, tmp_path: Path) -> None:
+        for position, name in enumerate(("early", "late")):
+            leave_trial(tmp_path / "sweeps" / name / "trials" / "0")
+            note = tmp_path / "sweeps" / name / "multirun.yaml"
+            note.touch()
+            os.utime(note, (position, position))
+        (tmp_path / "sweeps" / "early" / "report.html").touch()  # looked at, not continued
+        assert results.find(root=tmp_path).name == "late"
 
-class TestFrames:
-    """A row per trial, a row per trial and epoch."""
+    def test_replicates_have_a_folder_of_their_own(self, tmp_path: Path) -> None:
+        trial = leave_trial(tmp_path / "sweeps" / "demo" / "trials" / "0")
+        replicate = leave_trial(tmp_path / "sweeps" / "demo" / "replicates" / "0")
+        assert results.folders("demo", tmp_path) == [trial]
+        assert results.folders("demo", tmp_path, "replicate") == [replicate]
 
-    def test_trials(self, tmp_path: Path) -> None:
-        first = leave_trial(tmp_path / "0")
+
+class TestTrials:
+    """A row per trial."""
+
+    def test_types_do_not_depend_on_what_happened(self, tmp_path: Path) -> None:
+        usual = leave_trial(tmp_path / "0", overrides=["optimizer.learning_rate=0.001"])
+        lost = leave_trial(
+            tmp_path / "1", trial=1, objective=math.nan, best_epoch=None, delivered_epoch=None,
+            stop_reason="diverged", best_val_loss=math.nan,
+        )  # fmt: skip
+        frame = results.trials([usual, lost])
+        alone = results.trials([lost])
+        nothing = results.trials([])
+        shared = [name for name in frame if name != "optimizer.learning_rate"]
+        assert frame[shared].dtypes.equals(alone.dtypes)
+        assert nothing.dtypes.equals(alone.dtypes)
+        assert (len(frame), len(nothing)) == (2, 0)
+        kinds = {name: str(frame[name].dtype) for name in frame}
+        assert kinds["trial"] == kinds["search"] == kinds["epochs_trained"] == "int64"
+        assert kinds["objective"] == kinds["best_epoch"] == kinds["seconds"] == "float64"
+        assert kinds["strategy"] == kinds["stopping"] == kinds["mlflow_run_id"] == "str"
+        assert kinds["superseded"] == "bool"
+        assert frame["objective"].isna().tolist() == [False, True]
+        assert frame["folder"].tolist() == [str(usual), str(lost)]
+        assert list(frame)[:6] == ["kind", "sweep", "strategy", "trial", "seed", "search"]
+
+    def test_what_a_job_was_given_becomes_columns(self, tmp_path: Path) -> None:
+        first = leave_trial(
+            tmp_path / "0",
+            overrides=["optimizer.learning_rate=1e-3", "+scheduler.epochs=7", "scheduler=linear",
+                       "architecture.activation='leaky relu'", "strategy=calm", "sweeps=night"],
+        )  # fmt: skip
         second = leave_trial(
-            tmp_path / "1", objective=math.nan, best_epoch=None, stop_reason="diverged", trial=1
+            tmp_path / "1", trial=1, overrides=["optimizer.learning_rate=2", "data.dir=null"]
         )
         frame = results.trials([first, second])
-        assert list(frame.columns) == [*RESULT, "folder"]
-        assert frame["folder"].tolist() == [str(first), str(second)]
-        assert frame["objective"].dtype == "float64"
-        assert frame["objective"].isna().tolist() == [False, True]
-        assert frame["best_epoch"].isna().tolist() == [False, True]
-        assert frame["trial"].tolist() == [0, 1]
+        assert frame["optimizer.learning_rate"].tolist() == [0.001, 2.0]
+        assert frame["scheduler.epochs"].tolist()[0] == 7.0
+        assert frame["scheduler.epochs"].isna().tolist() == [False, True]
+        assert frame["architecture.activation"].tolist()[0] == "leaky relu"
+        assert frame["strategy"].tolist() == ["constant", "constant"]  # a label, not an override
+        assert "sweeps" not in frame
 
-    def test_curves(self, tmp_path: Path) -> None:
-        first, second = leave_trial(tmp_path / "0"), leave_trial(tmp_path / "1")
-        (second / "curves.jsonl").write_text('{"epoch": 0, "val/loss": NaN}\n')
+    def test_older_results_leave_it_to_hydra(self, tmp_path: Path) -> None:
+        folder = leave_trial(tmp_path / "0")
+        result = json.loads((folder / "result.json").read_text())
+        for key in ("overrides", "stopping", "search"):
+            del result[key]
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / ".hydra").mkdir()
+        given = ["optimizer.learning_rate=0.5", "tracking.parent='abc'", "hydra.job.num=1"]
+        (folder / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(given))
+        config = {"stopping": {"name": "patience"}}
+        (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+        (row,) = results.trials([folder]).to_dict("records")
+        assert row["optimizer.learning_rate"] == 0.5
+        assert (row["stopping"], row["search"]) == ("patience", 0)
+        assert "tracking.parent" not in row
+
+    @pytest.mark.parametrize(
+        ("reasons", "superseded"),
+        [
+            (["completed", "completed"], [False, False]),
+            (["interrupted", "completed"], [True, False]),
+            (["failed", "completed"], [True, False]),  # tried again
+            (["failed", "failed"], [True, False]),
+            (["completed", "failed"], [False, False]),
+            (["completed", "interrupted"], [False, True]),
+            (["diverged", "completed"], [False, False]),  # that is a result
+        ],
+    )
+    def test_superseded(self, tmp_path: Path, reasons: list[str], superseded: list[bool]) -> None:
+        same = ["optimizer.learning_rate=1", "strategy=calm"]
+        for number, reason in enumerate(reasons):
+            given = same if number == 0 else same[::-1]
+            leave_trial(tmp_path / str(number), trial=number, stop_reason=reason, overrides=given)
+        frame = results.trials([tmp_path / "0", tmp_path / "1"])
+        assert frame["superseded"].tolist() == superseded
+
+    def test_a_failure_with_other_parameters_is_a_trial(self, tmp_path: Path) -> None:
+        first = leave_trial(tmp_path / "0", stop_reason="failed", overrides=["a.b=1"])
+        second = leave_trial(tmp_path / "1", trial=1, overrides=["a.b=2"])
+        assert results.trials([first, second])["superseded"].tolist() == [False, False]
+
+    def test_by_name(self, folder: Path) -> None:
+        leave_sweep(Path("mlruns"), {"constant": [1e-3], "cosine": [1e-3, 1e-2]},
+                    {"constant": 0.8, "cosine": 0.9})  # fmt: skip
+        frame = results.trials("night")
+        assert frame["strategy"].tolist() == ["constant", "cosine", "cosine"]
+        assert results.trials().equals(frame)
+
+
+def test_replicates_have_test_scores(tmp_path: Path) -> None:
+    measured = leave_trial(tmp_path / "0", test_accuracy=0.875, test_loss=0.5, kind="replicate")
+    sealed = leave_trial(tmp_path / "1", trial=1, kind="replicate")
+    frame = results.replicates([measured, sealed])
+    assert frame["test_accuracy"].tolist()[0] == 0.875
+    assert frame["test_accuracy"].isna().tolist() == [False, True]
+    nothing = results.replicates([])
+    assert {"test_accuracy", "test_loss", "superseded"} <= set(nothing)
+    assert nothing["test_loss"].dtype == "float64"
+    assert "test_loss" not in results.trials([measured])
+
+
+class TestCurves:
+    """A row per trial and epoch."""
+
+    def test_each_row_knows_its_trial(self, tmp_path: Path) -> None:
+        first = leave_trial(tmp_path / "0", epochs_trained=2)
+        second = leave_trial(tmp_path / "1", trial=1, strategy="cosine", epochs_trained=3)
         frame = results.curves([first, second])
-        assert frame["folder"].tolist() == [str(first)] * 2 + [str(second)]
-        assert frame["epoch"].tolist() == [0, 1, 0]
-        assert frame["val/loss"].tolist()[:2] == [2.0, 1.0]
-        assert math.isnan(frame["val/loss"].iloc[2])
+        assert frame["epoch"].tolist() == [0, 1, 0, 1, 2]
+        assert frame["trial"].tolist() == [0, 0, 1, 1, 1]
+        assert frame["strategy"].tolist() == ["constant"] * 2 + ["cosine"] * 3
+        assert frame["epoch"].dtype == "int64"
+        assert frame["val/accuracy"].iloc[1] == pytest.approx(0.5)
+
+    def test_of_the_rows_of_a_frame(self, tmp_path: Path) -> None:
+        folders = [leave_trial(tmp_path / str(number), trial=number) for number in range(3)]
+        frame = results.trials(folders)
+        assert results.curves(frame[frame["trial"] == 2])["trial"].unique().tolist() == [2]
+
+    def test_nan_and_infinity_come_back(self, tmp_path: Path) -> None:
+        folder = leave_trial(tmp_path / "0")
+        (folder / "curves.jsonl").write_text(
+            '{"epoch": 0, "val/loss": NaN}\n{"epoch": 1, "val/loss": Infinity}\n'
+        )
+        values = results.curves([folder])["val/loss"].tolist()
+        assert math.isnan(values[0])
+        assert values[1] == math.inf
+
+    def test_a_line_that_a_kill_cut_off_is_no_epoch(self, tmp_path: Path) -> None:
+        folder = leave_trial(tmp_path / "0", epochs_trained=2)
+        with (folder / "curves.jsonl").open("a") as file:
+            file.write('{"epoch": 2, "val/lo')
+        assert results.curves([folder])["epoch"].tolist() == [0, 1]
 
     def test_a_trial_without_a_curve_has_no_rows(self, tmp_path: Path) -> None:
         folder = leave_trial(tmp_path / "0")
         (folder / "curves.jsonl").unlink()
-        assert results.curves([folder]).empty
-
-
-class TestLeaderboard:
-    """The table in the terminal."""
-
-    def shown(self, *trials: dict[str, Any]) -> list[str]:
-        rows = [RESULT | {"trial": number} | trial for number, trial in enumerate(trials)]
-        file = io.StringIO()
-        leaderboard.show(pd.DataFrame(rows), Console(file=file, width=200, no_color=True))
-        return file.getvalue().splitlines()
-
-    def order(self, lines: list[str]) -> list[str]:
-        return [line.split()[1] for line in lines[1:] if "trials" not in line]
-
-    def test_the_best_accuracy_first_and_nan_last(self) -> None:
-        lines = self.shown(
-            {"strategy": "middle", "objective": 0.6},
-            {"strategy": "broken", "objective": math.nan, "stop_reason": "diverged"},
-            {"strategy": "best", "objective": 0.7},
-            {"strategy": "worst", "objective": 0.1},
+        frame = results.curves([folder])
+        assert frame.empty
+        assert frame.dtypes.drop(["train/loss"]).equals(
+            results.curves([leave_trial(tmp_path / "1")])
+            .dtypes.reindex(frame.columns)
+            .drop(["train/loss"])
         )
-        assert self.order(lines) == ["best", "middle", "worst", "broken"]
-
-    def test_the_lowest_loss_first(self) -> None:
-        loss = {"objective_metric": "val/loss"}
-        lines = self.shown(
-            loss | {"strategy": "middle", "objective": 0.6},
-            loss | {"strategy": "broken", "objective": math.nan},
-            loss | {"strategy": "worst", "objective": 0.7},
-            loss | {"strategy": "best", "objective": 0.1},
-        )
-        assert self.order(lines) == ["best", "middle", "worst", "broken"]
-
-    def test_a_row_has_a_cell_per_column(self) -> None:
-        (header, row) = self.shown({"strategy": "calm", "best_epoch": 3, "objective": 0.123456})
-        for heading, _ in leaderboard.COLUMNS.values():
-            assert heading in header
-        cells = dict(zip(leaderboard.COLUMNS, row.split(), strict=True))
-        assert cells["strategy"] == "calm"
-        assert cells["objective"] == "0.1235"
-        assert cells["best_val_loss"] == "1.2500"
-        assert (cells["best_epoch"], cells["epochs_trained"]) == ("3", "2")
-        assert cells["stop_reason"] == "completed"
-
-    def test_what_is_missing_is_a_dash_and_counted(self) -> None:
-        lines = self.shown({}, {"objective": math.nan, "best_epoch": None, "stop_reason": "failed"})
-        cells = dict(zip(leaderboard.COLUMNS, lines[2].split(), strict=True))
-        assert (cells["objective"], cells["best_epoch"]) == ("-", "-")
-        assert "nan" not in "".join(lines)
-        assert "1 of 2 trials" in lines[-1]
-        assert "1 of 1" not in "".join(self.shown({}))
+        assert isinstance(frame, pd.DataFrame)

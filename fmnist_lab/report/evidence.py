@@ -139,10 +139,11 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     of these diverged, failed, pruned; replicates, and of those with a test accuracy its mean and
     standard deviation, test_accuracy and test_sd.
     """
-    seen = [*setup.strategies, *trials["strategy"], *replicates["strategy"]]
+    seen = [*trials["strategy"], *replicates["strategy"]]
+    listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
     winners = comparison.winners(trials) if len(trials) else trials
     rows = []
-    for strategy in dict.fromkeys(seen):
+    for strategy in dict.fromkeys([*listed, *seen]):
         own, again = (frame[frame["strategy"] == strategy] for frame in (trials, replicates))
         found = winners[winners["strategy"] == strategy]
         best = _best_row(found)

@@ -4,7 +4,7 @@ A trial is a run with its curve, a sweep is the run that its trials are nested u
 else in this package writes to MLflow.
 """
 
-from fmnist_lab.tracking.attach import attach
+from fmnist_lab.tracking.attachments import attach
 from fmnist_lab.tracking.store import ROOT, artifacts, database, open_experiment, store_uri
 from fmnist_lab.tracking.sweep import SweepRun
 from fmnist_lab.tracking.trial import (

@@ -73,7 +73,7 @@ def validation(evidence: Evidence) -> "go.Figure | None":
         known = frame.dropna(subset="mean").index.unique("strategy")
         for strategy in reversed(evidence.strategies):  # the best on top
             if strategy in known:
-                traces += _banded(evidence, strategy, frame.loc[[strategy]].droplevel(0), row)
+                traces += _banded(evidence, strategy, pd.DataFrame(frame.loc[strategy]), row)
     return style.figure(
         traces, 310 * len(panels), hovermode="x unified", **_panels(mean.reset_index(), panels)
     )

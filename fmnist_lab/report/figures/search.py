@@ -67,7 +67,7 @@ def budget(evidence: Evidence) -> "go.Figure | None":
     """What n trials of each strategy find: expected, or as found where trials learn from others."""
     import plotly.graph_objects as go
 
-    if evidence.trials.groupby("strategy").size().max() < 2:
+    if not (evidence.standings["trials"] > 1).any():
         return None
     guess = 0.1 if evidence.maximised else float(np.log(10))
     curves = (

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking.store import short_waits
 from fmnist_lab.tracking.sweep import RUN_FILE
 
@@ -28,12 +30,18 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
         return None
     try:
         with short_waits():
-            _send(where["store"], where["run_id"], files)
+            _send(_address(where["store"]), where["run_id"], files)
     except Exception as error:  # a server that is down, a store that has moved
         reason = str(error).strip().partition("\n")[0]
         log.warning("Not in MLflow: %s", reason or type(error).__name__)
         return None
     return str(where["run_id"])
+
+
+def _address(store: str) -> str:
+    """The store's address, with its password if the environment still has it."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return given if mask(given) == store else store
 
 
 def _send(store: str, run_id: str, files: Sequence[Path]) -> None:

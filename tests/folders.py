@@ -94,10 +94,17 @@ def leave_sweep(
 
 
 def leave_replicates(
-    place: Path, accuracies: Mapping[str, Sequence[float]], **changes: Any
+    place: Path, accuracies: Mapping[str, Sequence[float]], first: int = 0, **changes: Any
 ) -> Path:
-    """Replicates of a sweep's strategies: test accuracies by seed, NaN where diverged."""
-    number = 0
+    """Replicates of a sweep's strategies: test accuracies by seed, NaN where diverged.
+
+    Args:
+        place: The sweep's folder.
+        accuracies: Of each strategy.
+        first: The number of the first replicate.
+        changes: In every result.
+    """
+    number = first
     for strategy, values in accuracies.items():
         for position, accuracy in enumerate(values):
             lost = (
@@ -117,8 +124,9 @@ def leave_replicates(
 def paired(level: float, seeds: int, gain: float = 0.0, spread: float = 0.002) -> list[float]:
     """Test accuracies that have their seeds' luck in common."""
     common = np.random.default_rng(0).normal(0, 0.003, seeds)
-    own = np.random.default_rng(round(1e6 * gain) + 1).normal(0, spread, seeds)
-    return [float(value) for value in level + gain + common + own - own.mean()]
+    own = np.random.default_rng(abs(round(1e6 * gain)) + 1).normal(0, spread, seeds)
+    shift = level + gain - (own.mean() if seeds else 0)
+    return [float(value) for value in shift + common + own]
 
 
 def _curve(result: Mapping[str, Any]) -> Any:
