@@ -1,9 +1,8 @@
 # Every target creates .venv from the lock file first, and needs nothing but Python 3.11+, make and git.
 PYTHON ?= python3
 BIN := .venv/bin
-SCHEDULERS := constant,exponential,piecewise,one_cycle
 
-.PHONY: help setup demo test test-faults check bench lock
+.PHONY: help setup demo test test-faults check bench bench-sweeps lock
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,11 +15,11 @@ setup: .venv/ready ## Create .venv with exactly the locked versions
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about two and a half minutes)
+demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compare them
 	@$(BIN)/fmnist-lab data && data=fashion_mnist || { data=synthetic; \
 	  echo; echo '*** No source of Fashion-MNIST works here: the demo goes on with SYNTHETIC images. ***'; echo; }; \
-	$(BIN)/fmnist-lab train -m recipe=demo data=$$data scheduler=$(SCHEDULERS)
-	@$(BIN)/fmnist-lab compare
+	$(BIN)/fmnist-lab sweep demo data=$$data
+	@$(BIN)/fmnist-lab compare demo
 	@echo "Draw other schedules with:  $(BIN)/fmnist-lab preview"
 	@echo "Train another one with:     $(BIN)/fmnist-lab train scheduler=cosine"
 
@@ -38,6 +37,11 @@ check: setup ## Lint, check types, check YAML
 
 bench: setup ## Time the compiled engine against model.fit
 	$(BIN)/python -m benchmarks.epochs
+
+bench-sweeps: setup ## Time whole sweeps against a plain loop, and a trial's overhead; what pruning saves
+	$(BIN)/python -m benchmarks.sweeps
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.pruning
 
 lock: setup ## Resolve the newest allowed versions into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

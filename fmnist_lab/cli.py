@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from fmnist_lab import completion
-from fmnist_lab.errors import DataUnavailableError, RequestError
+from fmnist_lab.errors import ConnectionLostError, DataUnavailableError, RequestError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -36,7 +36,7 @@ def main() -> NoReturn:
             app()
     except RequestError as error:
         _fail(f"{error}", WRONG)
-    except DataUnavailableError as error:
+    except (ConnectionLostError, DataUnavailableError) as error:
         _fail(f"{error}", FAILED)
     sys.exit(DONE)
 
@@ -44,9 +44,9 @@ def main() -> NoReturn:
 @app.command(context_settings=_PASS_ON)
 def train(context: typer.Context) -> None:
     """Train one trial, or many with -m; a Hydra application (try --help, --cfg job)."""
-    from fmnist_lab import train as application
-
     try:
+        from fmnist_lab import train as application
+
         application.main(context.args)
     except KeyboardInterrupt:
         _fail("Interrupted; everything trained so far is kept.", INTERRUPTED)
@@ -59,9 +59,9 @@ def sweep(
     new: Annotated[bool, typer.Option("--new", help="Start afresh, beside what exists.")] = False,
 ) -> None:
     """Try the strategies of a sweep, or continue it; overrides as for train."""
-    from fmnist_lab import sweep as application
-
     try:
+        from fmnist_lab import sweep as application
+
         application.main(name, context.args, new)
     except KeyboardInterrupt:
         _fail(f"Interrupted; continue with: fmnist-lab sweep {name}", INTERRUPTED)

@@ -15,6 +15,7 @@ from fmnist_lab import data, engines, resolvers, scheduling
 from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search.secrets import mask
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
@@ -49,6 +50,8 @@ class Config(Trial):
     clipping: SearchableClipping = field(default_factory=SearchableClipping)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
+    kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
+    replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
 
 
 def config_dir() -> str:
@@ -133,6 +136,10 @@ def to_trial(cfg: DictConfig) -> Trial:
             "scheduler take others by +."
         ) from error
     assert isinstance(config, Config)  # the schema opens the defaults list
+    if config.kind not in ("trial", "replicate"):
+        raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
+    if config.replicates < 0:
+        raise RequestError(f"`replicates` must be zero or more, got {config.replicates}.")
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
@@ -154,6 +161,16 @@ def to_tracking(cfg: DictConfig) -> TrackingConfig:
     if not tracking.experiment.strip():
         raise RequestError(f"`tracking.experiment` must be a name, got {tracking.experiment!r}.")
     return tracking
+
+
+def refuse_password(cfg: DictConfig) -> None:
+    """Raises `RequestError` where a password in `tracking.uri` would be copied with the file."""
+    uri = str(cfg.tracking._get_node("uri"))
+    if mask(uri) != uri:
+        raise RequestError(
+            "`tracking.uri` must take its password from the environment, as in "
+            f"${{oc.env:MLFLOW_TRACKING_URI}}, got {mask(uri)!r} in a file."
+        )
 
 
 def validate(trial: Trial) -> None:

@@ -13,3 +13,10 @@ class DataUnavailableError(RuntimeError):
 
     The message lists what was tried, why each failed, and the remedies.
     """
+
+
+class ConnectionLostError(RuntimeError):
+    """A database or a scheduler that a sweep needs is gone. Exit code 1.
+
+    The message is a sentence; the same command continues the sweep.
+    """

@@ -1,13 +1,10 @@
 """What configuration files can compute: `${fmnist_lab.epochs:0.5}` and the like."""
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-
-from fmnist_lab.search.secrets import mask
 
 
 def register(config_dir: str) -> None:
@@ -21,7 +18,6 @@ def register(config_dir: str) -> None:
         "epochs": _epochs,
         "direction": lambda metric: "minimize" if metric == "val/loss" else "maximize",
         "name_of": lambda folder: Path(folder).name,
-        "sweep_command": _sweep_command,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fmnist_lab.{name}", resolver, replace=True)
@@ -33,17 +29,6 @@ def _search_path(ours: Path) -> list[str]:
     folders = [own / "conf"] if (own / "conf").is_dir() else []
     folders += [folder for folder in (own, ours.parent) if (folder / "sweeps").is_dir()]
     return [folder.as_uri() for folder in dict.fromkeys(folders) if folder != ours]
-
-
-def _sweep_command(*, _root_: DictConfig) -> str:
-    """The command line of the sweep that runs, as its user would type it again."""
-    overrides = _root_.hydra.overrides
-    given = [*overrides.task, *overrides.hydra]
-    # These three are the command's own.
-    own = ("sweeps=", "hydra.sweep.dir=", "hydra.mode=")
-    named = next(item.removeprefix(own[0]) for item in overrides.task if item.startswith(own[0]))
-    rest = [item for item in given if not item.startswith(own)]
-    return mask(shlex.join(["fmnist-lab", "sweep", named, *rest]))
 
 
 def _epochs(share: float, least: float = 0.0, *, _root_: DictConfig) -> float:

@@ -21,6 +21,8 @@ from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
 
+_WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)  # trained to their own end
+
 
 def run(
     trial: Trial,
@@ -56,15 +58,24 @@ def run(
     run_id = tracker.start(trial, labels, dataset, parameters, folder)
     recording = _Recording(trial, folder, tracker, keep_training)
     reason, delivered = StopReason.FAILED, None
+    test_loss = test_accuracy = math.nan
     try:
         outcome = engines.get(trial.training.engine)(trial, dataset, recording.on_epoch)
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
+        if labels.kind == "replicate" and reason in _WHOLE:
+            test_loss, test_accuracy = engines.evaluate(trial, dataset, outcome.weights)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
         raise
     finally:
         result = _summarise(trial, recording, reason, delivered)
-        result = replace(result, parameters=parameters, mlflow_run_id=run_id)
+        result = replace(
+            result,
+            parameters=parameters,
+            mlflow_run_id=run_id,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+        )
         asked = {"stopping": trial.stopping.name, "overrides": list(overrides)}
         write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
         if recording.curve:

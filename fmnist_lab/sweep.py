@@ -2,17 +2,20 @@
 
 import functools
 import re
+import shlex
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lab import config, data, train
+from fmnist_lab import config, confirm, data, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
+_command: list[str] = []  # what the user has typed, without passwords
 
 
 def main(name: str, arguments: list[str], new: bool = False) -> None:
@@ -30,13 +33,29 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     if name not in known:
         raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
     folder = next_folder(name) if new else latest_folder(name)
-    asked = ["--multirun", f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments]
+    arguments = secrets.into_environment(arguments)
+    _command[:] = ["fmnist-lab", "sweep", name, *arguments]
+    OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
     try:
-        train.run(_application, f"fmnist-lab sweep {name}", asked)
+        _run(name, [f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments])
+        if planned := confirm.plan(name, folder, arguments):
+            _run(name, planned.overrides(confirm.prepare(planned, folder)))
     except ChangedSweepError as error:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
+
+
+def command() -> str:
+    """The command line that continues the sweep.
+
+    Not a resolver: OmegaConf would look up what it returns, and `${oc.env:...}` is a secret.
+    """
+    return secrets.mask(shlex.join(_command))
+
+
+def _run(name: str, overrides: list[str]) -> None:
+    train.run(_application, f"fmnist-lab sweep {name}", ["--multirun", *overrides])
 
 
 @hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="sweep")
@@ -52,6 +71,7 @@ def check(cfg: DictConfig) -> None:
         DataUnavailableError: No source has the data.
     """
     trial = config.to_trial(cfg)
+    config.refuse_password(cfg)
     config.to_tracking(cfg)
     _get(trial.data)
 

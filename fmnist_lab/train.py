@@ -7,19 +7,20 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.errors import RequestError
 from fmnist_lab.overrides import asked
-from fmnist_lab.search import current_trial
+from fmnist_lab.search import current_trial, secrets
 from fmnist_lab.trial import Labels, Trial
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,10 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
 
     Raises:
         RequestError: Hydra, the schema or a check refused the configuration.
+        KeyboardInterrupt: Whatever became of it on its way.
     """
     config.register()
-    sys.argv = [name, *arguments]
+    sys.argv = [name, *secrets.into_environment(arguments)]
     # Without this Hydra prints errors and exits itself; the command line wants to do that.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -51,6 +53,8 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
     except RequestError:  # the sweeper's, already one sentence
         raise
     except (HydraException, OmegaConfBaseException) as error:
+        if _comes_of_interrupt(error):
+            raise KeyboardInterrupt from error
         raise config.refusal(error) from error
     except ValueError as error:  # `optimizer=null`, say
         if "Config group override" not in str(error):
@@ -58,6 +62,13 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
         raise config.refusal(error) from error
     except _Refused as refused:
         raise refused.error from None
+
+
+def _comes_of_interrupt(error: BaseException | None) -> bool:
+    """Whether OmegaConf was interrupted and failed to clean up, which hides the interruption."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 class _Refused(BaseException):  # not an error of the job's: Hydra must not report it
@@ -84,15 +95,16 @@ def job(cfg: DictConfig) -> float:
 
 def _train(cfg: DictConfig, folder: Path) -> float:
     """Trains the trial that `cfg` describes and returns its objective."""
+    config.refuse_password(cfg)
     trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
     from fmnist_lab import runner
     from fmnist_lab.tracking import MlflowTracker, NoTracker
 
-    given = HydraConfig.get().overrides.task
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     # To repeat a trial is not to add one to the sweep.
     overrides = [override for override in given if not override.startswith("tracking.parent=")]
     command = shlex.join(["fmnist-lab", "train", *overrides])
-    labels = _labels(trial, cfg.strategy)
+    labels = _labels(trial, cfg.strategy, cfg.kind)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
     keep_training = _keep_training(trial.objective.metric)
@@ -121,13 +133,16 @@ def _keep_training(metric: str) -> OnEpoch:
     return keep_training
 
 
-def _labels(trial: Trial, strategy: str | None) -> Labels:
+def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
     many = hydra_config.mode == RunMode.MULTIRUN
+    folder = Path(hydra_config.sweep.dir)
+    if kind == "replicate":  # they have a folder of their own in the sweep's
+        folder = folder.parent
     return Labels(
-        kind="trial",
-        sweep=Path(hydra_config.sweep.dir).name if many else None,
+        kind=kind,
+        sweep=folder.name if many else None,
         strategy=strategy or choices["scheduler"],
         trial=int(hydra_config.job.num) if many else 0,
         seed=trial.seed,

@@ -5,6 +5,7 @@ tracking share. Nodes of open families (architecture, optimizer, scheduler) stay
 mappings with a `_target_`, because anybody may add a member.
 """
 
+import math
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -96,4 +97,6 @@ class TrialResult:
     delivered_epoch: int | None  # whose weights the trial delivers: the best or the last one's
     parameters: int  # of the model, trainable or not
     seconds: float  # wall clock, training and validation
+    test_loss: float = math.nan  # of a replicate's delivered weights; the test set is closed else
+    test_accuracy: float = math.nan
     mlflow_run_id: str | None = None

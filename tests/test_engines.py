@@ -3,8 +3,10 @@
 import json
 import math
 import os
+import random
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.engines import Metrics, Outcome
 from fmnist_lab.engines.base import batch_order, steps_per_epoch
+from fmnist_lab.engines.building import build_model
 from fmnist_lab.errors import RequestError
 from fmnist_lab.stopping import StoppingConfig
 from fmnist_lab.trial import StopReason, TrainingConfig, Trial
@@ -316,3 +319,23 @@ def test_an_unknown_engine_is_refused() -> None:
 
 def test_parameters_are_counted_before_training() -> None:
     assert engines.count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
+
+
+def test_threads_that_draw_random_numbers_leave_the_first_weights_alone() -> None:
+    trial = a_trial(architecture=ARCHITECTURES["mlp"])
+    alone = build_model(trial).get_weights()
+    ended = threading.Event()
+
+    def draw() -> None:
+        while not ended.wait(0.001):
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        beside = [build_model(trial).get_weights() for _ in range(20)]
+    finally:
+        ended.set()
+        thread.join()
+    for weights in beside:
+        assert all((a == b).all() for a, b in zip(alone, weights, strict=True))

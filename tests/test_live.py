@@ -265,7 +265,7 @@ def drawn(state: Progress) -> str:
         file=io.StringIO(), width=80, height=24, force_terminal=True, color_system="standard",
         record=True, _environ={},
     )  # fmt: skip
-    console.print(table("decay", "val/accuracy", state, "Ctrl-C stops."))
+    console.print(table("val/accuracy", state, "Ctrl-C stops."))
     return console.export_text(styles=True)
 
 
@@ -353,7 +353,9 @@ def view(screen: Screen, clock: Clock, is_terminal: bool = False) -> LiveView:
         file=screen, width=80, height=24, force_terminal=is_terminal,
         force_interactive=is_terminal, _environ={},
     )  # fmt: skip
-    return LiveView(20, "val/accuracy", "decay", "fmnist-lab sweep decay", console, clock)
+    return LiveView(
+        20, "val/accuracy", "decay", "fmnist-lab sweep decay", console=console, clock=clock
+    )
 
 
 @pytest.fixture
@@ -628,7 +630,7 @@ class TestSweep:
         # Verbose, Hydra logs before there is a folder.
         output = run("failing", folder, *self.WATCHED, *space, "hydra.verbose=true")
         lines = output.splitlines()
-        assert lines[0].startswith("Sweep mine: 0 of 2 trials are done; ")
+        assert lines[0].startswith("Sweep failing: 0 of 2 trials are done; ")
         (failure,) = (line for line in lines if " failed: " in line)
         log = r"\S*/new/sweep/\d/failing.log"
         assert re.fullmatch(

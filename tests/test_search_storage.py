@@ -98,7 +98,7 @@ def test_a_masked_configuration_can_still_be_read() -> None:
 
 
 def test_a_pickled_address_has_no_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FMNIST_LAB_STUDY_STORAGE", "")
+    monkeypatch.setenv("FMNIST_LAB_STORAGE", "")
     url = f"sqlite:///file:{tmp_path}/study.db?password=s3cret&uri=true"
     where = locate(url, tmp_path)
     new_study(where)

@@ -202,10 +202,12 @@ class TestSequence:
 
     SPACE = parse(["x=interval(0,1)", "y=choice(a,b,c)", "z=tag(log,interval(1,100))"])
 
-    def points(self, n: int, repeat: int | None = None, seed: int = 3) -> list[dict[str, Any]]:
+    def study(self, seed: int = 3) -> optuna.Study:
         config = {"_target_": "optuna.samplers.QMCSampler", "seed": seed, "scramble": True}
-        sampler = build_sampler(config, self.SPACE, 0, 2)
-        study = optuna.create_study(sampler=sampler)
+        return optuna.create_study(sampler=build_sampler(config, self.SPACE, 0, 2))
+
+    def points(self, n: int, repeat: int | None = None, seed: int = 3) -> list[dict[str, Any]]:
+        study = self.study(seed)
         found = []
         for number in range(n):
             trial = study.ask(self.SPACE.distributions)
@@ -222,6 +224,26 @@ class TestSequence:
 
     def test_a_repeated_trial_costs_no_point(self) -> None:
         assert self.points(8, repeat=3) == self.points(8)
+
+    @pytest.mark.parametrize("stored", [0, 1, 2])
+    def test_a_trial_killed_while_it_was_suggested_costs_no_point(
+        self, monkeypatch: pytest.MonkeyPatch, stored: int
+    ) -> None:
+        study = self.study()
+        found = Trials(study, self.SPACE)
+        found.conclude(found.next().number, Outcome("complete", [1.0]))
+        store, left = study._storage.set_trial_param, [True] * stored
+
+        def store_some(*parameter: Any) -> None:
+            left.pop()
+            store(*parameter)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(study._storage, "set_trial_param", store_some)
+            with pytest.raises(IndexError):
+                found.next()
+        found.reap()
+        assert [found.next().params for _ in range(2)] == self.points(3)[1:]
 
     def test_the_points_are_spread_evenly(self) -> None:
         halves = [point["x"] < 0.5 for point in self.points(16)]

@@ -17,6 +17,7 @@ from fmnist_lab import data, tracking
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.tracking import MlflowTracker, NoTracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
+from tests.sweeping import wait_for
 
 COMMAND = "fmnist-lab train scheduler=calm seed=42"
 CURVE_METRICS = {
@@ -304,6 +305,31 @@ class TestBatches:
         assert len(recorded.curve("val/loss")) == 20
 
 
+def first_start(folder: Path) -> "subprocess.Popen[str]":
+    """Starts a process that opens the store in the folder and creates a run there."""
+    code = textwrap.dedent("""
+        from fmnist_lab.config import TrackingConfig
+        from fmnist_lab.tracking import open_experiment
+        client, experiment = open_experiment(TrackingConfig())
+        client.create_run(experiment)
+        print(len(client.search_experiments()), experiment)
+    """)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def is_half_made(root: Path) -> bool:
+    """Whether the store has some of its tables; all of them take 950 kB."""
+    files = [root / name for name in ("mlflow.db", "mlflow.part")]
+    return any(path.exists() and path.stat().st_size > 200_000 for path in files)
+
+
 class TestStores:
     """Which store, and who creates it."""
 
@@ -319,30 +345,24 @@ class TestStores:
 
     @pytest.mark.slow
     def test_two_first_starts_at_once_share_one_experiment(self, tmp_path: Path) -> None:
-        code = textwrap.dedent("""
-            from fmnist_lab.config import TrackingConfig
-            from fmnist_lab.tracking import open_experiment
-            client, experiment = open_experiment(TrackingConfig())
-            client.create_run(experiment)
-            print(len(client.search_experiments()), experiment)
-        """)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")}
-        starts = [
-            subprocess.Popen(
-                [sys.executable, "-c", code],
-                cwd=tmp_path,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(2)
-        ]
+        starts = [first_start(tmp_path), first_start(tmp_path)]
         answers = [start.communicate(timeout=120) for start in starts]
         assert [start.returncode for start in starts] == [0, 0], answers
         first, second = (output.split() for output, _ in answers)
         assert first == second
         assert first[0] == "2"  # ours, and MLflow's own default
+
+    @pytest.mark.slow
+    def test_a_first_start_may_be_killed(self, tmp_path: Path) -> None:
+        killed = first_start(tmp_path)
+        wait_for(lambda: is_half_made(tmp_path / "mlruns"))
+        killed.kill()
+        killed.communicate()
+        again = first_start(tmp_path)
+        answer = again.communicate(timeout=120)
+        assert again.returncode == 0, answer
+        files = {path.name for path in tmp_path.glob("mlruns/*")}
+        assert files == {".gitignore", ".mlflow.lock", "mlflow.db"}
 
     def test_no_tracking_leaves_nothing(self, folder: Path, trial: Trial, labels: Labels) -> None:
         tracker = NoTracker()

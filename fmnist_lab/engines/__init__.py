@@ -5,11 +5,24 @@ Keras's own callbacks and is the reference: both see the same batches in the sam
 and their curves agree to rounding.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+from fmnist_lab.data import Dataset
 from fmnist_lab.engines.base import Engine, Metrics, OnEpoch, Outcome
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import Trial
 
-__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "count_parameters", "get"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "Metrics",
+    "OnEpoch",
+    "Outcome",
+    "count_parameters",
+    "evaluate",
+    "get",
+]
 
 ENGINES = ("compiled", "keras")
 
@@ -29,6 +42,13 @@ def get(name: str) -> Engine:
 
         return keras_fit.train
     raise RequestError(f"`training.engine` must be one of {', '.join(ENGINES)}, got {name!r}.")
+
+
+def evaluate(trial: Trial, dataset: Dataset, weights: Sequence[Any]) -> tuple[float, float]:
+    """Loss and accuracy of delivered weights on the test set."""
+    from fmnist_lab.engines import evaluation
+
+    return evaluation.evaluate(trial, dataset, weights)
 
 
 def count_parameters(trial: Trial) -> int:

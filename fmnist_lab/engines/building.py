@@ -1,5 +1,8 @@
 """Builds a trial's model, optimizer and loss, the same for both engines."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fmnist_lab import factories
@@ -26,7 +29,8 @@ def build_model(trial: Trial) -> Any:
     import keras
 
     keras.utils.set_random_seed(trial.seed)
-    model = _create("architecture", trial.architecture)
+    with _seeds_of_layers(trial.seed):
+        model = _create("architecture", trial.architecture)
     got = getattr(model, "output_shape", f"{model!r}")
     if not isinstance(model, keras.Model) or got != (None, CLASSES):
         raise RequestError(
@@ -53,7 +57,10 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
         # Keras takes any string for a number, and fails in the first step.
         if isinstance(value, str) and key not in ("_target_", "name") and _is_of_keras(trial):
             raise RequestError(f"`optimizer.{key}` must be a number, got {value!r}.")
-    return _create("optimizer", trial.optimizer, **extra)
+    node = trial.optimizer
+    if isinstance(node.get("learning_rate"), int):  # Keras takes 1.0, but not 1
+        node = node | {"learning_rate": float(node["learning_rate"])}
+    return _create("optimizer", node, **extra)
 
 
 def build_loss(trial: Trial) -> Any:
@@ -63,6 +70,23 @@ def build_loss(trial: Trial) -> Any:
     if trial.training.labels == "one_hot":
         return losses.CategoricalCrossentropy(label_smoothing=trial.training.label_smoothing)
     return losses.SparseCategoricalCrossentropy()
+
+
+@contextmanager
+def _seeds_of_layers(seed: int) -> Iterator[None]:
+    """Gives Keras a random generator of its own to draw the seeds of layers from.
+
+    It draws them from Python's global one, and so may other threads at the same time: those of
+    a Dask worker do, now and then, and the model would start from other weights.
+    """
+    from keras.src.random import seed_generator
+
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(seed)
+    try:
+        yield
+    finally:
+        seed_generator.python_random = shared
 
 
 def _is_of_keras(trial: Trial) -> bool:

@@ -18,7 +18,7 @@ from fmnist_lab.search.spelling import spell
 VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."
 _LIMITS = ("max_epochs", "target", "plateau")  # they hold for what earlier runs did too
 _LABELS = ("strategy", "seed")  # parameters that say nothing about a trial's quality
-_PRIVATE = ("hydra", "tracking.")  # overrides that belong to the sweep
+_PRIVATE = ("hydra", "tracking.parent=")  # overrides that belong to the sweep
 _SHORT = 32  # commands up to this length have their comment beside them
 
 
@@ -34,6 +34,19 @@ def show(
     if any(strategy.latest for strategy in progress.strategies.values()):
         console.print(_results(metric, progress))
         console.print(Text(f"\n{VERDICT}\n"))
+    _print_commands(console, following)
+
+
+def show_replicates(
+    console: Console, progress: Progress, reason: str, following: Sequence[Command]
+) -> None:
+    """Prints how far replicates are: what they say is said by a comparison, not by the best."""
+    console.print(Text(f"\n{_ending(progress, reason)}", style="bold"))
+    console.print(Text(f"{_counts(progress)}\n"))
+    _print_commands(console, following)
+
+
+def _print_commands(console: Console, following: Sequence[Command]) -> None:
     console.print("What comes next:")
     for command, hint in following:
         console.print(_line(command, hint), soft_wrap=True)  # to be copied

@@ -15,11 +15,11 @@ _WIDEST = 100
 _SHOWN = 2  # running trials of a strategy
 
 
-def table(name: str, metric: str, progress: Progress, hint: str) -> Constrain:
+def table(metric: str, progress: Progress, hint: str) -> Constrain:
     """The whole picture, made for 80 columns; with more it grows a little."""
     picture = Group(
         Text(),
-        _headline(name, progress),
+        _headline(progress),
         _numbers(metric, progress),
         Text(),
         _strategies(progress),
@@ -29,14 +29,18 @@ def table(name: str, metric: str, progress: Progress, hint: str) -> Constrain:
     return Constrain(picture, _WIDEST)
 
 
-def _headline(name: str, progress: Progress) -> Table:
+def _headline(progress: Progress) -> Table:
     line = Table.grid(expand=True, padding=(0, 2, 0, 0))
     line.add_column(no_wrap=True)
     line.add_column(ratio=1)
     line.add_column(no_wrap=True)
     total = progress.sweep.n_trials
     bar = ProgressBar(total, progress.done, complete_style="cyan", finished_style="green")
-    line.add_row(Text(name, style="bold"), bar, f"{progress.done}/{words.count(total, 'trial')}")
+    line.add_row(
+        Text(progress.sweep.study_name, style="bold"),
+        bar,
+        f"{progress.done}/{words.count(total, 'trial')}",
+    )
     return line
 
 

@@ -27,23 +27,26 @@ class LiveView:
     Args:
         epochs: The most that a trial may train.
         metric: What the objective is called.
-        name: The sweep, the name of its folder.
+        name: The sweep, as it can be compared.
         command: The command line that continues it.
+        kind: What each trial is; of replicates the summary names no best one.
         console: Where to print; the standard output if left out.
         clock: Seconds from any origin.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the last two are for tests
         self,
         epochs: int,
         metric: str,
         name: str,
         command: str,
+        kind: str = "trial",
+        *,
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._epochs, self._metric, self._clock = epochs, metric, clock
-        self._name, self._command = name, command
+        self._name, self._command, self._kind = name, command, kind
         # Into a pipe or a file the summary is as wide as it needs to be.
         self._console = console or Console(width=None if sys.stdout.isatty() else 120)
         self._warnings = Warnings(self._console)
@@ -64,7 +67,7 @@ class LiveView:
             )
             self._live.start(refresh=True)
         else:
-            self._print(words.start(self._name, self._progress))
+            self._print(words.start(self._progress))
         self._listen()
 
     def on_trial_start(self, trial: TrialInfo) -> None:
@@ -95,7 +98,11 @@ class LiveView:
         if self._live is not None:
             self._live.stop()
         commands = summary.commands(self._name, self._command, self._progress, reason)
-        summary.show(self._console, self._metric, self._progress, reason, commands)
+        if self._kind == "replicate":
+            commands = [item for item in commands if " train " not in item[0]]
+            summary.show_replicates(self._console, self._progress, reason, commands)
+        else:
+            summary.show(self._console, self._metric, self._progress, reason, commands)
 
     def _listen(self) -> None:
         # Again after every trial: a launcher that runs jobs in this process configures logging.
@@ -105,7 +112,7 @@ class LiveView:
         log = Path(self._progress.sweep.folder) / "sweep.log"
         hint = f"Ctrl-C stops; what is done is kept. Log: {log}"
         with self._lock:
-            return table(self._name, self._metric, self._progress, hint)
+            return table(self._metric, self._progress, hint)
 
     def _print(self, line: str, style: str = "") -> None:
         self._console.print(Text(line, style=style), soft_wrap=True)

@@ -52,13 +52,14 @@ def epoch(trial: RunningTrial, epochs: int) -> str:
     return f"{min(trial.steps + 1, epochs)}/{epochs}"
 
 
-def start(name: str, progress: Progress) -> str:
+def start(progress: Progress) -> str:
     """The first line."""
     sweep = progress.sweep
     strategies = f"{len(sweep.strategies)} strategies, " if sweep.strategies else ""
+    total = count(sweep.n_trials, "trial")
     return "; ".join(
         [
-            f"Sweep {name}: {progress.done} of {count(sweep.n_trials, 'trial')} are done",
+            f"Sweep {sweep.study_name}: {progress.done} of {total} are done",
             *_best(progress),
             f"{strategies}{sweep.slots} at once",
             f"storage {sweep.storage}",

@@ -57,6 +57,7 @@ class Loop:
             Exception: Too many trials failed; it is the last one's error.
         """
         try:
+            signals.check()  # to start workers takes seconds
             if isinstance(self._launcher, StreamingLauncher):
                 self._stream(self._launcher, signals)
             else:

@@ -13,13 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.files import whole_file, write_json
 from fmnist_lab.search.plans import Plan
-from fmnist_lab.search.secrets import masked_config
+from fmnist_lab.search.secrets import mask, masked_config
 from fmnist_lab.search.trials import SUPERSEDED, Trials, folder_of
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 RESULTS, SPACES = "optimization_results.yaml", "spaces.json"
-_BEST = ("best_params", "best_value", "best_trial", "best_dir")
+_BEST = ("best_params", "best_value", "best_trial", "best_dir", "best_overrides")
 
 
 def write_multirun(config: DictConfig, folder: Path) -> None:
@@ -103,8 +103,13 @@ def _best(trials: Trials, stored: list[FrozenTrial]) -> dict[str, Any]:
     if not any(trial.state == TrialState.COMPLETE for trial in stored):
         return dict.fromkeys(_BEST)
     best = trials.study.best_trial
-    values = (trials.space.values(best.params), best.value, trials.number(best), folder_of(best))
-    return dict(zip(_BEST, values, strict=True))
+    return {
+        "best_params": trials.space.values(best.params),
+        "best_value": best.value,
+        "best_trial": trials.number(best),
+        "best_dir": folder_of(best),
+        "best_overrides": list(map(mask, trials.space.overrides(best.params))),
+    }
 
 
 def _solution(trials: Trials, trial: FrozenTrial) -> dict[str, Any]:

@@ -1,20 +1,38 @@
 """Passwords stay out of logs and files."""
 
+import os
 import re
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fmnist_lab.search.spelling import spell
 
 # Up to the last @ before a space, since a password may hold one that is not escaped.
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)[^\s'\"]*(?=@)")
+_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
 _QUERY = re.compile(r"([?&](?:\w*password|passwd|pwd|\w*token|\w*secret)=)[^&\s'\"]*", re.I)
+
+STORAGE = "FMNIST_LAB_STORAGE"
+_TRACKING = "MLFLOW_TRACKING_URI"
+_VARIABLES = {"hydra.sweeper.storage": STORAGE, "tracking.uri": _TRACKING}
+_URL = re.compile(r"""(['"]?)([a-z][\w+.-]*://.*)\1""", re.I)
 
 
 def mask(text: str) -> str:
     """The text with the passwords of its URLs replaced by ***."""
     return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***", text))
+
+
+def into_environment(arguments: Sequence[str]) -> list[str]:
+    """The arguments without passwords, which the configuration then reads from the environment.
+
+    Hydra copies arguments into every job's folder, and we into descriptions and MLflow.
+    """
+    kept = [_without_password(argument) for argument in arguments]
+    _take_login()
+    return kept
 
 
 def masked_config(config: DictConfig) -> DictConfig:
@@ -33,6 +51,24 @@ def masked_overrides(config: DictConfig) -> list[str]:
     storage = OmegaConf.to_container(config.hydra.sweeper, resolve=False)["storage"]  # type: ignore[index,call-overload]
     text = storage if isinstance(storage, str) else repr(storage)
     return [f"hydra.sweeper.storage={spell(mask(text))}"] if mask(text) != text else []
+
+
+def _without_password(argument: str) -> str:
+    key, _, value = argument.partition("=")
+    url, variable = _URL.fullmatch(value), _VARIABLES.get(key.lstrip("+"))
+    if variable is None or url is None or mask(value) == value:
+        return argument
+    os.environ[variable] = url[2]
+    return f'{key}="${{oc.env:{variable}}}"'
+
+
+def _take_login() -> None:
+    """Takes the login out of MLflow's address, as MLflow quotes that in errors and logs."""
+    parts = urlsplit(os.environ.get(_TRACKING, ""))
+    if parts.scheme in ("http", "https") and parts.password is not None:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(parts.username or "")
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(parts.password)
+        os.environ[_TRACKING] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _mask_values(node: Any) -> None:

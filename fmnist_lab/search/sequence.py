@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial
 class SequenceSampler(QMCSampler):
     """Optuna's sampler, with the search space known beforehand.
 
-    Optuna learns the space from trials that exist, so its first trial is a random one. And it
-    spends a point on a trial whose parameters are fixed, such as one that is repeated.
+    Optuna learns the space from trials that exist, so its first trial is a random one. It
+    spends a point on a trial whose parameters are fixed, such as one that is repeated. And it
+    counts a point as spent before a trial has it, so that a kill in between skips the point.
     """
 
     def __init__(self, space: dict[str, BaseDistribution], **settings: Any) -> None:
@@ -23,5 +24,15 @@ class SequenceSampler(QMCSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The whole space; nothing where all parameters are fixed."""
-        fixed = trial.system_attrs.get("fixed_params", {})
-        return {} if self._space.keys() <= fixed.keys() else self._space
+        return {} if self._is_fixed(trial) else self._space
+
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
+        """The next point, found from the trials that have one."""
+        return sum(
+            self._space.keys() <= trial.params.keys() and not self._is_fixed(trial)
+            for trial in study.get_trials(deepcopy=False)
+        )
+
+    def _is_fixed(self, trial: FrozenTrial) -> bool:
+        fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+        return self._space.keys() <= fixed.keys()

@@ -31,13 +31,17 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def check(self) -> None:
+        """Raises what was kept."""
+        if self._pending is not None:
+            self._raise(self._pending)
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """The block may be interrupted."""
         try:
             self._waiting = True
-            if self._pending is not None:
-                self._raise(self._pending)
+            self.check()
             yield
         finally:
             self._waiting = False
@@ -49,6 +53,6 @@ class Signals:
 
     def _raise(self, number: int) -> None:
         self._waiting = False  # once is enough: what follows is cleaning up
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if callable(handler := self._before[number]):
+            handler(number, None)  # the application's own, or Python's: KeyboardInterrupt
         raise SystemExit(128 + number)

@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,26 @@ from typing import Any
 from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
-from fmnist_lab.search.secrets import mask
+from fmnist_lab.errors import ConnectionLostError
+from fmnist_lab.search.secrets import STORAGE, mask
 from fmnist_lab.search.settings import SweepRequestError
 
 log = logging.getLogger(__name__)
 
 _SCHEME = "journal://"
-_ENVIRONMENT = "FMNIST_LAB_STUDY_STORAGE"  # a URL with a password goes to local jobs this way
 
 
 @dataclass(frozen=True)
 class StorageAddress:
     """Where a study is stored; small and picklable, unlike an open storage."""
 
-    text: str  # journal:///absolute/path, a database URL, or what to call an object
+    # journal:///absolute/path, a database URL, or what to call an object
+    text: str = field(repr=False)
     opened: BaseStorage | None = None  # of an object that the user configured
 
     @property
@@ -45,7 +48,7 @@ class StorageAddress:
         """The same without its password, which child processes find in their environment."""
         if self.shown == self.text:
             return self
-        os.environ[_ENVIRONMENT] = self.text
+        os.environ[STORAGE] = self.text
         return replace(self, text=self.shown)
 
 
@@ -89,11 +92,34 @@ def open_storage(address: StorageAddress) -> BaseStorage:
         if address.journal:
             return _open_journal(address.journal)
         return get_storage(RDBStorage(address.text, engine_kwargs=_engine(address.text)))
+    except ImportError as error:
+        package = getattr(error.__cause__, "name", None) or "that is its driver"
+        wanted = "'fmnist-lab[postgresql]'" if package == "psycopg" else package
+        raise SweepRequestError(
+            f"`hydra.sweeper.storage` must be a storage that can be opened, got {address.shown}, "
+            f"which needs the package {package}: pip install {wanted}"
+        ) from None
     except Exception as error:
         # The cause is left out: its text or its frames could hold the password.
         raise SweepRequestError(
             f"`hydra.sweeper.storage` must be a storage that can be opened, got {address.shown}: "
             f"{type(error).__name__}: {mask(str(error)).splitlines()[0] if str(error) else ''}"
+        ) from None
+
+
+@contextmanager
+def reaching(address: StorageAddress) -> Iterator[None]:
+    """In this block a database that is gone is one sentence.
+
+    Raises:
+        ConnectionLostError: It is gone.
+    """
+    try:
+        yield
+    except StorageInternalError as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise ConnectionLostError(
+            f"The studies in {address.shown} are out of reach: {mask(cause)}"
         ) from None
 
 
@@ -104,7 +130,7 @@ def open_in_job(address: StorageAddress) -> BaseStorage:
         return get_storage(address.opened)
     if address.journal:
         return _open_journal(address.journal)
-    known = os.environ.get(_ENVIRONMENT, "")
+    known = os.environ.get(STORAGE, "")
     url = known if mask(known) == address.text else address.text
     return get_storage(
         RDBStorage(
@@ -172,5 +198,7 @@ def _open_journal(path: Path) -> BaseStorage:
 
 
 def _engine(url: str) -> dict[str, Any]:
-    # Jobs write their result themselves, so SQLite's writers have to wait for one another.
-    return {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    if url.startswith("sqlite"):
+        # Jobs write their result themselves, so SQLite's writers have to wait for one another.
+        return {"connect_args": {"timeout": 60}}
+    return {"pool_pre_ping": True}  # a server may have closed what idled while a trial trained

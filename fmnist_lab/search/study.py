@@ -26,25 +26,43 @@ _ADVICE = "Take another `hydra.sweeper.study_name` and folder"
 
 
 def open_studies(
-    storage: BaseStorage, plans: Sequence[Plan], settings: Settings, at_once: int
+    storage: BaseStorage, plans: Sequence[Plan], settings: Settings
 ) -> list[optuna.Study]:
-    """Creates the studies of a sweep, or continues them as they are.
+    """Creates the studies of a sweep, or opens them as they are.
 
     Raises:
-        SweepRequestError: What exists was asked something else.
+        SweepRequestError: What exists has other strategies or directions.
     """
-    strategies = [plan.strategy for plan in plans if plan.strategy]
-    _compare_strategies(storage, plans, strategies)
-    studies = [_open(storage, plan, settings, at_once) for plan in plans]
+    _compare_strategies(storage, plans)
+    return [_open(storage, plan, settings) for plan in plans]
+
+
+def take_up(
+    studies: Sequence[optuna.Study], plans: Sequence[Plan], settings: Settings, at_once: int
+) -> None:
+    """Notes what the studies are asked, and gives them their samplers.
+
+    Call it when there is no other controller.
+
+    Raises:
+        SweepRequestError: They began with something else.
+    """
+    for study, plan in zip(studies, plans, strict=True):
+        _compare(study, plan, settings)
+        stored_trials = len(study.get_trials(deepcopy=False))
+        study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
+    strategies = _strategies(plans)
     for study in studies:  # when all are as they should be, so that a refusal changes nothing
         if strategies and study.user_attrs.get(STRATEGIES) != strategies:
             study.set_user_attr(STRATEGIES, strategies)
-    return studies
 
 
-def _compare_strategies(
-    storage: BaseStorage, plans: Sequence[Plan], strategies: Sequence[str]
-) -> None:
+def _strategies(plans: Sequence[Plan]) -> list[str]:
+    return [plan.strategy for plan in plans if plan.strategy]
+
+
+def _compare_strategies(storage: BaseStorage, plans: Sequence[Plan]) -> None:
+    strategies = _strategies(plans)
     if not strategies:
         return
     family = plans[0].study_name.removesuffix(strategies[0])
@@ -61,7 +79,7 @@ def _compare_strategies(
             )
 
 
-def _open(storage: BaseStorage, plan: Plan, settings: Settings, at_once: int) -> optuna.Study:
+def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
     with _quiet():  # what it would log, the sweep logs
         study = optuna.create_study(
             study_name=plan.study_name,
@@ -71,7 +89,6 @@ def _open(storage: BaseStorage, plan: Plan, settings: Settings, at_once: int) ->
             sampler=optuna.samplers.RandomSampler(),
             pruner=samplers.build_pruner(settings.pruner),
         )
-    stored_trials = len(study.get_trials(deepcopy=False))
     stored = [direction.name.lower() for direction in study.directions]
     if stored != settings.directions:
         raise ChangedSweepError(
@@ -79,8 +96,6 @@ def _open(storage: BaseStorage, plan: Plan, settings: Settings, at_once: int) ->
             f"{plan.study_name!r}, got {', '.join(settings.directions)}.",
             "Take another `hydra.sweeper.study_name`.",
         )
-    _compare(study, plan, settings)
-    study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
     return study
 
 

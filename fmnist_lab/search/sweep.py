@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from optuna.exceptions import StorageInternalError
 
 from fmnist_lab.search import results, samplers
 from fmnist_lab.search.budget import Budget
@@ -27,9 +28,9 @@ from fmnist_lab.search.plans import Plan, Planner, study_names
 from fmnist_lab.search.secrets import masked_config, masked_overrides
 from fmnist_lab.search.settings import Settings, SweepRequestError
 from fmnist_lab.search.signals import Signals
-from fmnist_lab.search.storage import StorageAddress, locate, open_storage
+from fmnist_lab.search.storage import StorageAddress, locate, open_storage, reaching
 from fmnist_lab.search.strategies import Strategies, Strategy
-from fmnist_lab.search.study import open_studies
+from fmnist_lab.search.study import open_studies, take_up
 from fmnist_lab.search.trials import Trials
 from fmnist_lab.streaming import StreamingLauncher
 
@@ -94,17 +95,20 @@ class Sweep:
         Raises:
             SweepRequestError: What was asked cannot be searched, or is searched by somebody else.
         """
-        plans = self._planner.plans(self._name, arguments)
-        self._planner.validate(plans, self._job_overrides())
-        for plan in plans:
-            samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or is refused now
-        with one_controller(self._address, self._name, self._folder) as hold, Signals() as signals:
-            storage = open_storage(self._address)
-            studies = open_studies(storage, plans, self._settings, self._slots())
-            hold(studies[0])
-            results.write_multirun(self._config, self._folder)
-            results.write_spaces(plans, self._folder)
-            self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
+        # From here on: an import, or OmegaConf, may swallow a KeyboardInterrupt or disguise it.
+        with Signals() as signals:
+            plans = self._planner.plans(self._name, arguments)
+            with signals.waiting():  # for data, perhaps
+                self._planner.validate(plans, self._job_overrides())
+            for plan in plans:
+                samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or refused now
+            with one_controller(self._address, self._name, self._folder) as hold:
+                studies = open_studies(open_storage(self._address), plans, self._settings)
+                hold(studies[0])
+                take_up(studies, plans, self._settings, self._slots())
+                results.write_multirun(self._config, self._folder)
+                results.write_spaces(plans, self._folder)
+                self._run(Strategies(list(map(self._strategy, plans, studies))), signals)
 
     def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
         settings = self._settings
@@ -128,7 +132,7 @@ class Sweep:
         loop = Loop(strategies, self.launcher, self._settings.n_jobs, observers, overrides)
         write = functools.partial(self._write, strategies)
         loop.on_told = functools.partial(self._write_now_and_then, write)
-        with self._reporting(write, observers) as ending:
+        with self._reporting(write, observers) as ending, reaching(self._address):
             ending.append(loop.run(signals))
 
     @contextmanager
@@ -146,7 +150,8 @@ class Sweep:
             ending.append(f"failed: {type(error).__name__}")
             raise
         finally:
-            write(ending[-1])
+            with suppress(StorageInternalError):  # it is gone, as the error says
+                write(ending[-1])
             log.info("The sweep ended: %s.", ending[-1])
             log.info("Results: %s", self._folder / results.RESULTS)
             if ending[-1] == "interrupted":

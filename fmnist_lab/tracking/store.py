@@ -38,6 +38,7 @@ def open_experiment(config: TrackingConfig) -> tuple[Any, str]:
     with FileLock(ROOT / ".mlflow.lock"):
         if not database().exists():
             log.info("Creating the tracking store %s", database())
+            _create_database()
         return _experiment(mlflow.MlflowClient(store_uri()), config.experiment, artifacts())
 
 
@@ -45,10 +46,15 @@ def open_experiment(config: TrackingConfig) -> tuple[Any, str]:
 def short_waits() -> Iterator[None]:
     """In this block calls to a server that is down give up within seconds, not four minutes.
 
-    MLflow has these limits in the environment alone; what the user has set there stays.
+    And nothing is printed into the live view. MLflow has these settings in the environment
+    alone; what the user has set there stays.
     """
-    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    added = {name: value for name, value in limits.items() if name not in os.environ}
+    settings = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    }
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
@@ -70,6 +76,17 @@ def store_uri() -> str:
 def artifacts() -> str:
     """The address of the local store's artifact folder; absolute, for commands run elsewhere."""
     return (ROOT.absolute() / "artifacts").as_uri()
+
+
+def _create_database() -> None:
+    """Creates the local store under another name: killed midway, it could never be opened."""
+    import mlflow
+
+    part = database().with_name("mlflow.part")  # always this name: a kill leaves at most one
+    for left in (part, part.with_name(f"{part.name}-journal")):
+        left.unlink(missing_ok=True)
+    mlflow.MlflowClient(f"sqlite:///{part}").search_experiments()
+    part.replace(database())
 
 
 def _experiment(client: Any, name: str, artifact_location: str | None) -> tuple[Any, str]:

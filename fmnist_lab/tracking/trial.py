@@ -184,6 +184,8 @@ def _summary_metrics(result: TrialResult) -> dict[str, float]:
         summary["best/epoch"] = float(result.best_epoch)
         summary["best/val_loss"] = result.best_val_loss
         summary["best/val_accuracy"] = result.best_val_accuracy
+    if math.isfinite(result.test_accuracy):
+        summary |= {"test/loss": result.test_loss, "test/accuracy": result.test_accuracy}
     return summary
 
 

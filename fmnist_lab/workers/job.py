@@ -6,16 +6,24 @@ every present and future worker is given. A job is then a few overrides and a nu
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import cloudpickle
 from distributed import Worker, WorkerPlugin, get_worker
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    configure_log,
+    env_override,
+    run_job,
+    setup_globals,
+)
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -38,6 +46,7 @@ class Application:
     hydra_context: HydraContext
     config: DictConfig
     singletons: Any
+    environment: dict[str, str] = field(repr=False)  # may hold passwords
 
     def pickled(self) -> bytes:
         """Raises RequestError if some part cannot leave this process."""
@@ -87,18 +96,29 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
 
     def _attempt(self, overrides: Sequence[str], job_idx: int) -> Outcome | None:
         try:
-            os.chdir(self._folder)
+            self._enter_folder()
             application = self._load()
-            try:
-                config = _compose(application, overrides, job_idx)
-            except (HydraException, OmegaConfBaseException) as error:
-                return Outcome(result=failed(overrides, error))
-            result = self._run_job(application, config)
+            with env_override(application.environment):
+                try:
+                    config = _compose(application, overrides, job_idx)
+                except (HydraException, OmegaConfBaseException) as error:
+                    return Outcome(result=failed(overrides, error))
+                result = self._run_job(application, config)
             if result.status == JobStatus.FAILED and _slot.interrupted:
                 return None
             return Outcome(result=result)
         except BaseException as error:  # SystemExit, say: it ends the command, as without workers
             return None if _slot.interrupted else Outcome(error=error)
+
+    def _enter_folder(self) -> None:
+        try:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)  # where no disk is shared
+            os.chdir(self._folder)
+        except OSError as error:
+            raise RequestError(
+                f"`hydra.launcher.address` must lead to workers that can work in {self._folder}, "
+                f"got {error.strerror} on {socket.gethostname()}."
+            ) from error
 
     def _load(self) -> Application:
         if self._application is None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from distributed import Client, Future, KilledWorker
 
+from fmnist_lab.errors import ConnectionLostError
 from fmnist_lab.streaming import WorkerLostError
 from fmnist_lab.workers import job as on_worker
 from fmnist_lab.workers.host import GRACE
@@ -137,7 +138,7 @@ class Placement:
         except KilledWorker:  # where the scheduler allows no failures, it may say so first
             ended = None
         except CancelledError:
-            ended = Outcome(error=RuntimeError("The connection to the Dask scheduler was lost."))
+            ended = Outcome(error=ConnectionLostError("The Dask scheduler is out of reach."))
         except Exception as error:
             ended = Outcome(error=error)
         if self._workers.get(attempt.worker) is not attempt:

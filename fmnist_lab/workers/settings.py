@@ -1,6 +1,6 @@
 """What a user may choose about the workers; a mistake is refused before anything starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +19,7 @@ class Settings:
     memory_limit: str | None = None
     local_directory: str | None = None
     output: str | None = None
+    environment: Sequence[str] = ()
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Settings":

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import os
 import queue
 import time
 import uuid
@@ -13,6 +14,7 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from fmnist_lab.errors import ConnectionLostError
 from fmnist_lab.workers.cluster import Cluster, open_cluster
 from fmnist_lab.workers.job import Application, JobRunner
 from fmnist_lab.workers.outcome import Outcome, decode
@@ -32,7 +34,10 @@ def open_stream(
     close_stream()
     sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
     sweep_dir.mkdir(parents=True, exist_ok=True)
-    application = Application(task_function, hydra_context, config, Singleton.get_state())
+    environment = {name: os.environ[name] for name in settings.environment if name in os.environ}
+    application = Application(
+        task_function, hydra_context, config, Singleton.get_state(), environment
+    )
     pickled = application.pickled()
     cluster = open_cluster(settings, sweep_dir)
     try:
@@ -80,7 +85,7 @@ class JobStream:
 
         Raises:
             BaseException: What a job raised past Hydra, such as SystemExit.
-            RuntimeError: The cluster is gone.
+            ConnectionLostError: The cluster is gone.
         """
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         while self._unfinished:
@@ -90,7 +95,7 @@ class JobStream:
                 idx, pickled = self._outbox.get(timeout=pause)
             except queue.Empty:
                 if self._cluster.ended:
-                    raise RuntimeError(self._cluster.ended) from None
+                    raise ConnectionLostError(self._cluster.ended) from None
                 if time.monotonic() >= end:
                     return None
                 continue

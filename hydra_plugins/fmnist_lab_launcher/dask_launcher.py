@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,15 @@ class DaskLauncherConf:
     local_directory: str | None = None
     # A file for what local workers print; null: the terminal.
     output: str | None = None
+    # Variables that jobs find as they are here, wherever their worker was started.
+    environment: list[str] = field(
+        default_factory=lambda: [
+            "MLFLOW_TRACKING_URI",
+            "MLFLOW_TRACKING_USERNAME",
+            "MLFLOW_TRACKING_PASSWORD",
+            "MLFLOW_TRACKING_TOKEN",
+        ]
+    )
 
 
 ConfigStore.instance().store(

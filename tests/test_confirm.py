@@ -1,0 +1,151 @@
+"""The second stage of a sweep: what is trained again, and what is written down before."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fmnist_lab import confirm
+
+TINY = ("data=synthetic", "data.train_size=10", "data.val_size=10")
+TINY_TRAINING = (
+    "architecture=mlp",
+    "architecture.hidden_sizes=[16]",
+    *TINY[:1],
+    "data.train_size=320",
+    "data.val_size=100",
+    "training.epochs=2",
+)
+RATE = "optimizer.learning_rate"
+
+
+def tuned(folder: Path, **changes: Any) -> Path:
+    """The folder of a sweep whose strategies were tuned."""
+    strategies = {
+        name: {
+            "best_params": {RATE: rate},
+            "best_value": 0.9,
+            "best_trial": number,
+            "best_overrides": [f"{RATE}={rate}", f"scheduler={name}", f"strategy={name}", *TINY],
+        }
+        for number, (name, rate) in enumerate({"constant": 0.001, "cosine": 0.004}.items())
+    }
+    content = {"ended": "all 2 trials are done", "strategies": strategies} | changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "optimization_results.yaml").write_text(yaml.safe_dump(content))
+    return folder
+
+
+def planned(folder: Path, *arguments: str) -> confirm.Confirmation:
+    found = confirm.plan("demo", folder, ["replicates=8", *TINY, *arguments])
+    assert found
+    return found
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_with_replicates_that_saw_the_test_set(folder: Path, lab: Any) -> None:
+    command = ["sweep", "demo", *TINY_TRAINING, "replicates=2", "hydra.sweeper.n_trials=1"]
+    command += [f"~hydra.sweeper.strategies.{name}" for name in ("exponential", "one_cycle")]
+    assert lab(*command).returncode == 0
+    results = sorted((folder / "mlruns/sweeps/demo/replicates").glob("*/result.json"))
+    found = [json.loads(path.read_text()) for path in results]
+    assert [(one["strategy"], one["seed"], one["kind"]) for one in found] == [
+        ("constant", 43, "replicate"), ("cosine", 43, "replicate"),
+        ("constant", 44, "replicate"), ("cosine", 44, "replicate"),
+    ]  # fmt: skip
+    assert {one["sweep"] for one in found} == {"demo"}
+    assert all(0 <= one["test_accuracy"] <= 1 for one in found)
+    tuned = json.loads((folder / "mlruns/sweeps/demo/trials/0/result.json").read_text())
+    assert math.isnan(tuned["test_accuracy"])  # closed while anything was chosen
+    again = lab(*command)
+    assert "4 of 4 trials are done" in again.stdout
+
+
+class TestPlan:
+    """What is trained again."""
+
+    def test_every_winner_with_the_same_fresh_seeds(self, tmp_path: Path) -> None:
+        found = planned(tuned(tmp_path / "demo"), "seed=7")
+        assert found.seeds == list(range(8, 16))
+        assert [winner["overrides"] for winner in found.winners.values()] == [
+            [f"{RATE}=0.001", "scheduler=constant"],
+            [f"{RATE}=0.004", "scheduler=cosine"],
+        ]
+
+    def test_what_was_searched_is_not_searched_again(self, tmp_path: Path) -> None:
+        given = (f"{RATE}=interval(0.001, 0.1)", "training.epochs=3", "hydra.sweeper.n_trials=2")
+        kept = planned(tuned(tmp_path / "demo"), *given, "hydra.launcher.workers=1").arguments
+        assert kept == ["sweeps=demo", "replicates=8", *TINY, "training.epochs=3",
+                        "hydra.launcher.workers=1"]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"ended": "interrupted"},
+            {"ended": "timeout: 5 of 5 seconds are over"},
+            {"strategies": {"constant": dict.fromkeys(["best_params", "best_overrides"])}},
+            {"strategies": {}},
+        ],
+    )
+    def test_nothing_before_all_are_tuned(self, tmp_path: Path, changes: dict[str, Any]) -> None:
+        folder = tuned(tmp_path / "demo", **changes)
+        assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is None
+
+    def test_nothing_where_it_is_not_wanted_or_nothing_ran(self, tmp_path: Path) -> None:
+        assert confirm.plan("demo", tuned(tmp_path / "demo"), ["replicates=0"]) is None
+        assert confirm.plan("demo", tmp_path / "nothing", []) is None
+
+    def test_awkward_values_reach_the_second_command_line(self, tmp_path: Path) -> None:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        strategy = {
+            "best_params": {"scheduler.factors": "[1.0,0.5]"},
+            "best_value": 0.9,
+            "best_trial": 0,
+            "best_overrides": ["scheduler.factors=[1.0,0.5]", "data.dir='it\\'s, here'"],
+        }
+        folder = tuned(tmp_path / "demo", strategies={"odd": strategy})
+        overrides = planned(folder).overrides(folder / "replicates")
+        parser = OverridesParser.create()
+        parsed = {found.key_or_group: found for found in parser.parse_overrides(overrides)}
+        listed: Any = parsed["hydra.sweeper.strategies.odd"].value()
+        listed = [getattr(item, "text", item) for item in listed]
+        assert listed == strategy["best_overrides"]
+
+
+class TestPrepare:
+    """The test set is opened on the record."""
+
+    def manifest(self, folder: Path) -> dict[str, Any]:
+        content = json.loads((folder / "manifest.json").read_text())
+        assert isinstance(content, dict)
+        return content
+
+    def test_an_opening_is_recorded_once(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        for _ in range(2):
+            assert confirm.prepare(planned(folder), folder) == folder / "replicates"
+        found = self.manifest(folder)
+        assert len(found["openings"]) == 1
+        assert found["openings"][0]["hash"] == found["hash"]
+        assert found["seeds"] == list(range(43, 51))
+        assert len(found["data"]) == 64
+
+    def test_more_seeds_are_another_opening_of_the_same(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        (confirm.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        confirm.prepare(planned(folder, "replicates=12"), folder)
+        assert len(self.manifest(folder)["openings"]) == 2
+        assert (folder / "replicates" / "0").exists()
+
+    def test_replicates_of_other_winners_are_put_aside(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        (confirm.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        first = self.manifest(folder)["hash"]
+        winner = {"best_params": {}, "best_value": 1, "best_trial": 5, "best_overrides": ["seed=1"]}
+        tuned(folder, strategies={"constant": winner})
+        assert not confirm.prepare(planned(folder), folder).exists()
+        assert (folder / f"replicates-{first[:8]}" / "0").exists()

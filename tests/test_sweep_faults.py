@@ -1,0 +1,253 @@
+"""`fmnist-lab sweep`, killed again and again at random moments, loses and repeats nothing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from optuna.trial import FrozenTrial
+
+from fmnist_lab import data
+from fmnist_lab.data import DataConfig
+from fmnist_lab.errors import DataUnavailableError
+from tests.conftest import TINY
+from tests.sweeping import ROOT, trials, wait_for
+
+STRATEGIES = ("constant", "cosine", "exponential", "one_cycle")  # as they take trial numbers
+CONTROLLER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+EPOCHS = 2
+SMALL = ("architecture=mlp", "architecture.hidden_sizes=[16]")
+
+Suggestion = frozenset[tuple[str, Any]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A moment, and a signal to the controller; to a worker, SIGKILL, if there is none."""
+
+    to_controller: signal.Signals | None
+    trials: int  # that end first
+    seconds: float  # that pass then
+
+
+class Sweep:
+    """The sweep `demo` in a folder of its own, with short trials."""
+
+    def __init__(self, folder: Path, *overrides: str) -> None:
+        folder.mkdir()
+        self.root = folder
+        self.folder = folder / "mlruns" / "sweeps" / "demo"
+        self._overrides = [*overrides, f"training.epochs={EPOCHS}"]
+
+    def start(self) -> "subprocess.Popen[bytes]":
+        """Starts or continues it; the command is always the same."""
+        own = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+        with (self.root / "output.log").open("a") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self._overrides],
+                cwd=self.root,
+                env=os.environ | own,
+                stdout=output,
+                stderr=output,
+            )
+
+    def finish(self) -> None:
+        """Lets it run to its end."""
+        assert self.start().wait(timeout=1800) == 0, self.output
+
+    def strike(self, fault: Fault, controller: "subprocess.Popen[bytes]") -> None:
+        """Lets a fault happen to the sweep that runs; returns when all has come of it."""
+        ended = self.ended + fault.trials
+        wait_for(lambda: self.ended >= ended or controller.poll() is not None, 600)
+        time.sleep(fault.seconds)
+        assert controller.poll() is None, f"it ended before {fault}: {self.output}"
+        if fault.to_controller is None:
+            wait_for(lambda: bool(workers(controller.pid)), 120)
+            random.Random(fault.seconds).choice(workers(controller.pid)).kill()
+            return
+        controller.send_signal(fault.to_controller)
+        code = controller.wait(timeout=300)
+        if fault.to_controller == signal.SIGKILL:
+            assert code == -signal.SIGKILL
+        elif fault.trials:  # before that, Python itself may have been interrupted
+            assert code == 130, self.output
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended, whatever came of them."""
+        return len(list(self.folder.glob("trials/*/result.json")))
+
+    @property
+    def output(self) -> str:
+        return (self.root / "output.log").read_text()
+
+    def stored(self, strategy: str) -> list[FrozenTrial]:
+        return trials(self.folder, f"demo/{strategy}")
+
+    def counting(self, strategy: str) -> dict[int, FrozenTrial]:
+        """The trials that count, by their numbers in the sweep."""
+        first, step = STRATEGIES.index(strategy), len(STRATEGIES)
+        return {
+            first + step * trial.number: trial
+            for trial in self.stored(strategy)
+            if "sweep:superseded" not in trial.user_attrs
+        }
+
+    def losses(self, strategy: str) -> dict[Suggestion, list[float]]:
+        """The validation loss of every epoch, by what was suggested."""
+        return {
+            frozenset(trial.params.items()): [line["val/loss"] for line in self.curve(number)]
+            for number, trial in self.counting(strategy).items()
+        }
+
+    def curve(self, number: int) -> list[dict[str, float]]:
+        lines = (self.folder / "trials" / str(number) / "curves.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def states(self) -> Counter[str]:
+        """How many trials ended how; some of them had to be repeated."""
+        return Counter(
+            trial.user_attrs.get("sweep:superseded", trial.state.name.lower())
+            for strategy in STRATEGIES
+            for trial in self.stored(strategy)
+        )
+
+    @cached_property
+    def client(self) -> Any:
+        import mlflow
+
+        return mlflow.MlflowClient(f"sqlite:///{self.root / 'mlruns' / 'mlflow.db'}")
+
+    def runs(self, kind: str) -> list[Any]:
+        experiment = self.client.get_experiment_by_name("fmnist-lab").experiment_id
+        return list(
+            self.client.search_runs([experiment], f"tags.kind = '{kind}'", max_results=5000)
+        )
+
+
+def workers(controller: int) -> list[Any]:
+    """The worker processes that are there now: they are spawned, below the cluster's host."""
+    found = []
+    for process in psutil.Process(controller).children(recursive=True):
+        try:
+            if any("spawn_main" in word for word in process.cmdline()):
+                found.append(process)
+        except psutil.Error:  # it has just ended
+            continue
+    return found
+
+
+def left_over(folder: Path) -> list[Any]:
+    """Processes that work in the folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(folder):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def check(sweep: Sweep, total: int) -> None:
+    """Asserts that the sweep is whole, whatever has happened to it."""
+    (parent,) = sweep.runs("sweep")
+    assert parent.info.status == "FINISHED"
+    runs = sweep.runs("trial")
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {parent.info.run_id}
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    by_number = Counter(int(run.data.tags["trial"]) for run in finished)
+    for strategy in STRATEGIES:
+        assert {trial.state.name for trial in sweep.stored(strategy)} <= {"COMPLETE", "FAIL"}
+        counting = sweep.counting(strategy)
+        assert len(counting) == total
+        assert len(sweep.losses(strategy)) == total, "a suggestion is there twice"
+        assert {number: by_number[number] for number in counting} == dict.fromkeys(counting, 1)
+        for number, trial in counting.items():
+            assert trial.state.name == "COMPLETE"
+            (run,) = [run for run in finished if run.data.tags["trial"] == str(number)]
+            check_trial(sweep, number, strategy, trial.value, run)
+    wait_for(lambda: not left_over(sweep.root))
+
+
+def check_trial(
+    sweep: Sweep, number: int, strategy: str, objective: float | None, run: Any
+) -> None:
+    """Asserts that study, folder and MLflow tell the same of a trial, and each epoch once."""
+    folder = sweep.folder / "trials" / str(number)
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["sweep"], result["strategy"], result["trial"]) == ("demo", strategy, number)
+    assert (result["stop_reason"], result["objective"]) == ("completed", objective)
+    assert result["mlflow_run_id"] == run.info.run_id
+    curve = sweep.curve(number)
+    assert [line["epoch"] for line in curve] == list(range(EPOCHS))
+    assert curve[-1]["val/accuracy"] == objective
+    sent = sweep.client.get_metric_history(run.info.run_id, "val/accuracy")
+    points = [(point.step, point.value) for point in sorted(sent, key=lambda point: point.step)]
+    assert points == [(line["epoch"], line["val/accuracy"]) for line in curve]
+
+
+def compare(disturbed: Sweep, calm: Sweep, total: int) -> None:
+    """Lets both end, and asserts that nobody could tell from the results which was disturbed."""
+    for sweep in (disturbed, calm):
+        sweep.finish()
+        check(sweep, total)
+    for strategy in STRATEGIES:
+        assert disturbed.losses(strategy) == calm.losses(strategy)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_three_kills(tmp_path: Path) -> None:
+    total = 2
+    tiny = (*TINY[:-1], f"hydra.sweeper.n_trials={total}")
+    disturbed = Sweep(tmp_path / "disturbed", *tiny)
+    killed = disturbed.start()
+    disturbed.strike(Fault(signal.SIGKILL, 1, 0), killed)
+    again = disturbed.start()
+    disturbed.strike(Fault(None, 1, 0), again)
+    disturbed.strike(Fault(signal.SIGINT, 0, 0.5), again)
+    compare(disturbed, Sweep(tmp_path / "calm", *tiny), total)
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3 * 3600)
+def test_forty_kills(tmp_path: Path) -> None:
+    """Ten SIGINT, SIGTERM and SIGKILL of the controller each, ten SIGKILL of a worker."""
+    chance, total = random.Random(1), 40
+    kinds = [*CONTROLLER, None] * 10
+    chance.shuffle(kinds)
+    short = (*images(), *SMALL, f"hydra.sweeper.n_trials={total}")
+    disturbed = Sweep(tmp_path / "disturbed", *short)
+    start, controller = time.monotonic(), disturbed.start()
+    for kind in kinds:
+        first = chance.choice((0, 0, 1, 2, 4))
+        fault = Fault(kind, first, chance.uniform(0, 1 if first else 15))
+        disturbed.strike(fault, controller)
+        print(f"{time.monotonic() - start:5.0f} s: {fault}; {disturbed.ended} trials have ended")
+        if controller.poll() is not None:
+            controller = disturbed.start()
+    assert controller.wait(timeout=1800) == 0, disturbed.output
+    print(f"{time.monotonic() - start:5.0f} s: {disturbed.states()}")
+    compare(disturbed, Sweep(tmp_path / "calm", *short), total)
+
+
+def images() -> list[str]:
+    """Real ones where there are any, few of them."""
+    few = ["data.train_size=2000", "data.val_size=1000"]
+    try:
+        data.load(DataConfig())
+    except DataUnavailableError:
+        return ["data=synthetic", *few]
+    return few
