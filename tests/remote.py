@@ -53,7 +53,7 @@ class Process:
         """Ends all of them."""
         self.send(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(20)
+            self._process.wait(5)
         self.send(signal.SIGKILL)
         self._process.wait()
 

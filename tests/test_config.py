@@ -445,3 +445,12 @@ class TestOwnConf:
     def test_an_unknown_option_lists_it(self) -> None:
         with pytest.raises(RequestError, match=r"one of .*\bmine\b"):
             trial("scheduler=minne")
+
+
+def test_a_password_in_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "http://me:s3cret@host"
+    stated = config.compose(["tracking=server", f"tracking.uri='{uri}'"])
+    with pytest.raises(RequestError, match=r"`tracking.uri` must take its password from the env"):
+        config.refuse_password(stated)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    config.refuse_password(config.compose(["tracking=server"]))

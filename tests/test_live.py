@@ -606,6 +606,15 @@ class TestSummary:
         lines = summed_up(clock, "all 1 trials are done", [trial], n_trials=1)
         assert lines[-1] == "  fmnist-lab train scheduler=cosine training.epochs=5"
 
+    def test_best_trial_may_be_on_another_machine(self, clock: Clock, folder: Path) -> None:
+        results = folder / info().folder / "optimization_results.yaml"
+        results.parent.mkdir(parents=True)
+        results.write_text("best_overrides: [scheduler=cosine, a=1]")
+        trial = end(0, 0.9, params={"a": 1}, folder="/elsewhere")
+        reason = "all 1 trials are done"
+        lines = summed_up(clock, reason, [trial], n_trials=1)
+        assert lines[-1] == "  fmnist-lab train scheduler=cosine a=1"
+
     def test_several_objectives_have_values_but_no_best(self, clock: Clock) -> None:
         both, reason = ["maximize", "minimize"], "all 1 trials are done"
         lines = summed_up(clock, reason, [end(0, 0.9, 2.0)], directions=both, n_trials=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra.core.utils import JobStatus
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import ConnectionLostError, RequestError
 from tests.launchers import Launcher, launcher, wait_for
 from tests.test_ends import command, started
 from tests.test_streaming import pids, task
@@ -24,7 +24,9 @@ class Running:
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
         file = folder / "scheduler.json"
-        self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file
+        )
         wait_for(file.exists)
         self._file = file
         self.address: str = json.loads(file.read_text())["address"]
@@ -132,6 +134,48 @@ def test_jobs_of_a_killed_controller_are_interrupted(cluster: Running, tmp_path:
         wait_for((tmp_path / "job1.interrupted").exists)
         wait_for((tmp_path / "job2.interrupted").exists)
     assert not (tmp_path / "job3").exists()
+
+
+def test_a_lost_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fmnist_lab.workers.cluster._CONNECT_TIMEOUT", 1.0)
+    cluster = Running(tmp_path)
+    try:
+        cluster.add_worker()
+        with launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as jobs:
+            jobs.submit(["+do=wait_long", f"+file={tmp_path / 'log.txt'}"], 0)
+            wait_for(lambda: pids(tmp_path / "log.txt"))
+            cluster.scheduler.kill()
+            with pytest.raises(ConnectionLostError, match=r"scheduler .* (out of reach|is lost)"):
+                jobs.next_result(60)
+            jobs.cancel_all()
+    finally:
+        cluster.close()
+
+
+def test_a_job_finds_the_variables_of_the_command(
+    jobs: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    (result,) = jobs.launch([["+do=look_around"]], 0)
+    assert result.return_value[1]["MLFLOW_TRACKING_PASSWORD"] == "s3cret"
+
+
+def test_a_later_command_does_not_find_them(jobs: Launcher) -> None:
+    (result,) = jobs.launch([["+do=look_around"]], 0)
+    assert "MLFLOW_TRACKING_PASSWORD" not in result.return_value[1]
+
+
+def test_a_worker_makes_the_folder_that_it_does_not_share(
+    jobs: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(ours)
+        assert jobs.slots  # connects from there
+    ours.rmdir()
+    (result,) = jobs.launch([["+do=look_around"]], 0)
+    assert result.return_value[0] == str(ours)
 
 
 def test_an_address_without_a_scheduler_is_refused(

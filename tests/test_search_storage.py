@@ -9,11 +9,15 @@ from pathlib import Path
 import optuna
 import pytest
 from omegaconf import OmegaConf
+from optuna.exceptions import StorageInternalError
 
+from fmnist_lab.errors import ConnectionLostError
 from fmnist_lab.search.controller import LEASE, one_controller
-from fmnist_lab.search.secrets import mask, masked_config, masked_overrides
+from fmnist_lab.search.secrets import into_environment, mask, masked_config, masked_overrides
 from fmnist_lab.search.settings import SweepRequestError
-from fmnist_lab.search.storage import StorageAddress, locate, open_in_job, open_storage
+from fmnist_lab.search.storage import StorageAddress, locate, open_in_job, open_storage, reaching
+
+DATABASE = "postgresql://me:s3cret@host/db"
 
 
 def address(folder: Path) -> StorageAddress:
@@ -67,6 +71,7 @@ def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
         ("postgresql+psycopg://me:s3@cret@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
         ("redis://:s3cret@host", "redis://:***@host"),
+        ("at http://me:it's@host/a", "at http://me:***@host/a"),
         ("mysql://host/db?user=me&password=s3cret&x=1", "mysql://host/db?user=me&password=***&x=1"),
         ("sqlite:///study.db", "sqlite:///study.db"),
         ("tcp://host:8786 and a@b", "tcp://host:8786 and a@b"),
@@ -114,6 +119,59 @@ def test_unreachable_storage_is_one_sentence_without_a_password(tmp_path: Path) 
         open_storage(locate(url, tmp_path))
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("driver", "package"), [("psycopg", "'fmnist-lab[postgresql]'"), ("pg8000", "pg8000")]
+)
+def test_a_missing_driver_is_one_sentence(
+    driver: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(SweepRequestError) as caught:
+        open_storage(locate(f"postgresql+{driver}://me:s3cret@host/db", tmp_path))
+    assert str(caught.value) == (
+        "`hydra.sweeper.storage` must be a storage that can be opened, got "
+        f"postgresql+{driver}://me:***@host/db, which needs the package {driver}: "
+        f"pip install {package}"
+    )
+
+
+def test_a_lost_database_is_one_sentence_without_a_password(tmp_path: Path) -> None:
+    with pytest.raises(ConnectionLostError) as caught, reaching(locate(DATABASE, tmp_path)):
+        raise StorageInternalError("in the commit") from OSError(f"{DATABASE} is down\nfor now")
+    shown = "postgresql://me:***@host/db"
+    assert str(caught.value) == f"The studies in {shown} are out of reach: {shown} is down"
+
+
+def test_passwords_move_from_the_command_line_into_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("FMNIST_LAB_STORAGE", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "another")
+    given = [
+        "seed=1",
+        f"hydra.sweeper.storage='{DATABASE}'",
+        "tracking.uri=https://me:a%2Fb@host:1/x",
+    ]
+    assert into_environment(given) == [
+        "seed=1",
+        'hydra.sweeper.storage="${oc.env:FMNIST_LAB_STORAGE}"',
+        'tracking.uri="${oc.env:MLFLOW_TRACKING_URI}"',
+    ]
+    assert os.environ["FMNIST_LAB_STORAGE"] == DATABASE
+    assert os.environ["MLFLOW_TRACKING_URI"] == "https://host:1/x"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "me"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a/b"
+
+
+def test_arguments_without_passwords_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
+    given = ["tracking.uri=http://host:5000", "hydra.sweeper.storage=journal://a/b", "-m"]
+    given += ["hydra.sweeper.storage={_target_: a.B, url: 'x://me:s3cret@host'}"]
+    assert into_environment(given) == given
 
 
 @pytest.mark.parametrize("storage", ["study.db", 3, {"_target_": "builtins.dict"}])

@@ -102,7 +102,7 @@ class Site:
         return list(client.search_runs([experiment.experiment_id]))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     logs = tmp_path_factory.mktemp("logs")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
@@ -119,32 +119,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_sweep_survives_a_worker_and_keeps_its_secrets(site: Site) -> None:
-    command = site.sweep(
+    typed = site.sweep(
         "here",
         f"hydra.sweeper.storage={site.storage}",
         f"hydra.launcher.address='{site.address}'",
         "tracking=server",
         f"tracking.uri={site.tracking}",
     )
-    stopped = stop_in_mid_trial(site.workers, command)
-    titles = process_titles(command)
-
-    second = site.sweep(
-        "elsewhere",
-        "hydra.sweeper.storage=${oc.env:FMNIST_LAB_STORAGE}",
-        FMNIST_LAB_STORAGE=site.storage,
-    )
-    assert second.wait(60) == 2
-    assert "must have one controller, got a second" in site.log("elsewhere").read_text()
-
+    stopped = stop_in_mid_trial(site.workers, typed)
+    titles = process_titles(typed)
+    refuse_second_controller(site)
     stopped.send(signal.SIGKILL)
-    assert command.wait(120) == 0, site.log("here").read_text()
+    assert typed.wait(120) == 0, site.log("here").read_text()
     check(site, "small", "trial", count=4, interrupted=1)
-    refuse_traces(site, titles)
 
-
-def test_replicates_with_passwords_from_the_environment(site: Site) -> None:
-    command = site.sweep(
+    from_environment = site.sweep(
         "here",
         "hydra.sweeper.storage=${oc.env:FMNIST_LAB_STORAGE}",
         f"hydra.launcher.address='{site.address}'",
@@ -153,9 +142,9 @@ def test_replicates_with_passwords_from_the_environment(site: Site) -> None:
         FMNIST_LAB_STORAGE=site.storage,
         MLFLOW_TRACKING_URI=site.tracking,
     )
-    assert command.wait(120) == 0, site.log("here").read_text()
+    assert from_environment.wait(120) == 0, site.log("here").read_text()
     check(site, "small-replicates", "replicate", count=2)
-    refuse_traces(site, b"")
+    refuse_traces(site, titles)
 
 
 def stop_in_mid_trial(
@@ -181,6 +170,18 @@ def stop_in_mid_trial(
 
     wait_for(catch, 90)
     return caught[0]
+
+
+def refuse_second_controller(site: Site) -> None:
+    second = site.sweep(
+        "elsewhere",
+        "hydra.sweeper.storage=${oc.env:FMNIST_LAB_STORAGE}",
+        "tracking=none",
+        FMNIST_LAB_STORAGE=site.storage,
+    )
+    assert second.wait(60) == 2
+    assert "must have one controller, got a second" in site.log("elsewhere").read_text()
+    assert not list(site.folder.glob("elsewhere/mlruns/sweeps/small/[!.]*"))
 
 
 def check(site: Site, sweep: str, kind: str, count: int, interrupted: int = 0) -> None:

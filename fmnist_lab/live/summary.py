@@ -123,7 +123,8 @@ def commands(name: str, again: str, progress: Progress, reason: str) -> list[Com
         found.append((f"fmnist-lab compare {name}", f"compares the {what}"))
         found.append(("fmnist-lab ui", "every trial's curves in the browser"))
     if progress.best and (limit in _LIMITS or not progress.left):
-        command = shlex.join(["fmnist-lab", "train", *_overrides(progress.best)])
+        given = _overrides(progress.best, Path(progress.sweep.folder))
+        command = shlex.join(["fmnist-lab", "train", *given])
         found.append((command, f"the best trial, #{progress.best.number}, once more"))
     return found
 
@@ -132,14 +133,23 @@ def _left(progress: Progress) -> str:
     return f"the {words.count(progress.left, 'trial')} left"
 
 
-def _overrides(trial: TrialEnd) -> list[str]:
-    """All that the trial's job was given: the user's overrides, the strategy's, the suggestion."""
+def _overrides(trial: TrialEnd, folder: Path) -> list[str]:
+    """All that the best trial was given: the user's overrides, the strategy's, the suggestion."""
     path = Path(trial.folder or "") / ".hydra" / "overrides.yaml"
     try:
         given = list(map(str, yaml.safe_load(path.read_text(encoding="utf-8"))))
-    except OSError:  # a worker elsewhere wrote it
-        given = [f"{key}={spell(value)}" for key, value in trial.params.items()]
+    except OSError:  # a worker elsewhere has it
+        given = _best_overrides(folder) or [f"{k}={spell(v)}" for k, v in trial.params.items()]
     return [override for override in given if not override.lstrip("+~").startswith(_PRIVATE)]
+
+
+def _best_overrides(folder: Path) -> list[str]:
+    """What the sweeper has written down of its best trial."""
+    try:
+        results = yaml.safe_load((folder / "optimization_results.yaml").read_text(encoding="utf-8"))
+    except OSError:
+        return []
+    return list(results.get("best_overrides") or [])
 
 
 def _line(command: str, hint: str) -> Text:

@@ -110,7 +110,8 @@ class JobStream:
     def cancel_all(self) -> None:
         """Interrupts what runs and forgets what waits; returns when the workers are free."""
         if not self._cluster.ended:
-            self._placement.cancel()
+            with contextlib.suppress(OSError):  # it may have ended since
+                self._placement.cancel()
         ended = [self._outbox.get() for _ in range(self._outbox.qsize())]
         self._unfinished = {idx for idx, _ in ended}
         for entry in ended:
