@@ -15,6 +15,11 @@ from fmnist_lab.search.settings import ChangedSweepError
 ROOT = Path("mlruns/sweeps")
 
 
+def load() -> None:
+    """Imports what takes long."""
+    import fmnist_lab.search.sweep  # noqa: F401
+
+
 def main(name: str, arguments: list[str], new: bool = False) -> None:
     """Starts a sweep, or continues it where it stopped.
 
