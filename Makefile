@@ -27,7 +27,7 @@ demo: setup ## Train four schedulers on Fashion-MNIST and compare them (about tw
 test: setup ## Run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest
 
-test-faults: setup ## Kill processes of sweeps at random, thirty times for each launcher
+test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults
 
 check: setup ## Lint, check types, check YAML
