@@ -26,7 +26,7 @@ demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compar
 test: setup ## Run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest
 
-test-faults: setup ## Kill processes of sweeps at random, thirty times for each launcher
+test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults
 
 check: setup ## Lint, check types, check YAML

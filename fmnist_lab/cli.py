@@ -2,6 +2,8 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -9,7 +11,12 @@ from typing import Annotated, NoReturn
 import typer
 
 from fmnist_lab import completion
-from fmnist_lab.errors import ConnectionLostError, DataUnavailableError, RequestError
+from fmnist_lab.errors import (
+    ConnectionLostError,
+    DataUnavailableError,
+    RequestError,
+    TooManyFailuresError,
+)
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -36,7 +43,7 @@ def main() -> NoReturn:
             app()
     except RequestError as error:
         _fail(f"{error}", WRONG)
-    except (ConnectionLostError, DataUnavailableError) as error:
+    except (ConnectionLostError, DataUnavailableError, TooManyFailuresError) as error:
         _fail(f"{error}", FAILED)
     sys.exit(DONE)
 
@@ -60,8 +67,10 @@ def sweep(
 ) -> None:
     """Try the strategies of a sweep, or continue it; overrides as for train."""
     try:
-        from fmnist_lab import sweep as application
+        with _later(signal.SIGINT, signal.SIGTERM):
+            from fmnist_lab import sweep as application
 
+            application.load()
         application.main(name, context.args, new)
     except KeyboardInterrupt:
         _fail(f"Interrupted; continue with: fmnist-lab sweep {name}", INTERRUPTED)
@@ -154,6 +163,16 @@ def ui(
 
 def _command_names() -> list[str]:
     return [command.callback.__name__ for command in app.registered_commands if command.callback]
+
+
+@contextmanager
+def _later(*signals: signal.Signals) -> Iterator[None]:
+    """Holds signals back: modules written in Cython swallow an interruption of their import."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

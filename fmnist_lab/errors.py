@@ -8,6 +8,13 @@ class RequestError(ValueError):
     """
 
 
+class TooManyFailuresError(RuntimeError):
+    """So many trials of a sweep failed that it was given up. Exit code 1.
+
+    The message is one sentence; the cause is the last trial's error.
+    """
+
+
 class DataUnavailableError(RuntimeError):
     """No source of the data works. Exit code 1.
 

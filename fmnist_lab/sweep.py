@@ -18,6 +18,11 @@ ROOT = Path("mlruns/sweeps")
 _command: list[str] = []  # what the user has typed, without passwords
 
 
+def load() -> None:
+    """Imports what takes long."""
+    import fmnist_lab.search.sweep  # noqa: F401
+
+
 def main(name: str, arguments: list[str], new: bool = False) -> None:
     """Starts a sweep, or continues it where it stopped.
 

@@ -89,6 +89,8 @@ def job(cfg: DictConfig) -> float:
     try:
         return _train(cfg, folder)
     except RequestError as error:
+        if current_trial() is not None:  # one suggestion of many: that trial has failed
+            raise
         _discard(folder)  # nothing was trained: leave nothing half-made
         raise _Refused(error) from error
 

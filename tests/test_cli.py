@@ -1,8 +1,11 @@
 """The command line: exit codes, sentences, and what each command draws or refuses."""
 
+import os
 import re
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +30,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     """Runs the program in this process as the shell would."""
     monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
-    monkeypatch.setattr("sys.path", [])
+    monkeypatch.setattr("sys.path", list(sys.path))
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert isinstance(ended.value.code, int)
@@ -80,14 +83,32 @@ class TestExitCodes:
         assert exit_code(monkeypatch, "ui") == code
         assert capsys.readouterr().err == text
 
-    @pytest.mark.parametrize("command", ["ui", "train"])
-    def test_an_interruption_is_130(self, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
-        def interrupt(argument: object) -> None:
+    @pytest.mark.parametrize("words", [["ui"], ["train"], ["sweep", "demo"]])
+    def test_an_interruption_is_130(
+        self, monkeypatch: pytest.MonkeyPatch, words: list[str]
+    ) -> None:
+        def interrupt(*arguments: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(server, "serve", interrupt)
         monkeypatch.setattr("fmnist_lab.train.main", interrupt)
-        assert exit_code(monkeypatch, command) == 130
+        monkeypatch.setattr("fmnist_lab.sweep.main", interrupt)
+        assert exit_code(monkeypatch, *words) == 130
+
+    def test_an_interruption_waits_for_the_imports_of_a_sweep(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def load() -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            imported.append("all")
+
+        imported: list[str] = []
+        monkeypatch.setattr("fmnist_lab.sweep.load", load)
+        assert exit_code(monkeypatch, "sweep", "demo") == 130
+        assert imported == ["all"]
+        assert capsys.readouterr().err == (
+            "fmnist-lab: Interrupted; continue with: fmnist-lab sweep demo\n"
+        )
 
     def test_success_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(server, "serve", lambda port: None)

@@ -10,6 +10,7 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
+from fmnist_lab.errors import TooManyFailuresError
 from fmnist_lab.search.observers import Observers, TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_return
 from fmnist_lab.search.signals import Signals
@@ -54,7 +55,7 @@ class Loop:
 
         Raises:
             KeyboardInterrupt, SystemExit: A signal; trials that ran will be repeated.
-            Exception: Too many trials failed; it is the last one's error.
+            TooManyFailuresError: Its cause is the last one's error.
         """
         try:
             signals.check()  # to start workers takes seconds
@@ -145,7 +146,7 @@ class Loop:
     def _give_up_if_needed(self) -> None:
         if (why := self._strategies.fails_too_often) and self._strategies.error is not None:
             log.error(why)
-            raise self._strategies.error
+            raise TooManyFailuresError(why) from self._strategies.error
 
 
 def _log_end(trial: TrialEnd, best: Best | None) -> None:

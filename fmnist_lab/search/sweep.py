@@ -95,7 +95,7 @@ class Sweep:
         Raises:
             SweepRequestError: What was asked cannot be searched, or is searched by somebody else.
         """
-        # From here on: an import, or OmegaConf, may swallow a KeyboardInterrupt or disguise it.
+        # From here on: imports may swallow a KeyboardInterrupt, OmegaConf may disguise it.
         with Signals() as signals:
             plans = self._planner.plans(self._name, arguments)
             with signals.waiting():  # for data, perhaps
@@ -147,7 +147,7 @@ class Sweep:
             ending.append("interrupted")
             raise
         except BaseException as error:
-            ending.append(f"failed: {type(error).__name__}")
+            ending.append(f"failed: {type(error.__cause__ or error).__name__}")
             raise
         finally:
             with suppress(StorageInternalError):  # it is gone, as the error says
