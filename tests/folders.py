@@ -84,7 +84,8 @@ def leave_sweep(
         "sampler": {"_target_": sampler},
         "pruner": {"_target_": "optuna.pruners.NopPruner"},
     }
-    config = {"hydra": {"sweeper": sweeper}, "training": {"epochs": 5, "batch_size": 32},
+    hydra = {"sweeper": sweeper, "runtime": {"choices": {"sweeps": "night"}}}
+    config = {"hydra": hydra, "training": {"epochs": 5, "batch_size": 32},
               "data": {"split": "first", "val_size": 5000}}  # fmt: skip
     (place / "multirun.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     ended = f"all {sum(map(len, rates.values()))} trials are done"

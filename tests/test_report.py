@@ -187,6 +187,18 @@ class TestEvidence:
         (warning,) = sentences.warnings(evidence)
         assert warning.startswith("The strategies had unequal budgets, from 2 trials (cosine) to 4")
 
+    def test_replicates_that_are_still_to_come(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {"constant": [0.9], "cosine": [0.8]})
+        winners = {name: {"trial": 0, "overrides": []} for name in BOTH}
+        write_json(place / "manifest.json", {"winners": winners, "seeds": [1, 2, 3]})
+        said = sentences.progress(gather(place))
+        assert said == "8 tuning trials and 2 of 6 replicates have ended."
+
+    def test_what_to_do_about_it(self, tmp_path: Path) -> None:
+        said = sentences.headline(gather(leave_sweep(tmp_path, BOTH, LEVELS)))
+        assert said.endswith("6 fresh seeds, with: fmnist-lab sweep night replicates=8.")
+
     @pytest.mark.parametrize("mixed", ["trials", "replicates"])
     def test_horizons_and_early_stopping_are_not_mixed(self, tmp_path: Path, mixed: str) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -245,7 +257,11 @@ class TestMethod:
 
     def test_all_that_is_known(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
-        manifest = {"hash": "abc", "data": {"sha256": "123"}, "seeds": [1, 2], "opened": None}
+        winner = {"trial": 5, "value": 0.9, "overrides": ["a.b=1", "scheduler=cosine"]}
+        manifest = {
+            "hash": "abc", "data": {"sha256": "123"}, "seeds": [1, 2], "versions": {"keras": "3"},
+            "winners": {"cosine": winner}, "openings": [{"opened": "today", "hash": "abc"}],
+        }  # fmt: skip
         write_json(evidence.folder / "manifest.json", manifest)
         versions = {"python": "3.11.7", "keras": "3"}
         write_json(evidence.folder / "trials/0/environment.json", versions)
@@ -259,6 +275,9 @@ class TestMethod:
         assert facts["Environment"] == "python 3.11.7, keras 3"
         assert facts["Manifest: data.sha256"] == "123"
         assert facts["Manifest: seeds"] == "1, 2"
+        assert facts["Winner cosine"] == "trial 5: a.b=1 scheduler=cosine"
+        assert facts["Test set opened"] == "today"
+        assert not any("versions" in name for name in facts)
 
     def test_a_multirun_knows_less(self, tmp_path: Path) -> None:
         leave_run(tmp_path / "multirun/night/0")

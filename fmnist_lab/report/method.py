@@ -1,6 +1,6 @@
 """How it was measured: what the numbers rest on, as pairs of a heading and a text."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ from fmnist_lab.report.sentences import MARGIN, progress, units
 
 Facts = list[tuple[str, str]]
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
+_TOLD = ("winners", "openings", "versions")  # of the manifest, in other words
 _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "git_commit")
 
 
@@ -100,12 +101,31 @@ def _environment(environment: Mapping[str, Any]) -> Facts:
     return [("Environment", ", ".join(known))] if known else []
 
 
-def _manifest(manifest: Mapping[str, Any], prefix: str = "") -> Facts:
-    """The manifest's own words, nested keys joined by dots."""
+def _manifest(manifest: Mapping[str, Any]) -> Facts:
+    """What was trained again, since when the test set is open, and the manifest's other words."""
+    facts = [(f"Winner {name}", _winner(winner)) for name, winner in _part(manifest, "winners")]
+    openings = [opening["opened"] for opening in manifest.get("openings", [])]
+    if openings:
+        facts.append(("Test set opened", ", ".join(openings)))
+    rest = {key: value for key, value in manifest.items() if key not in _TOLD}
+    return facts + _flat(rest)
+
+
+def _part(manifest: Mapping[str, Any], key: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    part: Mapping[str, Any] = manifest.get(key, {})
+    return part.items()
+
+
+def _winner(winner: Mapping[str, Any]) -> str:
+    return f"trial {winner['trial']}: {' '.join(winner['overrides'])}"
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Facts:
+    """Nested keys joined by dots."""
     facts: Facts = []
-    for key, value in manifest.items():
+    for key, value in content.items():
         if isinstance(value, Mapping):
-            facts += _manifest(value, f"{prefix}{key}.")
+            facts += _flat(value, f"{prefix}{key}.")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             facts.append((f"Manifest: {prefix}{key}", text))

@@ -43,7 +43,9 @@ def no_verdict(evidence: Evidence) -> str | None:
     if evidence.replicates.empty:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
-        return f"No verdict: {why}. The ranking may be luck; to get a verdict, {HOW}."
+        command = evidence.setup.command
+        how = f"{HOW}, with: {command} replicates=8" if command else HOW
+        return f"No verdict: {why}. The ranking may be luck; to get a verdict, {how}."
     return _lacking(evidence)
 
 
@@ -117,7 +119,8 @@ def progress(evidence: Evidence) -> str:
     of = f"{done} of " if evidence.is_running else ""
     told = of + words.count(planned or 0 if of else done, "tuning trial")
     if again := len(evidence.replicates):
-        told += f" and {words.count(again, 'replicate')}"
+        whole = evidence.setup.planned_replicates or again
+        told += f" and {f'{again} of ' * (again < whole)}{words.count(whole, 'replicate')}"
     told = f"{told} {'has' if done + again == 1 else 'have'} ended"
     if lost := evidence.superseded:
         told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "

@@ -57,6 +57,19 @@ class Setup:
         return int(self.sweeper["n_trials"]) * shares if self.sweeper else None
 
     @property
+    def planned_replicates(self) -> int | None:
+        """How many replicates there will be; None where nobody has said."""
+        if not {"winners", "seeds"} <= self.manifest.keys():
+            return None
+        return len(self.manifest["winners"]) * len(self.manifest["seeds"])
+
+    @property
+    def command(self) -> str | None:
+        """The command that continues the sweep; None for a multirun."""
+        name = self.config.get("hydra", {}).get("runtime", {}).get("choices", {}).get("sweeps")
+        return f"fmnist-lab sweep {name}" if name and self.sweeper else None
+
+    @property
     def sampler(self) -> str | None:
         """The name of the sampler's class."""
         target = (self.sweeper.get("sampler") or {}).get("_target_")
