@@ -22,7 +22,13 @@ from fmnist_lab.search.results import RESULTS
 from fmnist_lab.search.spelling import spell
 
 FOLDER, MANIFEST = "replicates", "manifest.json"
-_KEPT = ("hydra/launcher", "hydra.launcher", "hydra.sweeper.storage", "hydra.verbose")
+_KEPT = (
+    "hydra/launcher",
+    "hydra.launcher",
+    "hydra.sweeper.storage",
+    "hydra.sweeper.strategies",  # which the user has left out or added
+    "hydra.verbose",
+)
 _SEEDS = "seed=range(0, 4294967296)"  # as many as NumPy has; those to train come from `enqueue`
 _OFF = ("timeout", "max_epochs", "target", "plateau", "custom_search_space", "params")
 
