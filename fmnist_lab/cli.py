@@ -168,11 +168,15 @@ def _command_names() -> list[str]:
 @contextmanager
 def _later(*signals: signal.Signals) -> Iterator[None]:
     """Holds signals back: modules written in Cython swallow an interruption of their import."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda n, _: received.append(n)) for number in signals}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

@@ -104,7 +104,14 @@ class TestExitCodes:
 
         imported: list[str] = []
         monkeypatch.setattr("fmnist_lab.sweep.load", load)
-        assert exit_code(monkeypatch, "sweep", "demo") == 130
+        monkeypatch.setattr("sys.argv", ["fmnist-lab", "sweep", "demo"])
+        monkeypatch.setattr("sys.path", list(sys.path))
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit, match="130"):
+                cli.main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
         assert imported == ["all"]
         assert capsys.readouterr().err == (
             "fmnist-lab: Interrupted; continue with: fmnist-lab sweep demo\n"

@@ -304,7 +304,7 @@ def test_the_end_of_the_local_cluster_is_an_error(tmp_path: Path) -> None:
         cluster = jobs.stream._cluster
         assert isinstance(cluster, LocalCluster)
         os.kill(cluster._host.pid, signal.SIGKILL)
-        with pytest.raises(RuntimeError, match=r"local workers ended by itself|connection|out of reach"):
+        with pytest.raises(RuntimeError, match=r"ended by itself|connection|out of reach"):
             jobs.next_result(30)
         wait_for(lambda: not Path(f"/proc/{pids(tmp_path / 'log')[0]}").exists())
 

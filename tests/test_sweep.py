@@ -40,6 +40,7 @@ defaults:
 data: {train_size: 320, val_size: 100}
 architecture: {hidden_sizes: [16]}
 training: {epochs: 3}
+replicates: 0
 
 hydra:
   sweeper:
