@@ -48,32 +48,43 @@ class Sweep:
         self.root = folder
         self.folder = folder / "mlruns" / "sweeps" / "demo"
         self._overrides = [*overrides, f"training.epochs={EPOCHS}"]
+        self._controller: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        """Starts or continues it; the command is always the same."""
-        own = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
-        with (self.root / "output.log").open("a") as output:
-            return subprocess.Popen(
-                [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self._overrides],
-                cwd=self.root,
-                env=os.environ | own,
-                stdout=output,
-                stderr=output,
-            )
+    def __enter__(self) -> "Sweep":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._controller is not None:  # of a test that failed
+            self._controller.kill()
+            self._controller.wait()
+
+    def running(self) -> "subprocess.Popen[bytes]":
+        """Its controller; started, always with the same command, unless it runs."""
+        if self._controller is None or self._controller.poll() is not None:
+            with (self.root / "output.log").open("a") as output:
+                self._controller = subprocess.Popen(
+                    [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self._overrides],
+                    cwd=self.root,
+                    env=os.environ | {"PYTHONPATH": str(ROOT)},
+                    stdout=output,
+                    stderr=output,
+                )
+        return self._controller
 
     def finish(self) -> None:
         """Lets it run to its end."""
-        assert self.start().wait(timeout=1800) == 0, self.output
+        assert self.running().wait(timeout=1800) == 0, self.output
 
-    def strike(self, fault: Fault, controller: "subprocess.Popen[bytes]") -> None:
-        """Lets a fault happen to the sweep that runs; returns when all has come of it."""
-        ended = self.ended + fault.trials
+    def strike(self, fault: Fault) -> None:
+        """Lets a fault happen; returns when the controller has ended, if that was hit."""
+        controller, ended = self.running(), self.ended + fault.trials
         wait_for(lambda: self.ended >= ended or controller.poll() is not None, 600)
         time.sleep(fault.seconds)
         assert controller.poll() is None, f"it ended before {fault}: {self.output}"
         if fault.to_controller is None:
-            wait_for(lambda: bool(workers(controller.pid)), 120)
-            random.Random(fault.seconds).choice(workers(controller.pid)).kill()
+            while not (alive := workers(controller.pid)):
+                time.sleep(0.02)
+            random.Random(fault.seconds).choice(alive).kill()
             return
         controller.send_signal(fault.to_controller)
         code = controller.wait(timeout=300)
@@ -212,13 +223,11 @@ def compare(disturbed: Sweep, calm: Sweep, total: int) -> None:
 def test_three_kills(tmp_path: Path) -> None:
     total = 2
     tiny = (*TINY[:-1], f"hydra.sweeper.n_trials={total}")
-    disturbed = Sweep(tmp_path / "disturbed", *tiny)
-    killed = disturbed.start()
-    disturbed.strike(Fault(signal.SIGKILL, 1, 0), killed)
-    again = disturbed.start()
-    disturbed.strike(Fault(None, 1, 0), again)
-    disturbed.strike(Fault(signal.SIGINT, 0, 0.5), again)
-    compare(disturbed, Sweep(tmp_path / "calm", *tiny), total)
+    with Sweep(tmp_path / "disturbed", *tiny) as disturbed, Sweep(tmp_path / "calm", *tiny) as calm:
+        disturbed.strike(Fault(signal.SIGKILL, 1, 0))
+        disturbed.strike(Fault(None, 1, 0))
+        disturbed.strike(Fault(signal.SIGINT, 0, 0.5))
+        compare(disturbed, calm, total)
 
 
 @pytest.mark.faults
@@ -228,19 +237,17 @@ def test_forty_kills(tmp_path: Path) -> None:
     chance, total = random.Random(1), 40
     kinds = [*CONTROLLER, None] * 10
     chance.shuffle(kinds)
-    short = (*images(), *SMALL, f"hydra.sweeper.n_trials={total}")
-    disturbed = Sweep(tmp_path / "disturbed", *short)
-    start, controller = time.monotonic(), disturbed.start()
-    for kind in kinds:
-        first = chance.choice((0, 0, 1, 2, 4))
-        fault = Fault(kind, first, chance.uniform(0, 1 if first else 15))
-        disturbed.strike(fault, controller)
-        print(f"{time.monotonic() - start:5.0f} s: {fault}; {disturbed.ended} trials have ended")
-        if controller.poll() is not None:
-            controller = disturbed.start()
-    assert controller.wait(timeout=1800) == 0, disturbed.output
-    print(f"{time.monotonic() - start:5.0f} s: {disturbed.states()}")
-    compare(disturbed, Sweep(tmp_path / "calm", *short), total)
+    few = (*images(), *SMALL, f"hydra.sweeper.n_trials={total}")
+    with Sweep(tmp_path / "disturbed", *few) as disturbed, Sweep(tmp_path / "calm", *few) as calm:
+        start = time.monotonic()
+        for kind in kinds:
+            first = chance.choice((0, 0, 1, 2, 4))
+            fault = Fault(kind, first, chance.uniform(0, 1 if first else 15))
+            disturbed.strike(fault)
+            seconds = time.monotonic() - start
+            print(f"{seconds:5.0f} s: {fault}; {disturbed.ended} trials have ended")
+        compare(disturbed, calm, total)
+        print(f"{time.monotonic() - start:5.0f} s: {disturbed.states()}")
 
 
 def images() -> list[str]:
