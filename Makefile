@@ -23,7 +23,7 @@ demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compar
 	@echo "Draw other schedules with:  $(BIN)/fmnist-lab preview"
 	@echo "Train another one with:     $(BIN)/fmnist-lab train scheduler=cosine"
 
-test: setup ## Run the tests (about seven minutes on two cores)
+test: setup ## Run the tests
 	$(BIN)/python -m pytest
 
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
