@@ -16,6 +16,7 @@ from fmnist_lab.checks import require_choice, require_number, require_positive, 
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.search.secrets import mask
+from fmnist_lab.searches import STRIDE
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
@@ -52,6 +53,7 @@ class Config(Trial):
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
     kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
     replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
+    searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
 
 
 def config_dir() -> str:
@@ -140,6 +142,12 @@ def to_trial(cfg: DictConfig) -> Trial:
         raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
     if config.replicates < 0:
         raise RequestError(f"`replicates` must be zero or more, got {config.replicates}.")
+    if config.searches < 1:
+        raise RequestError(f"`searches` must be at least 1, got {config.searches}.")
+    if config.searches > 1 and config.replicates >= STRIDE:
+        raise RequestError(
+            f"`replicates` must be below {STRIDE} with several searches, got {config.replicates}."
+        )
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial

@@ -6,9 +6,6 @@ strategies by their seed. Only they see the test set, and each time it is opened
 into `manifest.json`.
 """
 
-import datetime
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from fmnist_lab import config, data, environment
-from fmnist_lab.files import write_json
+from fmnist_lab import config, data, environment, manifest, searches
+from fmnist_lab.comparison import least_pairs
+from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.search.results import RESULTS
 from fmnist_lab.search.spelling import spell
 
-FOLDER, MANIFEST = "replicates", "manifest.json"
+FOLDER = "replicates"
 _KEPT = (
     "hydra/launcher",
     "hydra.launcher",
@@ -37,7 +35,7 @@ _OFF = ("timeout", "max_epochs", "target", "plateau", "custom_search_space", "pa
 class Confirmation:
     """What the second stage trains."""
 
-    name: str  # of the sweep's folder
+    name: str  # of the search
     winners: Mapping[str, Mapping[str, Any]]  # strategy: trial, value, overrides
     seeds: Sequence[int]
     arguments: Sequence[str]  # the user's overrides, as far as they hold for replicates too
@@ -66,38 +64,51 @@ class Confirmation:
 
 
 def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | None:
-    """What to train, once every strategy is tuned; None if that is not so, or not wanted.
+    """What to train, once every strategy of a search is tuned; None if that is not so, or not wanted.
 
     Args:
         sweep: The file in `sweeps/`.
-        folder: The sweep's folder.
+        folder: The search's folder.
         arguments: The user's overrides.
     """
-    if not (folder / RESULTS).exists():  # the command showed its configuration, say
+    if not is_tuned(folder):
         return None
-    tuned = yaml.safe_load((folder / RESULTS).read_text(encoding="utf-8"))
-    strategies = tuned.get("strategies", {})
-    is_whole = all(found.get("best_overrides") for found in strategies.values())
-    if not strategies or not is_whole or str(tuned["ended"]).startswith(("timeout", "interrupted")):
-        return None
+    strategies = _results(folder)["strategies"]
     searched = {key for found in strategies.values() for key in found["best_params"]}
-    task = [item for item in arguments if not _key(item).startswith(("hydra", "-"))]
-    fixed = [item for item in task if _key(item) not in searched]
+    task = [item for item in arguments if not key_of(item).startswith(("hydra", "-"))]
+    fixed = [item for item in task if key_of(item) not in searched]
     cfg = config.compose([f"sweeps={sweep}", *fixed])
     if not cfg.replicates:
         return None
-    given = {_key(item) for item in fixed} | {"sweeps", "strategy"}
+    given = {key_of(item) for item in fixed} | {"sweeps", "strategy"}
     winners = {
         name: {
             "trial": found["best_trial"],
             "value": found["best_value"],
-            "overrides": [item for item in found["best_overrides"] if _key(item) not in given],
+            "overrides": [item for item in found["best_overrides"] if key_of(item) not in given],
         }
         for name, found in strategies.items()
     }
-    kept = [item for item in arguments if _key(item).startswith(_KEPT)]
+    kept = [item for item in arguments if key_of(item).startswith(_KEPT)]
     seeds = range(cfg.seed + 1, cfg.seed + 1 + cfg.replicates)
-    return Confirmation(folder.name, winners, list(seeds), [f"sweeps={sweep}", *fixed, *kept])
+    found = [f"sweeps={sweep}", *fixed, *kept]
+    return Confirmation(searches.name_of(folder), winners, list(seeds), found)
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether every strategy of a search has its best trial, and the search came to its end."""
+    if not (folder / RESULTS).exists():  # the command showed its configuration, say
+        return False
+    tuned = _results(folder)
+    strategies = tuned.get("strategies", {})
+    is_whole = all(found.get("best_overrides") for found in strategies.values())
+    cut_short = str(tuned["ended"]).startswith(("timeout", "interrupted"))
+    return bool(strategies) and is_whole and not cut_short
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((folder / RESULTS).read_text(encoding="utf-8"))
+    return content
 
 
 def prepare(planned: Confirmation, folder: Path) -> Path:
@@ -105,27 +116,54 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
 
     Replicates of other winners are moved out of the way: they answer another question.
     """
+    before = manifest.read(folder)
     cfg = config.compose([item for item in planned.arguments if not item.startswith("hydra")])
     content = {
         "winners": dict(planned.winners),
         "seeds": list(planned.seeds),
+        **manifest.asked(folder),
         "data": data.load(config.to_trial(cfg).data).checksum,
         "versions": environment.describe(),
     }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    path, replicates = folder / MANIFEST, folder / FOLDER
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    openings = before.get("openings", [])
-    if before.get("hash") != digest:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        openings = [*openings, {"opened": now, "hash": digest}]
-    if before and before["winners"] != content["winners"] and replicates.exists():
+    changed = manifest.open_test_set(content, folder)
+    replicates = folder / FOLDER
+    if any(key.startswith("winners") for key in changed) and replicates.exists():
         replicates.rename(folder / f"{FOLDER}-{before['hash'][:8]}")
-    write_json(path, {"hash": digest, "openings": openings} | content)
     return replicates
 
 
-def _key(override: str) -> str:
+class Outlook:
+    """Says as a sweep starts where its seeds or searches are too few for any verdict.
+
+    An observer, see `fmnist_lab.search.observers`.
+    """
+
+    def __init__(self, replicates: int, searches: int, kind: str) -> None:
+        """Takes the configuration's values; of replicates nothing is said again."""
+        self._replicates = replicates if kind == "trial" else 0
+        self._searches = searches
+
+    def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
+        """Prints a sentence, or nothing."""
+        if self._replicates and not searches.split(Path(sweep.folder))[1]:
+            if said := outlook(len(sweep.strategies), self._replicates, self._searches):
+                print(said)
+
+
+def outlook(strategies: int, replicates: int, searches: int) -> str | None:
+    """Why no strategy can be found better or worse than the baseline; None where one can."""
+    key, pairs = ("searches", searches) if searches > 1 else ("replicates", replicates)
+    if strategies < 2 or pairs >= (least := least_pairs(strategies - 1)):
+        return None
+    rivals = "a rival" if strategies == 2 else f"{strategies - 1} rivals"
+    return (
+        f"With {key}={pairs} no strategy can be found better or worse: against {rivals} of the "
+        f"baseline that takes at least {key}={least}, which may be given later, too."
+    )
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets."""
     return override.lstrip("+~").partition("=")[0]
 
 

@@ -33,6 +33,7 @@ STANDINGS = {
     "strategy": ("strategy", None),
     "best": ("best", 4),
     "trial": ("in trial", 0),
+    "search": ("of search", 0),
     "trials": ("trials", 0),
     "pruned": ("pruned", 0),
     "diverged": ("diverged", 0),
@@ -45,7 +46,7 @@ STANDINGS = {
 }
 _ALWAYS = ("trial", "strategy", "objective")
 _FALLING = ("objective", "best_val_accuracy", "test_accuracy")  # the largest first
-_OPTIONAL = ("pruned", "diverged", "failed", "replicates", "replicates_lost",
+_OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates_lost",
              "test_accuracy")  # fmt: skip
 
 

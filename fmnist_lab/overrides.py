@@ -9,6 +9,7 @@ import yaml
 
 PRIVATE = ("hydra.", "hydra/", "tracking.", "tracking=")  # they make no other trial of it
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OF_THE_SWEEP = ("sweeps", "replicates", "searches")  # its file and its stages
 _NULL, _QUOTES = ("null", ""), ("'", '"')
 
 
@@ -21,8 +22,7 @@ def read(overrides: Sequence[str]) -> dict[str, Any]:
     """The values by dotted key: float for numbers, None for null, text for all else."""
     pairs = (word.partition("=") for word in overrides if not word.startswith("~"))
     values = {key.lstrip("+"): _value(text) for key, _, text in pairs}
-    values.pop("sweeps", None)  # the file that the sweep was started from
-    return values
+    return {key: value for key, value in values.items() if key not in _OF_THE_SWEEP}
 
 
 @lru_cache(maxsize=100_000)

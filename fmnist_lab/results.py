@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import overrides
+from fmnist_lab import overrides, searches
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import StopReason
 
@@ -64,7 +64,7 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
 
 
 def folders(name: str | None = None, root: Path = ROOT, kind: str = "trial") -> list[Path]:
-    """The folders of the runs that have ended, in the order of their numbers.
+    """The folders of the runs that have ended, by search and in the order of their numbers.
 
     Args:
         name: As for `find`.
@@ -79,14 +79,18 @@ def folders(name: str | None = None, root: Path = ROOT, kind: str = "trial") -> 
 
 def ended(place: Path, kind: str = "trial") -> list[Path]:
     """The same for the folder of a sweep or multirun."""
-    results = [*place.glob(f"{STAGES[kind]}/*/result.json")]
-    if kind == "trial":  # a multirun has its trials at the top
-        results += place.glob("*/result.json")
-    return sorted((path.parent for path in results), key=lambda path: (len(path.name), path.name))
+    found: list[Path] = []
+    for search in searches.folders(place):
+        results = [*search.glob(f"{STAGES[kind]}/*/result.json")]
+        if kind == "trial":  # a multirun has its trials at the top
+            results += search.glob("*/result.json")
+        numbered = (path.parent for path in results)
+        found += sorted(numbered, key=lambda path: (len(path.name), path.name))
+    return found
 
 
 def trials(source: Source = None) -> pd.DataFrame:
-    """A row per tuning trial that has ended, in the order of their numbers.
+    """A row per tuning trial that has ended, by search and in the order of their numbers.
 
     Columns, in this order:
         kind, sweep, strategy (str), trial, seed, search (int64; 0 where there is one search);
@@ -166,8 +170,7 @@ def _row(folder: Path) -> dict[str, Any]:
     row: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
     if "overrides" not in row:
         row |= overrides.from_hydra(folder / ".hydra")
-    row.setdefault("search", 0)
-    return row | {"folder": str(folder)}
+    return row | {"search": row.get("search") or 0, "folder": str(folder)}
 
 
 def _superseded(frame: pd.DataFrame, given: list[dict[str, Any]]) -> list[bool]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lab import config, confirm, data, train
+from fmnist_lab import config, confirm, data, searches, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
+_SHOWING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version")
 _command: list[str] = []  # what the user has typed, without passwords
 
 
@@ -42,9 +43,12 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
     try:
-        _run(name, [f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments])
-        if planned := confirm.plan(name, folder, arguments):
-            _run(name, planned.overrides(confirm.prepare(planned, folder)))
+        tuned = _tune(name, folder, arguments)
+        for search, given in tuned.items():
+            if planned := confirm.plan(name, search, given):
+                if len(tuned) > 1:
+                    print(f"\nReplicates of search {searches.split(search)[1] + 1}")
+                _run(name, planned.overrides(confirm.prepare(planned, search)))
     except ChangedSweepError as error:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
@@ -57,6 +61,46 @@ def command() -> str:
     Not a resolver: OmegaConf would look up what it returns, and `${oc.env:...}` is a secret.
     """
     return secrets.mask(shlex.join(_command))
+
+
+def _tune(name: str, folder: Path, arguments: list[str]) -> dict[Path, list[str]]:
+    """Runs every search of a sweep.
+
+    Returns:
+        Folder and overrides of each search; nothing unless all of them are whole, because the
+        test set stays closed until then.
+    """
+    given = [f"hydra.sweep.dir={folder}", *arguments]
+    if _only_shows(arguments):
+        _run(name, [f"sweeps={name}", *given])
+        return {}
+    count, tuned = _searches(name, arguments), {}
+    for number in range(count):
+        if number:
+            given = searches.again(folder, number, arguments)
+        if count > 1:
+            print(f"\nSearch {number + 1} of {count}")
+        _run(name, [f"sweeps={name}", *given])
+        search = searches.folder_of(folder, number)
+        if not confirm.is_tuned(search):
+            return {}
+        tuned[search] = given
+    return tuned
+
+
+def _searches(name: str, arguments: list[str]) -> int:
+    """How many searches are asked for."""
+    own = [item for item in arguments if confirm.key_of(item) in ("searches", "replicates")]
+    cfg = config.compose([f"sweeps={name}", *own])
+    for item in arguments:
+        if cfg.searches > 1 and confirm.key_of(item) == "seed" and not item[5:].isdigit():
+            raise RequestError(f"`seed` must be a number with several searches, got {item[5:]}.")
+    return int(cfg.searches)
+
+
+def _only_shows(arguments: list[str]) -> bool:
+    """Whether a flag of Hydra's asks for something else than to run."""
+    return any(item.partition("=")[0] in _SHOWING for item in arguments)
 
 
 def _run(name: str, overrides: list[str]) -> None:

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import config
+from fmnist_lab import config, searches
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.errors import RequestError
 from fmnist_lab.overrides import asked
@@ -142,6 +142,7 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
     folder = Path(hydra_config.sweep.dir)
     if kind == "replicate":  # they have a folder of their own in the sweep's
         folder = folder.parent
+    folder, search = searches.split(folder)
     return Labels(
         kind=kind,
         sweep=folder.name if many else None,
@@ -154,6 +155,7 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
         optimizer=choices["optimizer"],
         dataset=trial.data.name,
         engine=trial.training.engine,
+        search=search or None,
     )
 
 

@@ -78,6 +78,7 @@ class Labels:
     optimizer: str
     dataset: str
     engine: str
+    search: int | None = None  # which of a sweep's searches; None for the first, often the only one
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,14 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     return np.where(np.isnan(p), np.nan, adjusted)
 
 
+def least_pairs(tests: int = 1, alpha: float = 0.05) -> int:
+    """The fewest pairs whose sign-flip p can be below alpha after Holm over so many tests.
+
+    The smallest two-sided p of n pairs is 2 / 2^n: 6 pairs for one test, 9 for twelve.
+    """
+    return next(n for n in range(1, MOST_PAIRS) if tests * 2.0 ** (1 - n) < alpha)
+
+
 def more_pairs(
     differences: Floats, margin: float, alpha: float = 0.05, tests: int = 1, intervals: int = 1
 ) -> int | None:
@@ -106,7 +114,7 @@ def more_pairs(
     plans = range(MIN_PAIRS, MOST_PAIRS)
 
     def shows(pairs: int) -> bool:
-        within_reach = tests * 2.0 ** (1 - pairs) < alpha
+        within_reach = pairs >= least_pairs(tests, alpha)
         return within_reach and difference_power(mean / sd, pairs, alpha / tests) >= POWER
 
     def is_inside(pairs: int) -> bool:

@@ -135,8 +135,8 @@ def _require_one_objective(trials: pd.DataFrame) -> None:
 def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
     """A row per strategy, the best first.
 
-    Columns: strategy, best (objective of the best trial), trial (Int64, its number), trials, and
-    of these diverged, failed, pruned; replicates (with a test accuracy), replicates_lost (without),
+    Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
+    trials, and of these diverged, failed, pruned; replicates (with a test accuracy), replicates_lost (without),
     test_accuracy and test_sd (mean and standard deviation).
     """
     seen = [*trials["strategy"], *replicates["strategy"]]
@@ -149,16 +149,17 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
         best = _best_row(found)
         rows.append(
             {"strategy": strategy, "best": best["objective"] if best is not None else np.nan}
-            | {"trial": best["trial"] if best is not None else None, "trials": len(own)}
+            | {name: best[name] if best is not None else None for name in ("trial", "search")}
+            | {"trials": len(own)}
             | {reason: int((own["stop_reason"] == reason).sum()) for reason in _LOST}
             | {"replicates": int(again["test_accuracy"].count())}
             | {"replicates_lost": int(again["test_accuracy"].isna().sum())}
             | {"test_accuracy": again["test_accuracy"].mean()}
             | {"test_sd": again["test_accuracy"].std()}
         )
-    columns = ["strategy", "best", "trial", "trials", *_LOST, "replicates", "replicates_lost"]
+    columns = ["strategy", "best", "trial", "search", "trials", *_LOST, "replicates", "replicates_lost"]
     frame = pd.DataFrame(rows, columns=[*columns, "test_accuracy", "test_sd"])
-    frame = frame.astype({"trial": "Int64", "best": "float64"})
+    frame = frame.astype({"trial": "Int64", "search": "Int64", "best": "float64"})
     tested = frame["test_accuracy"].notna().any()
     falling = tested or not (trials["objective_metric"] == "val/loss").any()
     order = "test_accuracy" if tested else "best"
@@ -180,8 +181,7 @@ def _judged(evidence: Evidence) -> Evidence:
     tested = replicates["test_accuracy"].notna().any()
     if not tested or replicates["strategy"].nunique() < 2:
         return evidence
-    searches = replicates["search"].nunique()
-    pair = "search" if searches >= comparison.MIN_PAIRS else "seed"
+    pair = "search" if replicates["search"].nunique() > 1 else "seed"
     return replace(
         evidence,
         pair=pair,

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from fmnist_lab import searches
+
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # These choose a trial without looking at the results of others.
 _INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler")
@@ -19,7 +21,7 @@ class Setup:
 
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by strategy
-    manifest: Mapping[str, Any] = field(default_factory=dict)  # of the second stage
+    manifests: Sequence[Mapping[str, Any]] = ()  # of the second stage, one for each search
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
     ended: str | None = None  # why the sweep ended; None while it runs, or after a kill
     unended: int = 0  # trials with a folder and no result: they run, or their worker died
@@ -28,15 +30,18 @@ class Setup:
     def read(place: Path, trial_folders: Sequence[Path]) -> "Setup":
         """Reads the folder of a sweep or multirun."""
         first = trial_folders[0] if trial_folders else place
-        below = place / "trials"
-        numbered = (below if below.is_dir() else place).glob("[0-9]*")
+        begun = searches.folders(place)
+        manifests = [_json(folder / "manifest.json") for folder in begun]
+        endings = [_yaml(folder / "optimization_results.yaml").get("ended") for folder in begun]
+        config = _yaml(place / "multirun.yaml")
+        is_whole = all(endings) and len(begun) >= config.get("searches", 1)
         return Setup(
-            config=_yaml(place / "multirun.yaml"),
+            config=config,
             spaces=_json(place / "spaces.json"),
-            manifest=_json(place / "manifest.json"),
+            manifests=[manifest for manifest in manifests if manifest],
             environment=_json(first / "environment.json"),
-            ended=_yaml(place / "optimization_results.yaml").get("ended"),
-            unended=sum(path.is_dir() for path in numbered) - len(trial_folders),
+            ended=str(endings[-1]) if is_whole else None,
+            unended=sum(map(_begun, begun)) - len(trial_folders),
         )
 
     @property
@@ -51,9 +56,19 @@ class Setup:
         return list(self.sweeper.get("strategies") or {})
 
     @property
+    def searches(self) -> int:
+        """How often the sweep is tuned."""
+        return int(self.config.get("searches", 1))
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Of the first search; empty while the test set is closed."""
+        return self.manifests[0] if self.manifests else {}
+
+    @property
     def planned(self) -> int | None:
         """How many trials the sweep will have; None where nobody has said."""
-        shares = max(1, len(self.strategies))
+        shares = max(1, len(self.strategies)) * self.searches
         return int(self.sweeper["n_trials"]) * shares if self.sweeper else None
 
     @property
@@ -61,7 +76,7 @@ class Setup:
         """How many replicates there will be; None where nobody has said."""
         if not {"winners", "seeds"} <= self.manifest.keys():
             return None
-        return len(self.manifest["winners"]) * len(self.manifest["seeds"])
+        return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
 
     @property
     def command(self) -> str | None:
@@ -83,6 +98,13 @@ class Setup:
     def space(self, strategy: str) -> Mapping[str, Any]:
         """Where a strategy is searched, by dotted key; empty if that was not kept."""
         return self.spaces.get(strategy, self.spaces.get("", {}))
+
+
+def _begun(folder: Path) -> int:
+    """How many trials of a search have a folder."""
+    below = folder / "trials"
+    numbered = (below if below.is_dir() else folder).glob("[0-9]*")
+    return sum(path.is_dir() for path in numbered)
 
 
 def _json(path: Path) -> dict[str, Any]:

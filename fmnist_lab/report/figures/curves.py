@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import comparison
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.figures import style
 
@@ -123,11 +122,9 @@ def _banded(evidence: Evidence, strategy: str, frame: pd.DataFrame, row: int) ->
 
 
 def _best(evidence: Evidence) -> pd.DataFrame:
-    """The curves of each strategy's best trial, of the first search where there are several."""
-    if evidence.trials.empty:
-        return evidence.curves
-    winners = comparison.winners(evidence.trials).drop_duplicates("strategy")
-    return evidence.curves.merge(winners[_RUN], on=_RUN)
+    """The curve of each strategy's best trial."""
+    best = evidence.standings[_RUN].dropna().astype({"trial": "int64", "search": "int64"})
+    return evidence.curves.merge(best, on=_RUN)
 
 
 def _log_range(low: float, high: float) -> list[float]:

@@ -96,13 +96,13 @@ def budget(evidence: Evidence) -> "go.Figure | None":
 
 
 def _best_so_far(evidence: Evidence) -> pd.DataFrame:
+    """As each search went; the mean of several."""
     ended = evidence.trials.sort_values(["strategy", "search", "trial"])
     scores = ended["objective"].where(ran_to_the_end(ended))
-    groups = scores.groupby(ended["strategy"])
+    groups = scores.groupby([ended["strategy"], ended["search"]])
     best = groups.cummax() if evidence.maximised else groups.cummin()
-    return pd.DataFrame(
-        {"strategy": ended["strategy"], "n": groups.cumcount() + 1, "expected": best}
-    )
+    frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=best)
+    return frame.groupby(["strategy", "n"], as_index=False)["expected"].mean()
 
 
 def _top(values: pd.Series, evidence: Evidence) -> dict[str, Any]:

@@ -1,0 +1,71 @@
+"""What the replicates of a search rest on, and each time the test set was opened for them.
+
+`manifest.json` stands in the search's folder. Its hash covers the strategies, their spaces and
+winners, the seeds, the data and the versions. Another hash is another opening, which says what
+had changed: replicates of before and after it differ in more than their seeds.
+"""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fmnist_lab import searches
+from fmnist_lab.files import write_json
+from fmnist_lab.search.results import SPACES
+
+MANIFEST = "manifest.json"
+_ABOUT = ("hash", "openings")  # what a manifest says of itself
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of a search; empty while the test set is closed."""
+    path = folder / MANIFEST
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return content
+
+
+def asked(folder: Path) -> dict[str, Any]:
+    """What a search was asked: its number, its strategies, and where each is searched."""
+    config = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+    return {
+        "search": searches.split(folder)[1],
+        "strategies": config["hydra"]["sweeper"]["strategies"],
+        "spaces": json.loads((folder / SPACES).read_text(encoding="utf-8")),
+    }
+
+
+def open_test_set(content: Mapping[str, Any], folder: Path) -> list[str]:
+    """Writes the manifest, and that the test set is opened if it was not for the same.
+
+    Returns:
+        The dotted keys whose values have changed since the last opening. What an older manifest
+        does not say has not changed.
+    """
+    before = read(folder)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    shared = {key: value for key, value in content.items() if key in before}
+    changed = differences({key: before[key] for key in shared}, shared)
+    openings = before.get("openings", [])
+    if changed or not openings:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        openings = [*openings, {"opened": now, "hash": digest, "changed": changed}]
+    write_json(folder / MANIFEST, {"hash": digest, "openings": openings} | content)
+    return changed
+
+
+def differences(before: Any, after: Any, key: str = "") -> list[str]:
+    """The dotted keys whose values differ."""
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return [] if before == after else [key]
+    return [
+        found
+        for name in sorted({**before, **after})
+        for found in differences(
+            before.get(name), after.get(name), f"{key}.{name}" if key else str(name)
+        )
+    ]
