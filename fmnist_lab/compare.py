@@ -10,7 +10,7 @@ from fmnist_lab import leaderboard, report, results, tracking
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import whole_file
 from fmnist_lab.report import evidence as gathering
-from fmnist_lab.report import sentences
+from fmnist_lab.report import cautions, sentences
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ def main(request: Request) -> None:
         print()
         leaderboard.show(shown, only_changed=request.only_changed)
     print(f"\n{sentences.headline(found)}")
+    if found.versus_baseline is not None:
+        print(sentences.claim(found))
+    for caution in cautions.grave(found):
+        print(f"Caution: {caution}")
     if request.with_report:
         _write(found)
 

@@ -140,17 +140,22 @@ def to_trial(cfg: DictConfig) -> Trial:
     assert isinstance(config, Config)  # the schema opens the defaults list
     if config.kind not in ("trial", "replicate"):
         raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
-    if config.replicates < 0:
-        raise RequestError(f"`replicates` must be zero or more, got {config.replicates}.")
-    if config.searches < 1:
-        raise RequestError(f"`searches` must be at least 1, got {config.searches}.")
-    if config.searches > 1 and config.replicates >= STRIDE:
-        raise RequestError(
-            f"`replicates` must be below {STRIDE} with several searches, got {config.replicates}."
-        )
+    require_stages(config.replicates, config.searches)
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
+
+
+def require_stages(replicates: int, searches: int) -> None:
+    """Raises `RequestError` for stages that no sweep could have."""
+    if replicates < 0:
+        raise RequestError(f"`replicates` must be zero or more, got {replicates}.")
+    if searches < 1:
+        raise RequestError(f"`searches` must be at least 1, got {searches}.")
+    if searches > 1 and replicates >= STRIDE:  # the next search's seeds begin there
+        raise RequestError(
+            f"`replicates` must be below {STRIDE} with several searches, got {replicates}."
+        )
 
 
 def to_tracking(cfg: DictConfig) -> TrackingConfig:

@@ -13,7 +13,7 @@ from fmnist_lab.comparison import Verdict
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import write_json
 from fmnist_lab.report import evidence as gathering
-from fmnist_lab.report import method, page, sentences
+from fmnist_lab.report import cautions, method, page, sentences
 from tests.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
@@ -184,7 +184,7 @@ class TestEvidence:
             "6 of 8 tuning trials have ended; 1 more began and left no result yet: still running, "
             "or lost."
         )
-        (warning,) = sentences.warnings(evidence)
+        (warning,) = cautions.warnings(evidence)
         assert warning.startswith("The strategies had unequal budgets, from 2 trials (cosine) to 4")
 
     def test_replicates_that_are_still_to_come(self, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ class TestEvidence:
 
     def test_early_stopping_is_said(self, tmp_path: Path) -> None:
         leave_run(tmp_path / "multirun/night/0", stopping="patience")
-        (warning,) = sentences.warnings(gather(tmp_path / "multirun/night"))
+        (warning,) = cautions.warnings(gather(tmp_path / "multirun/night"))
         assert warning.startswith("All trials had early stopping (stopping=patience).")
 
     def test_objectives_are_not_mixed(self, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ class TestEvidence:
         space = {"optimizer.learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
                  "scheduler": {"choices": ["a", "b"]}}  # fmt: skip
         write_json(place / "spaces.json", {"": space})
-        warnings = sentences.warnings(gather(place))
+        warnings = cautions.warnings(gather(place))
         assert warnings[0] == (
             "The best optimizer.learning_rate of constant, 0.001, lies at the edge of what was "
             "searched (0.001 to 1): a better one may lie beyond."
@@ -239,7 +239,7 @@ class TestEvidence:
         for number in (8, 10):
             leave_run(place / f"trials/{number}", trial=number, stop_reason="diverged",
                       objective=math.nan, epochs_trained=1)  # fmt: skip
-        warnings = sentences.warnings(gather(place))
+        warnings = cautions.warnings(gather(place))
         assert any(text.startswith("2 of 6 trials of constant diverged") for text in warnings)
 
     def test_the_rows_of_the_comparison(self, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, sweep, train
+from fmnist_lab.confirm import outlook
+from fmnist_lab.live import words
 from fmnist_lab.search.plans import Planner
 from fmnist_lab.search.settings import Settings
 from tests.conftest import TINY
@@ -305,7 +307,8 @@ class TestFiles:
             plans = planner.plans(name, given)
             planner.validate(plans, [])
         assert {plan.strategy for plan in plans} == set(settings.strategies or {})
-        assert all("optimizer.learning_rate" in plan.space.searched for plan in plans)
+        searched = {"optimizer.learning_rate" in plan.space.searched for plan in plans}
+        assert searched == {name != "textbook_confounded"}  # whose settings are the book's
 
     def test_says_first_what_it_asks_and_how_large_it_is(self, name: str) -> None:
         package, question, size = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()[:3]
@@ -313,9 +316,17 @@ class TestFiles:
         assert re.fullmatch(r"# Question: .+\?", question)
         with composer(name) as (loader, settings):
             cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
-        strategies, epochs = len(settings.strategies or {}), cfg.training.epochs
-        counts = f"# {strategies} strategies, {settings.n_trials} trials each, {epochs} epochs"
+            plans = Planner(settings, loader, cfg).plans(name, [f"sweeps={name}"])
+        lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
+        trials = words.count(settings.n_trials, "trial")
+        counts = f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
         assert re.fullmatch(rf"{counts}[.:].*", size)
+
+    def test_has_replicates_or_searches_enough_for_a_verdict(self, name: str) -> None:
+        with composer(name) as (loader, settings):
+            cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
+        if name != "demo":  # which gives none
+            assert outlook(len(settings.strategies or {}), cfg.replicates, cfg.searches) is None
 
 
 @contextmanager

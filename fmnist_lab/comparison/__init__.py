@@ -28,6 +28,7 @@ from fmnist_lab.comparison.paired import (
     sign_flip_p,
     t_interval,
 )
+from fmnist_lab.comparison.stopping import saved_epochs
 from fmnist_lab.comparison.tuning import at_edge, divergence, good_range, optimism, winners
 from fmnist_lab.comparison.verdicts import Verdict, compare, compare_to_best
 
@@ -47,6 +48,7 @@ __all__ = [
     "least_pairs",
     "more_pairs",
     "optimism",
+    "saved_epochs",
     "sign_flip_p",
     "t_interval",
     "winners",

@@ -1,6 +1,6 @@
 """How it was measured: what the numbers rest on, as pairs of a heading and a text."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,8 @@ from fmnist_lab.report.sentences import MARGIN, progress, units
 
 Facts = list[tuple[str, str]]
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
-_TOLD = ("winners", "openings", "versions")  # of the manifest, in other words
+# Of the manifest, in other words or elsewhere.
+_TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search")
 _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "git_commit")
 
 
@@ -26,6 +27,8 @@ def measured(evidence: Evidence) -> Facts:
         *_replicates(evidence),
         ("Verdicts", _rules()),
         *_environment(evidence.setup.environment),
+        *_winners(evidence.setup.manifests),
+        *_openings(evidence.setup.manifests),
         *_manifest(evidence.setup.manifest),
     ]
 
@@ -102,22 +105,25 @@ def _environment(environment: Mapping[str, Any]) -> Facts:
 
 
 def _manifest(manifest: Mapping[str, Any]) -> Facts:
-    """What was trained again, since when the test set is open, and the manifest's other words."""
-    facts = [(f"Winner {name}", _winner(winner)) for name, winner in _part(manifest, "winners")]
-    openings = [opening["opened"] for opening in manifest.get("openings", [])]
-    if openings:
-        facts.append(("Test set opened", ", ".join(openings)))
-    rest = {key: value for key, value in manifest.items() if key not in _TOLD}
-    return facts + _flat(rest)
+    """The manifest's other words, of the first search."""
+    return _flat({key: value for key, value in manifest.items() if key not in _TOLD})
 
 
-def _part(manifest: Mapping[str, Any], key: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    part: Mapping[str, Any] = manifest.get(key, {})
-    return part.items()
+def _winners(manifests: Sequence[Mapping[str, Any]]) -> Facts:
+    """What was trained again; a text for each strategy, with its winners of all searches."""
+    texts: dict[str, list[str]] = {}
+    for number, manifest in enumerate(manifests, 1):
+        search = f"search {number}, " if len(manifests) > 1 else ""
+        for name, winner in manifest.get("winners", {}).items():
+            text = f"{search}trial {winner['trial']}: {' '.join(winner['overrides'])}"
+            texts.setdefault(name, []).append(text)
+    return [(f"Winner {name}", "; ".join(found)) for name, found in texts.items()]
 
 
-def _winner(winner: Mapping[str, Any]) -> str:
-    return f"trial {winner['trial']}: {' '.join(winner['overrides'])}"
+def _openings(manifests: Sequence[Mapping[str, Any]]) -> Facts:
+    """When the test set was opened."""
+    times = [one["opened"] for manifest in manifests for one in manifest.get("openings", [])]
+    return [("Test set opened", ", ".join(dict.fromkeys(times)))] if times else []
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Facts:

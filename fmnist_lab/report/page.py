@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_lab.files import whole_file
-from fmnist_lab.report import figures, method, sentences, tables
+from fmnist_lab.report import cautions, figures, horizon, method, sentences, tables
 from fmnist_lab.report.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def page(evidence: Evidence) -> str:
 
     name = html.escape(evidence.name)
     sections = "\n".join(map(_section, _sections(evidence)))
-    warnings = "".join(f"<li>{html.escape(text)}</li>" for text in sentences.warnings(evidence))
+    warnings = "".join(f"<li>{html.escape(text)}</li>" for text in cautions.warnings(evidence))
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -101,8 +101,9 @@ def _charts(evidence: Evidence) -> Iterator[Section]:
     yield Section("Validation", _validation_text(evidence), figures.validation(evidence))
     yield Section(
         "Stopping epochs",
-        "How long each run trained, trials and replicates alike, and why no longer.",
+        _stopping_text(evidence),
         figures.stopping_epochs(evidence),
+        tables.savings(evidence),
     )
     yield Section(
         "Final test accuracy",
@@ -140,6 +141,20 @@ def _validation_text(evidence: Evidence) -> str:
     if evidence.stopping != "none":
         text += " Runs that have stopped are missing further on: the means are of those left."
     return text
+
+
+def _stopping_text(evidence: Evidence) -> str:
+    text = "How long each run trained, trials and replicates alike, and why no longer."
+    if evidence.stopping == "none":
+        return text
+    frame = horizon.savings(evidence)
+    epochs, whole = frame["epochs"].sum(), frame["horizon"].sum()
+    if not whole:
+        return text
+    return (
+        f"{text} Early stopping saved {1 - epochs / whole:.0%} of the epochs: {epochs} were "
+        f"trained of the {whole} that these runs would have taken."
+    )
 
 
 def _budget_text(evidence: Evidence) -> str:

@@ -1,17 +1,17 @@
-"""Verdicts and warnings in plain words, a sentence each."""
+"""Verdicts in plain words, a sentence each; what speaks against them is in `cautions`."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
-from fmnist_lab import comparison
 from fmnist_lab.comparison import MIN_PAIRS, MOST_PAIRS, Verdict
 from fmnist_lab.live import words
 from fmnist_lab.report.evidence import Evidence
 
 MARGIN = 0.2  # points; the default of `comparison.compare`
 HOW = f"train each strategy's best configuration again with at least {MIN_PAIRS} fresh seeds"
+_PLURAL = {"seed": "seeds", "search": "searches"}
+KEYS = {"seed": "replicates", "search": "searches"}  # what asks for more pairs
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
 
@@ -29,7 +29,7 @@ def headline(evidence: Evidence) -> str:
     first = max(undecided, key=lambda row: float(row["difference"]))
     return (
         f"Undecided: no strategy is shown to be better than {evidence.baseline}. "
-        f"Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; {_wanted(first)}."
+        f"Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; {_wanted(first, evidence.pair)}."
     )
 
 
@@ -61,8 +61,14 @@ def _lacking(evidence: Evidence) -> str | None:
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
         "never reach p < 0.05. The ranking may be luck; it takes at least "
-        f"{MIN_PAIRS - pairs} more."
+        f"{MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}."
     )
+
+
+def with_more(evidence: Evidence, pairs: int) -> str:
+    """The command that goes on to so many pairs, as the end of a sentence."""
+    command = evidence.setup.command
+    return f", with: {command} {KEYS[evidence.pair]}={pairs}" if command else ""
 
 
 def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
@@ -73,7 +79,7 @@ def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
         if rival["opponent"] == row["strategy"] and rival["verdict"] != Verdict.WORSE
     ]
     if rivals and rivals != [evidence.baseline]:
-        told = _listed([name for name in rivals if name != evidence.baseline])
+        told = listed([name for name in rivals if name != evidence.baseline])
         use += f" Whether it is also better than {told} is not shown."
     return use
 
@@ -92,7 +98,7 @@ def verdict(row: dict[str, Any], pair: str) -> str:
             f"Undecided: {who} diverged with {units(int(row['diverged']), pair)}, {opponent} with "
             f"{row['opponent_diverged']}, and what is left flatters the one that lost more."
         )
-    return f"Undecided; {_wanted(row)}."
+    return f"Undecided; {_wanted(row, pair)}."
 
 
 def claim(evidence: Evidence) -> str:
@@ -100,7 +106,7 @@ def claim(evidence: Evidence) -> str:
     if evidence.pair == "search":
         about = (
             "The verdicts are about the strategies, each tuned anew in every search with the same "
-            "budget."
+            "budget; the replicates of a search count as one value, their mean."
         )
     else:
         about = (
@@ -130,17 +136,9 @@ def progress(evidence: Evidence) -> str:
     return f"{told}."
 
 
-def warnings(evidence: Evidence) -> list[str]:
-    """What speaks against trusting the numbers too much."""
-    if evidence.trials.empty:
-        return []
-    return [*_unequal(evidence), *_stopping(evidence), *_edges(evidence), *_diverged(evidence)]
-
-
 def units(count: int, pair: str) -> str:
     """`1 seed`, `8 seeds`, `6 searches`."""
-    plural = {"seed": "seeds", "search": "searches"}[pair]
-    return f"{count} {pair if count == 1 else plural}"
+    return f"{count} {pair if count == 1 else _PLURAL[pair]}"
 
 
 def points(difference: float) -> str:
@@ -161,66 +159,13 @@ def _numbers(row: dict[str, Any], pair: str) -> str:
     )
 
 
-def _wanted(row: dict[str, Any]) -> str:
+def _wanted(row: dict[str, Any], pair: str) -> str:
     more = row["more_pairs"]
     if pd.isna(more):
-        return "how many more seeds would decide, nobody can know from these"
+        return f"how many more {_PLURAL[pair]} would decide, nobody can know from these"
     if more >= _FAR:
-        return f"not even {MOST_PAIRS} seeds would be likely to decide"
-    return f"about {words.count(more, 'more seed')} would decide"
-
-
-def _unequal(evidence: Evidence) -> Iterator[str]:
-    counts = evidence.standings.set_index("strategy")["trials"]
-    if counts.min() < counts.max():
-        most, least = counts.idxmax(), counts.idxmin()
-        yield (
-            f"The strategies had unequal budgets, from {words.count(counts.min(), 'trial')} "
-            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
-            "alone."
-        )
-
-
-def _stopping(evidence: Evidence) -> Iterator[str]:
-    if evidence.stopping != "none":
-        yield (
-            f"All trials had early stopping (stopping={evidence.stopping}). It cuts off schedules "
-            "whose rate falls late, before they pay off; compare these results with others of "
-            "this kind only."
-        )
-
-
-def _edges(evidence: Evidence) -> Iterator[str]:
-    for row in edges(evidence).to_dict("records"):
-        if row["at_edge"] is True:
-            yield (
-                f"The best {row['parameter']} of {row['strategy']}, {row['value']:.4g}, lies at "
-                f"the edge of what was searched ({row['low']:g} to {row['high']:g}): a better one "
-                "may lie beyond."
-            )
-
-
-def edges(evidence: Evidence) -> pd.DataFrame:
-    """`comparison.at_edge` for the numeric parameters whose search spaces are known."""
-    spaces = {
-        strategy: {
-            key: (entry["low"], entry["high"], entry["log"])
-            for key, entry in evidence.setup.space(strategy).items()
-            if "low" in entry and key in evidence.trials
-        }
-        for strategy in evidence.trials["strategy"].unique()
-    }
-    return comparison.at_edge(evidence.trials, spaces)
-
-
-def _diverged(evidence: Evidence) -> Iterator[str]:
-    for row in evidence.standings.to_dict("records"):
-        lost = row["diverged"] + row["failed"]
-        if row["trials"] and lost / row["trials"] > 0.25:
-            yield (
-                f"{lost} of {row['trials']} trials of {row['strategy']} diverged or failed: it is "
-                "good in a part of its search space only."
-            )
+        return f"not even {MOST_PAIRS} {_PLURAL[pair]} would be likely to decide"
+    return f"about {more} more {pair if more == 1 else _PLURAL[pair]} would decide"
 
 
 def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
@@ -230,5 +175,6 @@ def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+def listed(names: list[str], last: str = "or") -> str:
+    """`a, b or c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

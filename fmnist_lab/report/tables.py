@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab import comparison
-from fmnist_lab.report import sentences
+from fmnist_lab.report import horizon, sentences
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.figures import style
 from fmnist_lab.report.figures.search import RATE
@@ -104,6 +104,19 @@ def trust(evidence: Evidence) -> str:
         rows.append([_name(evidence, name), share, good, decades, _gap(evidence, gap)])
     header = ("strategy", "diverged", "good learning rates", "decades", "optimism")
     return table(header, rows, ("strategy",))
+
+
+def savings(evidence: Evidence) -> str:
+    """What early stopping saved; nothing where there was none."""
+    frame = horizon.savings(evidence) if evidence.stopping != "none" else None
+    rows = [
+        [_name(evidence, row["strategy"]), f"{row['early_stopped']} of {row['runs']}",
+         _number(row["median_epochs"], 0), f"{row['epochs']} of {row['horizon']}",
+         "-" if pd.isna(row["saved"]) else f"{row['saved']:.0%}"]
+        for row in sentences.records(frame)
+    ]  # fmt: skip
+    header = ("strategy", "stopped early", "median epochs", "epochs trained", "saved")
+    return table(header, rows, ("strategy",)) if rows else ""
 
 
 def _widths(evidence: Evidence) -> pd.DataFrame:

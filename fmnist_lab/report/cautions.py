@@ -1,0 +1,139 @@
+"""What speaks against trusting the numbers too much, a sentence each."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from fmnist_lab import comparison
+from fmnist_lab.comparison import MIN_PAIRS, Verdict, least_pairs
+from fmnist_lab.live import words
+from fmnist_lab.report import horizon
+from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.sentences import listed, records, units, with_more
+
+
+def warnings(evidence: Evidence) -> list[str]:
+    """All of them, the gravest first."""
+    if evidence.trials.empty:
+        return []
+    return [
+        *grave(evidence),
+        *_unequal(evidence),
+        *_stopping(evidence),
+        *_edges(evidence),
+        *_diverged(evidence),
+    ]
+
+
+def grave(evidence: Evidence) -> list[str]:
+    """Those that no verdict should be read without."""
+    return [*_openings(evidence), *_out_of_reach(evidence)]
+
+
+def _openings(evidence: Evidence) -> Iterator[str]:
+    """What changed after the test set had been opened."""
+    for number, manifest in enumerate(evidence.setup.manifests):
+        where = f" of search {number + 1}" if len(evidence.setup.manifests) > 1 else ""
+        for opening in manifest.get("openings", [])[1:]:
+            yield _opening(opening, where)
+
+
+def _opening(opening: Mapping[str, Any], where: str) -> str:
+    changed = opening.get("changed", ["something that was not recorded"])
+    day = str(opening["opened"])[:10]
+    if changed == ["seeds"]:
+        return (
+            f"On {day} seeds{where} were added after the test set had been opened. Who looks and "
+            "adds until a difference shows finds one by luck more often than p says."
+        )
+    if any(key.startswith("winners") for key in changed):
+        return (
+            f"On {day} the test set{where} was opened again, for other winners. They were chosen "
+            "when test results could be seen already."
+        )
+    return (
+        f"The replicates{where} are of different manifests: on {day}, after the test set had been "
+        f"opened, there was another {listed([*changed[:4]], 'and')}. Those of before and after "
+        "differ in more than their seeds."
+    )
+
+
+def _out_of_reach(evidence: Evidence) -> Iterator[str]:
+    """Pairs enough for a verdict, but not for so many rivals."""
+    rows = records(evidence.versus_baseline)
+    pairs, least = max((row["pairs"] for row in rows), default=0), least_pairs(max(len(rows), 1))
+    decided = {Verdict.BETTER, Verdict.WORSE} & {row["verdict"] for row in rows}
+    if MIN_PAIRS <= pairs < least and not decided:
+        yield (
+            f"{units(pairs, evidence.pair)} cannot show any of {len(rows)} rivals better or worse "
+            f"than {evidence.baseline}, however large the difference: Holm's correction takes at "
+            f"least {least}{with_more(evidence, least)}."
+        )
+
+
+def _unequal(evidence: Evidence) -> Iterator[str]:
+    counts = evidence.standings.set_index("strategy")["trials"]
+    if counts.min() < counts.max():
+        most, least = counts.idxmax(), counts.idxmin()
+        yield (
+            f"The strategies had unequal budgets, from {words.count(counts.min(), 'trial')} "
+            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
+            "alone."
+        )
+
+
+def _stopping(evidence: Evidence) -> Iterator[str]:
+    if evidence.stopping == "none":
+        return
+    yield (
+        f"All trials had early stopping (stopping={evidence.stopping}). It cuts off schedules "
+        "whose rate falls late, before they pay off; compare these results with others of "
+        "this kind only."
+    )
+    if names := horizon.cut_short(evidence):
+        belong, they = ("belongs", "it") if len(names) == 1 else ("belong", "them")
+        yield (
+            f"{listed(names, 'and')} {belong} to the whole training, and early stopping ended some "
+            f"of it before the rate had come down: this says nothing about {they} at full length. "
+            "For that, run the sweep with stopping=none."
+        )
+
+
+def _edges(evidence: Evidence) -> Iterator[str]:
+    """A sentence for each parameter at an edge, whatever the number of searches."""
+    frame = edges(evidence)
+    searches = frame["search"].nunique()
+    near = frame[frame["at_edge"].fillna(False)]
+    for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
+        row = group.iloc[0]
+        best = f"The best {parameter} of {strategy}, {row['value']:.4g},"
+        if searches > 1:
+            best = f"The best {parameter} of {strategy}, in {len(group)} of {searches} searches,"
+        yield (
+            f"{best} lies at the edge of what was searched ({row['low']:g} to {row['high']:g}): "
+            "a better one may lie beyond."
+        )
+
+
+def edges(evidence: Evidence) -> pd.DataFrame:
+    """`comparison.at_edge` for the numeric parameters whose search spaces are known."""
+    spaces = {
+        strategy: {
+            key: (entry["low"], entry["high"], entry["log"])
+            for key, entry in evidence.setup.space(strategy).items()
+            if "low" in entry and key in evidence.trials
+        }
+        for strategy in evidence.trials["strategy"].unique()
+    }
+    return comparison.at_edge(evidence.trials, spaces)
+
+
+def _diverged(evidence: Evidence) -> Iterator[str]:
+    for row in evidence.standings.to_dict("records"):
+        lost = row["diverged"] + row["failed"]
+        if row["trials"] and lost / row["trials"] > 0.25:
+            yield (
+                f"{lost} of {row['trials']} trials of {row['strategy']} diverged or failed: it is "
+                "good in a part of its search space only."
+            )
