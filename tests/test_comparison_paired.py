@@ -10,6 +10,7 @@ from fmnist_lab.comparison import (
     MOST_PAIRS,
     equivalence_p,
     holm,
+    least_pairs,
     more_pairs,
     sign_flip_p,
     t_interval,
@@ -187,3 +188,16 @@ class TestMorePairs:
             sign_flip_p(repeat) < 0.05 or equivalence_p(repeat, 0.8) < 0.05 for repeat in repeats
         ]
         assert 0.75 < np.mean(decided) < 0.88
+
+
+class TestLeastPairs:
+    """How many pairs a verdict takes at least."""
+
+    @pytest.mark.parametrize(
+        ("tests", "pairs"), [(1, 6), (3, 7), (6, 8), (7, 9), (12, 9), (78, 12)]
+    )
+    def test_the_smallest_p_is_small_enough_and_no_sooner(self, tests: int, pairs: int) -> None:
+        assert least_pairs(tests) == pairs
+        for n, significant in ((pairs, True), (pairs - 1, False)):
+            p = sign_flip_p(np.linspace(1, 2, n))  # all of one sign: none is smaller
+            assert bool(holm([p] * tests)[0] < 0.05) is significant

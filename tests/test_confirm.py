@@ -1,6 +1,7 @@
 """The second stage of a sweep: what is trained again, and what is written down before."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from fmnist_lab import confirm
 from fmnist_lab.files import write_json
+from fmnist_lab.search.observers import SweepInfo
 
 TINY = ("data=synthetic", "data.train_size=10", "data.val_size=10")
 RATE = "optimizer.learning_rate"
@@ -125,3 +127,59 @@ class TestPrepare:
         tuned(folder, strategies={"constant": winner})
         assert not confirm.prepare(planned(folder), folder).exists()
         assert (folder / f"replicates-{first[:8]}" / "0").exists()
+
+    def test_what_has_changed_is_said(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        confirm.prepare(planned(folder), folder)
+        confirm.prepare(planned(folder, "replicates=12"), folder)
+        write_json(folder / "spaces.json", {"constant": {RATE: {"low": 1e-4, "high": 1}}})
+        confirm.prepare(planned(folder, "replicates=12"), folder)
+        changed = [opening["changed"] for opening in self.manifest(folder)["openings"]]
+        assert changed == [[], ["seeds"], [f"spaces.constant.{RATE}.high"]]
+
+    def test_an_older_manifest_that_says_less_is_the_same(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        confirm.prepare(planned(folder), folder)
+        older = self.manifest(folder)
+        for key in ("strategies", "spaces", "search"):
+            del older[key]
+        older["openings"] = [{"opened": "2026-11-01", "hash": "older"}]
+        write_json(folder / "manifest.json", older | {"hash": "older"})
+        confirm.prepare(planned(folder), folder)
+        assert self.manifest(folder)["openings"] == older["openings"]
+        assert self.manifest(folder)["strategies"]
+
+
+class TestOutlook:
+    """What is said before a sweep starts whose seeds are too few."""
+
+    @pytest.mark.parametrize(
+        ("strategies", "replicates", "searches", "words"),
+        [
+            (13, 8, 1, "With replicates=8 no .* against 12 rivals .* at least replicates=9"),
+            (2, 5, 1, "With replicates=5 no .* against a rival .* at least replicates=6"),
+            (4, 3, 5, "With searches=5 no .* against 3 rivals .* at least searches=7"),
+        ],
+    )
+    def test_too_few(self, strategies: int, replicates: int, searches: int, words: str) -> None:
+        said = confirm.outlook(strategies, replicates, searches)
+        assert said is not None
+        assert re.search(words, said)
+
+    def test_enough_or_nothing_to_compare(self) -> None:
+        assert confirm.outlook(13, 9, 1) is None
+        assert confirm.outlook(2, 1, 6) is None
+        assert confirm.outlook(1, 1, 1) is None
+        assert confirm.outlook(0, 1, 1) is None
+
+    def test_it_is_said_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def start(kind: str, folder: str, replicates: int = 8) -> str:
+            shares = {f"rival{number}": 1 for number in range(13)}
+            info = SweepInfo("demo", "journal", folder, ["maximize"], shares, 13, 0, 2)
+            confirm.Outlook(replicates, 1, kind).on_start(info, [])
+            return capsys.readouterr().out
+
+        assert start("trial", "sweeps/demo").startswith("With replicates=8 no strategy")
+        assert start("trial", "sweeps/demo", 0) == ""  # no verdict is wanted
+        assert start("replicate", "sweeps/demo/replicates") == ""
+        assert start("trial", "sweeps/demo/searches/1") == ""

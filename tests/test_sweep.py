@@ -319,7 +319,9 @@ class TestFiles:
             plans = Planner(settings, loader, cfg).plans(name, [f"sweeps={name}"])
         lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
         trials = words.count(settings.n_trials, "trial")
-        counts = f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
+        counts = (
+            f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
+        )
         assert re.fullmatch(rf"{counts}[.:].*", size)
 
     def test_has_replicates_or_searches_enough_for_a_verdict(self, name: str) -> None:

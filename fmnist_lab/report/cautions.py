@@ -74,7 +74,8 @@ def _out_of_reach(evidence: Evidence) -> Iterator[str]:
 
 def _unequal(evidence: Evidence) -> Iterator[str]:
     counts = evidence.standings.set_index("strategy")["trials"]
-    if counts.min() < counts.max():
+    in_turn = 1 if evidence.is_running else 0  # the strategies take turns
+    if counts.min() + in_turn < counts.max():
         most, least = counts.idxmax(), counts.idxmin()
         yield (
             f"The strategies had unequal budgets, from {words.count(counts.min(), 'trial')} "

@@ -157,7 +157,16 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
             | {"test_accuracy": again["test_accuracy"].mean()}
             | {"test_sd": again["test_accuracy"].std()}
         )
-    columns = ["strategy", "best", "trial", "search", "trials", *_LOST, "replicates", "replicates_lost"]
+    columns = [
+        "strategy",
+        "best",
+        "trial",
+        "search",
+        "trials",
+        *_LOST,
+        "replicates",
+        "replicates_lost",
+    ]
     frame = pd.DataFrame(rows, columns=[*columns, "test_accuracy", "test_sd"])
     frame = frame.astype({"trial": "Int64", "search": "Int64", "best": "float64"})
     tested = frame["test_accuracy"].notna().any()

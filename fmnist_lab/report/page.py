@@ -80,7 +80,7 @@ def _claim(evidence: Evidence) -> str:
 def _sections(evidence: Evidence) -> Iterator[Section]:
     """All that there is something to show for, in the order of the page."""
     if not evidence.trials.empty:
-        drawn = [section for section in _charts(evidence) if section.figure is not None]
+        drawn = (section for section in _charts(evidence) if section.figure or section.content)
         yield from drawn
         yield Section(
             "How far to trust the tuning",

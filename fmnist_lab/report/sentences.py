@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab.comparison import MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.comparison import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
 from fmnist_lab.live import words
 from fmnist_lab.report.evidence import Evidence
 
@@ -12,6 +12,7 @@ MARGIN = 0.2  # points; the default of `comparison.compare`
 HOW = f"train each strategy's best configuration again with at least {MIN_PAIRS} fresh seeds"
 _PLURAL = {"seed": "seeds", "search": "searches"}
 KEYS = {"seed": "replicates", "search": "searches"}  # what asks for more pairs
+_USUAL = 8  # seeds
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
 
@@ -43,10 +44,16 @@ def no_verdict(evidence: Evidence) -> str | None:
     if evidence.replicates.empty:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
-        command = evidence.setup.command
-        how = f"{HOW}, with: {command} replicates=8" if command else HOW
-        return f"No verdict: {why}. The ranking may be luck; to get a verdict, {how}."
+        return f"No verdict: {why}. The ranking may be luck; {_how_to_confirm(evidence)}."
     return _lacking(evidence)
+
+
+def _how_to_confirm(evidence: Evidence) -> str:
+    if evidence.is_running and evidence.setup.replicates:
+        return "once all is tuned, the sweep itself trains the best configurations again"
+    enough = max(_USUAL, least_pairs(len(evidence.strategies) - 1))
+    command = evidence.setup.command(f"replicates={enough}")
+    return f"to get a verdict, {HOW}, with: {command}" if command else f"to get a verdict, {HOW}"
 
 
 def _lacking(evidence: Evidence) -> str | None:
@@ -55,20 +62,22 @@ def _lacking(evidence: Evidence) -> str | None:
         if evidence.replicates["strategy"].nunique() < 2:
             return "No verdict: only one strategy has replicates so far."
         return "No verdict: the test accuracy of the replicates is not measured yet."
-    pairs = int(evidence.versus_baseline["pairs"].max())
+    pairs, rivals = int(evidence.versus_baseline["pairs"].max()), len(evidence.versus_baseline)
     if pairs >= MIN_PAIRS:
         return None
+    least = least_pairs(rivals)
+    against = f" against {rivals} rivals" if rivals > 1 else ""
     return (
-        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
-        "never reach p < 0.05. The ranking may be luck; it takes at least "
-        f"{MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}."
+        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {least} can never "
+        f"reach p < 0.05{against}. The ranking may be luck; it takes at least {least - pairs} more"
+        f"{with_more(evidence, least)}."
     )
 
 
 def with_more(evidence: Evidence, pairs: int) -> str:
     """The command that goes on to so many pairs, as the end of a sentence."""
-    command = evidence.setup.command
-    return f", with: {command} {KEYS[evidence.pair]}={pairs}" if command else ""
+    command = evidence.setup.command(f"{KEYS[evidence.pair]}={pairs}")
+    return f", with: {command}" if command else ""
 
 
 def _recommend(row: dict[str, Any], evidence: Evidence) -> str:

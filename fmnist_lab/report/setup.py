@@ -1,6 +1,7 @@
 """How a sweep was asked for and how it ended, from the files that it keeps beside its trials."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,17 +73,28 @@ class Setup:
         return int(self.sweeper["n_trials"]) * shares if self.sweeper else None
 
     @property
+    def replicates(self) -> int:
+        """How often the sweep trains each winner again once it is tuned."""
+        return int(self.config.get("replicates", 0))
+
+    @property
     def planned_replicates(self) -> int | None:
         """How many replicates there will be; None where nobody has said."""
         if not {"winners", "seeds"} <= self.manifest.keys():
             return None
         return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
 
-    @property
-    def command(self) -> str | None:
-        """The command that continues the sweep; None for a multirun."""
-        name = self.config.get("hydra", {}).get("runtime", {}).get("choices", {}).get("sweeps")
-        return f"fmnist-lab sweep {name}" if name and self.sweeper else None
+    def command(self, more: str) -> str | None:
+        """The command that continues the sweep with one more override; None for a multirun."""
+        hydra = self.config.get("hydra", {})
+        name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
+        if not name or not self.sweeper:
+            return None
+        given = [*hydra.get("overrides", {}).get("task", [])]
+        given += hydra.get("overrides", {}).get("hydra", [])
+        changed = ("sweeps", "hydra.mode", "hydra.sweep.dir", more.partition("=")[0])
+        kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
+        return shlex.join(["fmnist-lab", "sweep", name, *kept, more])
 
     @property
     def sampler(self) -> str | None:
