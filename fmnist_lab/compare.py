@@ -9,8 +9,8 @@ import pandas as pd
 from fmnist_lab import leaderboard, report, results, tracking
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import whole_file
-from fmnist_lab.report import evidence as gathering
 from fmnist_lab.report import cautions, sentences
+from fmnist_lab.report import evidence as gathering
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import data, engines, resolvers, scheduling
+from fmnist_lab import data, engines, resolvers, scheduling, searches
 from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.search.secrets import mask
-from fmnist_lab.searches import STRIDE
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
@@ -140,22 +139,10 @@ def to_trial(cfg: DictConfig) -> Trial:
     assert isinstance(config, Config)  # the schema opens the defaults list
     if config.kind not in ("trial", "replicate"):
         raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
-    require_stages(config.replicates, config.searches)
+    searches.validate(config.replicates, config.searches)
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
-
-
-def require_stages(replicates: int, searches: int) -> None:
-    """Raises `RequestError` for stages that no sweep could have."""
-    if replicates < 0:
-        raise RequestError(f"`replicates` must be zero or more, got {replicates}.")
-    if searches < 1:
-        raise RequestError(f"`searches` must be at least 1, got {searches}.")
-    if searches > 1 and replicates >= STRIDE:  # the next search's seeds begin there
-        raise RequestError(
-            f"`replicates` must be below {STRIDE} with several searches, got {replicates}."
-        )
 
 
 def to_tracking(cfg: DictConfig) -> TrackingConfig:

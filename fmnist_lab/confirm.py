@@ -64,7 +64,7 @@ class Confirmation:
 
 
 def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | None:
-    """What to train, once every strategy of a search is tuned; None if that is not so, or not wanted.
+    """What to train, once a search is tuned; None where it is not, or where that is not wanted.
 
     Args:
         sweep: The file in `sweeps/`.
@@ -145,9 +145,10 @@ class Outlook:
 
     def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
         """Prints a sentence, or nothing."""
-        if self._replicates and not searches.split(Path(sweep.folder))[1]:
-            if said := outlook(len(sweep.strategies), self._replicates, self._searches):
-                print(said)
+        if not self._replicates or searches.split(Path(sweep.folder))[1]:
+            return
+        if said := outlook(len(sweep.strategies), self._replicates, self._searches):
+            print(said)
 
 
 def outlook(strategies: int, replicates: int, searches: int) -> str | None:

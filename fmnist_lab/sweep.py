@@ -92,7 +92,7 @@ def _searches(name: str, arguments: list[str]) -> int:
     """How many searches are asked for."""
     own = [item for item in arguments if confirm.key_of(item) in ("searches", "replicates")]
     cfg = config.compose([f"sweeps={name}", *own])
-    config.require_stages(cfg.replicates, cfg.searches)
+    searches.validate(cfg.replicates, cfg.searches)
     for item in arguments:
         if cfg.searches > 1 and confirm.key_of(item) == "seed" and not item[5:].isdigit():
             raise RequestError(f"`seed` must be a number with several searches, got {item[5:]}.")

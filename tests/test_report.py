@@ -12,8 +12,8 @@ from fmnist_lab import report, results
 from fmnist_lab.comparison import Verdict
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import write_json
-from fmnist_lab.report import evidence as gathering
 from fmnist_lab.report import cautions, method, page, sentences
+from fmnist_lab.report import evidence as gathering
 from tests.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
