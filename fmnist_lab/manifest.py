@@ -39,7 +39,7 @@ def asked(folder: Path) -> dict[str, Any]:
     }
 
 
-def open_test_set(content: Mapping[str, Any], folder: Path) -> list[str]:
+def open_test_set(content: dict[str, Any], folder: Path) -> list[str]:
     """Writes the manifest, and that the test set is opened if it was not for the same.
 
     Returns:

@@ -136,8 +136,8 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     """A row per strategy, the best first.
 
     Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
-    trials, and of these diverged, failed, pruned; replicates (with a test accuracy), replicates_lost (without),
-    test_accuracy and test_sd (mean and standard deviation).
+    trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
+    replicates_lost (without), test_accuracy and test_sd (mean and standard deviation).
     """
     seen = [*trials["strategy"], *replicates["strategy"]]
     listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
@@ -157,17 +157,9 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
             | {"test_accuracy": again["test_accuracy"].mean()}
             | {"test_sd": again["test_accuracy"].std()}
         )
-    columns = [
-        "strategy",
-        "best",
-        "trial",
-        "search",
-        "trials",
-        *_LOST,
-        "replicates",
-        "replicates_lost",
-    ]
-    frame = pd.DataFrame(rows, columns=[*columns, "test_accuracy", "test_sd"])
+    columns = ["strategy", "best", "trial", "search", "trials", *_LOST]
+    columns += ["replicates", "replicates_lost", "test_accuracy", "test_sd"]
+    frame = pd.DataFrame(rows, columns=columns)
     frame = frame.astype({"trial": "Int64", "search": "Int64", "best": "float64"})
     tested = frame["test_accuracy"].notna().any()
     falling = tested or not (trials["objective_metric"] == "val/loss").any()

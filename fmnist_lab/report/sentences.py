@@ -30,7 +30,8 @@ def headline(evidence: Evidence) -> str:
     first = max(undecided, key=lambda row: float(row["difference"]))
     return (
         f"Undecided: no strategy is shown to be better than {evidence.baseline}. "
-        f"Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; {_wanted(first, evidence.pair)}."
+        f"Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; "
+        f"{_wanted(first, evidence.pair)}."
     )
 
 

@@ -102,7 +102,7 @@ def _best_so_far(evidence: Evidence) -> pd.DataFrame:
     groups = scores.groupby([ended["strategy"], ended["search"]])
     best = groups.cummax() if evidence.maximised else groups.cummin()
     frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=best)
-    return frame.groupby(["strategy", "n"], as_index=False)["expected"].mean()
+    return frame.groupby(["strategy", "n"])[["expected"]].mean().reset_index()
 
 
 def _top(values: pd.Series, evidence: Evidence) -> dict[str, Any]:
