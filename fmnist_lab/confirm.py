@@ -125,8 +125,12 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
         "data": data.load(config.to_trial(cfg).data).checksum,
         "versions": environment.describe(),
     }
-    changed = manifest.open_test_set(content, folder)
-    replicates = folder / FOLDER
+    replicates, changed = folder / FOLDER, manifest.changes(content, folder)
+    wanted = len(planned.winners) * len(planned.seeds)
+    is_whole = len(list(replicates.glob("*/result.json"))) >= wanted
+    if is_whole and not any(key.startswith(("winners", "seeds")) for key in changed):
+        return replicates  # there is nothing left to train, whatever the version is today
+    manifest.open_test_set(content, folder)
     if any(key.startswith("winners") for key in changed) and replicates.exists():
         replicates.rename(folder / f"{FOLDER}-{before['hash'][:8]}")
     return replicates

@@ -19,7 +19,6 @@ from fmnist_lab.files import write_json
 from fmnist_lab.search.results import SPACES
 
 MANIFEST = "manifest.json"
-_ABOUT = ("hash", "openings")  # what a manifest says of itself
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -39,23 +38,24 @@ def asked(folder: Path) -> dict[str, Any]:
     }
 
 
-def open_test_set(content: dict[str, Any], folder: Path) -> list[str]:
-    """Writes the manifest, and that the test set is opened if it was not for the same.
+def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
+    """The dotted keys whose values have changed since the test set was opened last.
 
-    Returns:
-        The dotted keys whose values have changed since the last opening. What an older manifest
-        does not say has not changed.
+    What an older manifest does not say has not changed.
     """
     before = read(folder)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     shared = {key: value for key, value in content.items() if key in before}
-    changed = differences({key: before[key] for key in shared}, shared)
-    openings = before.get("openings", [])
+    return differences({key: before[key] for key in shared}, shared)
+
+
+def open_test_set(content: dict[str, Any], folder: Path) -> None:
+    """Writes the manifest, and that the test set is opened unless it was for the very same."""
+    openings, changed = read(folder).get("openings", []), changes(content, folder)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     if changed or not openings:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         openings = [*openings, {"opened": now, "hash": digest, "changed": changed}]
     write_json(folder / MANIFEST, {"hash": digest, "openings": openings} | content)
-    return changed
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[str]:

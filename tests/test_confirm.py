@@ -149,6 +149,18 @@ class TestPrepare:
         assert self.manifest(folder)["openings"] == older["openings"]
         assert self.manifest(folder)["strategies"]
 
+    def test_where_nothing_is_left_to_train_nothing_is_opened(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        replicates = confirm.prepare(planned(folder, "replicates=1"), folder)
+        before = self.manifest(folder)
+        write_json(folder / "spaces.json", {})  # or another version, say
+        for number in range(2):
+            write_json(replicates / str(number) / "result.json", {})
+        confirm.prepare(planned(folder, "replicates=1"), folder)
+        assert self.manifest(folder) == before
+        confirm.prepare(planned(folder, "replicates=2"), folder)
+        assert self.manifest(folder)["openings"][1]["changed"] == ["seeds", "spaces.constant"]
+
 
 class TestOutlook:
     """What is said before a sweep starts whose seeds are too few."""

@@ -16,12 +16,17 @@ _EPOCHS = "training.epochs"
 
 
 def savings(evidence: Evidence) -> pd.DataFrame:
-    """`comparison.saved_epochs` of trials and replicates together; empty where nobody knows."""
+    """`comparison.saved_epochs` of trials and replicates together.
+
+    The best strategy first; nothing where nobody knows the horizon.
+    """
     runs = pd.concat([evidence.trials, evidence.replicates], ignore_index=True)
     common = evidence.setup.config.get("training", {}).get("epochs")
     own = runs[_EPOCHS] if _EPOCHS in runs else pd.Series(np.nan, index=runs.index)
     runs["horizon"] = pd.to_numeric(own, errors="coerce").fillna(common or np.nan)
-    return comparison.saved_epochs(runs.dropna(subset="horizon"))
+    frame = comparison.saved_epochs(runs.dropna(subset="horizon"))
+    order = {name: place for place, name in enumerate(evidence.strategies)}
+    return frame.sort_values("strategy", key=lambda names: names.map(order), ignore_index=True)
 
 
 def cut_short(evidence: Evidence) -> list[str]:

@@ -109,7 +109,7 @@ def _charts(evidence: Evidence) -> Iterator[Section]:
         "Final test accuracy",
         "Every dot is a replicate; the stroke is their mean with its 95 % interval, the dotted "
         f"line the mean of {evidence.baseline}. These intervals are of the means; the verdicts "
-        "rest on differences within the same seed, which vary less.",
+        f"rest on differences within the same {evidence.pair}, which vary less.",
         figures.test_accuracies(evidence),
     )
     yield Section(

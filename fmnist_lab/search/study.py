@@ -101,7 +101,9 @@ def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
 
 def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
     """Notes what the study is asked; refuses it where that is not what it began with."""
-    fixed = {key: mask(value) for key, value in plan.space.fixed.items()}
+    # What may change between one start and the next makes no other trials.
+    free = tuple(settings.may_change or ())
+    fixed = {k: mask(v) for k, v in plan.space.fixed.items() if k not in free}
     space = {"searched": plan.space.describe(), "custom": settings.custom_search_space}
     asked: dict[str, Any] = {SPACE: space, FIXED: fixed, CONFIGURATION: plan.configuration}
     asked = json.loads(json.dumps(asked))
@@ -109,7 +111,7 @@ def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
     if settings.changed_space == "refuse":
         _refuse_change(study.study_name, stored[SPACE], asked[SPACE])
         _refuse_configuration(stored[CONFIGURATION], asked[CONFIGURATION])
-    if stored[FIXED] != asked[FIXED]:
+    if {k: v for k, v in stored[FIXED].items() if k not in free} != asked[FIXED]:
         log.warning("Trials of this study ran with other overrides: %s", stored[FIXED])
     for key, value in asked.items():
         if study.user_attrs.get(key) != value:

@@ -42,7 +42,7 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
                 customdata=own[["seed", "search"]].to_numpy(),
                 hovertemplate=f"{strategy}, seed %{{customdata[0]}}: %{{x:.2f}} %<extra></extra>",
             ),
-            _mean(strategy, row, values, colours[strategy]),
+            _mean(strategy, row, _units(evidence, own), colours[strategy]),
         ]  # fmt: skip
     line = tested.loc[tested["strategy"] == evidence.baseline, "test_accuracy"].mean()
     shapes = [] if np.isnan(line) else [_upright(100 * line)]
@@ -53,6 +53,14 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
         yaxis=style.rows_axis(names),
         shapes=shapes,
     )
+
+
+def _units(evidence: Evidence, replicates: pd.DataFrame) -> style.Floats:
+    """What a mean is of, in percent: the seeds, or the means of whole searches."""
+    values = 100 * replicates["test_accuracy"]
+    if evidence.pair == "search":
+        values = values.groupby(replicates["search"]).mean()
+    return np.asarray(values, dtype=np.float64)
 
 
 def _mean(strategy: str, row: int, values: style.Floats, colour: str) -> Any:
