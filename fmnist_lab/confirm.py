@@ -127,7 +127,7 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
     }
     replicates, changed = folder / FOLDER, manifest.changes(content, folder)
     wanted = len(planned.winners) * len(planned.seeds)
-    is_whole = len(list(replicates.glob("*/result.json"))) >= wanted
+    is_whole = bool(before) and len(list(replicates.glob("*/result.json"))) >= wanted
     if is_whole and not any(key.startswith(("winners", "seeds")) for key in changed):
         return replicates  # there is nothing left to train, whatever the version is today
     manifest.open_test_set(content, folder)

@@ -13,6 +13,7 @@ from fmnist_lab.trial import StopReason
 
 BASELINE = "constant"
 _LOST = ("diverged", "failed", "pruned")
+_TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
 
     Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
     trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
-    replicates_lost (without), test_accuracy and test_sd (mean and standard deviation).
+    replicates_lost (without), test_accuracy, test_sd, test_low and test_high (mean, standard
+    deviation and 95 % t-interval over the seeds, or over the means of several searches).
     """
     seen = [*trials["strategy"], *replicates["strategy"]]
     listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
@@ -154,11 +156,10 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
             | {reason: int((own["stop_reason"] == reason).sum()) for reason in _LOST}
             | {"replicates": int(again["test_accuracy"].count())}
             | {"replicates_lost": int(again["test_accuracy"].isna().sum())}
-            | {"test_accuracy": again["test_accuracy"].mean()}
-            | {"test_sd": again["test_accuracy"].std()}
+            | _test(again)
         )
     columns = ["strategy", "best", "trial", "search", "trials", *_LOST]
-    columns += ["replicates", "replicates_lost", "test_accuracy", "test_sd"]
+    columns += ["replicates", "replicates_lost", *_TEST]
     frame = pd.DataFrame(rows, columns=columns)
     frame = frame.astype({"trial": "Int64", "search": "Int64", "best": "float64"})
     tested = frame["test_accuracy"].notna().any()
@@ -166,6 +167,17 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     order = "test_accuracy" if tested else "best"
     ranked = frame.sort_values(order, ascending=not falling, kind="stable", na_position="last")
     return ranked.reset_index(drop=True)
+
+
+def _test(replicates: pd.DataFrame) -> dict[str, float]:
+    """A strategy's test accuracy; of several searches each counts as one value, its mean."""
+    values = replicates.dropna(subset="test_accuracy").groupby("search")["test_accuracy"]
+    if values.ngroups > 1:
+        accuracies = values.mean()
+    else:
+        accuracies = replicates["test_accuracy"].dropna()
+    low, high = comparison.t_interval(accuracies.to_numpy(dtype=np.float64))
+    return dict(zip(_TEST, (accuracies.mean(), accuracies.std(), low, high), strict=True))
 
 
 def _best_row(found: pd.DataFrame) -> pd.Series | None:

@@ -41,7 +41,8 @@ def no_verdict(evidence: Evidence) -> str | None:
         return "No verdict: no trial has ended yet."
     if len(evidence.strategies) < 2:
         only = ", ".join(evidence.strategies)
-        return f"No verdict: there is only one strategy, {only}, and nothing to compare it with."
+        alone = f"No verdict: there is only one strategy, {only}, and nothing to compare it with."
+        return f"{alone}{tested(evidence, only)}"
     if evidence.replicates.empty:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
@@ -91,7 +92,19 @@ def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
     if rivals and rivals != [evidence.baseline]:
         told = listed([name for name in rivals if name != evidence.baseline])
         use += f" Whether it is also better than {told} is not shown."
-    return use
+    return use + tested(evidence, str(row["strategy"]))
+
+
+def tested(evidence: Evidence, strategy: str) -> str:
+    """A strategy's test accuracy as a further sentence; nothing where it is not known."""
+    row = evidence.standings.set_index("strategy").loc[strategy]
+    if pd.isna(row["test_accuracy"]):
+        return ""
+    mean, low, high = (
+        f"{100 * row[key]:.2f}" for key in ("test_accuracy", "test_low", "test_high")
+    )
+    interval = "" if pd.isna(row["test_low"]) else f" (95 % interval {low} to {high})"
+    return f" Its test accuracy is {mean} %{interval}."
 
 
 def verdict(row: dict[str, Any], pair: str) -> str:

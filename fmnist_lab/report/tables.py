@@ -53,10 +53,10 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     by_name = {str(row["strategy"]): row for row in sentences.records(frame)}
     units = {"seed": "seeds", "search": "searches"}[evidence.pair]
     header = ("strategy", "verdict", f"points over {html.escape(opponent)}", "interval", units,
-              "p", "test accuracy")  # fmt: skip
+              "p", "test accuracy, %")  # fmt: skip
     rows = []
     for name in standings.index:
-        mean = _percent(standings.loc[name, "test_accuracy"])
+        mean = _tested(standings.loc[name])
         if name == opponent:
             said = "What the others are compared with."
             rows.append([_name(evidence, name), said, *["-"] * 4, mean])
@@ -74,10 +74,13 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
 def ranking(evidence: Evidence) -> str:
     """The strategies by the best trial, where nothing else is known."""
     lost = [name for name in ("pruned", "diverged", "failed") if evidence.standings[name].any()]
-    header = ("strategy", f"best {evidence.metric}", "in trial", "trials", *lost)
+    is_tested = evidence.standings["test_accuracy"].notna().any()
+    header = ["strategy", f"best {evidence.metric}", "in trial", "trials", *lost]
+    header += ["test accuracy, %"] if is_tested else []
     rows = [
         [_name(evidence, row["strategy"]), _number(row["best"], 4), _number(row["trial"], 0),
-         str(row["trials"]), *(str(row[name]) for name in lost)]
+         str(row["trials"]), *(str(row[name]) for name in lost),
+         *([_tested(row)] if is_tested else [])]
         for row in evidence.standings.to_dict("records")
     ]  # fmt: skip
     return table(header, rows, ("strategy",))
@@ -149,8 +152,12 @@ def _name(evidence: Evidence, strategy: str) -> str:
     return f'<span class="dot" style="color:{colour}"></span>{html.escape(strategy)}'
 
 
-def _percent(value: Any) -> str:
-    return "-" if pd.isna(value) else f"{100 * value:.2f} %"
+def _tested(standing: Any) -> str:
+    """The mean test accuracy in percent, and its interval where there is one."""
+    mean, low, high = (
+        _number(100 * standing[key], 2) for key in ("test_accuracy", "test_low", "test_high")
+    )
+    return mean if low == "-" else f"{mean} ({low} to {high})"
 
 
 def _number(value: Any, digits: int) -> str:
