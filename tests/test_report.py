@@ -40,7 +40,8 @@ class TestHeadline:
     def test_use_the_better_one(self, tmp_path: Path) -> None:
         said = sentences.headline(judged(tmp_path, 0.006))
         assert said.startswith("Use cosine: +0.60 points over constant (95 % interval +0.")
-        assert "8 seeds, p = 0.008 after Holm). Its test accuracy is 88.60 % (95 % int" in said
+        assert "8 seeds, p = 0.008 after Holm)." in said
+        assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
 
     def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
         assert sentences.headline(judged(tmp_path, -0.006)) == (
@@ -90,6 +91,10 @@ class TestHeadline:
     def test_one_strategy_and_none(self, tmp_path: Path) -> None:
         alone = leave_sweep(tmp_path, {"cosine": RATES}, LEVELS)
         assert "only one strategy, cosine" in sentences.headline(gather(alone))
+        leave_replicates(alone, {"cosine": [0.9, 0.91, 0.92]})
+        said = sentences.headline(gather(alone))
+        assert said.endswith("Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48).")
+        assert "<td>91.00 (88.52 to 93.48)</td>" in page.page(gather(alone))
         (tmp_path / "sweeps/empty").mkdir()
         nothing = gather(tmp_path / "sweeps/empty")
         assert sentences.headline(nothing) == "No verdict: no trial has ended yet."

@@ -163,6 +163,9 @@ class TestSearches:
         assert evidence.versus_baseline is not None
         assert evidence.versus_baseline["pairs"].tolist() == [6]
         assert evidence.standings["search"].tolist() == [5, 5]  # where the best trials are
+        means = evidence.replicates.groupby(["strategy", "search"])["test_accuracy"].mean()
+        spread = means.groupby("strategy").std()[evidence.strategies]
+        assert evidence.standings["test_sd"].tolist() == pytest.approx(spread.tolist())
         assert not evidence.is_running
         edges = [text for text in cautions.warnings(evidence) if "at the edge" in text]
         assert edges[0].startswith("The best optimizer.learning_rate of constant, in 5 of 6 search")

@@ -171,11 +171,9 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
 
 def _test(replicates: pd.DataFrame) -> dict[str, float]:
     """A strategy's test accuracy; of several searches each counts as one value, its mean."""
-    values = replicates.dropna(subset="test_accuracy").groupby("search")["test_accuracy"]
-    if values.ngroups > 1:
-        accuracies = values.mean()
-    else:
-        accuracies = replicates["test_accuracy"].dropna()
+    accuracies = replicates["test_accuracy"].dropna()
+    if (searches := replicates["search"]).nunique() > 1:
+        accuracies = accuracies.groupby(searches).mean()
     low, high = comparison.t_interval(accuracies.to_numpy(dtype=np.float64))
     return dict(zip(_TEST, (accuracies.mean(), accuracies.std(), low, high), strict=True))
 

@@ -84,6 +84,7 @@ def with_more(evidence: Evidence, pairs: int) -> str:
 
 def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
     use = f"Use {row['strategy']}: {_numbers(row, evidence.pair)}."
+    use += tested(evidence, str(row["strategy"]))
     rivals = [
         str(rival["strategy"])
         for rival in records(evidence.versus_best)
@@ -92,7 +93,7 @@ def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
     if rivals and rivals != [evidence.baseline]:
         told = listed([name for name in rivals if name != evidence.baseline])
         use += f" Whether it is also better than {told} is not shown."
-    return use + tested(evidence, str(row["strategy"]))
+    return use
 
 
 def tested(evidence: Evidence, strategy: str) -> str:
@@ -100,11 +101,9 @@ def tested(evidence: Evidence, strategy: str) -> str:
     row = evidence.standings.set_index("strategy").loc[strategy]
     if pd.isna(row["test_accuracy"]):
         return ""
-    mean, low, high = (
-        f"{100 * row[key]:.2f}" for key in ("test_accuracy", "test_low", "test_high")
-    )
+    low, high = (f"{100 * row[key]:.2f}" for key in ("test_low", "test_high"))
     interval = "" if pd.isna(row["test_low"]) else f" (95 % interval {low} to {high})"
-    return f" Its test accuracy is {mean} %{interval}."
+    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} %{interval}."
 
 
 def verdict(row: dict[str, Any], pair: str) -> str:
