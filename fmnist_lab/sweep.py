@@ -15,6 +15,7 @@ from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
+_LOOKS = ("--cfg", "-c", "--info", "-i")  # Hydra's flags that show a configuration and run nothing
 _command: list[str] = []  # what the user has typed, without passwords
 
 
@@ -41,8 +42,15 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     arguments = secrets.into_environment(arguments)
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
+    overrides = [f"sweeps={name}", f"hydra.sweep.dir={folder}"]
+    # Hydra's parser wants all overrides in one place, before the flags or behind them.
+    flags_first = bool(arguments) and arguments[0].startswith("-")
+    overrides = [*arguments, *overrides] if flags_first else [*overrides, *arguments]
+    if any(word.partition("=")[0] in _LOOKS for word in arguments):
+        train.run(_application, f"fmnist-lab sweep {name}", overrides)
+        return
     try:
-        _run(name, [f"sweeps={name}", f"hydra.sweep.dir={folder}", *arguments])
+        _run(name, overrides)
         if planned := confirm.plan(name, folder, arguments):
             _run(name, planned.overrides(confirm.prepare(planned, folder)))
     except ChangedSweepError as error:
