@@ -73,5 +73,12 @@ def again(sweep: Path, number: int, arguments: Sequence[str]) -> list[str]:
         more.append("hydra.sweeper.sampler.scramble=true")
     folder = folder_of(sweep, number)
     more += [f"hydra.sweeper.study_name={name_of(folder)}", f"hydra.sweep.dir={folder}"]
-    kept = [item for item in arguments if item.partition("=")[0].lstrip("+") != "seed"]
-    return [*kept, *more]
+    changed = {item.partition("=")[0] for item in more}
+    kept = [item for item in arguments if item.partition("=")[0].lstrip("+") not in changed]
+    return together(more, kept)
+
+
+def together(ours: Sequence[str], users: Sequence[str]) -> list[str]:
+    """All overrides in one place, before Hydra's flags or behind them, as its parser wants them."""
+    flags_first = bool(users) and users[0].startswith("-")
+    return [*users, *ours] if flags_first else [*ours, *users]

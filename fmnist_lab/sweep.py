@@ -15,7 +15,7 @@ from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
-_SHOWING = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version")
+_LOOKS = ("--cfg", "-c", "--info", "-i")  # Hydra's flags that show a configuration and run nothing
 _command: list[str] = []  # what the user has typed, without passwords
 
 
@@ -42,8 +42,12 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     arguments = secrets.into_environment(arguments)
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
+    overrides = searches.together([f"sweeps={name}", f"hydra.sweep.dir={folder}"], arguments)
+    if any(word.partition("=")[0] in _LOOKS for word in arguments):
+        train.run(_application, f"fmnist-lab sweep {name}", overrides)
+        return
     try:
-        tuned = _tune(name, folder, arguments)
+        tuned = _tune(name, folder, arguments, overrides)
         for search, given in tuned.items():
             if planned := confirm.plan(name, search, given):
                 if len(tuned) > 1:
@@ -63,24 +67,23 @@ def command() -> str:
     return secrets.mask(shlex.join(_command))
 
 
-def _tune(name: str, folder: Path, arguments: list[str]) -> dict[Path, list[str]]:
-    """Runs every search of a sweep.
+def _tune(
+    name: str, folder: Path, arguments: list[str], overrides: list[str]
+) -> dict[Path, list[str]]:
+    """Runs every search of a sweep; `overrides` are those of the first.
 
     Returns:
         Folder and overrides of each search; nothing unless all of them are whole, because the
         test set stays closed until then.
     """
-    given = [f"hydra.sweep.dir={folder}", *arguments]
-    if _only_shows(arguments):
-        _run(name, [f"sweeps={name}", *given])
-        return {}
-    count, tuned = _searches(name, arguments), {}
+    count, tuned, given = _searches(name, arguments), {}, arguments
     for number in range(count):
         if number:
             given = searches.again(folder, number, arguments)
+            overrides = searches.together([f"sweeps={name}"], given)
         if count > 1:
             print(f"\nSearch {number + 1} of {count}")
-        _run(name, [f"sweeps={name}", *given])
+        _run(name, overrides)
         search = searches.folder_of(folder, number)
         if not confirm.is_tuned(search):
             return {}
@@ -97,11 +100,6 @@ def _searches(name: str, arguments: list[str]) -> int:
         if cfg.searches > 1 and confirm.key_of(item) == "seed" and not item[5:].isdigit():
             raise RequestError(f"`seed` must be a number with several searches, got {item[5:]}.")
     return int(cfg.searches)
-
-
-def _only_shows(arguments: list[str]) -> bool:
-    """Whether a flag of Hydra's asks for something else than to run."""
-    return any(item.partition("=")[0] in _SHOWING for item in arguments)
 
 
 def _run(name: str, overrides: list[str]) -> None:

@@ -56,8 +56,8 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
         if _comes_of_interrupt(error):
             raise KeyboardInterrupt from error
         raise config.refusal(error) from error
-    except ValueError as error:  # `optimizer=null`, say
-        if "Config group override" not in str(error):
+    except ValueError as error:  # `optimizer=null`, or `-m --cfg job`
+        if not str(error).startswith(("Config group override", "Only one of --run")):
             raise
         raise config.refusal(error) from error
     except _Refused as refused:

@@ -10,6 +10,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from optuna.trial import TrialState
 
+from fmnist_lab.search import samplers
 from fmnist_lab.search.budget import Budget
 from fmnist_lab.search.job import RECORD
 from fmnist_lab.search.observers import Observers, TrialEnd
@@ -210,6 +211,15 @@ def test_samplers_build_from_their_defaults(name: str) -> None:
     sampler = build_sampler(config, parse(["x=range(3)"]), 0, 1)
     assert isinstance(sampler, getattr(optuna.samplers, config["_target_"].rpartition(".")[2]))
     assert is_grid(config) is (name == "grid")
+
+
+@pytest.mark.parametrize(("name", "package"), [("gp", "torch"), ("cmaes", "cmaes")])
+def test_a_sampler_says_which_package_it_lacks(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "find_spec", lambda _: None)
+    with pytest.raises(SweepRequestError, match=f"pip install {package}$"):
+        build_sampler(SAMPLERS[name]().__dict__, SPACE, 0, 1)
 
 
 @pytest.mark.parametrize("name", PRUNERS)

@@ -78,10 +78,15 @@ class TestAgain:
         sampler = {"_target_": "optuna.samplers.QMCSampler", "seed": 3, "scramble": True}
         found = self.overrides(tmp_path / "demo", sampler, "seed=7", "training.epochs=3")
         assert found == [
-            "training.epochs=3", "seed=2007", "hydra.sweeper.sampler.seed=5",
-            "hydra.sweeper.study_name=demo-search-2",
-            f"hydra.sweep.dir={tmp_path / 'demo/searches/2'}",
+            "seed=2007", "hydra.sweeper.sampler.seed=5", "hydra.sweeper.study_name=demo-search-2",
+            f"hydra.sweep.dir={tmp_path / 'demo/searches/2'}", "training.epochs=3",
         ]  # fmt: skip
+
+    def test_overrides_stay_together_beside_flags(self, tmp_path: Path) -> None:
+        given = ("--config-dir=mine", "training.epochs=3", "hydra.sweeper.sampler.seed=8")
+        found = self.overrides(tmp_path / "demo", {"seed": 8}, *given)
+        assert found[:3] == ["--config-dir=mine", "training.epochs=3", "seed=2007"]
+        assert found[3] == "hydra.sweeper.sampler.seed=10"
 
     def test_a_sequence_is_scrambled_and_chance_needs_no_seed(self, tmp_path: Path) -> None:
         found = self.overrides(tmp_path / "demo", {"seed": None, "scramble": False})

@@ -281,6 +281,16 @@ def test_an_interruption_is_seen_through_what_it_breaks(error: type[Exception]) 
         train.run(broken, "fmnist-lab sweep demo", [])
 
 
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["-c", "job"], ["--info", "searchpath"]])
+def test_a_look_at_the_configuration_runs_nothing(
+    flags: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep.main("demo", [*flags, "training.epochs=2"])
+    printed = capsys.readouterr().out
+    assert ("epochs: 2" in printed) is ("job" in flags)  # `--info` speaks through the log
+    assert list(folder.iterdir()) == []
+
+
 class TestFolders:
     """Where a sweep is."""
 

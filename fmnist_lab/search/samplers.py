@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping
+from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # They go through a sequence by the number of trials: another seed would be another sequence.
 _SEQUENCES = ("GridSampler", "QMCSampler")
+# Optuna imports these when the first trials are done: too late to say that they are missing.
+_NEEDED = {"CmaEsSampler": "cmaes", "GPSampler": "torch"}
 
 
 def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -> BaseSampler:
@@ -40,11 +43,7 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
         return config
     settings = _plain(config)
     target = str(settings.get("_target_", "optuna.samplers.TPESampler"))
-    if target.endswith("MOTPESampler") or "motpe" in target:
-        raise SweepRequestError(
-            "`hydra/sweeper/sampler` must be one that Optuna has, got motpe: "
-            "use hydra/sweeper/sampler=tpe, which handles several objectives."
-        )
+    _require_available(target)
     if stored_trials and not target.endswith(_SEQUENCES):
         settings["seed"] = _next_seed(settings.get("seed"), stored_trials)
     # Null is every sampler's own default, and some keys will go with Optuna 6.
@@ -55,6 +54,20 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
         settings["_target_"] = "fmnist_lab.search.sequence.SequenceSampler"
     sampler: BaseSampler = _build("sampler", BaseSampler, settings, _extra(settings, target, space))
     return sampler
+
+
+def _require_available(target: str) -> None:
+    if target.endswith("MOTPESampler") or "motpe" in target:
+        raise SweepRequestError(
+            "`hydra/sweeper/sampler` must be one that Optuna has, got motpe: "
+            "use hydra/sweeper/sampler=tpe, which handles several objectives."
+        )
+    package = _NEEDED.get(target.rpartition(".")[2])
+    if package and not find_spec(package):
+        raise SweepRequestError(
+            f"`hydra/sweeper/sampler` must be one whose packages are installed, got {target}: "
+            f"pip install {package}"
+        )
 
 
 def _extra(settings: dict[str, Any], target: str, space: Space) -> dict[str, Any]:
