@@ -91,6 +91,37 @@ class TestCommand:
         assert cautions.warnings(evidence) == []  # strategies take turns
 
 
+class TestConfounding:
+    """Strategies that differ in more than a schedule."""
+
+    def leave(self, place: Path, **training: Any) -> None:
+        """Lets the first trials say how they were trained: the second one's values are given."""
+        for number, changes in enumerate(({}, training)):
+            content = {"training": {"epochs": 5, "batch_size": 32} | changes}
+            (place / f"trials/{number}/.hydra").mkdir()
+            path = place / f"trials/{number}/.hydra/config.yaml"
+            path.write_text(yaml.safe_dump(content))
+
+    def test_longer_training_in_other_batches(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        self.leave(place, epochs=25, batch_size=128)
+        (said,) = cautions.grave(gather(place))
+        assert said.startswith(
+            "The strategies differ in training.epochs (5 or 25) and training.batch_size (32 or 128)"
+        )
+
+    def test_what_is_searched_may_differ(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        self.leave(place, batch_size=128)
+        write_json(place / "spaces.json", {"": {"training.batch_size": {"choices": [32, 128]}}})
+        assert cautions.grave(gather(place)) == []
+
+    def test_nothing_differs(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        self.leave(place)
+        assert cautions.grave(gather(place)) == []
+
+
 class TestOpenings:
     """A test set that was opened more than once."""
 

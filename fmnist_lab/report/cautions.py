@@ -28,7 +28,16 @@ def warnings(evidence: Evidence) -> list[str]:
 
 def grave(evidence: Evidence) -> list[str]:
     """Those that no verdict should be read without."""
-    return [*_openings(evidence), *_out_of_reach(evidence)]
+    return [*_confounded(evidence), *_openings(evidence), *_out_of_reach(evidence)]
+
+
+def _confounded(evidence: Evidence) -> Iterator[str]:
+    differing = horizon.lengths_and_batches(evidence)
+    if told := [f"{key} ({listed(list(map(str, found)))})" for key, found in differing.items()]:
+        yield (
+            f"The strategies differ in {listed(told, 'and')}, too: what is compared is all of that "
+            "together, and no verdict is about one part of it."
+        )
 
 
 def _openings(evidence: Evidence) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Early stopping against the horizon: what it saved, and which schedules it cut short."""
+"""The length of the training: what early stopping saved or cut short, who trained longer."""
 
 from pathlib import Path
 from typing import Any
@@ -33,22 +33,33 @@ def cut_short(evidence: Evidence) -> list[str]:
     """The strategies whose schedule is laid over the whole training, and that were stopped."""
     frame = savings(evidence)
     stopped = frame.loc[frame["early_stopped"] > 0, "strategy"]
-    return [name for name in stopped if _follows_horizon(evidence, name)]
+    return [name for name in stopped if follows_horizon(_node(evidence, name, "scheduler"))]
 
 
-def _follows_horizon(evidence: Evidence, strategy: str) -> bool:
-    own = evidence.trials[evidence.trials["strategy"] == strategy]
-    return any(follows_horizon(node) for folder in own["folder"].head(1) if (node := _node(folder)))
+def lengths_and_batches(evidence: Evidence) -> dict[str, list[int]]:
+    """The epochs and batch sizes in which strategies differ though nobody searched them."""
+    found: dict[str, set[int]] = {_EPOCHS: set(), "training.batch_size": set()}
+    for strategy in evidence.strategies:
+        node, space = _node(evidence, strategy, "training"), evidence.setup.space(strategy)
+        for key, values in found.items():
+            name = key.rpartition(".")[2]
+            if name in node and key not in space:
+                values.add(node[name])
+    return {key: sorted(values) for key, values in found.items() if len(values) > 1}
 
 
-def _node(folder: str) -> dict[str, Any] | None:
-    """The scheduler of a trial, resolved; None where its folder does not say."""
+def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
+    """A group of a strategy's first trial, resolved; empty where its folder does not say."""
+    folders = evidence.trials.loc[evidence.trials["strategy"] == strategy, "folder"]
+    if folders.empty:
+        return {}
     try:
-        cfg = OmegaConf.load(Path(folder) / ".hydra" / "config.yaml")
-        node = OmegaConf.to_container(OmegaConf.select(cfg, "scheduler"), resolve=True)
+        cfg = OmegaConf.load(Path(folders.iloc[0]) / ".hydra" / "config.yaml")
+        node = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
     except (OSError, ValueError, OmegaConfBaseException):  # elsewhere, or of another application
-        return None
-    return {str(key): value for key, value in node.items() if key != "space"}  # type: ignore[union-attr]
+        return {}
+    items = node.items() if isinstance(node, dict) else ()
+    return {str(key): value for key, value in items if key != "space"}
 
 
 def follows_horizon(node: dict[str, Any]) -> bool:
