@@ -334,7 +334,7 @@ class TestPage:
     def test_everything_at_once(self, tmp_path: Path) -> None:
         parsed = outline(judged(tmp_path, 0.006))
         assert parsed.headings == [
-            "Verdict", "Learning rates", "Validation", "Final test accuracy",
+            "Verdict", "Learning rates", "Validation", "Speed", "Final test accuracy",
             "Learning-rate sensitivity", "Budget", "Parameters", "How far to trust the tuning",
             "How it was measured",
         ]  # fmt: skip

@@ -247,6 +247,18 @@ class TestHorizon:
         assert "saved 75% of the epochs: 5 were trained of the 20" in text
         assert "<td>5 of 20</td><td>75%</td>" in text
 
+    def test_how_soon_the_baseline_is_reached(self, tmp_path: Path) -> None:
+        evidence = many(tmp_path, 3, 8, gain=0.02)
+        found = horizon.speed(evidence)
+        assert found is not None
+        ends = evidence.replicates.loc[evidence.replicates["strategy"] == "constant", "objective"]
+        assert found[0] == pytest.approx(ends.median())
+        rows = found[1].set_index("strategy")
+        assert rows.index.tolist() == evidence.strategies
+        assert (rows.at["rival1", "reached"], rows.at["rival1", "median_epochs"]) == (8, 5)
+        assert rows.at["constant", "reached"] == 4  # half of them: that makes the median
+        assert "Epochs until a replicate" in page.page(evidence)
+
     @pytest.mark.parametrize(
         ("target", "more", "follows"),
         [

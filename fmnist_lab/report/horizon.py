@@ -12,7 +12,7 @@ from fmnist_lab import comparison, scheduling
 from fmnist_lab.errors import RequestError
 from fmnist_lab.report.evidence import Evidence
 
-_EPOCHS = "training.epochs"
+_EPOCHS, _METRIC = "training.epochs", "val/accuracy"
 
 
 def savings(evidence: Evidence) -> pd.DataFrame:
@@ -24,9 +24,23 @@ def savings(evidence: Evidence) -> pd.DataFrame:
     common = evidence.setup.config.get("training", {}).get("epochs")
     own = runs[_EPOCHS] if _EPOCHS in runs else pd.Series(np.nan, index=runs.index)
     runs["horizon"] = pd.to_numeric(own, errors="coerce").fillna(common or np.nan)
-    frame = comparison.saved_epochs(runs.dropna(subset="horizon"))
-    order = {name: place for place, name in enumerate(evidence.strategies)}
-    return frame.sort_values("strategy", key=lambda names: names.map(order), ignore_index=True)
+    return _best_first(evidence, comparison.saved_epochs(runs.dropna(subset="horizon")))
+
+
+def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
+    """How soon replicates are as good as the baseline's are in the end.
+
+    Returns:
+        The target, the median of the baseline's last validation accuracies, and
+        `comparison.epochs_to_target`, the best strategy first; None where it has none.
+    """
+    curves, runs = evidence.replicate_curves, evidence.replicates
+    own = curves[curves["strategy"] == evidence.baseline]
+    target = own.groupby(["search", "seed"])[_METRIC].last().median() if _METRIC in own else np.nan
+    if np.isnan(target):
+        return None
+    frame = comparison.epochs_to_target(curves, runs, float(target), _METRIC)
+    return float(target), _best_first(evidence, frame)
 
 
 def cut_short(evidence: Evidence) -> list[str]:
@@ -46,6 +60,11 @@ def lengths_and_batches(evidence: Evidence) -> dict[str, list[int]]:
             if name in node and key not in space:
                 values.add(node[name])
     return {key: sorted(values) for key, values in found.items() if len(values) > 1}
+
+
+def _best_first(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
+    order = {name: place for place, name in enumerate(evidence.strategies)}
+    return frame.sort_values("strategy", key=lambda names: names.map(order), ignore_index=True)
 
 
 def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def _charts(evidence: Evidence) -> Iterator[Section]:
         figures.stopping_epochs(evidence),
         tables.savings(evidence),
     )
+    yield Section("Speed", _speed_text(evidence), content=tables.speed(evidence))
     yield Section(
         "Final test accuracy",
         "Every dot is a replicate; the stroke is their mean with its 95 % interval, the dotted "
@@ -154,6 +155,16 @@ def _stopping_text(evidence: Evidence) -> str:
     return (
         f"{text} Early stopping saved {1 - epochs / whole:.0%} of the epochs: {epochs} were "
         f"trained of the {whole} that these runs would have taken."
+    )
+
+
+def _speed_text(evidence: Evidence) -> str:
+    if (found := horizon.speed(evidence)) is None:
+        return ""
+    return (
+        f"Epochs until a replicate's validation accuracy is {found[0]:.4f} for the first time, the "
+        f"median that those of {evidence.baseline} end with. Runs that never get there count; "
+        "where most do not, there is no median."
     )
 
 

@@ -122,6 +122,18 @@ def savings(evidence: Evidence) -> str:
     return table(header, rows, ("strategy",)) if rows else ""
 
 
+def speed(evidence: Evidence) -> str:
+    """How soon the replicates of each strategy reach what the baseline's reach in the end."""
+    if (found := horizon.speed(evidence)) is None:
+        return ""
+    rows = [
+        [_name(evidence, row["strategy"]), _number(row["median_epochs"], 0),
+         f"{row['reached']} of {row['trials']}"]
+        for row in sentences.records(found[1])
+    ]  # fmt: skip
+    return table(("strategy", "median epochs", "reached"), rows, ("strategy",))
+
+
 def _widths(evidence: Evidence) -> pd.DataFrame:
     if RATE not in evidence.trials or not evidence.maximised:
         return pd.DataFrame()
