@@ -50,7 +50,7 @@ def main(request: Request) -> None:
         print()
         leaderboard.show(shown, only_changed=request.only_changed)
     print(f"\n{sentences.headline(found)}")
-    if found.versus_baseline is not None:
+    if sentences.no_verdict(found) is None:
         print(sentences.claim(found))
     for caution in cautions.grave(found):
         print(f"Caution: {caution}")
