@@ -80,6 +80,15 @@ class TestCommand:
             "with: fmnist-lab sweep night training.epochs=5 hydra.sweeper.n_trials=4 replicates=8."
         )
 
+    def test_replicates_to_come_are_waited_for(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {name: paired(0.88, 4) for name in BOTH})
+        asked(place, replicates=8)
+        winners = {name: {"trial": 0, "overrides": []} for name in BOTH}
+        write_json(place / "manifest.json", {"winners": winners, "seeds": list(range(8))})
+        said = sentences.headline(gather(place))
+        assert said.endswith("may be luck; the sweep has yet to come to its 8 seeds.")
+
     def test_a_sweep_that_runs_will_do_it_itself(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH | {"linear": RATES[:1]}, LEVELS | {"linear": 0.9})
         asked(place, replicates=8)

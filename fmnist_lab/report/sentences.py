@@ -71,9 +71,16 @@ def _lacking(evidence: Evidence) -> str | None:
     against = f" against {rivals} rivals" if rivals > 1 else ""
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {least} can never "
-        f"reach p < 0.05{against}. The ranking may be luck; it takes at least {least - pairs} more"
-        f"{with_more(evidence, least)}."
+        f"reach p < 0.05{against}. The ranking may be luck; {_to_come(evidence, least, pairs)}."
     )
+
+
+def _to_come(evidence: Evidence, least: int, pairs: int) -> str:
+    setup = evidence.setup
+    planned = setup.searches if evidence.pair == "search" else setup.replicates
+    if planned >= least and len(evidence.replicates) < (setup.planned_replicates or 0):
+        return f"the sweep has yet to come to its {units(planned, evidence.pair)}"
+    return f"it takes at least {least - pairs} more{with_more(evidence, least)}"
 
 
 def with_more(evidence: Evidence, pairs: int) -> str:
