@@ -154,7 +154,7 @@ class TestOpenings:
         [
             (("seeds",), "On 2026-11-02 seeds were added after the test set had been opened."),
             (("seeds", "winners.cosine.trial"), "opened again, for other winners"),
-            (("versions.keras", "data"), "there was another versions.keras and data."),
+            (("seeds", "versions.keras", "data"), "versions.keras and data had changed."),
         ],
     )
     def test_what_had_changed(self, place: Path, changed: tuple[str, ...], words: str) -> None:
@@ -165,7 +165,7 @@ class TestOpenings:
         openings = [{"opened": "2026-11-01", "hash": "a"}, {"opened": "2026-11-02", "hash": "b"}]
         write_json(place / "manifest.json", {"openings": openings})
         (said,) = cautions.grave(gather(place))
-        assert "another something that was not recorded" in said
+        assert "opened, something that is not recorded had changed." in said
 
 
 class TestSearches:

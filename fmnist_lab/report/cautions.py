@@ -49,7 +49,8 @@ def _openings(evidence: Evidence) -> Iterator[str]:
 
 
 def _opening(opening: Mapping[str, Any], where: str) -> str:
-    changed = opening.get("changed", ["something that was not recorded"])
+    changed = opening.get("changed", ["something that is not recorded"])
+    others = [key for key in changed if key != "seeds"]
     day = str(opening["opened"])[:10]
     if changed == ["seeds"]:
         return (
@@ -63,7 +64,7 @@ def _opening(opening: Mapping[str, Any], where: str) -> str:
         )
     return (
         f"The replicates{where} are of different manifests: on {day}, after the test set had been "
-        f"opened, there was another {listed([*changed[:4]], 'and')}. Those of before and after "
+        f"opened, {listed(others[:4], 'and')} had changed. Those of before and after "
         "differ in more than their seeds."
     )
 
