@@ -112,10 +112,12 @@ class Reader:
         assert program == "fmnist-lab"
         if "--new" in arguments:
             return
+        # Behind the page's overrides, but before options such as `--cfg job`.
+        end = next((i for i, word in enumerate(arguments) if word[:2] == "--"), len(arguments))
         if arguments[0] in ("train", "sweep"):
-            arguments += SMALL
+            arguments[end:end] = SMALL
         if arguments[0] == "sweep":
-            arguments += [*self.sweeping, *further]
+            arguments[end:end] = [*self.sweeping, *further]
         done = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
         assert done.exit_code == 0, done.output
 
