@@ -32,6 +32,7 @@ KNOWN = {command.callback.__name__ for command in cli.app.registered_commands if
 # What is appended to the commands of an example, so that it takes seconds instead of minutes.
 SMALL = ("data=synthetic", "data.train_size=320", "data.val_size=100", "tracking=none",
          "training.epochs=2")  # fmt: skip
+SMALL_NETWORK = ("architecture=mlp", "architecture.hidden_sizes=[16]")
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Reader:
     def __init__(self, folder: Path, workers: str) -> None:
         self.folder = folder
         self.sweeping = ("hydra.sweeper.n_trials=1", f"hydra.launcher.address='{workers}'")
+        self.small = SMALL + SMALL_NETWORK
         self.names: dict[str, Any] = {}  # of the Python session
 
     def follow(self, page: str, *further: str) -> None:
@@ -115,7 +117,7 @@ class Reader:
         # Behind the page's overrides, but before options such as `--cfg job`.
         end = next((i for i, word in enumerate(arguments) if word[:2] == "--"), len(arguments))
         if arguments[0] in ("train", "sweep"):
-            arguments[end:end] = SMALL
+            arguments[end:end] = self.small
         if arguments[0] == "sweep":
             arguments[end:end] = [*self.sweeping, *further]
         done = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
@@ -180,6 +182,7 @@ class TestExamples:
         assert 0 < rates[1] < rates[0] < 0.001
 
     def test_an_architecture(self, reader: Reader) -> None:
+        reader.small = SMALL
         reader.follow("write-an-architecture.md", "replicates=0")
         (trained,) = results(reader.folder, "mlruns/trials/*")
         assert trained["parameters"] == (784 + 1) * 200 + (200 + 1) * 200 + (784 + 200 + 1) * 10
