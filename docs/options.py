@@ -76,7 +76,8 @@ def read(path: Path) -> Option:
         if not line.startswith("# @package")
     ]
     root = yaml.compose(text)
-    found = list(_keys(root, text.splitlines(), text)) if root else []
+    lines = text.splitlines()
+    found = list(_keys(root, lines, text)) if isinstance(root, yaml.MappingNode) else []
     space = {key.name: key.value for key in found if key.name.startswith("space.")}
     keys = [key for key in found if key.name not in space and key.name.split(".")[0] != "space"]
     return Option(path.stem, head, keys, {key.removeprefix("space."): space[key] for key in space})
