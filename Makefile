@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-faults check bench bench-sweeps lock
+.PHONY: help setup demo test test-faults check docs bench bench-sweeps lock
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,10 @@ check: setup ## Lint, check types, check YAML
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict conf sweeps .yamllint.yaml
 
+docs: setup ## Build the documentation into site/, and check its links
+	$(BIN)/python -m docs.options
+	$(BIN)/zensical build --strict --clean
+
 bench: setup ## Time the compiled engine against model.fit
 	$(BIN)/python -m benchmarks.epochs
 
@@ -44,5 +48,5 @@ bench-sweeps: setup ## Time whole sweeps against a plain loop, and a trial's ove
 	$(BIN)/python -m benchmarks.pruning
 
 lock: setup ## Resolve the newest allowed versions into requirements.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-header --no-emit-index-url --quiet --upgrade --output-file requirements.lock

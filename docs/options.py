@@ -1,0 +1,265 @@
+"""Writes `docs/options.md` from the configuration files: `python -m docs.options`.
+
+Whatever a table says stands in a file: the first comment line of an option, its keys, the comment
+beside each, and what a sweep searches.
+"""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from hydra_plugins.fmnist_lab_launcher.dask_launcher import DaskLauncherConf
+from hydra_plugins.fmnist_lab_sweeper.config import SAMPLERS, SweeperConf
+from hydra_plugins.fmnist_lab_sweeper.pruners import PRUNERS
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "options.md"
+INTRODUCTION = """# Every option
+
+This page is written by `make docs` from the files under `conf/` and `sweeps/` and from the
+plugins' settings; do not edit it.
+
+`fmnist-lab train GROUP=OPTION` chooses an option, `GROUP.KEY=VALUE` sets a key, and
+`fmnist-lab train --cfg job` shows what comes of it. An option of your own is a file
+`conf/GROUP/NAME.yaml` in the folder where the command runs.
+
+The column *searched* says where a sweep over strategies searches a key of its optimizer, scheduler
+or clipping, unless the command line says otherwise; *epochs* is `training.epochs` there.
+"""
+NOTES = {
+    "scheduler": "The rates themselves are the optimizer's: `optimizer.learning_rate` is where a "
+    "schedule starts or, of one cycle, peaks. `update` says whether the rate is read once per "
+    "epoch or before every step, `warmup_epochs` is a linear warm-up in front, and the schedule's "
+    "own epochs count from its end.",
+    "recipe": "A recipe lays whole choices over the defaults; what is named on the command line "
+    "goes over the recipe.",
+}
+_HIDDEN = ("defaults", "hydra")
+_INTERNAL = ("_target_", "_recursive_", "_partial_", "defaults")
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """A key of an option: its dotted name, its value as the file has it, the comment beside."""
+
+    name: str
+    value: str
+    comment: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One configuration file."""
+
+    name: str
+    head: list[str]  # its first comment lines, without `# @package`
+    keys: list[Key]
+    space: dict[str, str]  # what is searched, by key
+
+    @property
+    def purpose(self) -> str:
+        """When to choose it."""
+        return self.head[0].removeprefix("Choose this ")
+
+
+def read(path: Path) -> Option:
+    """Reads a configuration file with its comments."""
+    text = path.read_text(encoding="utf-8")
+    head = [
+        line.removeprefix("# ")
+        for line in re.match(r"(#.*\n)*", text)[0].splitlines()  # type: ignore[index]  # may be empty
+        if not line.startswith("# @package")
+    ]
+    root = yaml.compose(text)
+    lines = text.splitlines()
+    found = list(_keys(root, lines, text)) if isinstance(root, yaml.MappingNode) else []
+    space = {key.name: key.value for key in found if key.name.startswith("space.")}
+    keys = [key for key in found if key.name not in space and key.name.split(".")[0] != "space"]
+    return Option(path.stem, head, keys, {key.removeprefix("space."): space[key] for key in space})
+
+
+def page() -> str:
+    """The page."""
+    default = {
+        group: option
+        for entry in yaml.safe_load((ROOT / "conf/trial.yaml").read_text(encoding="utf-8"))[
+            "defaults"
+        ]
+        if isinstance(entry, dict)
+        for group, option in entry.items()
+    }
+    groups = [group for group in default if (ROOT / "conf" / group).is_dir()]
+    parts: list[str] = [INTRODUCTION, *_root(read(ROOT / "conf/trial.yaml"))]
+    for group in groups:
+        parts += _group(group, default[group])
+    parts += [*_sweeps(), *_search()]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def main() -> None:
+    """Writes the page."""
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def _keys(
+    node: yaml.MappingNode, lines: Sequence[str], text: str, prefix: str = ""
+) -> Iterator[Key]:
+    for name, value in node.value:
+        dotted = f"{prefix}{name.value}"
+        if dotted in _HIDDEN:
+            continue
+        if isinstance(value, yaml.MappingNode) and not value.flow_style:
+            yield from _keys(value, lines, text, f"{dotted}.")
+            continue
+        source = " ".join(text[value.start_mark.index : value.end_mark.index].split())
+        rest = lines[value.end_mark.line][value.end_mark.column :]
+        yield Key(dotted, source, rest.partition("#")[2].strip())
+
+
+def _root(root: Option) -> list[str]:
+    return ["## The trial itself\n", _table(root), ""]
+
+
+def _group(group: str, default: str | None) -> Iterator[str]:
+    options = [read(path) for path in sorted((ROOT / "conf" / group).glob("*.yaml"))]
+    yield f"## {group}\n"
+    if group in NOTES:
+        yield NOTES[group] + "\n"
+    if len(options) > 1:
+        rows = (
+            [_link(group, option.name, option.name == default), _text(option.purpose)]
+            for option in options
+        )
+        yield from [*_markdown((group, "choose it"), rows), ""]
+    for option in options:
+        yield from _option(group, option)
+
+
+def _option(group: str, option: Option) -> Iterator[str]:
+    yield f"### {group}={option.name}\n"
+    commands = [line for line in option.head if line.startswith("fmnist-lab ")]
+    yield _text(" ".join(line for line in option.head if line not in commands)) + "\n"
+    for command in commands:
+        yield f"```bash\n{command}\n```\n"
+    if any(key.name != "_target_" for key in option.keys):
+        yield _table(option) + "\n"
+    target = next((key.value for key in option.keys if key.name == "_target_"), None)
+    if target:
+        yield f"Calls `{target}`.\n"
+
+
+def _table(option: Option) -> str:
+    searched = bool(option.space)
+    header = ("key", "default", *(["searched"] if searched else []), "meaning")
+    rows = [
+        [f"`{key.name}`", _code(key.value)]
+        + ([_code(option.space[key.name]) if key.name in option.space else ""] if searched else [])
+        + [_text(key.comment)]
+        for key in option.keys
+        if key.name != "_target_"
+    ]
+    return "\n".join(_markdown(header, rows))
+
+
+def _sweeps() -> Iterator[str]:
+    yield "## Sweeps\n"
+    yield "`fmnist-lab sweep NAME`. [How to write one of your own](write-a-sweep.md).\n"
+    rows = []
+    for path in sorted((ROOT / "sweeps").glob("*.yaml")):
+        question, *size = read(path).head
+        rows.append(
+            [f"`{path.stem}`", _text(question.removeprefix("Question: ")), _text(" ".join(size))]
+        )
+    yield from [*_markdown(("name", "question", "size"), rows), ""]
+
+
+def _search() -> Iterator[str]:
+    yield "## The search\n"
+    yield "Keys of `hydra.sweeper`, in a sweep's file or on the command line.\n"
+    yield from [*_fields(SweeperConf), ""]
+    yield "### Samplers\n"
+    yield "`hydra/sweeper/sampler=NAME`, and their keys under `hydra.sweeper.sampler`.\n"
+    yield from [*_family("sampler", SAMPLERS), ""]
+    yield "### Pruners\n"
+    yield "`hydra/sweeper/pruner=NAME`, and their keys under `hydra.sweeper.pruner`.\n"
+    yield from [*_family("pruner", PRUNERS), ""]
+    yield "## The launcher\n"
+    yield "Keys of `hydra.launcher` with `hydra/launcher=dask`, which `fmnist-lab sweep` uses.\n"
+    yield from _fields(DaskLauncherConf)
+
+
+def _family(noun: str, members: dict[str, type[Any]]) -> list[str]:
+    rows = []
+    for name, member in members.items():
+        keys = (f"`{field.name}={_plain(field)}`" for field in _shown(member))
+        said = str(inspect.getdoc(member)).partition("\n")[0]
+        rows.append([f"`{name}`", _text(said), " ".join(keys)])
+    return _markdown(
+        (noun, "suggests" if noun == "sampler" else "stops", "keys and defaults"), rows
+    )
+
+
+def _fields(settings: type[Any]) -> list[str]:
+    comments = _comments(settings)
+    rows = (
+        [f"`{field.name}`", _code(_plain(field)), _text(comments[field.name])]
+        for field in _shown(settings)
+    )
+    return _markdown(("key", "default", "meaning"), rows)
+
+
+def _shown(settings: type[Any]) -> list["dataclasses.Field[Any]"]:
+    return [field for field in dataclasses.fields(settings) if field.name not in _INTERNAL]
+
+
+def _comments(settings: type[Any]) -> dict[str, str]:
+    """What stands beside each field of a dataclass, or in the lines above it."""
+    found: dict[str, str] = {}
+    above: list[str] = []
+    for line in inspect.getsource(settings).splitlines():
+        if comment := re.fullmatch(r"    # (.*)", line):
+            above.append(comment[1])
+        elif field := re.match(r"    (\w+): [^#]*(?:# (.*))?", line):
+            found[field[1]] = " ".join([*above, *filter(None, [field[2]])])
+            above = []
+    return found
+
+
+def _plain(field: "dataclasses.Field[Any]") -> str:
+    """A field's default as YAML has it."""
+    made = (
+        field.default_factory()
+        if field.default_factory is not dataclasses.MISSING
+        else field.default
+    )
+    text = yaml.safe_dump(made, default_flow_style=True, width=10**6)
+    return text.removesuffix("...\n").strip()
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _link(group: str, option: str, is_default: bool) -> str:
+    return f"[`{option}`](#{group}{option}){' (default)' * is_default}"
+
+
+def _code(value: str) -> str:
+    value = re.sub(r"\$\{fmnist_lab\.epochs:([\d.]+)\}", r"\1*epochs", value)
+    value = re.sub(r"\$\{fmnist_lab\.epochs:([\d.]+),([\d.]+)\}", r"max(\1*epochs, \2)", value)
+    value = re.sub(r"\$\{(\w+\.\w+)\}", r"\1", value)
+    return f"`{value}`"
+
+
+def _text(comment: str) -> str:
+    return comment.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    main()
