@@ -1,5 +1,6 @@
 """The command line. Whatever takes long to import is imported by the command that needs it."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -73,7 +74,10 @@ def sweep(
             application.load()
         application.main(name, context.args, new)
     except KeyboardInterrupt:
-        _fail(f"Interrupted; continue with: fmnist-lab sweep {name}", INTERRUPTED)
+        from fmnist_lab.search.secrets import mask
+
+        again = mask(shlex.join(["fmnist-lab", "sweep", name, *context.args]))
+        _fail(f"Interrupted; continue with: {again}", INTERRUPTED)
 
 
 @app.command()

@@ -263,7 +263,8 @@ def test_an_interruption_is_one_sentence(tmp_path: Path, sent: signal.Signals) -
     process.send_signal(sent)
     printed, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert complaint == "fmnist-lab: Interrupted; continue with: fmnist-lab sweep demo\n"
+    again = shlex.join(["fmnist-lab", "sweep", "demo", *endless])
+    assert complaint == f"fmnist-lab: Interrupted; continue with: {again}\n"
     assert "Interrupted.\n0 of 16 trials are done and kept" in printed
     reasons = {result["stop_reason"] for result in results(tmp_path / "mlruns/sweeps/demo")}
     assert reasons == {"interrupted"}
