@@ -15,6 +15,7 @@ from fmnist_lab.tracking.trial import (
     Tracker,
     flatten,
 )
+from fmnist_lab.tracking.views import runs_page, write_views
 
 __all__ = [
     "ROOT",
@@ -29,5 +30,7 @@ __all__ = [
     "database",
     "flatten",
     "open_experiment",
+    "runs_page",
     "store_uri",
+    "write_views",
 ]

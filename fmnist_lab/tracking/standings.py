@@ -124,7 +124,7 @@ def _name(trial: TrialEnd) -> str:
 def _result(trial: TrialEnd, experiment_id: str) -> tuple[str, str]:
     """The objective, and the number as a link to the trial's run."""
     run_id = _run_id(trial)
-    page = f"#/experiments/{experiment_id}/runs/{run_id}"
+    page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
     number = f"[{trial.number}]({page})" if run_id else str(trial.number)
     return f"{objective(trial):.4f}", number
 

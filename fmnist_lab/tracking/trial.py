@@ -6,6 +6,7 @@ sent every few seconds.
 
 import json
 import math
+import shlex
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from fmnist_lab.tracking.store import NOTE, PARENT, SOURCE, open_experiment
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
 SEND_SECONDS = 10.0
+WIDEST = 80  # characters of a line in a description
 STATUS = {  # what the run is called in MLflow's own vocabulary
     StopReason.COMPLETED: "FINISHED",
     StopReason.EARLY_STOPPED: "FINISHED",
@@ -170,12 +172,13 @@ def _dataset_input(dataset: Dataset) -> Any:
 
 
 def _run_name(trial: Trial, labels: Labels) -> str:
-    """A name that tells runs apart in a list, such as `cosine-adam-lr0.001-s42`."""
-    rate = trial.optimizer["learning_rate"]
-    parts = [labels.strategy, labels.optimizer, f"lr{rate:g}"]
+    """A name that tells runs apart in a narrow column, such as `cosine-lr0.00316-adam-s42`."""
+    seed, rate = f"s{trial.seed}", f"lr{trial.optimizer['learning_rate']:.3g}"
+    parts = [labels.strategy, rate, labels.optimizer]
     if labels.clipping != "none":
-        parts.append(f"{labels.clipping}{trial.clipping.threshold:g}")
-    return "-".join([*parts, f"s{trial.seed}"])
+        parts.append(f"{labels.clipping}{trial.clipping.threshold:.3g}")
+    # Replicates of a strategy have everything but the seed in common.
+    return "-".join([parts[0], seed, *parts[1:]] if labels.kind == "replicate" else [*parts, seed])
 
 
 def _summary_metrics(result: TrialResult) -> dict[str, float]:
@@ -202,4 +205,8 @@ def _outcome(result: TrialResult) -> str:
 
 
 def _repeat(command: str) -> str:
+    """The command as a block; a long one a word a line, because the UI's page would grow wide."""
+    if len(command) > WIDEST:
+        program, subcommand, *words = map(shlex.quote, shlex.split(command))
+        command = " \\\n    ".join([f"{program} {subcommand}", *words])
     return f"Repeat with\n\n```\n{command}\n```"
