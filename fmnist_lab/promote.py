@@ -17,9 +17,9 @@ from pathlib import Path
 import pandas as pd
 
 from fmnist_lab import data, engines, results
-from fmnist_lab.confirm import MANIFEST
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import write_json
+from fmnist_lab.manifest import MANIFEST
 from fmnist_lab.repeat import WHOLE, DepartedError, Recorded, train_again
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
@@ -65,11 +65,9 @@ def find_run(run: str, root: Path = results.ROOT) -> Path:
     Raises:
         RequestError: No trial here has it.
     """
-    patterns = ("trials/*", "multirun/*/*", "sweeps/*/trials/*", "sweeps/*/replicates/*")
-    for pattern in patterns:
-        for path in root.glob(f"{pattern}/result.json"):
-            if json.loads(path.read_bytes()).get("mlflow_run_id") == run:
-                return path.parent
+    for path in root.rglob("result.json"):
+        if json.loads(path.read_bytes()).get("mlflow_run_id") == run:
+            return path.parent
     raise RequestError(
         f"`--run` must be the MLflow id of a trial under {root}, got {run!r}; "
         "the UI shows it on the trial's page."
