@@ -202,7 +202,7 @@ class TestExamples:
         content = (reader.folder / "multirun/x/optimization_results.yaml").read_text()
         found = yaml.safe_load(content)
         assert sum(found["trials"].values()) == 20
-        assert abs(found["best_params"]["x"] - 2) < 2
+        assert abs(found["best_params"]["+x"] - 2) < 2
 
 
 class TestCommands:
