@@ -209,7 +209,12 @@ class TestCommands:
     """What pages tell the reader to type."""
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-    def test_every_one_is_accepted(self, page: Path, own_folder: Path) -> None:
+    def test_every_one_is_accepted(
+        self, page: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # What the page on many machines exports beforehand.
+        monkeypatch.setenv("FMNIST_LAB_STORAGE", "postgresql+psycopg://DATABASE/studies")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://TRACKING:5000")
         for block in (block for other in PAGES for block in blocks(other) if block.title):
             write(own_folder / block.title, block.content)
         for name, *arguments in commands(page):
