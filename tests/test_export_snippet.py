@@ -3,6 +3,7 @@
 import ast
 import gzip
 import importlib.util
+import itertools
 import struct
 from pathlib import Path
 from types import ModuleType
@@ -41,23 +42,27 @@ def loaded(trial: Trial, folder: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("update", ["epoch", "step"])
-@pytest.mark.parametrize("warmup", [0, 1.5])
 @pytest.mark.parametrize("option", config.options("scheduler"))
-def test_rates_are_the_same_to_the_last_bit(option: str, warmup: float, update: str) -> None:
-    asked = [f"scheduler={option}", f"scheduler.update={update}", "training.epochs=18",
-             f"scheduler.warmup_epochs={warmup}", "optimizer.learning_rate=0.0123"]  # fmt: skip
+def test_rates_are_the_same_to_the_last_bit(option: str) -> None:
+    asked = [f"scheduler={option}", "training.epochs=18", "optimizer.learning_rate=0.0123"]
     node = config.to_trial(config.compose(asked)).scheduler
-    scope: dict[str, Any] = {"np": np}
-    exec("\n".join(formulas.define(node)), scope)
-    ours = scheduling.build(node)
-    for epoch in range(20):
-        assert np.array_equal(scope["learning_rates"](epoch, 7), ours.learning_rates(epoch, 7))
+    for warmup, update in itertools.product([0] if option == "performance" else [0, 1.5],
+                                            ["epoch", "step"]):  # fmt: skip
+        changed = node | {"warmup_epochs": warmup, "update": update}
+        scope: dict[str, Any] = {"np": np}
+        exec("\n".join(formulas.define(changed)), scope)
+        ours = scheduling.build(changed)
+        for epoch in range(20):
+            rates = scope["learning_rates"](epoch, 7)
+            assert np.array_equal(rates, ours.learning_rates(epoch, 7)), (warmup, update, epoch)
 
 
-def test_a_schedule_of_somebodys_own_has_no_formula() -> None:
+def test_what_has_no_formula() -> None:
     with pytest.raises(RequestError, match=r"`--out` may be .* got 'mine.own'"):
         formulas.define({"_target_": "mine.own"})
+    asked = ["scheduler=performance", "scheduler.warmup_epochs=2"]
+    with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
+        formulas.define(config.to_trial(config.compose(asked)).scheduler)
 
 
 def write_idx(folder: Path, name: str, array: NDArray[Any]) -> None:

@@ -69,7 +69,7 @@ def choose(
         raise RequestError(f"`--by` must be one of {', '.join(BY)}, got {metric!r}.")
     pick = _by_replicates if metric.startswith("test/") else _by_trials
     trial, why, noise = pick(evidence, whole, metric, strategy)
-    return Choice(place, trial, why, noise, [*warnings, *_running(evidence)],
+    return Choice(place, trial, why, noise, [*warnings, *_mixed(whole), *_running(evidence)],
                   _replicated(evidence, str(trial["strategy"])))  # fmt: skip
 
 
@@ -82,6 +82,15 @@ def _real(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return trials, []
     left_out = words.count(int(drawn.sum()), "trial")
     return trials[~drawn], [f"{left_out} on synthetic images do not compete with real ones."]
+
+
+def _mixed(trials: pd.DataFrame) -> list[str]:
+    """Objectives measured on different images cannot be ranked without saying so."""
+    asked = [key for key in map(str, trials) if key.startswith("data.") and key != "data.dir"]
+    varied = [key for key in asked if trials[key].nunique(dropna=False) > 1]
+    if not varied:
+        return []
+    return [f"The trials differ in {', '.join(varied)}: their objectives are of different images."]
 
 
 def _running(evidence: Evidence) -> list[str]:
@@ -116,6 +125,8 @@ def _by_trials(
 
 def _delivered(evidence: Evidence, trials: pd.DataFrame, metric: str) -> pd.Series:
     """The metric of the weights that each trial delivers; NaN where it was not measured."""
+    if metric == evidence.metric:
+        return trials["objective"]
     at = evidence.curves.set_index(["folder", "epoch"])[metric]
     keys = zip(trials["folder"], trials["delivered_epoch"], strict=True)
     return pd.Series([at.get(key, math.nan) for key in keys], trials.index, dtype="float64")

@@ -142,11 +142,6 @@ def _plateau(trial: Trial) -> list[str]:
     node = trial.scheduler
     if not formulas.is_performance(node):
         return []
-    if node.get("warmup_epochs", 0):
-        raise RequestError(
-            "`--out` may be a Python file where a performance schedule has no warm-up, got "
-            f"scheduler.warmup_epochs={node['warmup_epochs']}; take .yaml or .json."
-        )
     keys = ("mode", "factor", "patience", "min_delta", "cooldown", "min_lr")
     arguments = {"monitor": _log(node["monitor"])} | {key: node[key] for key in keys if key in node}
     return [call("keras.callbacks.ReduceLROnPlateau", arguments)]

@@ -78,8 +78,13 @@ def define(node: Mapping[str, Any]) -> list[str]:
         node: The trial's scheduler, resolved.
 
     Raises:
-        RequestError: The schedule is not one of this project's.
+        RequestError: The schedule is not one of this project's, or not one of Keras's callbacks.
     """
+    if is_performance(node) and node.get("warmup_epochs", 0):
+        raise RequestError(
+            "`--out` may be a Python file where a performance schedule has no warm-up, got "
+            f"scheduler.warmup_epochs={node['warmup_epochs']}; for this trial take .yaml or .json."
+        )
     name = str(node["_target_"]).removeprefix(_PREFIX)
     lines = _LINES["constant"] if is_performance(node) else _LINES.get(name)
     if lines is None:
