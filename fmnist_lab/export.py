@@ -54,7 +54,8 @@ def main(request: Request) -> None:
         raise RequestError(
             f"`--out` must be a file that can be written, got {out}: {reason}."
         ) from error
-    print("\n".join(writing.remarks(document["exported"])))
+    record = document["exported"]
+    print("\n".join([*writing.remarks(record), f"  {record['command']}"]))
     print(f"\nWritten to {out}\n{_next(out)}")
 
 

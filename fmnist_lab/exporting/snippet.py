@@ -59,6 +59,7 @@ def _docstring(record: Mapping[str, Any], name: str) -> list[str]:
         "engine `compiled` differs from it by rounding, which grows while a network learns.",
     ]
     paragraphs = [textwrap.wrap(_plain(text), 98) for text in told]
+    paragraphs.insert(-1, [_plain(f"    {record['command']}")])
     lines = [line for paragraph in paragraphs for line in [*paragraph, ""]]
     return [f'"""{lines[0]}', *lines[1:-1], '"""']
 
@@ -89,7 +90,8 @@ def _constants(trial: Trial) -> list[str]:
     return [
         f"SEED = {trial.seed}  # of initial weights, batch order and dropout",
         f"EPOCHS, BATCH_SIZE = {training.epochs}, {training.batch_size}",
-        f"VAL_SIZE, TRAIN_SIZE = {trial.data.val_size}, {trial.data.train_size}",
+        f"VAL_SIZE = {trial.data.val_size}  # images that validate",
+        f"TRAIN_SIZE = {trial.data.train_size}  # so many of the others train; None: all",
         f"MEAN, STD = {mean!r}, {std!r}  # of the pixels / 255, where they are standardized",
     ]
 

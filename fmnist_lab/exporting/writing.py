@@ -27,6 +27,7 @@ def to_yaml(document: Document, name: str) -> str:
     lines = [checking.HEADER, *_comment(_when(record))]
     lines += [f"# fmnist-lab train best={name}", f"# fmnist-lab verify conf/best/{name}.yaml", "#"]
     lines += [line for text in remarks(record) for line in _comment(text)]
+    lines.append(f"# {record['command']}")
     lines += ["defaults:", *(f"  - {_flow(entry, braces=False)}" for entry in document["defaults"])]
     lines += _settings(document)
     lines += ["", "# The record, for fmnist-lab verify. It takes no part in a training."]
@@ -53,7 +54,6 @@ def remarks(record: Mapping[str, Any]) -> Iterator[str]:
         f"Trained with {', '.join(told)} on {environment['machine']}{with_threads}, "
         f"commit {environment['git_commit']}, MLflow run {record['mlflow_run_id']}, by:"
     )
-    yield f"  {record['command']}"
 
 
 def _when(record: Mapping[str, Any]) -> str:
