@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lab import data, environment, results
+from fmnist_lab import data, environment
 from fmnist_lab.environment import THREAD_VARIABLES
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.exporting import recipe
@@ -65,9 +65,7 @@ def main(path: Path, tracking: str = "none") -> None:
     other = differences(record["environment"], here)
     print(_introduction(record, other), flush=True)
     folder = _train(document, tracking)
-    lines = results.curves([folder]).to_dict("records")
-    now = recipe.comparable([{str(key): value for key, value in line.items()} for line in lines])
-    found = departures(record["curve"], now, exact=not other)
+    found = departures(record["curve"], recipe.curve(folder), exact=not other)
     if found:
         show(found, exact=not other)
     _conclude(record, folder, found, other)

@@ -329,6 +329,21 @@ class TestHostile:
         GlobalHydra.instance().clear()
         assert not Path("pwned").exists()
 
+    def test_a_folder_that_brings_its_own_options(self, folder: Path, content: Document) -> None:
+        shadow = Path("there/scheduler/exponential.yaml")
+        for path, text in {
+            Path("there/best/evil.yaml"): changed(content, "seed", 1),
+            shadow: yaml.safe_dump(CODE),
+        }.items():
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        asked = ["best=evil", f"hydra.searchpath=[file://{folder}/there]"]
+        with pytest.raises(RequestError, match="`scheduler` must be an option that is installed"):
+            config.compose(asked)
+        GlobalHydra.instance().clear()
+        shadow.unlink()
+        assert config.to_trial(config.compose(asked)).seed == 1
+
     def refused(self, text: str, sentence: str) -> None:
         path = Path("evil.yaml")
         path.write_text(text)

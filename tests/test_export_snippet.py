@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab import config, data, scheduling
 from fmnist_lab.data import Dataset
+from fmnist_lab.engines import Metrics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import fitting, formulas, snippet
 from fmnist_lab.trial import Trial
@@ -127,7 +128,12 @@ def test_the_curve_is_that_of_the_keras_engine(folder: Path) -> None:
     dataset = data.load(trial.data)
     publish(dataset, folder)
     curve: list[dict[str, float]] = []
-    outcome = keras_fit.train(trial, dataset, lambda epoch, m: curve.append(dict(m)) or True)
+
+    def record(epoch: int, metrics: Metrics) -> bool:
+        curve.append(dict(metrics))
+        return True
+
+    outcome = keras_fit.train(trial, dataset, record)
 
     program = loaded(trial, folder)
     (images, labels), test = program.load(folder)

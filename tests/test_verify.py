@@ -18,19 +18,17 @@ from tests.conftest import TINY
 from tests.exporting import document, leave_trial
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-CURVE = {"val/loss": [0.5, 0.4, 0.3], "val/accuracy": [0.7, 0.8, None]}
+CURVE: verify.Curve = {"val/loss": [0.5, 0.4, 0.3], "val/accuracy": [0.7, 0.8, None]}
 
 
 class TestDepartures:
     """Two curves side by side."""
 
     def test_the_same_curve_departs_nowhere(self) -> None:
-        assert (
-            verify.departures(CURVE, {key: list(value) for key, value in CURVE.items()}, True) == []
-        )
+        assert verify.departures(CURVE, dict(CURVE), exact=True) == []
 
     def test_the_last_bit_counts_here_and_not_elsewhere(self) -> None:
-        now = CURVE | {"val/loss": [0.5, 0.4 + 1e-16, 0.3 + 1e-3]}
+        now = {**CURVE} | {"val/loss": [0.5, 0.4 + 1e-16, 0.3 + 1e-3]}
         for exact in (True, False):
             (found,) = verify.departures(CURVE, now, exact)
             assert (found.metric, found.epoch, found.recorded) == ("val/loss", 1, 0.4)
@@ -41,12 +39,12 @@ class TestDepartures:
     def test_another_length_or_a_missing_value_is_never_allowed(
         self, now: list[float | None]
     ) -> None:
-        (found,) = verify.departures(CURVE, CURVE | {"val/loss": now}, exact=False)
+        (found,) = verify.departures(CURVE, {**CURVE} | {"val/loss": now}, exact=False)
         assert not found.is_allowed
 
     def test_the_table(self) -> None:
         file = io.StringIO()
-        found = verify.departures(CURVE, CURVE | {"val/loss": [0.5, 0.45, 0.3]}, exact=True)
+        found = verify.departures(CURVE, {**CURVE} | {"val/loss": [0.5, 0.45, 0.3]}, exact=True)
         verify.show(found, True, Console(file=file, width=100, no_color=True))
         heading, row = (line.split() for line in file.getvalue().splitlines())
         assert heading[:3] == ["metric", "from", "epoch"]

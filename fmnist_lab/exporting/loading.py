@@ -15,7 +15,7 @@ from fmnist_lab.exporting import checking
 GROUP = "best"
 
 
-class CheckedFiles(FileConfigSource):  # type: ignore[misc]  # Hydra's are untyped here
+class CheckedFiles(FileConfigSource):
     """Folders of configuration files, as Hydra reads them, but for the group `best`."""
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -28,6 +28,7 @@ class CheckedFiles(FileConfigSource):  # type: ignore[misc]  # Hydra's are untyp
         if GROUP not in PurePath(config_path).parts or not path.exists():
             return super().load_config(config_path)
         document = read_composable(path)
+        _require_alone(document, Path(self.path))
         del document["exported"]
         return ConfigResult(
             config=OmegaConf.create(document),
@@ -35,6 +36,21 @@ class CheckedFiles(FileConfigSource):  # type: ignore[misc]  # Hydra's are untyp
             provider=self.provider,
             header={"package": "_global_"},
         )
+
+
+def _require_alone(document: checking.Document, folder: Path) -> None:
+    """Refuses a folder from elsewhere that brings the options which its file chooses."""
+    from fmnist_lab import config
+
+    if folder.resolve() in (Path(config.config_dir()).resolve(), Path("conf").resolve()):
+        return
+    for group, option in checking.chosen_options(document).items():
+        brought = folder / group / f"{option}.yaml"
+        if brought.exists():
+            raise RequestError(
+                f"`{group}` must be an option that is installed here, got {brought}; if you trust "
+                f"it, put it into conf/{group}/."
+            )
 
 
 def install() -> None:

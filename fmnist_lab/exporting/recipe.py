@@ -8,7 +8,7 @@ chosen, and every value that is not the option's own, so that overrides work on 
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _raw(cfg: DictConfig, key: str) -> Any:
     node = cfg._get_node(key)
     if not OmegaConf.is_config(node):
         return cfg[key]
-    raw = OmegaConf.to_container(node, resolve=False)  # type: ignore[arg-type]
+    raw = OmegaConf.to_container(node, resolve=False)
     assert isinstance(raw, dict)
     return {name: value for name, value in raw.items() if name not in ("space", "dir")}
 
@@ -197,15 +197,16 @@ def _record(choice: Choice, folder: Path, hydra: DictConfig, trial: Trial) -> di
         "data_checksum": checksum,
         "environment": environment,
         "configuration": configuration(trial),
-        "curve": comparable(results.curves([folder]).to_dict("records")),
+        "curve": curve(folder),
     }
     return {key: _printable(value) for key, value in record.items()}
 
 
-def comparable(lines: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
-    """The metrics of a curve that a repetition must reproduce, None where not finite."""
+def curve(folder: Path) -> dict[str, list[float | None]]:
+    """The metrics in a trial's folder that a repetition must reproduce, None where not finite."""
+    frame = results.curves([folder])
     return {
-        metric: [float(line[metric]) if math.isfinite(line[metric]) else None for line in lines]
+        metric: [float(value) if math.isfinite(value) else None for value in frame[metric]]
         for metric in COMPARED
     }
 

@@ -95,7 +95,7 @@ def _settings(document: Document) -> Iterator[str]:
         for name, value in brought.items():
             if name not in values and name not in ("space", "dir"):
                 yield from textwrap.wrap(
-                    f"{name}: {_flow(value)}", _WIDTH,
+                    f"{name!s}: {_flow(value)}", _WIDTH,
                     initial_indent="  # ", subsequent_indent="  #   ",
                 )  # fmt: skip
 
