@@ -15,7 +15,7 @@ from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.exporting import checking, writing
 from fmnist_lab.exporting.checking import Document
 from tests.conftest import TINY
-from tests.exporting import document, leave_trial
+from tests.exporting import copied, document, leave_trial
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CURVE: verify.Curve = {"val/loss": [0.5, 0.4, 0.3], "val/accuracy": [0.7, 0.8, None]}
@@ -60,15 +60,23 @@ def test_what_a_curve_depends_on() -> None:
     assert verify.differences(older, here | {"threads": None}) == {"threads": (None, None)}
 
 
-@pytest.fixture
-def night(folder: Path) -> tuple[Path, Document]:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document]:
     """A trial's folder, and its document with the checksum of its data."""
-    place = folder / "mlruns/multirun/night"
-    leave_trial(place, 0)
-    content = document(place)
-    checksum = data.load(data.DataConfig("synthetic", train_size=320, val_size=100)).checksum
-    content["exported"]["data_checksum"] = checksum
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("made"))
+        place = Path.cwd() / "mlruns/multirun/night"
+        leave_trial(place, 0)
+        content = document(place)
+    settings = data.DataConfig("synthetic", train_size=320, val_size=100)
+    content["exported"]["data_checksum"] = data.load(settings).checksum
     return place / "0", content
+
+
+@pytest.fixture
+def night(folder: Path, made: tuple[Path, Document]) -> tuple[Path, Document]:
+    """The same, to be changed."""
+    return made[0], copied(made[1])
 
 
 def written(content: Document) -> Path:
