@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import config, export
 from fmnist_lab.errors import RequestError
-from fmnist_lab.exporting import checking, choosing, recipe, writing
+from fmnist_lab.exporting import checking, choosing, loading, recipe, writing
 from fmnist_lab.exporting.checking import Document
 from fmnist_lab.stopping import StoppingConfig
 from tests.exporting import copied, document, leave_trial
@@ -343,6 +345,12 @@ class TestHostile:
         GlobalHydra.instance().clear()
         shadow.unlink()
         assert config.to_trial(config.compose(asked)).seed == 1
+
+    def test_workers_read_them_in_the_same_way(self) -> None:
+        config.register()
+        registry = SourcesRegistry.instance()
+        registry.register(FileConfigSource)  # Hydra's own, as where its state is restored
+        assert registry.resolve("file") is loading.FileConfigSource
 
     def refused(self, text: str, sentence: str) -> None:
         path = Path("evil.yaml")

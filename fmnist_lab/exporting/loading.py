@@ -3,7 +3,7 @@
 import os
 from pathlib import Path, PurePath
 
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
@@ -15,8 +15,12 @@ from fmnist_lab.exporting import checking
 GROUP = "best"
 
 
-class CheckedFiles(FileConfigSource):
-    """Folders of configuration files, as Hydra reads them, but for the group `best`."""
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Folders of configuration files, as Hydra reads them, but for the group `best`.
+
+    It has the name of Hydra's own: a worker registers that one after ours, and Hydra takes two
+    names for a conflict, but one name for the same class.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Hydra's answer; of an exported file only what belongs to the configuration.
@@ -54,9 +58,9 @@ def _require_alone(document: checking.Document, folder: Path) -> None:
 
 
 def install() -> None:
-    """Lets Hydra read files by `CheckedFiles`, in this process and in those it sends jobs to."""
+    """Lets Hydra read files by our source, in this process and in those it sends jobs to."""
     Plugins.instance()  # it registers Hydra's own, once
-    SourcesRegistry.instance().types[CheckedFiles.scheme()] = CheckedFiles
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
 
 
 def read_composable(path: Path) -> checking.Document:
