@@ -94,7 +94,8 @@ def _mixed(trials: pd.DataFrame) -> list[str]:
 
 
 def _running(evidence: Evidence) -> list[str]:
-    if not evidence.is_running:
+    replicates = (evidence.setup.planned_replicates or 0) - len(evidence.replicates)
+    if not evidence.is_running and replicates <= 0:
         return []
     return [f"The sweep has not ended: {sentences.progress(evidence)}"]
 
