@@ -201,7 +201,8 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
     winners = evidence.setup.manifest.get("winners", {})
     number = winners.get(strategy, {}).get("trial")
     same = own[own["trial"] == number]
-    return same.iloc[0] if len(same) else _first(comparison.winners(own), evidence.metric)
+    # Each of several searches has a winner, and numbers of its own.
+    return same.iloc[0] if len(same) == 1 else _first(comparison.winners(own), evidence.metric)
 
 
 def _rivals(verdicts: pd.DataFrame, first: str, chosen: str, value: str, pair: str) -> str:

@@ -186,6 +186,7 @@ def _record(choice: Choice, folder: Path, hydra: DictConfig, trial: Trial) -> di
         "warnings": list(choice.warnings),
         "sweep": choice.place.name,
         "strategy": row["strategy"],
+        "search": int(row["search"]),
         "trial": int(row["trial"]),
         "mlflow_run_id": None if _missing(row["mlflow_run_id"]) else row["mlflow_run_id"],
         "command": mask(shlex.join(command)),
