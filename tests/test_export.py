@@ -55,8 +55,7 @@ class TestChoosing:
         choice = choosing.choose(None)
         assert (choice.trial["strategy"], choice.trial["trial"]) == ("cosine", 1)
         assert choice.why == (
-            "Trial 1 (cosine) has the best val/accuracy, 0.8900, of 4 trials that ended by "
-            "themselves."
+            "Trial 1 (cosine) has the best val/accuracy, 0.8900, of 4 trials trained to the end."
         )
         assert choice.noise == (
             "One seed decides nothing: 5000 images alone leave 0.44 points to chance (one standard "
@@ -115,7 +114,9 @@ class TestChoosing:
         leave_run(place / "1", objective=0.5, trial=1)
         choice = choosing.choose(None)
         assert choice.trial["trial"] == 1
-        assert choice.warnings == ["1 trial on synthetic images do not compete with real ones."]
+        assert choice.warnings == [
+            "1 trial on synthetic images left out: not comparable with real ones."
+        ]
 
     @pytest.mark.parametrize(
         ("asked", "sentence"),

@@ -81,7 +81,9 @@ def _real(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     if not drawn.any():
         return trials, []
     left_out = words.count(int(drawn.sum()), "trial")
-    return trials[~drawn], [f"{left_out} on synthetic images do not compete with real ones."]
+    return trials[~drawn], [
+        f"{left_out} on synthetic images left out: not comparable with real ones."
+    ]
 
 
 def _mixed(trials: pd.DataFrame) -> list[str]:
@@ -114,7 +116,7 @@ def _by_trials(
     own = scored if strategy is None else scored[scored["strategy"] == strategy]
     winners = comparison.winners(own)
     best = _first(winners, metric)
-    among = f"{words.count(len(own), 'trial')} that ended by themselves"
+    among = f"{words.count(len(own), 'trial')} trained to the end"
     of = f" of strategy {strategy}" if strategy else ""
     why = (
         f"Trial {best['trial']} ({best['strategy']}) has the best {metric}, "
