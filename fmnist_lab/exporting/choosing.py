@@ -204,7 +204,8 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
     number = winners.get(strategy, {}).get("trial")
     same = own[own["trial"] == number]
     # Each of several searches has a winner, and numbers of its own.
-    return same.iloc[0] if len(same) == 1 else _first(comparison.winners(own), evidence.metric)
+    is_one = len(same) == 1 and own["search"].nunique() == 1
+    return same.iloc[0] if is_one else _first(comparison.winners(own), evidence.metric)
 
 
 def _rivals(verdicts: pd.DataFrame, first: str, chosen: str, value: str, pair: str) -> str:
@@ -242,9 +243,11 @@ def _replicated(evidence: Evidence, strategy: str) -> dict[str, Any] | None:
         "without_value": int(own["test_accuracy"].isna().sum()),
     }
     for name in ("objective", "test_accuracy", "test_loss"):
-        values = own[name].dropna().to_numpy(dtype=np.float64)
+        values = own[name].dropna()
+        if own["search"].nunique() > 1:  # each counts as one value, its mean
+            values = values.groupby(own["search"]).mean()
         if len(values):
-            low, high = comparison.t_interval(values)
+            low, high = comparison.t_interval(values.to_numpy(dtype=np.float64))
             numbers = {"mean": values.mean(), "low": low, "high": high}
             summary[name] = {key: _number(number) for key, number in numbers.items()}
     return summary
