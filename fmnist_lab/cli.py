@@ -15,6 +15,7 @@ from fmnist_lab import completion
 from fmnist_lab.errors import (
     ConnectionLostError,
     DataUnavailableError,
+    NotReproducedError,
     RequestError,
     TooManyFailuresError,
 )
@@ -29,6 +30,12 @@ app = typer.Typer(
 )
 PREVIEW, SHEET = Path("mlruns/preview.png"), Path("mlruns/fashion-mnist.png")
 PREVIEW_STEPS = 100  # updates per epoch: enough for a smooth curve
+_FAILURES = (
+    ConnectionLostError,
+    DataUnavailableError,
+    NotReproducedError,
+    TooManyFailuresError,
+)
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -44,7 +51,7 @@ def main() -> NoReturn:
             app()
     except RequestError as error:
         _fail(f"{error}", WRONG)
-    except (ConnectionLostError, DataUnavailableError, TooManyFailuresError) as error:
+    except _FAILURES as error:
         _fail(f"{error}", FAILED)
     sys.exit(DONE)
 
@@ -109,6 +116,50 @@ def compare(  # noqa: PLR0913 - an option each
     application.main(application.Request(name, sort, where, only_changed, csv, report, stopping))
 
 
+@app.command("export-best")
+def export_best(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
+    ] = None,
+    *,
+    strategy: Annotated[
+        str | None, typer.Option(help="Choose among this strategy's trials.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Choose by val/accuracy, val/loss, test/accuracy or test/loss."),
+    ] = None,
+    stopping: Annotated[
+        str | None, typer.Option(help="Choose among trials with this early stopping.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .yaml, .json or .py (plain Keras) file; else conf/best/NAME.yaml."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Take the best configuration home as a file that trains again to the same curve."""
+    from fmnist_lab import export as application
+
+    application.main(application.Request(name, strategy, by, stopping, out, force))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="What export-best wrote, as .yaml or .json.")],
+    tracking: Annotated[
+        str, typer.Option(help="Record the repetition, too: local or server.")
+    ] = "none",
+) -> None:
+    """Train an exported file again and compare with its curve: the same, or where it departs."""
+    try:
+        from fmnist_lab import verify as application
+
+        application.main(file, tracking)
+    except KeyboardInterrupt:
+        _fail("Interrupted; nothing was compared.", INTERRUPTED)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def preview(
     request: Annotated[
@@ -166,7 +217,8 @@ def ui(
 
 
 def _command_names() -> list[str]:
-    return [command.callback.__name__ for command in app.registered_commands if command.callback]
+    commands = app.registered_commands
+    return [c.name or c.callback.__name__ for c in commands if c.callback]
 
 
 @contextmanager

@@ -27,3 +27,10 @@ class ConnectionLostError(RuntimeError):
 
     The message is a sentence; the same command continues the sweep.
     """
+
+
+class NotReproducedError(RuntimeError):
+    """An exported trial, trained again, gave another curve. Exit code 1.
+
+    The message is one sentence; the differences have been shown.
+    """

@@ -54,7 +54,11 @@ def run(
     parameters = engines.count_parameters(trial)
     for name in ("curves.jsonl", "curves.png", "result.json"):  # of a worker that died here
         (folder / name).unlink(missing_ok=True)
-    write_json(folder / "environment.json", environment.describe())
+    write_json(
+        folder / "environment.json",
+        environment.describe()
+        | {"threads": environment.threads(), "data_checksum": dataset.checksum},
+    )
     run_id = tracker.start(trial, labels, dataset, parameters, folder)
     recording = _Recording(trial, folder, tracker, keep_training)
     reason, delivered = StopReason.FAILED, None

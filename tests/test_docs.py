@@ -28,7 +28,7 @@ from tests.test_running_cluster import Running
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])
-KNOWN = {command.callback.__name__ for command in cli.app.registered_commands if command.callback}
+KNOWN = {c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback}
 # What is appended to the commands of an example, so that it takes seconds instead of minutes.
 SMALL = ("data=synthetic", "data.train_size=320", "data.val_size=100", "tracking=none",
          "training.epochs=2")  # fmt: skip
