@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -163,6 +163,37 @@ def ui(
     from fmnist_lab import server
 
     server.serve(port)
+
+
+@app.command()
+def sync() -> None:
+    """Send what the tracking server could not be sent before."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from fmnist_lab import tracking
+
+    def progress(runs: list[Path]) -> Iterable[Path]:
+        return track(runs, "Sending", console=Console(stderr=True), transient=True)
+
+    try:
+        outcome = tracking.sync(progress=progress)
+    except KeyboardInterrupt:
+        _fail("Interrupted; what was sent stays, the rest waits.", INTERRUPTED)
+    for store, count in outcome.sent.items():
+        print(f"Sent to {store}: {count} runs.")
+    if outcome.busy:
+        print(f"Commands that are running now send the rest of {outcome.busy} runs.")
+    if outcome.stuck:
+        print(f"The sweep of {outcome.stuck} runs is not there yet: its own command sends it.")
+    if not (outcome.sent or outcome.busy or outcome.stuck or outcome.failed):
+        print("Nothing was missing.")
+    if outcome.failed:
+        problems = [
+            f"{count} runs wait for {store}: {outcome.problems[store]}"
+            for store, count in outcome.failed.items()
+        ]
+        _fail("; ".join(problems), FAILED)
 
 
 def _command_names() -> list[str]:
