@@ -181,19 +181,21 @@ def sync() -> None:
     except KeyboardInterrupt:
         _fail("Interrupted; what was sent stays, the rest waits.", INTERRUPTED)
     for store, count in outcome.sent.items():
-        print(f"Sent to {store}: {count} runs.")
+        print(f"{_runs(count)} sent to {store}.")
     if outcome.busy:
-        print(f"Commands that are running now send the rest of {outcome.busy} runs.")
+        print(f"{_runs(outcome.busy)} left to commands that are running.")
     if outcome.stuck:
-        print(f"The sweep of {outcome.stuck} runs is not there yet: its own command sends it.")
+        print(f"{_runs(outcome.stuck)} sent, but the run of their sweep is not there yet.")
     if not (outcome.sent or outcome.busy or outcome.stuck or outcome.failed):
         print("Nothing was missing.")
+    for store, count in outcome.failed.items():
+        print(f"{_runs(count)} not sent to {store}: {outcome.problems[store]}", file=sys.stderr)
     if outcome.failed:
-        problems = [
-            f"{count} runs wait for {store}: {outcome.problems[store]}"
-            for store, count in outcome.failed.items()
-        ]
-        _fail("; ".join(problems), FAILED)
+        _fail("The rest waits in mlruns; give the same command again.", FAILED)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _command_names() -> list[str]:

@@ -66,8 +66,9 @@ class Record:
         self.is_new = is_new  # nobody can have tried to send it before
         self._file = file
         self._lock = threading.Lock()  # the run's process and its sender both write
-        (first, *_), self.start = self.read(0)
-        self.header = Header(**first)
+        with path.open("rb") as lines:
+            first = lines.readline()
+        self.header, self.start = Header(**json.loads(first)), len(first)
 
     @classmethod
     def create(cls, folder: Path, header: Header) -> "Record":

@@ -27,6 +27,8 @@ FOLDERS = ("trials", "multirun", "sweeps")  # below ROOT, where runs have theirs
 
 log = logging.getLogger(__name__)
 
+_addresses: dict[str, str] = {}  # of this process's stores, with passwords, by those without
+
 
 class Stores:
     """Where records go, each store and each experiment opened once."""
@@ -41,7 +43,7 @@ class Stores:
         target = (header.uri, header.experiment)
         try:
             if target not in self._opened:
-                uri = address(header.uri) if header.uri else None
+                uri = _addresses.get(header.uri) or address(header.uri) if header.uri else None
                 config = TrackingConfig(uri=uri, experiment=header.experiment)
                 self._opened[target] = open_experiment(config, self._root)
             delivery.send(*self._opened[target])
@@ -112,7 +114,8 @@ class Sender:
         """
 
         def has_arrived() -> bool:
-            return delivery.is_complete or (for_run and delivery.run_id is not None)
+            is_sent = delivery.is_complete and delivery not in self._due
+            return is_sent or (for_run and delivery.run_id is not None)
 
         return self._wait(has_arrived)
 
@@ -252,7 +255,10 @@ class Sender:
 
 def sender(config: TrackingConfig) -> Sender:
     """This process's sender to a store."""
-    return _sender(mask(config.uri) if config.uri else None, ROOT.absolute())
+    if config.uri is None:
+        return _sender(None, ROOT.absolute())
+    _addresses[mask(config.uri)] = config.uri
+    return _sender(mask(config.uri), ROOT.absolute())
 
 
 @functools.cache
