@@ -41,7 +41,7 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[tuple[str, 
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it starts faster
     command = (sys.executable, "-m", "mlflow", "server", *words)
     with running(folder / "server.log", *command) as process:
-        wait_for(lambda: listens(port), 200)
+        wait_for(lambda: listens(port), 250)
         yield f"http://{HOST}:{port}", process
 
 

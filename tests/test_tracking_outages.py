@@ -128,17 +128,17 @@ def gate(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 
 @pytest.fixture
-def run(folder: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+def call(folder: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Runs `fmnist-lab` in `folder` as a process of its own."""
 
-    def call(*words: str) -> "subprocess.CompletedProcess[str]":
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "fmnist_lab", *words]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
         return subprocess.run(
             command, env=environment, capture_output=True, text=True, timeout=200, check=False
         )
 
-    return call
+    return run
 
 
 class Lab:
@@ -357,7 +357,7 @@ class TestWhatACommandLeaves:
 
     @pytest.mark.slow
     def test_of_a_killed_one_the_run_ends_as_killed(
-        self, gate: Gate, folder: Path, server: Server, run: Callable[..., Any]
+        self, gate: Gate, folder: Path, server: Server, call: Callable[..., Any]
     ) -> None:
         gate.turn(DOWN)
         options = ["tracking=server", f"tracking.uri={gate.url}", "tracking.experiment=killed"]
@@ -371,12 +371,12 @@ class TestWhatACommandLeaves:
         time.sleep(0.5)
         process.kill()
         process.wait()
-        down = run("sync")
+        down = call("sync")
         assert down.returncode == 1
         assert f"1 run not sent to {gate.url}: [Errno 111]" in down.stderr
         gate.turn(OPEN)
         for line in (f"1 run sent to {gate.url}.", "Nothing was missing."):
-            done = run("sync")
+            done = call("sync")
             assert (done.returncode, done.stdout.strip()) == (0, line), done.stderr
         (run,) = server.runs("killed")
         assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fmnist_lab.tracking.delivery import RUN_FILE
 from fmnist_lab.tracking.store import address, short_waits
-from fmnist_lab.tracking.sweep import RUN_FILE
 
 log = logging.getLogger(__name__)
 

@@ -91,7 +91,7 @@ class Delivery:
         run_id = self._known(client, experiment_id)
         if run_id is None:
             before, self._may_exist = self._may_exist, True
-            tags = {KEY: header.key} | header.tags
+            tags = {KEY: header.key, **header.tags}
             if header.parent and not is_key(header.parent):
                 tags[PARENT] = header.parent
             run = client.create_run(
@@ -102,7 +102,8 @@ class Delivery:
             self._may_exist = before or not client.tracking_uri.startswith("sqlite")
         self.record.append(run_id=run_id)
         self.run_id = run_id
-        self._tell_folder(client.tracking_uri)
+        if header.kind == "sweep":
+            self._tell_folder(client.tracking_uri)
 
     def _known(self, client: Any, experiment_id: str) -> str | None:
         """The run's id, if it is there."""
@@ -221,7 +222,7 @@ def _is_there(client: Any, experiment_id: str, run_id: str) -> bool:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
         raise
-    return info.experiment_id == experiment_id and info.lifecycle_stage != "deleted"
+    return bool(info.experiment_id == experiment_id and info.lifecycle_stage != "deleted")
 
 
 def _tags(tags: dict[str, str]) -> list[Any]:

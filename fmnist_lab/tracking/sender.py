@@ -11,45 +11,20 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from fmnist_lab.config import TrackingConfig
-from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.record import Header, Record, interrupted, unsent
-from fmnist_lab.tracking.store import ROOT, address, database, open_experiment
+from fmnist_lab.tracking.record import Record, interrupted, unsent
+from fmnist_lab.tracking.store import ROOT
+from fmnist_lab.tracking.stores import Stores, reason, shown, store_name
 
 SEND_SECONDS = 10.0  # how long points wait for others
 PATIENCE = 1.0  # seconds that all of a process's waits for a server last, until it answers again
 LOCAL_PATIENCE = 30.0  # a file needs seconds to be created, and fails at once if it fails
 LONGEST_PAUSE = 60.0  # between two attempts
-FOLDERS = ("trials", "multirun", "sweeps")  # below ROOT, where runs have theirs
+FOLDERS = ("trials", "multirun", "sweeps")  # below ROOT, where runs leave their files
 
 log = logging.getLogger(__name__)
-
-_addresses: dict[str, str] = {}  # of this process's stores, with passwords, by those without
-
-
-class Stores:
-    """Where records go, each store and each experiment opened once."""
-
-    def __init__(self, root: Path = ROOT) -> None:
-        self._root = root.absolute()
-        self._opened: dict[tuple[str | None, str], tuple[Any, str]] = {}
-
-    def send(self, delivery: Delivery) -> None:
-        """Sends what is new of a record."""
-        header = delivery.record.header
-        target = (header.uri, header.experiment)
-        try:
-            if target not in self._opened:
-                uri = _addresses.get(header.uri) or address(header.uri) if header.uri else None
-                config = TrackingConfig(uri=uri, experiment=header.experiment)
-                self._opened[target] = open_experiment(config, self._root)
-            delivery.send(*self._opened[target])
-        except Exception:
-            self._opened.pop(target, None)  # it may be another one when it is back
-            raise
 
 
 class Sender:
@@ -63,8 +38,9 @@ class Sender:
         self._due: dict[Delivery, float] = {}  # when, in seconds of the monotonic clock
         self._left: dict[Path, float] = {}  # files without an owner, or folders with such files
         self._has_adopted_all = False
-        self._is_busy = False
+        self._busy: Delivery | Path | None = None
         self._failures = 0  # since the last success
+        self._all_failures = 0
         self._pause_ends = 0.0
         self._patience = self._whole_patience
         self._level: int | None = logging.WARNING  # of the one complaint; None: it was made
@@ -117,22 +93,28 @@ class Sender:
             is_sent = delivery.is_complete and delivery not in self._due
             return is_sent or (for_run and delivery.run_id is not None)
 
-        return self._wait(has_arrived)
+        if self._wait(has_arrived):
+            return True
+        with self._changed:  # a file that is open for each trial would soon be too many
+            if delivery in self._due and delivery is not self._busy and delivery.record.has_ended:
+                self._leave(delivery)
+        return False
 
     def settle(self) -> bool:
         """Waits a moment until nothing is left to send; returns whether that is so."""
 
         def is_idle() -> bool:
             waiting = [*self._left.values(), *self._due.values()]
-            return not self._is_busy and all(map(math.isinf, waiting))
+            return self._busy is None and all(map(math.isinf, waiting))
 
         return self._wait(is_idle)
 
     def _wait(self, is_done: Callable[[], bool]) -> bool:
         """Waits, but of all that is in vain together no longer than our patience."""
-        start, before = time.monotonic(), self._failures
+        start = time.monotonic()
         with self._changed:
-            self._changed.wait_for(lambda: is_done() or self._failures > before, self._patience)
+            before = self._all_failures
+            self._changed.wait_for(lambda: is_done() or self._all_failures > before, self._patience)
             done = is_done()
         waited = time.monotonic() - start
         self._patience = self._whole_patience if done else max(0.0, self._patience - waited)
@@ -148,7 +130,7 @@ class Sender:
         while True:
             with self._changed:
                 job, seconds = self._next()
-                self._is_busy = job is not None
+                self._busy = job
                 if job is None:
                     self._changed.wait(None if math.isinf(seconds) else seconds)
                     continue
@@ -157,7 +139,7 @@ class Sender:
             except Exception:  # of our own; this thread must go on
                 log.warning("MLflow will not get all of %s.", job, exc_info=True)
             with self._changed:
-                self._is_busy = False
+                self._busy = None
                 self._changed.notify_all()
 
     def _next(self) -> tuple[Delivery | Path | None, float]:
@@ -179,14 +161,16 @@ class Sender:
             self._attempt(job)
             return
         found: dict[Path, float] = {}
-        if job.is_dir():
-            found = dict.fromkeys(unsent(job), 0.0)
-        elif delivery := self._take(job):
-            self._attempt(delivery)
-        with self._changed:
-            if self._left[job] <= time.monotonic():  # it was not left for later
-                del self._left[job]
-            self._left = found | self._left
+        try:
+            if job.is_dir():
+                found = dict.fromkeys(unsent(job), 0.0)
+            elif delivery := self._take(job):
+                self._attempt(delivery)
+        finally:
+            with self._changed:
+                if self._left[job] <= time.monotonic():  # it was not left for later
+                    del self._left[job]
+                self._left = found | self._left
 
     def _attempt(self, delivery: Delivery) -> None:
         try:
@@ -223,7 +207,7 @@ class Sender:
             self._forget(delivery)
             return
         with self._changed:
-            self._failures += 1
+            self._failures, self._all_failures = self._failures + 1, self._all_failures + 1
             pause = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
             self._pause_ends = time.monotonic() + pause
             self._due[delivery] = 0.0
@@ -255,31 +239,9 @@ class Sender:
 
 def sender(config: TrackingConfig) -> Sender:
     """This process's sender to a store."""
-    if config.uri is None:
-        return _sender(None, ROOT.absolute())
-    _addresses[mask(config.uri)] = config.uri
-    return _sender(mask(config.uri), ROOT.absolute())
+    return _sender(shown(config), ROOT.absolute())
 
 
 @functools.cache
 def _sender(uri: str | None, root: Path) -> Sender:
     return Sender(uri, root)
-
-
-def store_name(uri: str | None, root: Path) -> str:
-    """What a store is called in sentences."""
-    return uri or str(database(root))
-
-
-def header_for(config: TrackingConfig, **what: Any) -> Header:
-    """The header of a run that is recorded as configured."""
-    uri = mask(config.uri) if config.uri else None
-    return Header(uri=uri, experiment=config.experiment, **what)
-
-
-def reason(error: BaseException) -> str:
-    """What is at the bottom of an error, in a line and without passwords."""
-    while cause := error.__cause__ or error.__context__:
-        error = cause
-    first = str(error).strip().partition("\n")[0]
-    return mask(first) or type(error).__name__

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from fmnist_lab.tracking.delivery import Delivery
 from fmnist_lab.tracking.record import Record, interrupted, unsent
-from fmnist_lab.tracking.sender import FOLDERS, Stores, reason, store_name
+from fmnist_lab.tracking.sender import FOLDERS
 from fmnist_lab.tracking.store import ROOT, give_up_soon, quiet_mlflow
+from fmnist_lab.tracking.stores import Stores, reason, store_name
 
 Progress = Callable[[list[Path]], Iterable[Path]]
 
@@ -39,19 +40,19 @@ def sync(root: Path = ROOT, progress: Progress = iter) -> Outcome:
     before = len(waiting) + 1
     while waiting and len(waiting) < before:  # a run may need another one to be there first
         before = len(waiting)
-        waiting = [path for path in progress(waiting) if _is_stuck(path, stores, outcome)]
+        waiting = [path for path in progress(waiting) if _is_stuck(path, root, stores, outcome)]
     outcome.stuck = len(waiting)
     return outcome
 
 
-def _is_stuck(path: Path, stores: Stores, outcome: Outcome) -> bool:
+def _is_stuck(path: Path, root: Path, stores: Stores, outcome: Outcome) -> bool:
     """Sends a run; returns whether it has to be tried again."""
     record = Record.take(path)
     if record is None:
         outcome.busy += path.exists()
         return False
     try:
-        name = store_name(record.header.uri, ROOT)
+        name = store_name(record.header.uri, root)
         if name in outcome.problems:
             outcome.failed[name] += 1
             return False

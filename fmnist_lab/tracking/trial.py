@@ -17,8 +17,9 @@ from fmnist_lab.engines import Metrics
 from fmnist_lab.environment import git_commit
 from fmnist_lab.tracking.delivery import Delivery
 from fmnist_lab.tracking.record import Record, now
-from fmnist_lab.tracking.sender import SEND_SECONDS, header_for, sender
+from fmnist_lab.tracking.sender import SEND_SECONDS, sender
 from fmnist_lab.tracking.store import NOTE, SOURCE, give_up_soon, quiet_mlflow
+from fmnist_lab.tracking.stores import header_for
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
 STATUS = {  # what the run is called in MLflow's own vocabulary
