@@ -345,14 +345,16 @@ class TestWhatACommandLeaves:
     """The next one sends it, or `fmnist-lab sync`."""
 
     def test_the_next_command_sends_it(
-        self, gate: Gate, lab: Lab, server: Server, calm: list[dict[str, Any]]
-    ) -> None:
+        self, gate: Gate, lab: Lab, server: Server, calm: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("fmnist_lab.tracking.sender.SEND_SECONDS", 1e6)  # not this one again
         gate.turn(DOWN)
         left, _ = lab.train(gate.url, "left")
         gate.turn(OPEN)
         sender_of.cache_clear()  # as in a new process
         lab.train(gate.url, "next")
-        wait_for(lambda: not any(unsent(left)), 8)
+        wait_for(lambda: not any(unsent(left)), 60)
         check(server, "left", left, calm)
 
     @pytest.mark.slow

@@ -58,11 +58,12 @@ class Sender:
             due = time.monotonic() + within
             if not within:  # it may be the last chance in this process
                 self._pause_ends = 0.0
-            self._due[delivery] = min(self._due.get(delivery, math.inf), due)
+            if due < self._due.get(delivery, math.inf):
+                self._due[delivery] = due
+                self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
 
     def adopt(self, folder: Path) -> None:
         """Sends what others have left in a folder or below, as soon as there is nothing else."""
