@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from fmnist_lab import data, runner, tracking
+from fmnist_lab import cli, data, runner, tracking
 from fmnist_lab.config import TrackingConfig, compose
 from fmnist_lab.files import write_json
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
@@ -127,20 +128,6 @@ def gate(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         yield made
 
 
-@pytest.fixture
-def call(folder: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Runs `fmnist-lab` in `folder` as a process of its own."""
-
-    def run(*words: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "fmnist_lab", *words]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=200, check=False
-        )
-
-    return run
-
-
 class Lab:
     """Trains the same trial again and again, for real, with a tracker on a clock."""
 
@@ -185,15 +172,20 @@ def lab(folder: Path, tiny: ComposeTrial, labels: Labels) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def calm(
-    server: Server, tmp_path_factory: pytest.TempPathFactory, tiny: ComposeTrial, labels: Labels
-) -> list[dict[str, Any]]:
-    """What an undisturbed trial leaves."""
+def calm_lab(
+    tmp_path_factory: pytest.TempPathFactory, tiny: ComposeTrial, labels: Labels
+) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
         root = tmp_path_factory.mktemp("calm")
         patch.chdir(root)
-        folder, _ = Lab(root, tiny, labels).train(server.url, "calm")
-        wait_for(lambda: not any(unsent(folder)))
+        yield Lab(root, tiny, labels)
+
+
+@pytest.fixture(scope="module")
+def calm(server: Server, calm_lab: Lab) -> list[dict[str, Any]]:
+    """What an undisturbed trial leaves."""
+    folder, _ = calm_lab.train(server.url, "calm")
+    deliver(folder)
     content = server.content("calm")
     assert [run["status"] for run in content] == ["FINISHED"]
     assert [len(curve) for curve in content[0]["curves"].values()].count(EPOCHS) == 8
@@ -314,21 +306,27 @@ class TestASweep:
         observer.on_end("all 2 trials are done")
         return folder
 
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def calm_sweep(server: Server, calm_lab: Lab) -> list[dict[str, Any]]:
+        deliver(TestASweep.play(calm_lab, server.url, "sweep-calm", {}))
+        return server.content("sweep-calm")
+
     @pytest.mark.parametrize(
         ("begin", "end"), [(-1, None), (-1, 1), (0, None), (2, None)],
         ids=["always", "start", "trials", "end"],
     )  # fmt: skip
     def test_is_whole_with_its_trials(
-        self, begin: int, end: int | None, gate: Gate, lab: Lab, server: Server
-    ) -> None:
+        self, begin: int, end: int | None, *, gate: Gate, lab: Lab, server: Server,
+        calm_sweep: list[dict[str, Any]],
+    ) -> None:  # fmt: skip
         name = f"sweep-{begin}-{end}"
-        deliver(self.play(lab, server.url, f"{name}-calm", {}))
         acts = {begin: lambda: gate.turn(DOWN)} | ({end: lambda: gate.turn(OPEN)} if end else {})
         folder = self.play(lab, gate.url, name, acts)
         gate.turn(OPEN)
         deliver(folder)
         content = server.content(name)
-        assert content == server.content(f"{name}-calm")
+        assert content == calm_sweep
         kinds = [(run["tags"]["kind"], run["status"]) for run in content]
         assert sorted(kinds) == [
             ("sweep", "FINISHED"),
@@ -359,7 +357,7 @@ class TestWhatACommandLeaves:
 
     @pytest.mark.slow
     def test_of_a_killed_one_the_run_ends_as_killed(
-        self, gate: Gate, folder: Path, server: Server, call: Callable[..., Any]
+        self, gate: Gate, folder: Path, server: Server
     ) -> None:
         gate.turn(DOWN)
         options = ["tracking=server", f"tracking.uri={gate.url}", "tracking.experiment=killed"]
@@ -373,13 +371,13 @@ class TestWhatACommandLeaves:
         time.sleep(0.5)
         process.kill()
         process.wait()
-        down = call("sync")
-        assert down.returncode == 1
+        down = CliRunner().invoke(cli.app, ["sync"])
+        assert down.exit_code == 1
         assert f"1 run not sent to {gate.url}: [Errno 111]" in down.stderr
         gate.turn(OPEN)
         for line in (f"1 run sent to {gate.url}.", "Nothing was missing."):
-            done = call("sync")
-            assert (done.returncode, done.stdout.strip()) == (0, line), done.stderr
+            done = CliRunner().invoke(cli.app, ["sync"])
+            assert (done.exit_code, done.stdout.strip()) == (0, line), done.stderr
         (run,) = server.runs("killed")
         assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
         (record,) = folder.rglob("mlflow-*.jsonl")
@@ -394,15 +392,15 @@ class TestWhatACommandLeaves:
 class TestManyFaults:
     """The same, more often and for longer."""
 
-    def test_forty_outages(
+    def test_twenty_outages(
         self, gate: Gate, lab: Lab, server: Server, calm: list[dict[str, Any]],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
-        """Each fault eight times, from a random epoch to a random later one, or beyond the end."""
+        """Each fault four times, from a random epoch to a random later one, or beyond the end."""
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
         monkeypatch.setattr("fmnist_lab.tracking.trial.SEND_SECONDS", 0.0)
         chance, seconds = random.Random(1), []
-        for number, fault in enumerate(FAULTS * 8):
+        for number, fault in enumerate(FAULTS * 4):
             begin = chance.randint(-1, EPOCHS - 1)
             end = chance.randint(begin + 1, EPOCHS)
             acts = {begin: functools.partial(gate.turn, fault)}

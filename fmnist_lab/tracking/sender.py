@@ -20,7 +20,7 @@ from fmnist_lab.tracking.stores import Stores, reason, shown, store_name
 
 SEND_SECONDS = 10.0  # how long points wait for others
 PATIENCE = 1.0  # seconds that all of a process's waits for a server last, until it answers again
-LOCAL_PATIENCE = 30.0  # a file needs seconds to be created, and fails at once if it fails
+LOCAL_PATIENCE = 60.0  # a file is created in seconds, on a busy machine in many; else it fails soon
 LONGEST_PAUSE = 60.0  # between two attempts
 FOLDERS = ("trials", "multirun", "sweeps")  # below ROOT, where runs leave their files
 
@@ -117,10 +117,10 @@ class Sender:
             before = self._all_failures
             self._changed.wait_for(lambda: is_done() or self._all_failures > before, self._patience)
             done = is_done()
-        waited = time.monotonic() - start
-        self._patience = self._whole_patience if done else max(0.0, self._patience - waited)
-        if not done and not self._failures:
-            self._complain("it does not answer in time")
+        if not done:
+            self._patience = max(0.0, self._patience - (time.monotonic() - start))
+            if not self._failures:
+                self._complain("it does not answer in time")
         return done
 
     @property
@@ -174,11 +174,14 @@ class Sender:
                 self._left = found | self._left
 
     def _attempt(self, delivery: Delivery) -> None:
+        start = time.monotonic()
         try:
             self._stores.send(delivery)
         except Exception as error:
             self._fail(delivery, error)
         else:
+            if time.monotonic() - start < self._whole_patience:  # it is worth waiting for
+                self._patience = self._whole_patience
             self._succeed(delivery)
 
     def _take(self, path: Path) -> Delivery | None:
