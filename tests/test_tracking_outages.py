@@ -83,7 +83,8 @@ class Server:
         return sorted(found, key=json.dumps)
 
     def _plain(self, run: Any, names: Mapping[str, str]) -> dict[str, Any]:
-        tags = {key: value for key, value in run.data.tags.items() if key != KEY}
+        other = (KEY, "mlflow.source.git.commit")  # somebody may commit meanwhile
+        tags = {key: value for key, value in run.data.tags.items() if key not in other}
         tags = {key: names.get(value, value) for key, value in tags.items()}
         for run_id in names:
             note = tags["mlflow.note.content"].replace(run_id, "RUN")
