@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -214,6 +214,39 @@ def ui(
     from fmnist_lab import server
 
     server.serve(port)
+
+
+@app.command()
+def sync() -> None:
+    """Send what the tracking server could not be sent before."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from fmnist_lab import tracking
+
+    def progress(runs: list[Path]) -> Iterable[Path]:
+        return track(runs, "Sending", console=Console(stderr=True), transient=True)
+
+    try:
+        outcome = tracking.sync(progress=progress)
+    except KeyboardInterrupt:
+        _fail("Interrupted; what was sent stays, the rest waits.", INTERRUPTED)
+    for store, count in outcome.sent.items():
+        print(f"{_runs(count)} sent to {store}.")
+    if outcome.busy:
+        print(f"{_runs(outcome.busy)} left to commands that are running.")
+    if outcome.stuck:
+        print(f"{_runs(outcome.stuck)} sent, but the run of their sweep is not there yet.")
+    if not (outcome.sent or outcome.busy or outcome.stuck or outcome.failed):
+        print("Nothing was missing.")
+    for store, count in outcome.failed.items():
+        print(f"{_runs(count)} not sent to {store}: {outcome.problems[store]}", file=sys.stderr)
+    if outcome.failed:
+        _fail("The rest waits in mlruns; give the same command again.", FAILED)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _command_names() -> list[str]:

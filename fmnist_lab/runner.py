@@ -59,7 +59,7 @@ def run(
         environment.describe()
         | {"threads": environment.threads(), "data_checksum": dataset.checksum},
     )
-    run_id = tracker.start(trial, labels, dataset, parameters, folder)
+    tracker.start(trial, labels, dataset, parameters, folder)
     recording = _Recording(trial, folder, tracker, keep_training)
     reason, delivered = StopReason.FAILED, None
     test_loss = test_accuracy = math.nan
@@ -76,7 +76,7 @@ def run(
         result = replace(
             result,
             parameters=parameters,
-            mlflow_run_id=run_id,
+            mlflow_run_id=tracker.run_id,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
         )

@@ -5,16 +5,11 @@ else in this package writes to MLflow.
 """
 
 from fmnist_lab.tracking.attachments import attach
+from fmnist_lab.tracking.sender import SEND_SECONDS
 from fmnist_lab.tracking.store import ROOT, artifacts, database, open_experiment, store_uri
 from fmnist_lab.tracking.sweep import SweepRun
-from fmnist_lab.tracking.trial import (
-    SEND_SECONDS,
-    STATUS,
-    MlflowTracker,
-    NoTracker,
-    Tracker,
-    flatten,
-)
+from fmnist_lab.tracking.sync import Outcome, sync
+from fmnist_lab.tracking.trial import STATUS, MlflowTracker, NoTracker, Tracker, flatten
 
 __all__ = [
     "ROOT",
@@ -22,6 +17,7 @@ __all__ = [
     "STATUS",
     "MlflowTracker",
     "NoTracker",
+    "Outcome",
     "SweepRun",
     "Tracker",
     "artifacts",
@@ -30,4 +26,5 @@ __all__ = [
     "flatten",
     "open_experiment",
     "store_uri",
+    "sync",
 ]
