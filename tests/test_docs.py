@@ -90,7 +90,7 @@ class Reader:
     def __init__(self, folder: Path, workers: str) -> None:
         self.folder = folder
         self.sweeping = ("hydra.sweeper.n_trials=1", f"hydra.launcher.address='{workers}'")
-        self.small = SMALL + SMALL_NETWORK
+        self.small: tuple[str, ...] = SMALL + SMALL_NETWORK
         self.names: dict[str, Any] = {}  # of the Python session
 
     def follow(self, page: str, *further: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
 from fmnist_lab.environment import THREAD_VARIABLES
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.workers.host import GRACE
 from fmnist_lab.workers.settings import Settings, without_credentials
 
@@ -129,7 +129,7 @@ class LocalCluster:
         finally:
             timer.cancel()
         if "error" in answer:
-            raise RuntimeError(f"The local workers could not be started: {answer['error']}.")
+            raise ConnectionLostError(f"The local workers could not be started: {answer['error']}.")
         return str(answer["address"])
 
     def _end_host(self) -> None:
