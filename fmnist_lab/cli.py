@@ -3,7 +3,7 @@
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,6 +15,7 @@ from fmnist_lab import completion
 from fmnist_lab.errors import (
     ConnectionLostError,
     DataUnavailableError,
+    NotReproducedError,
     RequestError,
     TooManyFailuresError,
 )
@@ -29,6 +30,12 @@ app = typer.Typer(
 )
 PREVIEW, SHEET = Path("mlruns/preview.png"), Path("mlruns/fashion-mnist.png")
 PREVIEW_STEPS = 100  # updates per epoch: enough for a smooth curve
+_FAILURES = (
+    ConnectionLostError,
+    DataUnavailableError,
+    NotReproducedError,
+    TooManyFailuresError,
+)
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
 
@@ -44,7 +51,7 @@ def main() -> NoReturn:
             app()
     except RequestError as error:
         _fail(f"{error}", WRONG)
-    except (ConnectionLostError, DataUnavailableError, TooManyFailuresError) as error:
+    except _FAILURES as error:
         _fail(f"{error}", FAILED)
     sys.exit(DONE)
 
@@ -109,6 +116,50 @@ def compare(  # noqa: PLR0913 - an option each
     application.main(application.Request(name, sort, where, only_changed, csv, report, stopping))
 
 
+@app.command("export-best")
+def export_best(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
+    ] = None,
+    *,
+    strategy: Annotated[
+        str | None, typer.Option(help="Choose among this strategy's trials.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Choose by val/accuracy, val/loss, test/accuracy or test/loss."),
+    ] = None,
+    stopping: Annotated[
+        str | None, typer.Option(help="Choose among trials with this early stopping.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .yaml, .json or .py (plain Keras) file; else conf/best/NAME.yaml."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+) -> None:
+    """Take the best configuration home as a file that trains again to the same curve."""
+    from fmnist_lab import export as application
+
+    application.main(application.Request(name, strategy, by, stopping, out, force))
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="What export-best wrote, as .yaml or .json.")],
+    tracking: Annotated[
+        str, typer.Option(help="Record the repetition, too: local or server.")
+    ] = "none",
+) -> None:
+    """Train an exported file again and compare with its curve: the same, or where it departs."""
+    try:
+        from fmnist_lab import verify as application
+
+        application.main(file, tracking)
+    except KeyboardInterrupt:
+        _fail("Interrupted; nothing was compared.", INTERRUPTED)
+
+
 @app.command()
 def promote(
     name: Annotated[
@@ -126,13 +177,10 @@ def promote(
     ] = False,
 ) -> None:
     """Register a sweep's best model in MLflow as champion, and say how to serve it."""
-    from fmnist_lab import promote as application
-    from fmnist_lab.repeat import DepartedError
-
     try:
+        from fmnist_lab import promote as application
+
         application.main(name, strategy, run, anyway)
-    except DepartedError as error:
-        _fail(f"{error}", FAILED)
     except KeyboardInterrupt:
         _fail("Interrupted; nothing was registered.", INTERRUPTED)
 
@@ -193,8 +241,42 @@ def ui(
     server.serve(port)
 
 
+@app.command()
+def sync() -> None:
+    """Send what the tracking server could not be sent before."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from fmnist_lab import tracking
+
+    def progress(runs: list[Path]) -> Iterable[Path]:
+        return track(runs, "Sending", console=Console(stderr=True), transient=True)
+
+    try:
+        outcome = tracking.sync(progress=progress)
+    except KeyboardInterrupt:
+        _fail("Interrupted; what was sent stays, the rest waits.", INTERRUPTED)
+    for store, count in outcome.sent.items():
+        print(f"{_runs(count)} sent to {store}.")
+    if outcome.busy:
+        print(f"{_runs(outcome.busy)} left to commands that are running.")
+    if outcome.stuck:
+        print(f"{_runs(outcome.stuck)} sent, but the run of their sweep is not there yet.")
+    if not (outcome.sent or outcome.busy or outcome.stuck or outcome.failed):
+        print("Nothing was missing.")
+    for store, count in outcome.failed.items():
+        print(f"{_runs(count)} not sent to {store}: {outcome.problems[store]}", file=sys.stderr)
+    if outcome.failed:
+        _fail("The rest waits in mlruns; give the same command again.", FAILED)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
 def _command_names() -> list[str]:
-    return [command.callback.__name__ for command in app.registered_commands if command.callback]
+    commands = app.registered_commands
+    return [c.name or c.callback.__name__ for c in commands if c.callback]
 
 
 @contextmanager

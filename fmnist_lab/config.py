@@ -15,6 +15,7 @@ from fmnist_lab import data, engines, resolvers, scheduling, searches
 from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.exporting import loading
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
@@ -68,6 +69,7 @@ def register() -> None:
     _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
     ConfigStore.instance().store(name="schema", node=schema)
     resolvers.register(config_dir())
+    loading.install()  # files in `best` come from others
 
 
 def compose(overrides: list[str]) -> DictConfig:

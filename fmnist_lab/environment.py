@@ -9,6 +9,16 @@ from pathlib import Path
 
 import fmnist_lab
 
+# Whoever computes in parallel reads one of these.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 PACKAGES = ("fmnist-lab", "tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "mlflow")
 
 
@@ -22,9 +32,31 @@ def describe() -> dict[str, str | int | None]:
             versions[package] = fmnist_lab.__version__ if package == "fmnist-lab" else None
     return versions | {
         "machine": platform.platform(),
+        "processor": _processor(),
         "cpus": os.cpu_count(),
         "git_commit": git_commit(),
     }
+
+
+def threads() -> int:
+    """How many threads TensorFlow computes with in this process: sums of floats depend on it."""
+    asked = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    here = getattr(os, "sched_getaffinity", None)  # Linux: a container may have fewer cores
+    return len(here(0)) if here else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Its model, which decides on the instructions that are used."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    # Virtual machines call many models by one name.
+    wanted = ("model name", "cpu family", "model")
+    return ", ".join(facts[key] for key in wanted if key in facts) or platform.machine()
 
 
 @lru_cache(maxsize=1)

@@ -27,3 +27,10 @@ class ConnectionLostError(RuntimeError):
 
     The message is a sentence; the same command continues the sweep.
     """
+
+
+class NotReproducedError(RuntimeError):
+    """A recorded trial, trained again, gave another curve. Exit code 1.
+
+    The message says where; the differences have been shown.
+    """

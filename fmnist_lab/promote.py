@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from fmnist_lab import data, engines, results
-from fmnist_lab.errors import RequestError
-from fmnist_lab.repeat import WHOLE, DepartedError, Recorded, train_again
+from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.repeat import WHOLE, Recorded, train_again
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
@@ -39,7 +39,7 @@ def main(
 
     Raises:
         RequestError: There is no such sweep, strategy or run, or it cannot be promoted.
-        DepartedError: The training gave other numbers than those recorded.
+        NotReproducedError: The training gave other numbers than those recorded.
         ConnectionLostError: The tracking server did not answer.
     """
     if run and (name or strategy):
@@ -144,7 +144,7 @@ def _judge(recorded: Recorded, accuracy: float, served: float, anyway: bool) -> 
     """What the model's test accuracy is, and whether it is the recorded one."""
     known = recorded.result["test_accuracy"]
     if not math.isclose(accuracy, served, abs_tol=1e-6):
-        raise DepartedError(
+        raise NotReproducedError(
             f"Packed for MLflow, the model's test accuracy is {served:.4f} instead of "
             f"{accuracy:.4f}; nothing was registered."
         )
@@ -153,7 +153,7 @@ def _judge(recorded: Recorded, accuracy: float, served: float, anyway: bool) -> 
     if math.isclose(accuracy, known, abs_tol=1e-6):
         return f"Its test accuracy is {accuracy:.4f}, as recorded."
     if not anyway:
-        raise DepartedError(
+        raise NotReproducedError(
             f"The model's test accuracy is {accuracy:.4f} instead of the recorded {known:.4f}; "
             "nothing was registered."
         )

@@ -13,17 +13,12 @@ from fmnist_lab import config, engines, results
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics
-from fmnist_lab.errors import RequestError
+from fmnist_lab.environment import THREAD_VARIABLES
+from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.trial import StopReason, Trial
 
 WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)
-# Sums of floats depend on how many threads share them; TensorFlow reads these when it is imported.
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 VARIES = "time/epoch_seconds"  # the one metric that no two trainings have in common
-
-
-class DepartedError(RuntimeError):
-    """The training did not give the recorded numbers again; nothing was registered."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Recorded:
         if not result["mlflow_run_id"]:
             raise RequestError(
                 f"The trial in {folder} must be recorded in MLflow, where its model would go, "
-                "got tracking=none."
+                "got no run."
             )
         cfg = config.load(folder / ".hydra" / "config.yaml")
         epochs = results.curves([folder])[list(results.METRICS)].to_dict("records")
@@ -86,10 +81,10 @@ def train_again(recorded: Recorded, dataset: Dataset, anyway: bool) -> Any:
         anyway: Go on where the curve departs from the recorded one.
 
     Raises:
-        DepartedError: It departed.
+        NotReproducedError: It departed.
     """
-    if recorded.threads:
-        os.environ.update(dict.fromkeys(THREADS, str(recorded.threads)))
+    if recorded.threads:  # TensorFlow, which reads these, is not imported yet
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(recorded.threads)))
     departure: list[str] = []
 
     def hold_against(epoch: int, metrics: Metrics) -> bool:
@@ -108,7 +103,7 @@ def train_again(recorded: Recorded, dataset: Dataset, anyway: bool) -> Any:
 
     outcome = engines.get(recorded.trial.training.engine)(recorded.trial, dataset, hold_against)
     if departure and not anyway:
-        raise DepartedError(
+        raise NotReproducedError(
             f"Trained again, the trial departs from its record: {departure[0]}. Nothing was "
             "registered. Other versions, another machine or another number of threads can be the "
             "reason; --anyway registers what was trained now."

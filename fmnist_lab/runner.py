@@ -54,8 +54,12 @@ def run(
     parameters = engines.count_parameters(trial)
     for name in ("curves.jsonl", "curves.png", "result.json"):  # of a worker that died here
         (folder / name).unlink(missing_ok=True)
-    write_json(folder / "environment.json", environment.describe())
-    run_id = tracker.start(trial, labels, dataset, parameters, folder)
+    write_json(
+        folder / "environment.json",
+        environment.describe()
+        | {"threads": environment.threads(), "data_checksum": dataset.checksum},
+    )
+    tracker.start(trial, labels, dataset, parameters, folder)
     recording = _Recording(trial, folder, tracker, keep_training)
     reason, delivered = StopReason.FAILED, None
     test_loss = test_accuracy = math.nan
@@ -72,7 +76,7 @@ def run(
         result = replace(
             result,
             parameters=parameters,
-            mlflow_run_id=run_id,
+            mlflow_run_id=tracker.run_id,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
         )

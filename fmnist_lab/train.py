@@ -109,7 +109,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     labels = _labels(trial, cfg.strategy, cfg.kind)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
-    keep_training = _keep_training(trial.objective.metric)
+    keep_training = _keep_training(trial.objective.metric, trial.training.epochs)
     result = runner.run(trial, labels, folder, tracker, keep_training, asked(given))
     log.info(
         "%s after %d epochs, %s %.4f; see %s\n",
@@ -122,7 +122,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     return result.objective
 
 
-def _keep_training(metric: str) -> OnEpoch:
+def _keep_training(metric: str, epochs: int) -> OnEpoch:
     """Where a study runs this trial, tells it every epoch's metric and asks whether to go on."""
     study_trial = current_trial()
 
@@ -130,7 +130,8 @@ def _keep_training(metric: str) -> OnEpoch:
         if study_trial is None:
             return True
         study_trial.report(metrics[metric], epoch)
-        return not study_trial.should_prune()
+        # After the last epoch nothing is saved: a whole trial is no pruned one.
+        return epoch + 1 == epochs or not study_trial.should_prune()
 
     return keep_training
 

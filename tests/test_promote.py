@@ -20,8 +20,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lab import cli, config, data, promote, runner, tracking
 from fmnist_lab.config import TrackingConfig
-from fmnist_lab.errors import RequestError
-from fmnist_lab.repeat import DepartedError
+from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.tracking import MlflowTracker
 from fmnist_lab.trial import Labels
 from tests.conftest import TINY
@@ -105,7 +104,7 @@ class TestRequests:
 
     def test_a_trial_that_is_not_in_mlflow(self, folder: Path) -> None:
         leave_run(folder / "mlruns/multirun/night/0", mlflow_run_id=None)
-        with pytest.raises(RequestError, match=r"must be recorded in MLflow.*got tracking=none"):
+        with pytest.raises(RequestError, match=r"must be recorded in MLflow.*got no run"):
             promote.main("night")
 
     def test_a_trial_that_was_pruned(self, folder: Path) -> None:
@@ -274,7 +273,9 @@ class TestAgain:
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
         run = promoted.result(1)["mlflow_run_id"]
         try:
-            with pytest.raises(DepartedError, match=r"from epoch 1 on, val/loss .* instead of"):
+            with pytest.raises(
+                NotReproducedError, match=r"from epoch 1 on, val/loss .* instead of"
+            ):
                 promote.main(run=run)
         finally:
             file.write_text(kept)

@@ -22,6 +22,8 @@ KEYS = {field.name for field in (*fields(TrialResult), *fields(Labels))} | {"sto
 class Notebook(NoTracker):
     """A tracker that remembers what it was told."""
 
+    run_id = "run-1"
+
     def __init__(self) -> None:
         self.epochs: list[dict[str, float]] = []
         self.parameters = 0
@@ -30,9 +32,8 @@ class Notebook(NoTracker):
 
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> str:
+    ) -> None:
         self.parameters = parameters
-        return "run-1"
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         assert epoch == len(self.epochs)

@@ -342,6 +342,19 @@ class TestFiles:
             assert outlook(len(settings.strategies or {}), cfg.replicates, cfg.searches) is None
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [f"hydra/launcher={name}" for name in ("basic", "joblib", "submitit_local", "dask")]
+    + [f"hydra/sweeper/sampler={name}" for name in ("tpe", "random", "grid", "qmc")],
+)
+def test_every_launcher_and_sampler_fits_a_sweep_that_ships(chosen: str) -> None:
+    with composer("demo") as (loader, _):
+        given = ["sweeps=demo", chosen]
+        cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
+    group, _, name = chosen.partition("=")
+    assert cfg.hydra.runtime.choices[group] == name
+
+
 @contextmanager
 def composer(name: str) -> Iterator[tuple[ConfigLoader, Settings]]:
     """What composes the sweep's configuration, and what the sweep asks of the sweeper."""

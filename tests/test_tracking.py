@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from fmnist_lab import data, tracking
 from fmnist_lab.config import TrackingConfig
+from fmnist_lab.files import write_json
 from fmnist_lab.tracking import MlflowTracker, NoTracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.sweeping import wait_for
@@ -77,26 +80,39 @@ class Store:
         dataset = data.load(trial.data)
         folder = self.root / "trial"
         (folder / ".hydra").mkdir(parents=True, exist_ok=True)
-        for name in (".hydra/config.yaml", "curves.jsonl", "curves.png", "result.json"):
+        for name in (".hydra/config.yaml", "curves.jsonl", "curves.png"):
             (folder / name).write_text(name)
+        write_json(folder / "result.json", asdict(result))
         tracker = MlflowTracker(TrackingConfig(), COMMAND)
-        calls: list[dict[str, Any]] = []
-        send = tracker._client.log_batch
+        with counted_calls() as calls:
+            tracker.start(trial, self.labels, dataset, 1234, folder)
+            for epoch, line in enumerate(curve):
+                tracker.log(epoch, line)
+            tracker.finish(result, folder)
+        assert tracker.run_id is not None
+        return Recorded(tracker.run_id, calls)
 
-        def log_batch(run_id: str, **arguments: Any) -> None:
-            calls.append(arguments)
-            send(run_id, **arguments)
 
-        def forbidden(*arguments: Any, **others: Any) -> None:
-            raise AssertionError("one call per metric is what batches are for")
+@contextmanager
+def counted_calls() -> Iterator[list[dict[str, Any]]]:
+    """The arguments of all calls of `log_batch` in this block, which must do without others."""
+    import mlflow
 
-        tracker._client.log_batch = log_batch
-        tracker._client.log_metric = tracker._client.log_param = forbidden
-        run_id = tracker.start(trial, self.labels, dataset, 1234, folder)
-        for epoch, line in enumerate(curve):
-            tracker.log(epoch, line)
-        tracker.finish(replace(result, mlflow_run_id=run_id), folder)
-        return Recorded(run_id, calls)
+    calls: list[dict[str, Any]] = []
+    send = mlflow.MlflowClient.log_batch
+
+    def log_batch(client: Any, run_id: str, **arguments: Any) -> None:
+        calls.append(arguments)
+        send(client, run_id, **arguments)
+
+    def forbidden(*arguments: Any, **others: Any) -> None:
+        raise AssertionError("one call per metric is what batches are for")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_batch", log_batch)
+        patch.setattr(mlflow.MlflowClient, "log_metric", forbidden)
+        patch.setattr(mlflow.MlflowClient, "log_param", forbidden)
+        yield calls
 
 
 @pytest.fixture(scope="module")
@@ -247,62 +263,41 @@ class TestInASweep:
 
     def test_the_parent_is_a_tag(self, store: Store, trial: Trial, recorded: Recorded) -> None:
         tracker = MlflowTracker(TrackingConfig(parent="abc"), COMMAND)
-        run_id = tracker.start(trial, store.labels, data.load(trial.data), 1, store.root)
+        tracker.start(trial, store.labels, data.load(trial.data), 1, store.root / "trial")
         tracker.finish(RESULT, store.root / "trial")
-        tags = recorded.client.get_run(run_id).data.tags
+        tags = recorded.client.get_run(tracker.run_id).data.tags
         assert tags["mlflow.parentRunId"] == "abc"
         assert "mlflow.parentRunId" not in recorded.run.data.tags
-
-
-class TestAStartThatFails:
-    """Nobody else could end that run."""
-
-    @pytest.mark.parametrize(
-        ("error", "status"), [(KeyboardInterrupt, "KILLED"), (OSError, "FAILED")]
-    )
-    def test_leaves_no_run_open(
-        self, store: Store, trial: Trial, error: type[BaseException], status: str
-    ) -> None:
-        tracker = MlflowTracker(TrackingConfig(experiment=f"fails-{status}"), COMMAND)
-
-        def broken(*arguments: Any, **others: Any) -> None:
-            raise error
-
-        tracker._client.log_batch = broken
-        with pytest.raises(error):
-            tracker.start(trial, store.labels, data.load(trial.data), 1, store.root)
-        (run,) = tracker._client.search_runs([tracker._experiment_id])
-        assert run.info.status == status
 
 
 class TestBatches:
     """Points travel together."""
 
     def test_a_short_trial_is_sent_at_once(self, recorded: Recorded) -> None:
-        parameters, points = recorded.calls
+        parameters, *others = recorded.calls
         assert parameters.keys() == {"params"}
-        assert len(points["metrics"]) == 3 * len(CURVE_METRICS) + len(SUMMARY_METRICS)
+        points = [call["metrics"] for call in others if call.get("metrics")]
+        assert sum(map(len, points)) == 3 * len(CURVE_METRICS) + len(SUMMARY_METRICS)
+        assert len(points) <= 2  # the end of the trial may meet the sender awake
 
     def test_a_long_one_every_few_seconds(
         self, store: Store, trial: Trial, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        clock = [0.0]
-        monkeypatch.setattr("fmnist_lab.tracking.trial.time.monotonic", lambda: clock[0])
+        monkeypatch.setattr("fmnist_lab.tracking.trial.SEND_SECONDS", 0.5)
         curve = [metrics(epoch) for epoch in range(20)]
 
         class Slow(list[dict[str, float]]):
-            """Epochs of three seconds."""
+            """Epochs of a tenth of a second."""
 
             def __iter__(self) -> Iterator[dict[str, float]]:
                 for line in curve:
-                    clock[0] += 3.0
+                    time.sleep(0.1)
                     yield line
 
         recorded = store.record(trial, Slow(curve), replace(RESULT, epochs_trained=20))
-        sent = [len(call["metrics"]) for call in recorded.calls if "metrics" in call]
-        epochs_each = math.ceil((tracking.SEND_SECONDS + 1e-9) / 3.0)
-        assert sent[:-1] == [epochs_each * len(CURVE_METRICS)] * (20 // epochs_each)
-        assert len(recorded.curve("val/loss")) == 20
+        batches = [call["metrics"] for call in recorded.calls if call.get("metrics")]
+        assert 2 <= len(batches) <= 6
+        assert recorded.curve("val/loss") == [(n, metrics(n)["val/loss"]) for n in range(20)]
 
 
 def first_start(folder: Path) -> "subprocess.Popen[str]":
@@ -366,9 +361,10 @@ class TestStores:
 
     def test_no_tracking_leaves_nothing(self, folder: Path, trial: Trial, labels: Labels) -> None:
         tracker = NoTracker()
-        assert tracker.start(trial, labels, data.load(trial.data), 1, folder) is None
+        tracker.start(trial, labels, data.load(trial.data), 1, folder)
         tracker.log(0, metrics(0))
         tracker.finish(RESULT, folder)
+        assert tracker.run_id is None
         assert list(folder.iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
-from fmnist_lab.tracking.standings import MOST_CHARACTERS, Standings
+from fmnist_lab.tracking.standings import MOST_CHARACTERS, Standings, link
 
 
 def info(direction: str = "maximize", strategies: Sequence[str] = ("calm", "wild")) -> SweepInfo:
@@ -82,13 +82,13 @@ class TestMarkdown:
     """What the run's page shows."""
 
     def test_headline_and_counts(self) -> None:
-        text = standings(*SEVERAL).markdown("1", "")
+        text = standings(*SEVERAL).markdown("")
         assert text.startswith("**Best val/accuracy: 0.9000**, found by calm in trial 2.\n\n")
         assert "5 of 20 trials are done: 3 complete, 1 failed, 1 pruned." in text
         assert "Repeated under another number: 1 failed, 1 interrupted." in text
 
     def test_nothing_yet(self) -> None:
-        text = standings().markdown("1", "The end.")
+        text = standings().markdown("The end.")
         assert text.startswith("No trial has completed yet.\n\n0 of 20 trials are done.\n")
         assert rows(text, "Strategies") == [
             ["calm", "-", "-", "0", "0", "0", "-"],
@@ -97,7 +97,7 @@ class TestMarkdown:
         assert text.endswith("\n\nThe end.")
 
     def test_strategies_by_their_best_trial(self) -> None:
-        text = standings(*SEVERAL).markdown("1", "")
+        text = standings(*SEVERAL).markdown("")
         params = "optimizer.learning_rate=0.001235, scheduler=power"
         assert rows(text, "Strategies") == [
             ["calm", "0.9000", "2", "3", "0", "1", params],
@@ -105,7 +105,7 @@ class TestMarkdown:
         ]
 
     def test_the_lowest_first_where_it_is_the_best(self) -> None:
-        text = standings(ended(0, 0.9), ended(1, 0.2), direction="minimize").markdown("1", "")
+        text = standings(ended(0, 0.9), ended(1, 0.2), direction="minimize").markdown("")
         assert [row[0] for row in rows(text, "Strategies")] == ["wild", "calm"]
         assert [row[1] for row in rows(text, "Best trials")] == ["0.2000", "0.9000"]
 
@@ -114,18 +114,21 @@ class TestMarkdown:
         trials = [ended(number, number / 100) for number in range(12)]
         best = ended(12, 0.5, folder=str(tmp_path))
         lost = ended(13, 0.4, folder=str(tmp_path / "lost"))
-        text = standings(*trials, best, lost).markdown("7", "")
+        sweep = Path("night")
+        written = standings(*trials, best, lost).markdown("")
+        text, missing = link(written, sweep, "7")
+        assert missing == []
         top = rows(text, "Best trials")
         assert [row[0] for row in top] == [str(place) for place in range(1, 11)]
         page = "#/experiments/7/runs/abc?workflowType=machine_learning"
         assert [row[2] for row in top][:3] == [f"[12]({page})", "13", "11"]
 
     def test_a_study_without_strategies(self) -> None:
-        text = standings(ended(0, 0.5, strategy=None), strategies=[]).markdown("1", "")
+        text = standings(ended(0, 0.5, strategy=None), strategies=[]).markdown("")
         assert [row[0] for row in rows(text, "Strategies")] == ["-"]
 
     def test_a_bar_in_a_value_does_not_break_the_table(self) -> None:
-        text = standings(ended(0, 0.5, params={"note": "a|b"})).markdown("1", "")
+        text = standings(ended(0, 0.5, params={"note": "a|b"})).markdown("")
         assert "note=a\\|b" in text
 
     def test_it_fits_into_a_tag(self) -> None:
@@ -136,7 +139,7 @@ class TestMarkdown:
             for number, name in enumerate(names)
         ]
         closing = "Continue with the same command. " * 10
-        text = standings(*trials, strategies=names).markdown("1", closing)
+        text = standings(*trials, strategies=names).markdown(closing)
         assert MOST_CHARACTERS * 0.8 < len(text) <= MOST_CHARACTERS
         assert text.endswith(closing)
         assert rows(text, "Strategies")[0][0] == "strategy_199"

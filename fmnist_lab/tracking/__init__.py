@@ -5,16 +5,11 @@ else in this package writes to MLflow.
 """
 
 from fmnist_lab.tracking.attachments import attach
+from fmnist_lab.tracking.sender import SEND_SECONDS
 from fmnist_lab.tracking.store import ROOT, artifacts, database, open_experiment, store_uri
 from fmnist_lab.tracking.sweep import SweepRun
-from fmnist_lab.tracking.trial import (
-    SEND_SECONDS,
-    STATUS,
-    MlflowTracker,
-    NoTracker,
-    Tracker,
-    flatten,
-)
+from fmnist_lab.tracking.sync import Outcome, sync
+from fmnist_lab.tracking.trial import STATUS, MlflowTracker, NoTracker, Tracker, flatten
 from fmnist_lab.tracking.views import runs_page, write_views
 
 __all__ = [
@@ -23,6 +18,7 @@ __all__ = [
     "STATUS",
     "MlflowTracker",
     "NoTracker",
+    "Outcome",
     "SweepRun",
     "Tracker",
     "artifacts",
@@ -32,5 +28,6 @@ __all__ = [
     "open_experiment",
     "runs_page",
     "store_uri",
+    "sync",
     "write_views",
 ]

@@ -2,14 +2,12 @@
 
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fmnist_lab.search.secrets import mask
-from fmnist_lab.tracking.store import short_waits
-from fmnist_lab.tracking.sweep import RUN_FILE
+from fmnist_lab.tracking.delivery import RUN_FILE
+from fmnist_lab.tracking.store import address, short_waits
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
         return None
     try:
         with short_waits():
-            _send(_address(where["store"]), where["run_id"], files)
+            _send(address(where["store"]), where["run_id"], files)
     except Exception as error:  # a server that is down, a store that has moved
         reason = str(error).strip().partition("\n")[0]
         log.warning("Not in MLflow: %s", reason or type(error).__name__)
@@ -38,16 +36,10 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
     return str(where["run_id"])
 
 
-def _address(store: str) -> str:
-    """The store's address, with its password if the environment still has it."""
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return given if mask(given) == store else store
-
-
 def _send(store: str, run_id: str, files: Sequence[Path]) -> None:
-    address = urlsplit(store)
+    parts = urlsplit(store)
     # SQLite would make a new database where there is none.
-    if address.scheme == "sqlite" and not Path(address.path.removeprefix("/")).exists():
+    if parts.scheme == "sqlite" and not Path(parts.path.removeprefix("/")).exists():
         raise FileNotFoundError(f"the sweep's store {store} is not there.")
     import mlflow
 

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ TOP = 10  # trials that are listed
 MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
 GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
 BETWEEN = " |&emsp;"
+LINK_CHARACTERS = 70  # of a link to a run, more or less; that to a folder is shorter
+_LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")
 
 
 class Standings:
@@ -44,11 +48,12 @@ class Standings:
         ranked = self._ranked()
         return objective(ranked[0]) if ranked else None
 
-    def markdown(self, experiment_id: str, closing: str) -> str:
+    def markdown(self, closing: str) -> str:
         """Headline, strategies and best trials, as much as a tag can hold; then the closing.
 
+        Links are to the trials' folders, from the sweep's; `link` turns them to their runs.
+
         Args:
-            experiment_id: Of the trials' runs, for links to them.
             closing: The last paragraphs, which are never shortened.
         """
         ranked = self._ranked()
@@ -57,14 +62,14 @@ class Standings:
         top = _table(
             ("", self._metric, "trial", "strategy", "parameters"),
             (
-                (str(place), *_result(trial, experiment_id), _name(trial), _params(trial))
+                (str(place), *self._result(trial), _name(trial), _params(trial))
                 for place, trial in enumerate(ranked[:TOP], 1)
             ),
             room // 3,
         )
         strategies = _table(
             ("strategy", f"best {self._metric}", "trial", "done", "pruned", "failed", "parameters"),
-            self._strategies(ranked, experiment_id),
+            self._strategies(ranked),
             room - len(top),
         )
         sections = (head, "### Strategies", strategies, GAP, "### Best trials", top, GAP, closing)
@@ -93,9 +98,7 @@ class Standings:
             line += f" Repeated under another number: {', '.join(lost)}."
         return line
 
-    def _strategies(
-        self, ranked: Sequence[TrialEnd], experiment_id: str
-    ) -> Iterable[tuple[str, ...]]:
+    def _strategies(self, ranked: Sequence[TrialEnd]) -> Iterable[tuple[str, ...]]:
         """A row for each strategy: by its best objective, those without one last."""
         names = [*map(_name, ranked), *self._sweep.strategies, *map(_name, self._ended)]
         for name in dict.fromkeys(names):
@@ -103,12 +106,45 @@ class Standings:
             states = Counter(t.state for t in self._ended if _name(t) == name and t.counts)
             yield (
                 name,
-                *(_result(best, experiment_id) if best else ("-", "-")),
+                *(self._result(best) if best else ("-", "-")),
                 str(states.total()),
                 str(states["pruned"]),
                 str(states["failed"]),
                 _params(best) if best else "-",
             )
+
+    def _result(self, trial: TrialEnd) -> tuple[str, str]:
+        """The objective, and the number as a link to the trial's folder, if that is in reach."""
+        number = str(trial.number)
+        if trial.folder and Path(trial.folder).is_dir():
+            below = os.path.relpath(trial.folder, self._sweep.folder)
+            number = f"[{number}]({below})"
+        return f"{objective(trial):.4f}", number
+
+
+def link(text: str, folder: Path, experiment_id: str) -> tuple[str, list[Path]]:
+    """The description with links to the trials' runs.
+
+    Args:
+        text: As `Standings.markdown` has made it.
+        folder: The sweep's.
+        experiment_id: Of the trials' runs.
+
+    Returns:
+        The text, and the folders of the trials that have no run yet; they are not linked.
+    """
+    missing: list[Path] = []
+
+    def run(match: re.Match[str]) -> str:
+        number, below = match.groups()
+        trial = Path(os.path.abspath(folder / below))  # noqa: PTH100 - undoes relpath
+        if run_id := _run_id(trial):
+            page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+            return f"[{number}]({page})"
+        missing.append(trial)
+        return str(number)
+
+    return _LINK.sub(run, text), missing
 
 
 def objective(trial: TrialEnd) -> float:
@@ -121,20 +157,9 @@ def _name(trial: TrialEnd) -> str:
     return trial.strategy or "-"
 
 
-def _result(trial: TrialEnd, experiment_id: str) -> tuple[str, str]:
-    """The objective, and the number as a link to the trial's run."""
-    run_id = _run_id(trial)
-    page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
-    number = f"[{trial.number}]({page})" if run_id else str(trial.number)
-    return f"{objective(trial):.4f}", number
-
-
-def _run_id(trial: TrialEnd) -> str | None:
-    """From the trial's folder, which on a cluster may be out of reach."""
-    if trial.folder is None:
-        return None
+def _run_id(folder: Path) -> str | None:
     try:
-        result = json.loads((Path(trial.folder) / "result.json").read_text(encoding="utf-8"))
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     run_id: str | None = result.get("mlflow_run_id")
@@ -161,7 +186,7 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], room: int) -> s
     shown = [f"| {BETWEEN.join(header)} |", "|" + " --- |" * len(header)]
     room -= sum(len(line) + 1 for line in shown) + 40  # 40: the note on those left out
     for position, line in enumerate(lines):
-        room -= len(line) + 1
+        room -= len(line) + 1 + (LINK_CHARACTERS if _LINK.search(line) else 0)
         if room < 0:
             return "\n".join([*shown, f"\n... and {len(lines) - position} more."])
         shown.append(line)

@@ -9,18 +9,19 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from fmnist_lab.config import TrackingConfig, to_tracking
-from fmnist_lab.files import write_json
+from fmnist_lab.files import whole_file
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
-from fmnist_lab.search.secrets import mask
 from fmnist_lab.search.spelling import spell
+from fmnist_lab.tracking.delivery import NOTE_FILE, RUN_FILE, Delivery
+from fmnist_lab.tracking.record import Record, now, unsent
+from fmnist_lab.tracking.sender import Sender, sender
 from fmnist_lab.tracking.standings import Standings
-from fmnist_lab.tracking.store import NOTE, PARENT, SOURCE, open_experiment, short_waits, store_uri
+from fmnist_lab.tracking.store import SOURCE, give_up_soon, quiet_mlflow
+from fmnist_lab.tracking.stores import header_for
 from fmnist_lab.tracking.trial import STATUS
 from fmnist_lab.trial import StopReason
 
-RUN_FILE = "mlflow.json"  # in the sweep's folder: which run is the sweep's
 UPDATE_SECONDS = 10.0
-RETRY_SECONDS = 60.0  # after an update that failed
 
 
 class SweepRun:
@@ -44,11 +45,10 @@ class SweepRun:
         """
         self._config = to_tracking(OmegaConf.create({"tracking": TrackingConfig(**tracking)}))
         self._name, self._metric, self._command = name, metric, command
-        self._client: Any = None
-        self._experiment_id = ""
-        self._run_id = ""  # stays so where nothing is recorded
+        self._folder = Path()
         self._standings: Standings | None = None
-        self._points: list[Any] = []  # of the best objective's curve, to be sent
+        self._sender: Sender | None = None
+        self._delivery: Delivery | None = None  # stays so where nothing is recorded
         self._ended: set[int] = set()  # trials since the last update
         self._due = 0.0  # when the next update may be sent
 
@@ -56,16 +56,23 @@ class SweepRun:
         """Creates or continues the sweep's run; returns the override that nests trials under it."""
         if self._config.name == "none":
             return None
+        give_up_soon()
+        quiet_mlflow()
+        self._folder = Path(sweep.folder)
         self._standings = Standings(sweep, self._metric)
         for trial in earlier:
             self._standings.add(trial)
-        with short_waits():
-            self._client, self._experiment_id = open_experiment(self._config)
-            self._run_id = self._continue(Path(sweep.folder)) or self._create(Path(sweep.folder))
-            self._reap()
-            self._collect()
-            self._send()
-        return [f"tracking.parent={spell(self._run_id)}"]
+        self._sender = sender(self._config)
+        self._sender.adopt_all()
+        self._delivery = self._sender.add(self._record())
+        self._delivery.record.append(status="RUNNING")
+        self._collect()
+        self._update(reap=[None])
+        self._due = 0.0  # the first trial's end is shown at once
+        # What the trials are nested under: the run's id, or its key if the server is down.
+        self._sender.wait(self._delivery, for_run=True)
+        parent = self._delivery.run_id or self._delivery.record.header.key
+        return [f"tracking.parent={spell(parent)}"]
 
     def on_trial_end(self, trial: TrialEnd) -> None:
         """Counts the trial, and shows it at once or soon."""
@@ -73,86 +80,76 @@ class SweepRun:
             return
         self._standings.add(trial)
         self._ended.add(trial.number)
+        if self._sender and trial.folder:  # what a worker that died has left there
+            self._sender.adopt(Path(trial.folder))
         if trial.counts:
             self._collect()
-        self._update()
+        self._update_soon()
 
     def on_progress(self, steps: Mapping[int, int]) -> None:
         """Shows trials whose end came too soon after that of others."""
-        self._update()
+        self._update_soon()
 
     def on_end(self, reason: str) -> None:
         """Closes the sweep's run, and those that dead workers have left open."""
-        if not self._run_id:
+        if self._delivery is None or self._sender is None:
             return
-        with short_waits():
-            # First what matters most: any of these may fail.
-            self._client.set_terminated(self._run_id, STATUS[_stop_reason(reason)])
-            self._reap()
-            self._send(f"The sweep ended: {reason}. ")
+        self._sender.adopt(self._folder)
+        self._sender.settle()
+        self._update(f"The sweep ended: {reason}. ", reap=[None])
+        status = STATUS[_stop_reason(reason)]
+        self._delivery.record.append(status=status, time=now(), tags={}, files=False)
+        self._sender.nudge(self._delivery)
+        self._sender.wait(self._delivery)
 
-    def _continue(self, folder: Path) -> str | None:
-        """The run of the sweep's earlier part, if this store still has it."""
-        from mlflow import MlflowException
-
-        try:
-            run_id = str(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run_id"])
-            run = self._client.get_run(run_id)
-        except FileNotFoundError:
-            return None
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return None
-            raise
-        is_here = run.info.experiment_id == self._experiment_id
-        if not is_here or run.info.lifecycle_stage == "deleted":
-            return None
-        self._client.update_run(run_id, status="RUNNING")
-        return run_id
-
-    def _create(self, folder: Path) -> str:
-        tags = SOURCE | {"kind": "sweep", "sweep": self._name, "objective.metric": self._metric}
-        run = self._client.create_run(self._experiment_id, tags=tags, run_name=self._name)
-        run_id = str(run.info.run_id)
-        where = {"store": mask(self._config.uri or store_uri())}
-        where |= {"experiment": self._config.experiment, "run_id": run_id}
-        write_json(folder / RUN_FILE, where)
-        return run_id
-
-    def _reap(self, numbers: set[int] | None = None) -> None:
-        """Ends the runs that dead workers have left open, of these trials or of all."""
-        condition = f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{self._run_id}'"
-        for run in self._client.search_runs([self._experiment_id], condition):
-            if numbers is None or int(run.data.tags.get("trial", -1)) in numbers:
-                run_id, reason = run.info.run_id, StopReason.INTERRUPTED
-                self._client.set_tag(run_id, "stop_reason", reason)
-                self._client.set_terminated(run_id, STATUS[reason])
+    def _record(self) -> Record:
+        """The record of the sweep's run: of the one that is there already, if there is one."""
+        header = header_for(
+            self._config,
+            kind="sweep",
+            name=self._name,
+            tags=SOURCE | {"kind": "sweep", "sweep": self._name, "objective.metric": self._metric},
+            run_id=_earlier_run(self._folder),
+        )
+        for path in unsent(self._folder, deep=False):
+            if earlier := Record.take(path):
+                same = (earlier.header.uri, earlier.header.experiment)
+                if same == (header.uri, header.experiment):
+                    return earlier
+                earlier.close()
+        return Record.create(self._folder, header)
 
     def _collect(self) -> None:
         """Adds a point to the curve of the best objective over the trials that are done."""
-        from mlflow.entities import Metric
-
         assert self._standings is not None
+        assert self._delivery is not None
         if (best := self._standings.best) is not None:
-            now = int(time.time() * 1000)
-            self._points.append(Metric("objective", best, now, self._standings.done))
+            self._delivery.record.append(
+                time=now(), step=self._standings.done, metrics={"objective": best}
+            )
 
-    def _update(self) -> None:
-        if not self._run_id or not self._ended or time.monotonic() < self._due:
-            return
-        self._due = time.monotonic() + RETRY_SECONDS
-        with short_waits():
-            self._reap(self._ended)
-            self._send()
+    def _update_soon(self) -> None:
+        if self._ended and time.monotonic() >= self._due:
+            self._update(reap=sorted(self._ended))
+
+    def _update(self, ended: str = "", *, reap: Sequence[int | None]) -> None:
+        assert self._standings is not None
+        assert self._delivery is not None
+        assert self._sender is not None
+        closing = f"{ended}Continue with\n\n```\n{self._command}\n```"
+        with whole_file(self._folder / NOTE_FILE) as temporary:
+            temporary.write_text(self._standings.markdown(closing), encoding="utf-8")
+        self._delivery.record.append(note=NOTE_FILE, reap=reap)
+        self._sender.nudge(self._delivery)
+        self._ended = set()
         self._due = time.monotonic() + UPDATE_SECONDS
 
-    def _send(self, ended: str = "") -> None:
-        assert self._standings is not None
-        closing = f"{ended}Continue with\n\n```\n{self._command}\n```"
-        note = self._standings.markdown(self._experiment_id, closing)
-        self._client.log_batch(self._run_id, metrics=self._points)
-        self._client.set_tag(self._run_id, NOTE, note)
-        self._points, self._ended = [], set()
+
+def _earlier_run(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run_id"])
+    except FileNotFoundError:
+        return None
 
 
 def _stop_reason(reason: str) -> StopReason:

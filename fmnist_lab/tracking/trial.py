@@ -1,13 +1,13 @@
 """A trial as an MLflow run, its curve in batches.
 
-One call per metric would cost up to 68 times what batches cost, so points are collected and
-sent every few seconds.
+Everything goes into a record in the trial's folder, which is sent in the background: see
+`fmnist_lab.tracking.sender`. One call per metric would cost up to 68 times what batches cost, so
+points wait for others for a few seconds.
 """
 
 import json
 import math
 import shlex
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +16,13 @@ from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics
 from fmnist_lab.environment import git_commit
-from fmnist_lab.tracking.store import NOTE, PARENT, SOURCE, open_experiment
+from fmnist_lab.tracking.delivery import Delivery
+from fmnist_lab.tracking.record import Record, now
+from fmnist_lab.tracking.sender import SEND_SECONDS, sender
+from fmnist_lab.tracking.store import NOTE, SOURCE, give_up_soon, quiet_mlflow
+from fmnist_lab.tracking.stores import header_for
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
-SEND_SECONDS = 10.0
 WIDEST = 80  # characters of a line in a description
 STATUS = {  # what the run is called in MLflow's own vocabulary
     StopReason.COMPLETED: "FINISHED",
@@ -34,10 +37,14 @@ STATUS = {  # what the run is called in MLflow's own vocabulary
 class Tracker(Protocol):
     """Where a trial is recorded besides its own folder."""
 
+    @property
+    def run_id(self) -> str | None:
+        """The id of the trial's run, if there is one and it is known by now."""
+
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> str | None:
-        """Opens a run and returns its id, if there is one."""
+    ) -> None:
+        """Opens a run."""
 
     def log(self, epoch: int, metrics: Metrics) -> None:
         """Takes an epoch's metrics."""
@@ -49,11 +56,12 @@ class Tracker(Protocol):
 class NoTracker:
     """Records nothing; the trial's folder has everything."""
 
+    run_id: str | None = None
+
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> str | None:
+    ) -> None:
         """Opens nothing."""
-        return None
 
     def log(self, epoch: int, metrics: Metrics) -> None:
         """Takes nothing."""
@@ -63,86 +71,76 @@ class NoTracker:
 
 
 class MlflowTracker:
-    """Records a trial as an MLflow run; see DESIGN's contract for metric names and tags."""
+    """Records a trial as an MLflow run; see DESIGN's contract for metric names and tags.
+
+    No method waits for the store, except that `finish` does for a moment.
+    """
 
     def __init__(self, config: TrackingConfig, command: str) -> None:
-        """Opens the store and the experiment; the first time it creates them, in about 3 s.
+        """Imports MLflow, which takes about 2 s, but does not open the store yet.
 
         Args:
             config: Which store and experiment, and the run to be nested under, if any.
             command: The command line that repeats this trial, for the run's description.
         """
-        self._client, self._experiment_id = open_experiment(config)
-        self._parent = config.parent
+        give_up_soon()
+        quiet_mlflow()
+        self._config = config
         self._command = command
-        self._run_id = ""
-        self._points: list[Any] = []
-        self._sent_at = time.monotonic()
+        self._sender = sender(config)
+        self._delivery: Delivery | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the trial's run, once the store has it."""
+        return self._delivery.run_id if self._delivery else None
 
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> str:
-        """Opens a run with tags, parameters and data set, and returns its id."""
-        name = _run_name(trial, labels)
-        tags = self._tags(labels)
-        run = self._client.create_run(self._experiment_id, tags=tags, run_name=name)
-        self._run_id = run.info.run_id
-        try:
-            self._describe(trial, dataset, parameters)
-        except BaseException as error:  # the run is not the caller's yet, who would end it
-            interrupted = isinstance(error, KeyboardInterrupt)
-            reason = StopReason.INTERRUPTED if interrupted else StopReason.FAILED
-            self._client.set_terminated(self._run_id, STATUS[reason])
-            raise
-        return self._run_id
+    ) -> None:
+        """Records a run with tags, parameters and data set."""
+        settings = flatten(trial.as_dict()) | {"parameters": parameters}
+        header = header_for(
+            self._config,
+            kind=labels.kind,
+            name=_run_name(trial, labels),
+            tags=self._tags(labels),
+            params={key: str(value) for key, value in settings.items()},
+            dataset=_describe(dataset),
+            parent=self._config.parent,
+        )
+        self._delivery = self._sender.add(Record.create(folder, header))
+        if self._config.parent:
+            self._sender.hush()  # the sweep says so, once for all its workers
+        else:
+            self._sender.adopt_all()
 
     def log(self, epoch: int, metrics: Metrics) -> None:
-        """Collects an epoch's metrics, and sends what was collected every few seconds."""
-        self._collect(epoch, metrics)
-        if time.monotonic() - self._sent_at > SEND_SECONDS:
-            self._send()
+        """Records an epoch's metrics, which are sent every few seconds."""
+        assert self._delivery is not None
+        self._delivery.record.append(time=now(), step=epoch, metrics=_finite(metrics))
+        self._sender.nudge(self._delivery, SEND_SECONDS)
 
     def finish(self, result: TrialResult, folder: Path) -> None:
-        """Sends the rest of the curve, the result and the files, and closes the run."""
+        """Records the result, and waits a moment until it and the files have been sent."""
+        assert self._delivery is not None
+        end = now()
         # One value in step 0 is a bar in the UI's charts; in the last step it would be a dot.
-        self._collect(0, _summary_metrics(result))
-        self._send()
-        self._client.set_tag(self._run_id, "stop_reason", result.stop_reason)
+        summary = _finite(_summary_metrics(result))
+        self._delivery.record.append(time=end, step=0, metrics=summary)
         note = f"{_outcome(result)}\n\n{_repeat(self._command)}"
-        self._client.set_tag(self._run_id, NOTE, note)
-        self._client.log_artifacts(self._run_id, str(folder))
-        self._client.set_terminated(self._run_id, STATUS[result.stop_reason])
+        tags = {"stop_reason": str(result.stop_reason), NOTE: note}
+        status = STATUS[result.stop_reason]
+        self._delivery.record.append(status=status, time=end, tags=tags, files=True)
+        self._sender.nudge(self._delivery)
+        self._sender.wait(self._delivery)
 
     def _tags(self, labels: Labels) -> dict[str, str]:
         tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
         tags |= SOURCE | {NOTE: _repeat(self._command)}
-        if self._parent:
-            tags[PARENT] = self._parent
         if commit := git_commit():
             tags["mlflow.source.git.commit"] = commit
         return tags
-
-    def _describe(self, trial: Trial, dataset: Dataset, parameters: int) -> None:
-        from mlflow.entities import Param
-
-        settings = flatten(trial.as_dict()) | {"parameters": parameters}
-        params = [Param(key, str(value)) for key, value in settings.items()]
-        self._client.log_batch(self._run_id, params=params)
-        self._client.log_inputs(self._run_id, [_dataset_input(dataset)])
-
-    def _collect(self, epoch: int, metrics: Metrics) -> None:
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        for key, value in metrics.items():
-            # MLflow would turn infinity into 1.8e308, which ruins every chart's scale.
-            number = value if math.isfinite(value) else math.nan
-            self._points.append(Metric(key, number, now, epoch))
-
-    def _send(self) -> None:
-        self._client.log_batch(self._run_id, metrics=self._points)
-        self._points = []
-        self._sent_at = time.monotonic()
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -156,19 +154,21 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _dataset_input(dataset: Dataset) -> Any:
-    from mlflow.entities import Dataset as RunDataset
-    from mlflow.entities import DatasetInput, InputTag
+def _finite(metrics: Metrics) -> dict[str, float]:
+    """MLflow would turn infinity into 1.8e308, which ruins every chart's scale."""
+    return {key: value if math.isfinite(value) else math.nan for key, value in metrics.items()}
 
+
+def _describe(dataset: Dataset) -> dict[str, str]:
+    """A data set in MLflow's words."""
     sizes = {"train": len(dataset.train_labels), "val": len(dataset.val_labels)}
-    described = RunDataset(
-        name=dataset.name,
-        digest=dataset.checksum[:8],
-        source_type="local",
-        source=json.dumps({"found": dataset.source, "sha256": dataset.checksum}),
-        profile=json.dumps(sizes),
-    )
-    return DatasetInput(described, [InputTag("mlflow.data.context", "training")])
+    return {
+        "name": dataset.name,
+        "digest": dataset.checksum[:8],
+        "source_type": "local",
+        "source": json.dumps({"found": dataset.source, "sha256": dataset.checksum}),
+        "profile": json.dumps(sizes),
+    }
 
 
 def _run_name(trial: Trial, labels: Labels) -> str:

@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.environment import THREAD_VARIABLES
+from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.workers.host import GRACE
 from fmnist_lab.workers.settings import Settings, without_credentials
 
@@ -20,15 +21,6 @@ if TYPE_CHECKING:
 
     from fmnist_lab.workers.job import JobRunner
 
-_THREAD_COUNTS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 _START_TIMEOUT = 120.0
 _CONNECT_TIMEOUT = 20.0
 
@@ -84,7 +76,7 @@ class LocalCluster:
             stdout=self._output,
             stderr=self._output,
             pass_fds=[writer],
-            env=os.environ | dict.fromkeys(_THREAD_COUNTS, str(settings.threads_per_worker)),
+            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(settings.threads_per_worker)),
             start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
         )
         os.close(writer)
@@ -137,7 +129,7 @@ class LocalCluster:
         finally:
             timer.cancel()
         if "error" in answer:
-            raise RuntimeError(f"The local workers could not be started: {answer['error']}.")
+            raise ConnectionLostError(f"The local workers could not be started: {answer['error']}.")
         return str(answer["address"])
 
     def _end_host(self) -> None:

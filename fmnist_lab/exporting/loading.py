@@ -1,0 +1,104 @@
+"""How Hydra reads the group `best`: as data from others, checked before anything is composed."""
+
+import os
+from pathlib import Path, PurePath
+
+from hydra._internal.core_plugins import file_config_source
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
+
+from fmnist_lab.errors import RequestError
+from fmnist_lab.exporting import checking
+
+GROUP = "best"
+
+
+class FileConfigSource(file_config_source.FileConfigSource):
+    """Folders of configuration files, as Hydra reads them, but for the group `best`.
+
+    It has the name of Hydra's own: a worker registers that one after ours, and Hydra takes two
+    names for a conflict, but one name for the same class.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Hydra's answer; of an exported file only what belongs to the configuration.
+
+        Raises:
+            RequestError: The file says what an exported file may not say.
+        """
+        path = Path(os.path.realpath(Path(self.path, self._normalize_file_name(config_path))))
+        if GROUP not in PurePath(config_path).parts or not path.exists():
+            return super().load_config(config_path)
+        document = read_composable(path)
+        _require_alone(document, Path(self.path))
+        del document["exported"]
+        return ConfigResult(
+            config=OmegaConf.create(document),
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header={"package": "_global_"},
+        )
+
+
+def _require_alone(document: checking.Document, folder: Path) -> None:
+    """Refuses a folder from elsewhere that brings the options which its file chooses."""
+    from fmnist_lab import config
+
+    if folder.resolve() in (Path(config.config_dir()).resolve(), Path("conf").resolve()):
+        return
+    for group, option in checking.chosen_options(document).items():
+        brought = folder / group / f"{option}.yaml"
+        if brought.exists():
+            raise RequestError(
+                f"`{group}` must be an option that is installed here, got {brought}; if you trust "
+                f"it, put it into conf/{group}/."
+            )
+
+
+def install() -> None:
+    """Lets Hydra read files by our source, in this process and in those it sends jobs to."""
+    Plugins.instance()  # it registers Hydra's own, once
+    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+
+
+def read_composable(path: Path) -> checking.Document:
+    """An exported file whose options are there, to be laid over the configuration.
+
+    Raises:
+        RequestError: It is not such a file.
+    """
+    text = read_text(path)
+    checking.check_header(text, path.name)
+    document = checking.parse(text, path.name)
+    require_options(document)
+    return document
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that somebody else may have written.
+
+    Raises:
+        RequestError: It cannot be read, or is no text.
+    """
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            raise FileNotFoundError("it is no file")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or f"{error}"
+        raise RequestError(f"`{path}` must be a readable text file, got: {reason}.") from error
+
+
+def require_options(document: checking.Document) -> None:
+    """Refuses options that are neither ours nor in the user's own `./conf`."""
+    from fmnist_lab import config
+
+    for group, option in checking.chosen_options(document).items():
+        known = config.options(group)
+        if option not in known:
+            raise RequestError(
+                f"`{group}` must be one of {', '.join(known)}, got {option!r}; an option of "
+                f"somebody's own has to come along, as conf/{group}/{option}.yaml."
+            )
