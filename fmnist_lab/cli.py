@@ -160,6 +160,34 @@ def verify(
         _fail("Interrupted; nothing was compared.", INTERRUPTED)
 
 
+@app.command()
+def promote(
+    name: Annotated[
+        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
+    ] = None,
+    *,
+    strategy: Annotated[
+        str | None, typer.Option(help="Promote this strategy's winner, not the sweep's.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Promote the trial with this MLflow run id.")
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Even if it trains to other numbers than recorded.")
+    ] = False,
+) -> None:
+    """Register a sweep's best model in MLflow as champion, and say how to serve it."""
+    from fmnist_lab import promote as application
+    from fmnist_lab.repeat import DepartedError
+
+    try:
+        application.main(name, strategy, run, anyway)
+    except DepartedError as error:
+        _fail(f"{error}", FAILED)
+    except KeyboardInterrupt:
+        _fail("Interrupted; nothing was registered.", INTERRUPTED)
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def preview(
     request: Annotated[

@@ -86,6 +86,24 @@ def compose(overrides: list[str]) -> DictConfig:
         raise refusal(error) from error
 
 
+def load(path: Path) -> DictConfig:
+    """The configuration that a trial has left in its folder, in `.hydra/config.yaml`.
+
+    Raises:
+        RequestError: There is none, or the schema refuses it.
+    """
+    register()
+    schema = ConfigStore.instance().load("schema.yaml").node
+    try:
+        merged = OmegaConf.merge(schema, OmegaConf.load(path))
+    except FileNotFoundError as error:
+        raise RequestError(f"`{path}` must hold a trial's configuration, got no file.") from error
+    except OmegaConfBaseException as error:
+        raise refusal(error) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
 def options(group: str) -> list[str]:
     """The names that may be chosen in a group, ours and the user's, sorted."""
     ours, own = Path(config_dir()), Path.cwd()

@@ -3,10 +3,18 @@
 import os
 import socket
 import sys
+from collections.abc import Iterator
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import RequestError
-from fmnist_lab.tracking import artifacts, database, open_experiment, store_uri
+from fmnist_lab.tracking import (
+    artifacts,
+    database,
+    open_experiment,
+    runs_page,
+    store_uri,
+    write_views,
+)
 
 HOST = "127.0.0.1"  # this machine alone: the UI asks nobody for a password
 
@@ -29,9 +37,9 @@ def serve(port: int) -> None:
             raise RequestError(
                 f"`--port` must be a free port on {HOST}, got {port}: {error.strerror}."
             ) from error
-    _, experiment = open_experiment(TrackingConfig())
-    page = f"http://{HOST}:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    print(f"Runs:   {page}\nCurves: {page}&compareRunsMode=CHART\nCtrl-C ends the server.")
+    for line in _links(f"http://{HOST}:{port}"):
+        print(line)
+    print("Ctrl-C ends the server.")
     sys.stdout.flush()
     options = {
         "--backend-store-uri": store_uri(),
@@ -44,3 +52,15 @@ def serve(port: int) -> None:
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     arguments = [word for option in options.items() for word in option]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])
+
+
+def _links(server: str) -> Iterator[str]:
+    """What there is to look at, and where."""
+    client, experiment = open_experiment(TrackingConfig())
+    latest = write_views(client)
+    if latest:
+        yield f"Latest sweep: {latest.name}"
+        for view in latest.views:
+            yield f"  {view.what}:\n    {server}{view.address(latest.experiment_id)}"
+        experiment = latest.experiment_id
+    yield f"All runs: {server}{runs_page(experiment)}"

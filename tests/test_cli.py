@@ -16,7 +16,7 @@ from fmnist_lab import cli, config, server
 from fmnist_lab.errors import DataUnavailableError, RequestError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("train", "compare", "preview", "data", "ui")
+COMMANDS = ("train", "compare", "promote", "preview", "data", "ui")
 
 
 def invoke(*words: str) -> str:
@@ -209,6 +209,7 @@ class TestUi:
         (folder / "mlruns").mkdir()
         (folder / "mlruns/mlflow.db").touch()
         monkeypatch.setattr(server, "open_experiment", lambda tracking: (None, "7"))
+        monkeypatch.setattr(server, "write_views", lambda client: None)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

@@ -174,7 +174,7 @@ class TestCompletedRun:
         assert "**completed** after 3 epochs, best in epoch 1" in note
 
     def test_the_name_tells_runs_apart(self, recorded: Recorded) -> None:
-        assert recorded.run.info.run_name == "calm-adam-lr0.001-s42"
+        assert recorded.run.info.run_name == "calm-lr0.001-adam-s42"
 
     def test_parameters_are_the_flat_configuration(self, recorded: Recorded, trial: Trial) -> None:
         params = recorded.run.data.params

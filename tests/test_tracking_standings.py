@@ -120,7 +120,8 @@ class TestMarkdown:
         assert missing == []
         top = rows(text, "Best trials")
         assert [row[0] for row in top] == [str(place) for place in range(1, 11)]
-        assert [row[2] for row in top][:3] == ["[12](#/experiments/7/runs/abc)", "13", "11"]
+        page = "#/experiments/7/runs/abc?workflowType=machine_learning"
+        assert [row[2] for row in top][:3] == [f"[12]({page})", "13", "11"]
 
     def test_a_study_without_strategies(self) -> None:
         text = standings(ended(0, 0.5, strategy=None), strategies=[]).markdown("")

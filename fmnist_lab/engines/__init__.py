@@ -6,6 +6,7 @@ and their curves agree to rounding.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from fmnist_lab.data import Dataset
@@ -22,6 +23,7 @@ __all__ = [
     "count_parameters",
     "evaluate",
     "get",
+    "save",
 ]
 
 ENGINES = ("compiled", "keras")
@@ -49,6 +51,15 @@ def evaluate(trial: Trial, dataset: Dataset, weights: Sequence[Any]) -> tuple[fl
     from fmnist_lab.engines import evaluation
 
     return evaluation.evaluate(trial, dataset, weights)
+
+
+def save(trial: Trial, weights: Sequence[Any], path: Path) -> None:
+    """Writes the model with delivered weights as a `.keras` file; its input is scaled images."""
+    from fmnist_lab.engines import building
+
+    model = building.build_model(trial)
+    model.set_weights(weights)
+    model.save(path)
 
 
 def count_parameters(trial: Trial) -> int:

@@ -10,6 +10,7 @@ from fmnist_lab.tracking.store import ROOT, artifacts, database, open_experiment
 from fmnist_lab.tracking.sweep import SweepRun
 from fmnist_lab.tracking.sync import Outcome, sync
 from fmnist_lab.tracking.trial import STATUS, MlflowTracker, NoTracker, Tracker, flatten
+from fmnist_lab.tracking.views import runs_page, write_views
 
 __all__ = [
     "ROOT",
@@ -25,6 +26,8 @@ __all__ = [
     "database",
     "flatten",
     "open_experiment",
+    "runs_page",
     "store_uri",
     "sync",
+    "write_views",
 ]

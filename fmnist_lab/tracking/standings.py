@@ -15,7 +15,7 @@ TOP = 10  # trials that are listed
 MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
 GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
 BETWEEN = " |&emsp;"
-LINK_CHARACTERS = 70  # of a link to a run, more or less; that to a folder is shorter
+LINK_CHARACTERS = 100  # of a link to a run, more or less; that to a folder is shorter
 _LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")
 
 
@@ -139,7 +139,8 @@ def link(text: str, folder: Path, experiment_id: str) -> tuple[str, list[Path]]:
         number, below = match.groups()
         trial = Path(os.path.abspath(folder / below))  # noqa: PTH100 - undoes relpath
         if run_id := _run_id(trial):
-            return f"[{number}](#/experiments/{experiment_id}/runs/{run_id})"
+            page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+            return f"[{number}]({page})"
         missing.append(trial)
         return str(number)
 

@@ -7,6 +7,7 @@ points wait for others for a few seconds.
 
 import json
 import math
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from fmnist_lab.tracking.store import NOTE, SOURCE, give_up_soon, quiet_mlflow
 from fmnist_lab.tracking.stores import header_for
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
+WIDEST = 80  # characters of a line in a description
 STATUS = {  # what the run is called in MLflow's own vocabulary
     StopReason.COMPLETED: "FINISHED",
     StopReason.EARLY_STOPPED: "FINISHED",
@@ -170,12 +172,13 @@ def _describe(dataset: Dataset) -> dict[str, str]:
 
 
 def _run_name(trial: Trial, labels: Labels) -> str:
-    """A name that tells runs apart in a list, such as `cosine-adam-lr0.001-s42`."""
-    rate = trial.optimizer["learning_rate"]
-    parts = [labels.strategy, labels.optimizer, f"lr{rate:g}"]
+    """A name that tells runs apart in a narrow column, such as `cosine-lr0.00316-adam-s42`."""
+    seed, rate = f"s{trial.seed}", f"lr{trial.optimizer['learning_rate']:.3g}"
+    parts = [labels.strategy, rate, labels.optimizer]
     if labels.clipping != "none":
-        parts.append(f"{labels.clipping}{trial.clipping.threshold:g}")
-    return "-".join([*parts, f"s{trial.seed}"])
+        parts.append(f"{labels.clipping}{trial.clipping.threshold:.3g}")
+    # Replicates of a strategy have everything but the seed in common.
+    return "-".join([parts[0], seed, *parts[1:]] if labels.kind == "replicate" else [*parts, seed])
 
 
 def _summary_metrics(result: TrialResult) -> dict[str, float]:
@@ -202,4 +205,8 @@ def _outcome(result: TrialResult) -> str:
 
 
 def _repeat(command: str) -> str:
+    """The command as a block; a long one a word a line, because the UI's page would grow wide."""
+    if len(command) > WIDEST:
+        program, subcommand, *words = map(shlex.quote, shlex.split(command))
+        command = " \\\n    ".join([f"{program} {subcommand}", *words])
     return f"Repeat with\n\n```\n{command}\n```"
