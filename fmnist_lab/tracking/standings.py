@@ -15,7 +15,7 @@ TOP = 10  # trials that are listed
 MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
 GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
 BETWEEN = " |&emsp;"
-LINK_CHARACTERS = 70  # of a link to a run, more or less; that to a folder is shorter
+LINK_CHARACTERS = 100  # of a link to a run, more or less; that to a folder is shorter
 _LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")
 
 
