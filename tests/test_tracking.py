@@ -160,7 +160,8 @@ class TestCompletedRun:
     def test_tags(self, recorded: Recorded, labels: Labels) -> None:
         tags = recorded.run.data.tags
         own = {key: value for key, value in tags.items() if not key.startswith("mlflow.")}
-        assert own == {key: str(value) for key, value in asdict(labels).items()} | {
+        said = {key: value for key, value in asdict(labels).items() if value is not None}
+        assert own == {key: str(value) for key, value in said.items()} | {
             "stop_reason": "completed"
         }
         assert own.keys() == {
