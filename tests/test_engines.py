@@ -188,13 +188,19 @@ class TestContract:
             train(a_trial(**changes), engine)
 
 
+# Every two options of different groups meet: all 36 combinations would take minutes.
+PAIRS = [
+    (architecture, clipping, [*SCHEDULERS][(row + column) % len(SCHEDULERS)])
+    for row, architecture in enumerate(ARCHITECTURES)
+    for column, clipping in enumerate(CLIPPING)
+]
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 class TestTwins:
     """Both engines see the same batches and agree to rounding, epoch after epoch."""
 
-    @pytest.mark.parametrize("scheduler", SCHEDULERS)
-    @pytest.mark.parametrize("clipping", CLIPPING)
-    @pytest.mark.parametrize("architecture", ARCHITECTURES)
+    @pytest.mark.parametrize(("architecture", "clipping", "scheduler"), PAIRS)
     def test_curves_agree(self, architecture: str, clipping: str, scheduler: str) -> None:
         self.compare(
             a_trial(

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -157,7 +158,8 @@ def promoted(tmp_path_factory: pytest.TempPathFactory, labels: Labels) -> Iterat
             train(root / f"mlruns/sweeps/night/replicates/{number}", labels, seed)
         printed: list[str] = []
         patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(words)))
-        promote.main("night")
+        with mock.patch.dict(os.environ):
+            promote.main("night")
         patch.undo()
         patch.chdir(root)
         client, _ = tracking.open_experiment(TrackingConfig())

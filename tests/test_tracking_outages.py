@@ -337,7 +337,7 @@ class TestASweep:
         parents = {run["tags"].get("mlflow.parentRunId") for run in content}
         assert parents == {None, "night"}
         (sweep,) = (run for run in content if run["tags"]["kind"] == "sweep")
-        assert "[1](#/experiments/0/runs/RUN)" in sweep["tags"]["mlflow.note.content"]
+        assert "[1](#/experiments/0/runs/RUN?" in sweep["tags"]["mlflow.note.content"]
 
 
 class TestWhatACommandLeaves:

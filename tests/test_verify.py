@@ -148,8 +148,8 @@ class TestChanged:
 @pytest.mark.slow
 def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict[str, str]) -> None:
     environment |= dict.fromkeys(THREAD_VARIABLES, "1")  # as a sweep's workers have it
-    jobs = ["-m", "scheduler=cosine", "architecture.dropout=0.2", "tracking=none"]
-    done = lab("train", *TINY, *jobs)
+    jobs = ["scheduler=cosine", "architecture.dropout=0.2", "tracking=none"]
+    done = lab("train", "-m", *TINY, *jobs)
     assert done.returncode == 0, done.stderr
     for name in THREAD_VARIABLES:
         del environment[name]
