@@ -2,8 +2,12 @@
 
     python -m benchmarks.pruning [FOLDER]
 
-Forty trials of one strategy, suggested by TPE, with and without Optuna's median pruner, for
-three seeds. What was stopped is continued, and results stay in FOLDER.
+Forty trials of one strategy, spread by a Sobol sequence, with and without Optuna's median pruner,
+for three seeds. What was stopped is continued, and results stay in FOLDER.
+
+How much pruning saves depends on the question. Trials of 8 epochs suggested by TPE, which soon
+are all good ones, took 58 to 71 % of the epochs, and the best of them was pruned (0.0018 to 0.0032
+lost): so short, and so close together, the first epochs do not tell who will be ahead.
 """
 
 import subprocess
@@ -16,10 +20,10 @@ from rich.table import Table
 
 from fmnist_lab import results
 
-TRIALS, EPOCHS, SEEDS = 40, 8, (0, 1, 2)
+TRIALS, EPOCHS, SEEDS = 40, 20, (0, 1, 2)
 PRUNERS = {
     "none": ["hydra/sweeper/pruner=none"],
-    "median": ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_warmup_steps=1"],
+    "median": ["hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_warmup_steps=3"],
 }
 COMMON = [
     "scheduler=exponential",
@@ -30,7 +34,7 @@ COMMON = [
     "tracking=none",
     "hydra/launcher=dask",
     "hydra/sweeper=fmnist_lab",
-    "hydra/sweeper/sampler=tpe",
+    "hydra/sweeper/sampler=sobol",
     "hydra.sweeper.direction=maximize",
     f"hydra.sweeper.n_trials={TRIALS}",
 ]
