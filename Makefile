@@ -30,11 +30,12 @@ test: setup ## Run the tests, and the examples of the documentation
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults
 
-check: setup ## Lint, check types, check YAML
+check: setup ## Lint, check types, check YAML, look dependencies up among known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/yamllint --strict conf sweeps .yamllint.yaml
+	$(BIN)/python -m tools.audit
 
 docs: setup ## Build the documentation into site/, and check its links
 	$(BIN)/python -m docs.options
