@@ -19,6 +19,7 @@ from fmnist_lab.errors import (
     RequestError,
     TooManyFailuresError,
 )
+from fmnist_lab.files import require_writable
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -196,6 +197,7 @@ def preview(
     from fmnist_lab import config, scheduling
     from fmnist_lab import preview as drawing
 
+    require_writable(PREVIEW.parent)
     words = request or []
     overrides = [word for word in words if "=" in word]
     names = [word for word in words if "=" not in word] or config.options("scheduler")
@@ -222,6 +224,7 @@ def data(
     from fmnist_lab import contact_sheet
     from fmnist_lab.data import DataConfig, load
 
+    require_writable(SHEET.parent)
     dataset = load(DataConfig(dir=folder))
     contact_sheet.print_sheet(dataset, Console())
     contact_sheet.save_sheet(dataset, SHEET)

@@ -1,6 +1,5 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
-import re
 from dataclasses import FrozenInstanceError, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from fmnist_lab.checks import require_choice, require_number, require_positive, 
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import loading
+from fmnist_lab.refusals import refusal
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
@@ -82,7 +82,9 @@ def compose(overrides: list[str]) -> DictConfig:
     try:
         with hydra.initialize_config_dir(config_dir(), version_base="1.3"):
             return hydra.compose("config", overrides)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:  # `optimizer=null`
+    except RequestError:
+        raise
+    except (HydraException, OmegaConfBaseException, RecursionError, ValueError) as error:
         raise refusal(error) from error
 
 
@@ -109,35 +111,6 @@ def options(group: str) -> list[str]:
     ours, own = Path(config_dir()), Path.cwd()
     folders = [ours, ours.parent, own / "conf", own]
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-
-
-def refusal(error: Exception) -> RequestError:
-    """Hydra's and OmegaConf's messages, which run over several lines, as one sentence.
-
-    What they leave out, the keys or options that are allowed, is added.
-    """
-    noise = ("full_key", "object_type", "reference_type", "See https", "Set the env")
-    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
-    lines = [line for line in lines if line and not line.startswith(noise)]
-    text = " ".join(lines)
-    if found := re.search(r"not find '(.+)' Available options in '(.+)': (.+) Config search", text):
-        group, allowed = found[2], ", ".join(found[3].split())
-        chosen = found[1].removeprefix(f"{group}/")
-        return RequestError(f"`{group}` must be one of {allowed}, got {chosen!r}.")
-    if found := re.search(r"Could not override '([^']+)'", text):
-        return RequestError(
-            f"`{found[1]}` must be a key of the configuration{_siblings(found[1])}."
-        )
-    if found := re.search(r"Error merging override (\S+)", text):
-        key, _, value = found[1].partition("=")
-        return RequestError(f"`{key}` must have another type, got {value!r}: {lines[-1]}.")
-    return RequestError(text)
-
-
-def _siblings(key: str) -> str:
-    parent = OmegaConf.select(compose([]), key.rpartition(".")[0] or "")
-    allowed = ", ".join(map(str, parent)) if OmegaConf.is_dict(parent) else ""
-    return f"; allowed beside it: {allowed}" if allowed else ""
 
 
 def to_trial(cfg: DictConfig) -> Trial:

@@ -1,11 +1,21 @@
 """Errors that the command line explains in words instead of a traceback."""
 
 
+MOST_CHARACTERS = 1200  # of a sentence: the list of a group's options may be long
+
+
 class RequestError(ValueError):
     """The request was wrong: a key, a value, a file or a folder. Exit code 2.
 
-    The message is one sentence that names the key, the value received and what is allowed.
+    The message is one sentence that names the key, the value received and what is allowed. It is
+    printed on one line, of which the middle is left out where a value goes on for pages.
     """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.split())
+        if len(line) > MOST_CHARACTERS:
+            line = f"{line[: MOST_CHARACTERS // 2]} [...] {line[-MOST_CHARACTERS // 4 :]}"
+        super().__init__(line)
 
 
 class TooManyFailuresError(RuntimeError):

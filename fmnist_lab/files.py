@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fmnist_lab.errors import RequestError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -28,3 +30,15 @@ def write_json(path: Path, content: Any) -> None:
     """Writes one JSON document; NaN stays NaN, as Python and pandas read it."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def require_writable(folder: Path) -> None:
+    """Raises `RequestError` unless the folder, which need not exist, can take results."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise RequestError(f"`{folder}` must be a folder for results, got the file {there}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RequestError(
+            f"`{folder}` must be a folder that can be written, got {there}, which this user may "
+            "only read."
+        )

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from fmnist_lab import config, confirm, data, searches, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.files import require_writable
 from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
@@ -35,6 +36,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     Raises:
         RequestError: Hydra, the sweeper or a check refused the request.
     """
+    require_writable(ROOT)
     known = config.options("sweeps")
     if name not in known:
         raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")

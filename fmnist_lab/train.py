@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,19 +10,22 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import config, searches
+from fmnist_lab import config, leftovers, refusals, searches
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.errors import RequestError
+from fmnist_lab.files import require_writable
 from fmnist_lab.overrides import asked
 from fmnist_lab.search import current_trial, secrets
 from fmnist_lab.trial import Labels, Trial
 
 log = logging.getLogger(__name__)
+
+ROOT = Path("mlruns")
+_MULTIRUNS = "multirun/*/multirun.yaml"
 
 
 def main(arguments: list[str]) -> None:
@@ -32,6 +34,7 @@ def main(arguments: list[str]) -> None:
     Raises:
         RequestError: Hydra, the schema or a check refused the configuration.
     """
+    require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
     name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
     run(_application, name, arguments)
@@ -48,18 +51,16 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
     sys.argv = [name, *secrets.into_environment(arguments)]
     # Without this Hydra prints errors and exits itself; the command line wants to do that.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    before = set(ROOT.glob(_MULTIRUNS))
     try:
         application()
-    except RequestError:  # the sweeper's, already one sentence
-        raise
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
+        if not refusals.is_of_configuration(error):
+            raise
         if _comes_of_interrupt(error):
             raise KeyboardInterrupt from error
-        raise config.refusal(error) from error
-    except ValueError as error:  # `optimizer=null`, or `-m --cfg job`
-        if not str(error).startswith(("Config group override", "Only one of --run")):
-            raise
-        raise config.refusal(error) from error
+        leftovers.forget_multirun(set(ROOT.glob(_MULTIRUNS)) - before, sys.argv[1:])
+        raise refusals.refusal(error) from error
     except _Refused as refused:
         raise refused.error from None
 
@@ -88,11 +89,12 @@ def job(cfg: DictConfig) -> float:
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
         return _train(cfg, folder)
-    except RequestError as error:
+    except (RequestError, OmegaConfBaseException) as failure:
+        error = refusals.refusal(failure)
         if current_trial() is not None:  # one suggestion of many: that trial has failed
-            raise
-        _discard(folder)  # nothing was trained: leave nothing half-made
-        raise _Refused(error) from error
+            raise error from failure
+        leftovers.discard(folder, str(HydraConfig.get().job.name))  # nothing was trained
+        raise _Refused(error) from failure
 
 
 def _train(cfg: DictConfig, folder: Path) -> float:
@@ -139,6 +141,9 @@ def _keep_training(metric: str, epochs: int) -> OnEpoch:
 def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
     hydra_config = HydraConfig.get()
     choices = hydra_config.runtime.choices
+    for group in ("scheduler", "architecture", "optimizer"):
+        if group not in choices:
+            raise RequestError(f"`{group}` must be the name of one option, got several or none.")
     many = hydra_config.mode == RunMode.MULTIRUN
     folder = Path(hydra_config.sweep.dir)
     if kind == "replicate":  # they have a folder of their own in the sweep's
@@ -158,11 +163,3 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
         engine=trial.training.engine,
         search=search or None,
     )
-
-
-def _discard(folder: Path) -> None:
-    """Removes the folder of a trial that was refused, unless something was trained there."""
-    if not (folder / "result.json").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        if {path.name for path in folder.parent.glob("*")} <= {"multirun.yaml"}:
-            shutil.rmtree(folder.parent, ignore_errors=True)

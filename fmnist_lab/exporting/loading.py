@@ -1,8 +1,14 @@
-"""How Hydra reads the group `best`: as data from others, checked before anything is composed."""
+"""How Hydra reads configuration files, and the group `best`: as data from others.
+
+What cannot be read is refused in a sentence; what others wrote is checked before anything is
+composed.
+"""
 
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePath
 
+import yaml
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
@@ -13,6 +19,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import checking
 
 GROUP = "best"
+_WHOLE = ("sweeps", "recipe")  # groups whose files are laid over the whole configuration
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
@@ -26,11 +33,11 @@ class FileConfigSource(file_config_source.FileConfigSource):
         """Hydra's answer; of an exported file only what belongs to the configuration.
 
         Raises:
-            RequestError: The file says what an exported file may not say.
+            RequestError: The file cannot be read, or says what an exported file may not say.
         """
         path = Path(os.path.realpath(Path(self.path, self._normalize_file_name(config_path))))
         if GROUP not in PurePath(config_path).parts or not path.exists():
-            return super().load_config(config_path)
+            return _checked(lambda: super(FileConfigSource, self).load_config(config_path), path)
         document = read_composable(path)
         _require_alone(document, Path(self.path))
         del document["exported"]
@@ -40,6 +47,40 @@ class FileConfigSource(file_config_source.FileConfigSource):
             provider=self.provider,
             header={"package": "_global_"},
         )
+
+
+def _checked(load: Callable[[], ConfigResult], path: Path) -> ConfigResult:
+    """What Hydra reads from one of the user's files, or why it cannot."""
+    try:
+        result = load()
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise RequestError(f"`{_short(path)}` must be a readable text file, got: {reason}.") from error
+    except (yaml.YAMLError, ValueError) as error:  # Hydra's own, about the header
+        raise RequestError(f"`{_short(path)}` must be a file in YAML, got: {_why(error)}.") from error
+    if not OmegaConf.is_dict(result.config):
+        raise RequestError(f"`{_short(path)}` must hold keys and values, got a list.")
+    defaults = result.config._get_node("defaults")
+    if defaults is not None and not OmegaConf.is_list(defaults):
+        raise RequestError(f"`defaults` of {_short(path)} must be a list, got {defaults!r}.")
+    if path.parent.name in _WHOLE and result.header.get("package") != "_global_":
+        raise RequestError(
+            f"`{_short(path)}` must begin with the line {checking.HEADER!r}, got another or none."
+        )
+    return result
+
+
+def _short(path: Path) -> Path:
+    """The path from where the command runs, if it is below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _why(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{error.problem} in line {mark.line + 1}, column {mark.column + 1}"  # type: ignore[attr-defined]
+    return " ".join(f"{error}".split()).rstrip(".")
 
 
 def _require_alone(document: checking.Document, folder: Path) -> None:

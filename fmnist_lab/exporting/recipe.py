@@ -16,7 +16,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import config, data, results
+from fmnist_lab import config, data, refusals, results
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import checking, loading
 from fmnist_lab.exporting.checking import COMPARED, FORMAT, GROUPS, Document
@@ -152,7 +152,7 @@ def _require_same(trial: Trial, given: DictConfig, folder: Path) -> None:
     try:
         whole = OmegaConf.to_container(given, resolve=True)
     except OmegaConfBaseException as error:
-        raise config.refusal(error) from error
+        raise refusals.refusal(error) from error
     assert isinstance(whole, dict)
     resolved = {
         key: _without_space(whole[key]) if isinstance(whole[key], dict) else whole[key]

@@ -1,0 +1,55 @@
+"""What Hydra has made for a job by the time it is refused, and nothing else, goes away again."""
+
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def discard(folder: Path, job: str) -> None:
+    """Removes what Hydra has put into a refused job's folder, and folders that are empty then.
+
+    Args:
+        folder: May hold whatever else, if the user has chosen it.
+        job: Its name, which Hydra calls the log file after.
+    """
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    (folder / f"{job}.log").unlink(missing_ok=True)
+    if not _remove_empty(folder):
+        return
+    if [path.name for path in folder.parent.glob("*")] == ["multirun.yaml"]:
+        (folder.parent / "multirun.yaml").unlink()
+    _remove_above(folder)
+
+
+def forget_multirun(notes: Iterable[Path], arguments: Sequence[str]) -> None:
+    """Removes the note of a multirun that was refused before its first job.
+
+    Args:
+        notes: The files `multirun.yaml` that are new; another command may have written one.
+        arguments: Of this command.
+    """
+    asked = [word for word in arguments if not word.startswith(("-", "hydra"))]
+    for note in notes:
+        text = note.read_text(encoding="utf-8")
+        if len(list(note.parent.iterdir())) == 1 and all(word in text for word in asked):
+            note.unlink()
+            _remove_above(note)
+
+
+def _remove_above(path: Path) -> None:
+    for above in path.absolute().parents:
+        if Path.cwd() not in above.parents or not _remove_empty(above):
+            break
+
+
+def _remove_empty(folder: Path) -> bool:
+    """Whether it is gone; the folder where the command runs never is."""
+    if folder.absolute() == Path.cwd():
+        return False
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,118 @@
+"""What Hydra and OmegaConf complain about, each time as one sentence.
+
+Their messages run over several lines and leave out the keys or options that are allowed.
+"""
+
+import re
+import traceback
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from fmnist_lab.errors import RequestError
+
+_NOISE = ("full_key", "object_type", "reference_type", "See https", "Set the env")
+_VALUE_ERRORS = ("Config group override", "Only one of --run", "Error parsing")
+
+
+def is_of_configuration(error: BaseException) -> bool:
+    """Whether the configuration is to blame, where Hydra may have called anything."""
+    if isinstance(error, RequestError | HydraException | OmegaConfBaseException):
+        return True
+    if isinstance(error, OSError):
+        return _is_of_folder(error)
+    if isinstance(error, RecursionError):  # files whose defaults lists include one another
+        return any("defaults_list" in at.filename for at in traceback.extract_tb(error.__traceback__))
+    return isinstance(error, ValueError) and f"{error}".startswith(_VALUE_ERRORS)
+
+
+def refusal(error: BaseException) -> RequestError:
+    """The error as a sentence with the key, the value received and what is allowed."""
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, OSError):
+        return RequestError(
+            "`hydra.run.dir`, or `hydra.sweep.dir` with -m, must be a folder that can be written, "
+            f"got {error.filename}: {error.strerror}."
+        )
+    if isinstance(error, RecursionError):
+        return RequestError("`defaults` must not lead back to its own file, got a circle of files.")
+    text = " ".join(_lines(error))
+    found = _of_key(error) or _of_override(error, text) or _of_file(text)
+    if found is None and " must " not in text:
+        text = f"The configuration must be one that can be composed, got: {text}"
+    return found or RequestError(f"{text.rstrip('.')}.")
+
+
+def _is_of_folder(error: OSError) -> bool:
+    """Whether Hydra failed to make a job's folder or a file in it."""
+    files = [at.filename for at in traceback.extract_tb(error.__traceback__)]
+    own = [name for name in files if "/hydra/" in name or "/fmnist_lab/" in name]
+    return bool(own) and own[-1].endswith(("hydra/core/utils.py", "hydra/_internal/sweep_utils.py",
+                                           "hydra/_internal/core_plugins/basic_sweeper.py"))  # fmt: skip
+
+
+def _lines(error: BaseException) -> list[str]:
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
+    return [line for line in lines if line and not line.startswith(_NOISE)]
+
+
+def _of_key(error: BaseException) -> RequestError | None:
+    """A value that cannot be computed; what it refers to may be a secret, so it is not shown."""
+    key = getattr(error, "full_key", None)
+    if not isinstance(error, OmegaConfBaseException) or not key:
+        return None
+    if isinstance(error, MissingMandatoryValue):
+        return RequestError(f"`{key}` must be given, got ???, which stands for nothing.")
+    reason = str(error.msg or error).partition("\n")[0].partition(": Value '")[0].rstrip(".")
+    if isinstance(error, InterpolationResolutionError):
+        return RequestError(f"`{key}` must have a value that can be computed, got: {reason}.")
+    return RequestError(f"`{key}` must have another value, got: {reason}.")
+
+
+def _of_override(error: BaseException, text: str) -> RequestError | None:
+    if found := re.search(r"not find '(.+)' Available options in '(.+)': (.+) Config search", text):
+        group, allowed = found[2], ", ".join(found[3].split())
+        chosen = found[1].removeprefix(f"{group}/")
+        return RequestError(f"`{group}` must be one of {allowed}, got {chosen!r}.")
+    if found := re.search(r"You must specify '(.+?)', e\.g.* Available options: (.+)", text):
+        return RequestError(
+            f"`{found[1]}` must be one of {', '.join(found[2].split())}, got nothing."
+        )
+    if found := re.search(r"Could not override '([^']+)'", text):
+        return RequestError(
+            f"`{found[1]}` must be a key of the configuration{_siblings(found[1])}."
+        )
+    if found := re.search(r"Error merging override (\S+)", text):
+        key, _, value = found[1].partition("=")
+        reason = _lines(error)[-1].rstrip(".")
+        return RequestError(f"`{key}` must have another type, got {value!r}: {reason}.")
+    if isinstance(error, OverrideParseException):
+        key, _, value = str(error.override).partition("=")
+        rule = "have a value that Hydra can read, with quotes round special characters"
+        return RequestError(f"`{key}` must {rule}, got {value!r}: {_lines(error)[0].rstrip('.')}.")
+    return None
+
+
+def _of_file(text: str) -> RequestError | None:
+    if found := re.search(r"In '([^']+)': (?:\w+ raised while composing config: )?(.+)", text):
+        where, reason = found[1], found[2].partition(" Config search path:")[0]
+        if "'BasicSweeperConf'" in reason:
+            reason += " (a sweep's file chooses ours: `override /hydra/sweeper: fmnist_lab`)"
+        return RequestError(
+            f"`{where}.yaml` must fit the configuration, got: {reason.rstrip('.')}."
+        )
+    return None
+
+
+def _siblings(key: str) -> str:
+    from fmnist_lab import config
+
+    parent = OmegaConf.select(config.compose([]), key.rpartition(".")[0] or "")
+    allowed = ", ".join(map(str, parent)) if OmegaConf.is_dict(parent) else ""
+    return f"; allowed beside it: {allowed}" if allowed else ""
