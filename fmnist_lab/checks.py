@@ -5,11 +5,15 @@ message names the configuration key: "`scheduler.decay_epochs` must be positive,
 """
 
 import math
+import re
 from collections.abc import Callable, Collection
 from numbers import Real
 from typing import Any
 
 from fmnist_lab.errors import RequestError
+
+MOST = 2.0**63  # nothing that is counted or measured here is larger; Python's integers may be
+_NAME = re.compile(r"\w[\w-]{0,99}", re.ASCII)
 
 
 def require_number(
@@ -17,7 +21,7 @@ def require_number(
 ) -> None:
     """Every value is a finite number that obeys `rule`, or RequestError."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
             raise RequestError(f"`{group}.{name}` must be a finite number, got {value!r}.")
         if not is_allowed(value):
             raise RequestError(f"`{group}.{name}` must be {rule}, got {value}.")
@@ -49,3 +53,23 @@ def require_choice(group: str, choices: Collection[str], **values: object) -> No
         if value not in choices:
             allowed = " or ".join(choices)
             raise RequestError(f"`{group}.{name}` must be {allowed}, got {value!r}.")
+
+
+def require_name(key: str, value: str) -> None:
+    """A name that may stand in a file's name, an override and a database, or RequestError."""
+    if not _NAME.fullmatch(value):
+        raise RequestError(
+            f"`{key}` must have at most 100 letters a to z, digits, _ and -, got {value!r}."
+        )
+
+
+def require_text(key: str, value: str) -> None:
+    """A line of text that can be shown anywhere, or RequestError."""
+    if not (value.strip() and value.isprintable() and len(value) <= 100):
+        raise RequestError(
+            f"`{key}` must be a name of at most 100 printable characters, got {value!r}."
+        )
+
+
+def _is_finite(value: Real) -> bool:
+    return abs(value) <= MOST if isinstance(value, int) else math.isfinite(value)

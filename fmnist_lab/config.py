@@ -1,6 +1,6 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import data, engines, resolvers, scheduling, searches
-from fmnist_lab.checks import require_choice, require_number, require_positive, require_whole
+from fmnist_lab import resolvers, searches
+from fmnist_lab.checks import require_choice, require_text
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import loading
 from fmnist_lab.refusals import refusal
 from fmnist_lab.search.secrets import mask
-from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.trial import Trial
-
-MOST_EPOCHS = 100_000  # beyond this a slip of the keyboard is likelier than a wish
-MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy")
+from fmnist_lab.validation import validate
 
 
 @dataclass(frozen=True)
@@ -130,8 +127,11 @@ def to_trial(cfg: DictConfig) -> Trial:
             "scheduler take others by +."
         ) from error
     assert isinstance(config, Config)  # the schema opens the defaults list
+    _require_nodes(config)
     if config.kind not in ("trial", "replicate"):
         raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
+    if config.strategy is not None:
+        require_text("strategy", config.strategy)
     searches.validate(config.replicates, config.searches)
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
@@ -144,15 +144,17 @@ def to_tracking(cfg: DictConfig) -> TrackingConfig:
     Raises:
         RequestError: A value is not allowed; the message names its key.
     """
-    tracking = OmegaConf.to_object(cfg.tracking)
-    assert isinstance(tracking, TrackingConfig)
+    try:
+        tracking = OmegaConf.to_object(cfg.tracking)
+    except OmegaConfBaseException as error:
+        raise refusal(error) from error
+    assert isinstance(tracking, TrackingConfig)  # `to_trial` comes first
     require_choice("tracking", ("local", "server", "none"), name=tracking.name)
     if tracking.name == "server" and not tracking.uri:
         raise RequestError(
             "`tracking.uri` must be a server's address with tracking=server, got none."
         )
-    if not tracking.experiment.strip():
-        raise RequestError(f"`tracking.experiment` must be a name, got {tracking.experiment!r}.")
+    require_text("tracking.experiment", tracking.experiment)
     return tracking
 
 
@@ -166,54 +168,12 @@ def refuse_password(cfg: DictConfig) -> None:
         )
 
 
-def validate(trial: Trial) -> None:
-    """Raises `RequestError` for the first value that no engine could train.
-
-    What only Keras can judge, the arguments of architectures and optimizers, is judged
-    when they are built, before the first epoch.
-    """
-    _require_seed(trial.seed)
-    data.validate(trial.data)
-    _validate_training(trial)
-    trial.clipping.validate()
-    require_positive("optimizer", learning_rate=trial.optimizer.get("learning_rate"))
-    require_choice("stopping", MONITORS, monitor=trial.stopping.monitor)
-    EarlyStopping(trial.stopping)
-    scheduler = scheduling.build(trial.scheduler)
-    if isinstance(scheduler, scheduling.Performance):
-        require_choice("scheduler", MONITORS, monitor=scheduler.monitor)
-    require_choice("objective", ("val/accuracy", "val/loss"), metric=trial.objective.metric)
-
-
-def _validate_training(trial: Trial) -> None:
-    training = trial.training
-    require_whole("training", epochs=training.epochs, batch_size=training.batch_size)
-    require_positive("training", epochs=training.epochs, batch_size=training.batch_size)
-    require_number(
-        "training",
-        f"at most {MOST_EPOCHS}",
-        lambda value: value <= MOST_EPOCHS,
-        epochs=training.epochs,
-    )
-    require_choice("training", engines.ENGINES, engine=training.engine)
-    require_choice("training", ("integer", "one_hot"), labels=training.labels)
-    require_number(
-        "training",
-        "at least 0 and below 1",
-        lambda value: 0 <= value < 1,
-        label_smoothing=training.label_smoothing,
-    )
-    if training.label_smoothing and training.labels == "integer":
-        raise RequestError(
-            f"`training.label_smoothing` must be 0 with training.labels=integer, "
-            f"got {training.label_smoothing}; smoothing needs training.labels=one_hot."
-        )
-
-
-def _require_seed(seed: int) -> None:
-    # NumPy's generators, which Keras seeds too, take 32-bit seeds.
-    if not 0 <= seed < 2**32:
-        raise RequestError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")
+def _require_nodes(config: Config) -> None:
+    """No group is a single value, which `${oc.env:HOME}` in a file would make of it."""
+    for item in fields(Config):
+        node, default = getattr(config, item.name), item.default_factory
+        if default is not MISSING and not isinstance(node, type(default())):
+            raise RequestError(f"`{item.name}` must hold keys and values, got {node!r}.")
 
 
 def _plain(node: Any) -> Any:

@@ -1,7 +1,6 @@
 """Errors that the command line explains in words instead of a traceback."""
 
-
-MOST_CHARACTERS = 1200  # of a sentence: the list of a group's options may be long
+MOST_CHARACTERS = 800  # of a sentence: the list of a group's options may be long
 
 
 class RequestError(ValueError):

@@ -7,7 +7,9 @@ it is called, so that a misspelt key is one clear sentence instead of a `TypeErr
 
 import inspect
 import pkgutil
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fmnist_lab.errors import RequestError
@@ -44,9 +46,9 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
         )
     try:
         found = pkgutil.resolve_name(target)
-    except (ValueError, ImportError, AttributeError) as error:
+    except Exception as error:  # a module of the user's own may raise whatever it likes
         raise RequestError(
-            f"`{group}._target_` must name a function, got {target!r}: {error}."
+            f"`{group}._target_` must name a function, got {target!r}: {explain(error)}."
         ) from error
     if not callable(found):
         raise RequestError(
@@ -55,24 +57,41 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # resolve_name returns Any
 
 
-def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def explain(error: Exception) -> str:
+    """What somebody else's code has raised, and in which line."""
+    reason = " ".join(f"{error}".split()).rstrip(".") or "no reason given"
+    if isinstance(error, ImportError | AttributeError):
+        return reason
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__} ({reason}){place}"
+
+
+def parameters(group: str, function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The arguments that the function takes.
+
+    Raises:
+        RequestError: It does not say, as some of Python's own do not.
+    """
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError as error:  # some builtins have none
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError) as error:
         raise RequestError(
             f"`{group}._target_` must name a function with a signature, got {function!r}."
         ) from error
-    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    taken, called = parameters(group, function).values(), getattr(function, "__name__", "it")
+    named = {p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken)
     for key in arguments:
         if key not in named and not open_ended:
             allowed = ", ".join(sorted(named)) or "none"
             raise RequestError(
-                f"`{group}.{key}` must be a key of {function.__name__}, got {arguments[key]!r}; "
+                f"`{group}.{key}` must be a key of {called}, got {arguments[key]!r}; "
                 f"allowed keys: {allowed}."
             )
-    required = {p.name for p in parameters if p.name in named and p.default is p.empty}
+    required = {p.name for p in taken if p.name in named and p.default is p.empty}
     for key in sorted(required - arguments.keys()):
-        raise RequestError(
-            f"`{group}.{key}` must be given: {function.__name__} needs it, got nothing."
-        )
+        raise RequestError(f"`{group}.{key}` must be given: {called} needs it, got nothing.")

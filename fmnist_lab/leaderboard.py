@@ -202,4 +202,5 @@ def _cell(value: str | float | None, digits: int | None) -> str:
 
 def _console() -> Console:
     # Into a pipe or a file a table is as wide as it needs to be.
-    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, highlight=False, markup=False, emoji=False)

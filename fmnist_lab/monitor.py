@@ -26,7 +26,7 @@ class Monitor:
         require_non_negative(group, min_delta=min_delta)
         self.group = group
         self.monitor = monitor
-        self.mode = _direction(group, monitor) if mode == "auto" else mode
+        self.mode = direction(group, monitor) if mode == "auto" else mode
         self.min_delta = min_delta
         self.best: float | None = None
 
@@ -54,8 +54,12 @@ class Monitor:
             return bool(np.float32(value - self.min_delta) > np.float32(best))
 
 
-def _direction(group: str, monitor: str) -> str:
-    """What is better, by the metric's name: less of a loss, more of an accuracy."""
+def direction(group: str, monitor: str) -> str:
+    """What is better, by the metric's name: `min` of a loss, `max` of an accuracy.
+
+    Raises:
+        RequestError: The name does not tell.
+    """
     directions = {"loss": "min", "accuracy": "max"}
     name = str(monitor).rpartition("/")[2]  # the file may say null
     if name not in directions:

@@ -17,6 +17,11 @@ from omegaconf.errors import (
 from fmnist_lab.errors import RequestError
 
 _NOISE = ("full_key", "object_type", "reference_type", "See https", "Set the env")
+_MAKE_FOLDERS = (
+    "hydra/core/utils.py",
+    "hydra/_internal/core_plugins/basic_launcher.py",
+    "hydra/_internal/core_plugins/basic_sweeper.py",
+)
 _VALUE_ERRORS = ("Config group override", "Only one of --run", "Error parsing")
 
 
@@ -27,7 +32,7 @@ def is_of_configuration(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return _is_of_folder(error)
     if isinstance(error, RecursionError):  # files whose defaults lists include one another
-        return any("defaults_list" in at.filename for at in traceback.extract_tb(error.__traceback__))
+        return any("defaults_list" in name for name in _files(error))
     return isinstance(error, ValueError) and f"{error}".startswith(_VALUE_ERRORS)
 
 
@@ -35,7 +40,7 @@ def refusal(error: BaseException) -> RequestError:
     """The error as a sentence with the key, the value received and what is allowed."""
     if isinstance(error, RequestError):
         return error
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
         return RequestError(
             "`hydra.run.dir`, or `hydra.sweep.dir` with -m, must be a folder that can be written, "
             f"got {error.filename}: {error.strerror}."
@@ -51,10 +56,13 @@ def refusal(error: BaseException) -> RequestError:
 
 def _is_of_folder(error: OSError) -> bool:
     """Whether Hydra failed to make a job's folder or a file in it."""
-    files = [at.filename for at in traceback.extract_tb(error.__traceback__)]
-    own = [name for name in files if "/hydra/" in name or "/fmnist_lab/" in name]
-    return bool(own) and own[-1].endswith(("hydra/core/utils.py", "hydra/_internal/sweep_utils.py",
-                                           "hydra/_internal/core_plugins/basic_sweeper.py"))  # fmt: skip
+    files = [name for name in _files(error) if "/hydra/" in name or "/fmnist_lab/" in name]
+    return bool(files) and files[-1].endswith(_MAKE_FOLDERS)
+
+
+def _files(error: BaseException) -> list[str]:
+    """Those that the error has come through."""
+    return [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
 
 
 def _lines(error: BaseException) -> list[str]:

@@ -1,6 +1,5 @@
 """What an engine drives: the learning rate of every update, and the answer to a plateau."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -16,7 +15,7 @@ from fmnist_lab.checks import (
     require_whole,
 )
 from fmnist_lab.errors import RequestError
-from fmnist_lab.factories import create, locate
+from fmnist_lab.factories import create, explain, locate, parameters
 from fmnist_lab.monitor import Monitor
 from fmnist_lab.schedules import Schedule, constant, warmup
 
@@ -94,7 +93,8 @@ class Performance:
         require_whole("scheduler", patience=self.patience, cooldown=self.cooldown)
         require_non_negative("scheduler", min_lr=self.min_lr)
         _require_timing(self.update, self.warmup_epochs)
-        self.learning_rate = np.float32(self.initial_learning_rate)
+        with np.errstate(over="ignore"):  # infinite, which is refused as a rate
+            self.learning_rate = np.float32(self.initial_learning_rate)
         self._watched = Monitor("scheduler", self.monitor, self.mode, self.min_delta)
         self._wait = 0
         self._cooldown_left = 0
@@ -143,12 +143,20 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     """
     update, warmup_epochs = config.get("update", "step"), config.get("warmup_epochs", 0.0)
     _require_timing(update, warmup_epochs, config.get("epochs"))
-    taken = inspect.signature(locate("scheduler", config)).parameters
+    taken = parameters("scheduler", locate("scheduler", config))
     node = {key: value for key, value in config.items() if key in taken or key not in _SHARED_KEYS}
     if "epochs" in node and "warmup_epochs" not in taken:
         require_positive("scheduler", epochs=node["epochs"])
         node["epochs"] -= warmup_epochs
-    made = create("scheduler", node)
+    try:
+        made = create("scheduler", node)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise RequestError(
+            f"`scheduler._target_` must name a function that takes these keys, got "
+            f"{config['_target_']!r}: {explain(error)}."
+        ) from error
     if isinstance(made, Scheduler):
         return made
     if not callable(made):

@@ -19,14 +19,12 @@ STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of
 
 def validate(replicates: int, searches: int) -> None:
     """Raises `RequestError` for stages that no sweep could have."""
-    if replicates < 0:
-        raise RequestError(f"`replicates` must be zero or more, got {replicates}.")
-    if searches < 1:
-        raise RequestError(f"`searches` must be at least 1, got {searches}.")
-    if searches > 1 and replicates >= STRIDE:  # the next search's seeds begin there
+    if not 0 <= replicates < STRIDE:  # the next search's seeds begin there
         raise RequestError(
-            f"`replicates` must be below {STRIDE} with several searches, got {replicates}."
+            f"`replicates` must be zero or more and below {STRIDE}, got {replicates}."
         )
+    if not 1 <= searches <= STRIDE:
+        raise RequestError(f"`searches` must be from 1 to {STRIDE}, got {searches}.")
 
 
 def folder_of(sweep: Path, number: int) -> Path:

@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config, confirm, data, searches, train
+from fmnist_lab.checks import require_name
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import require_writable
@@ -40,6 +41,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     known = config.options("sweeps")
     if name not in known:
         raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
+    require_name("NAME", name)
     folder = next_folder(name) if new else latest_folder(name)
     arguments = secrets.into_environment(arguments)
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]

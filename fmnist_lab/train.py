@@ -99,8 +99,8 @@ def job(cfg: DictConfig) -> float:
 
 def _train(cfg: DictConfig, folder: Path) -> float:
     """Trains the trial that `cfg` describes and returns its objective."""
-    config.refuse_password(cfg)
     trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
+    config.refuse_password(cfg)
     from fmnist_lab import runner
     from fmnist_lab.tracking import MlflowTracker, NoTracker
 

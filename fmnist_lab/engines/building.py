@@ -53,10 +53,6 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
                 f"`optimizer.{key}` must not be set, got {trial.optimizer[key]!r}; "
                 f"it is decided by {elsewhere}."
             )
-    for key, value in trial.optimizer.items():
-        # Keras takes any string for a number, and fails in the first step.
-        if isinstance(value, str) and key not in ("_target_", "name") and _is_of_keras(trial):
-            raise RequestError(f"`optimizer.{key}` must be a number, got {value!r}.")
     node = trial.optimizer
     if isinstance(node.get("learning_rate"), int):  # Keras takes 1.0, but not 1
         node = node | {"learning_rate": float(node["learning_rate"])}
@@ -89,15 +85,12 @@ def _seeds_of_layers(seed: int) -> Iterator[None]:
         seed_generator.python_random = shared
 
 
-def _is_of_keras(trial: Trial) -> bool:
-    return str(trial.optimizer.get("_target_")).startswith("keras.")
-
-
 def _create(group: str, node: dict[str, Any], **extra: Any) -> Any:
     try:
         return factories.create(group, node, **extra)
     except RequestError:
         raise
-    except (TypeError, ValueError) as error:  # Keras's own checks
-        reason = str(error).strip().splitlines()[0]
-        raise RequestError(f"`{group}` cannot be built from {node}: {reason}") from error
+    except Exception as error:  # Keras's own checks, or those of the user's code
+        raise RequestError(
+            f"`{group}` must be such that it can be built, got {node}: {factories.explain(error)}."
+        ) from error

@@ -51,21 +51,22 @@ class FileConfigSource(file_config_source.FileConfigSource):
 
 def _checked(load: Callable[[], ConfigResult], path: Path) -> ConfigResult:
     """What Hydra reads from one of the user's files, or why it cannot."""
+    name = _short(path)
     try:
         result = load()
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise RequestError(f"`{_short(path)}` must be a readable text file, got: {reason}.") from error
+        raise RequestError(f"`{name}` must be a readable text file, got: {reason}.") from error
     except (yaml.YAMLError, ValueError) as error:  # Hydra's own, about the header
-        raise RequestError(f"`{_short(path)}` must be a file in YAML, got: {_why(error)}.") from error
+        raise RequestError(f"`{name}` must be a file in YAML, got: {_why(error)}.") from error
     if not OmegaConf.is_dict(result.config):
-        raise RequestError(f"`{_short(path)}` must hold keys and values, got a list.")
+        raise RequestError(f"`{name}` must hold keys and values, got a list.")
     defaults = result.config._get_node("defaults")
     if defaults is not None and not OmegaConf.is_list(defaults):
-        raise RequestError(f"`defaults` of {_short(path)} must be a list, got {defaults!r}.")
+        raise RequestError(f"`defaults` of {name} must be a list, got {defaults!r}.")
     if path.parent.name in _WHOLE and result.header.get("package") != "_global_":
         raise RequestError(
-            f"`{_short(path)}` must begin with the line {checking.HEADER!r}, got another or none."
+            f"`{name}` must begin with the line {checking.HEADER!r}, got another or none."
         )
     return result
 

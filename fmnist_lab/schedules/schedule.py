@@ -18,7 +18,8 @@ def as_schedule(formula: Callable[[NDArray[np.float64]], Any]) -> Schedule:
 
     def schedule(epochs: ArrayLike) -> NDArray[np.float64]:
         positions = np.asarray(epochs, dtype=np.float64)
-        rates = np.asarray(formula(positions), dtype=np.float64)
+        with np.errstate(over="ignore"):  # a rate of zero, or one that no trial may have
+            rates = np.asarray(formula(positions), dtype=np.float64)
         return np.broadcast_to(rates, positions.shape)
 
     return schedule

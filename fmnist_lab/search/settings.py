@@ -10,6 +10,7 @@ from typing import Any
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
+from fmnist_lab.checks import require_name
 from fmnist_lab.errors import RequestError
 
 
@@ -92,6 +93,8 @@ class Settings:
                 raise SweepRequestError(
                     f"`hydra.sweeper.direction` must be minimize or maximize, got {direction!r}."
                 )
+        for name in self.strategies or {}:
+            require_name("hydra.sweeper.strategies", str(name))
         _require(self.n_trials >= 1, "n_trials", "at least 1", self.n_trials)
         _require(self.n_jobs >= 1, "n_jobs", "at least 1", self.n_jobs)
         _require(self.retries >= 0, "retries", "zero or more", self.retries)
