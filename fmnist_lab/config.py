@@ -15,7 +15,7 @@ from fmnist_lab.checks import require_choice, require_text
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import loading
-from fmnist_lab.refusals import refusal
+from fmnist_lab.refusals import is_of_configuration, refusal
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.trial import Trial
 from fmnist_lab.validation import validate
@@ -81,7 +81,11 @@ def compose(overrides: list[str]) -> DictConfig:
             return hydra.compose("config", overrides)
     except RequestError:
         raise
-    except (HydraException, OmegaConfBaseException, RecursionError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise refusal(error) from error
+    except (RecursionError, AttributeError) as error:
+        if not is_of_configuration(error):
+            raise
         raise refusal(error) from error
 
 

@@ -36,6 +36,14 @@ def forget_multirun(notes: Iterable[Path], arguments: Sequence[str]) -> None:
             _remove_above(note)
 
 
+def discard_sweep(folder: Path) -> None:
+    """Removes the folder of a new sweep that was refused before its first trial."""
+    if not folder.is_dir() or (folder / "trials").exists():
+        return
+    shutil.rmtree(folder)
+    _remove_above(folder)
+
+
 def _remove_above(path: Path) -> None:
     for above in path.absolute().parents:
         if Path.cwd() not in above.parents or not _remove_empty(above):

@@ -3,6 +3,7 @@
 Their messages run over several lines and leave out the keys or options that are allowed.
 """
 
+import errno
 import re
 import traceback
 
@@ -17,11 +18,9 @@ from omegaconf.errors import (
 from fmnist_lab.errors import RequestError
 
 _NOISE = ("full_key", "object_type", "reference_type", "See https", "Set the env")
-_MAKE_FOLDERS = (
-    "hydra/core/utils.py",
-    "hydra/_internal/core_plugins/basic_launcher.py",
-    "hydra/_internal/core_plugins/basic_sweeper.py",
-)
+_MAKE_FOLDERS = ("mkdir", "mkdtemp")
+_CANNOT = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
+           errno.ENAMETOOLONG, errno.ELOOP)  # fmt: skip
 _VALUE_ERRORS = ("Config group override", "Only one of --run", "Error parsing")
 
 
@@ -32,7 +31,10 @@ def is_of_configuration(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return _is_of_folder(error)
     if isinstance(error, RecursionError):  # files whose defaults lists include one another
-        return any("defaults_list" in name for name in _files(error))
+        frames = traceback.extract_tb(error.__traceback__)
+        return any("defaults_list" in frame.filename for frame in frames)
+    if isinstance(error, AttributeError):  # an override into a mapping that is null
+        return "full_key: " in f"{error}"
     return isinstance(error, ValueError) and f"{error}".startswith(_VALUE_ERRORS)
 
 
@@ -42,9 +44,12 @@ def refusal(error: BaseException) -> RequestError:
         return error
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return RequestError(
-            "`hydra.run.dir`, or `hydra.sweep.dir` with -m, must be a folder that can be written, "
-            f"got {error.filename}: {error.strerror}."
+            f"A folder for results must be where one can be made, got {error.filename}: "
+            f"{error.strerror}."
         )
+    if isinstance(error, AttributeError):
+        key = f"{error}".partition("full_key: ")[2].partition("\n")[0]
+        return RequestError(f"`{key}` must be set in a file, as null takes no keys: got some.")
     if isinstance(error, RecursionError):
         return RequestError("`defaults` must not lead back to its own file, got a circle of files.")
     text = " ".join(_lines(error))
@@ -55,14 +60,9 @@ def refusal(error: BaseException) -> RequestError:
 
 
 def _is_of_folder(error: OSError) -> bool:
-    """Whether Hydra failed to make a job's folder or a file in it."""
-    files = [name for name in _files(error) if "/hydra/" in name or "/fmnist_lab/" in name]
-    return bool(files) and files[-1].endswith(_MAKE_FOLDERS)
-
-
-def _files(error: BaseException) -> list[str]:
-    """Those that the error has come through."""
-    return [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    """Whether a folder for results could not be made, in a place that the user has chosen."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return error.errno in _CANNOT and bool(frames) and frames[-1].name in _MAKE_FOLDERS
 
 
 def _lines(error: BaseException) -> list[str]:

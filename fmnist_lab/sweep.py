@@ -8,7 +8,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lab import config, confirm, data, searches, train
+from fmnist_lab import config, confirm, data, leftovers, searches, train
 from fmnist_lab.checks import require_name
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
@@ -50,6 +50,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     if any(word.partition("=")[0] in _LOOKS for word in arguments):
         train.run(_application, f"fmnist-lab sweep {name}", overrides)
         return
+    is_new = not folder.exists()
     try:
         tuned = _tune(name, folder, arguments, overrides)
         for search, given in tuned.items():
@@ -61,6 +62,10 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
+    except RequestError as error:
+        if is_new and "must have one controller" not in f"{error}":  # then it is another's
+            leftovers.discard_sweep(folder)
+        raise
 
 
 def command() -> str:
@@ -123,8 +128,8 @@ def check(cfg: DictConfig) -> None:
         DataUnavailableError: No source has the data.
     """
     trial = config.to_trial(cfg)
-    config.refuse_password(cfg)
     config.to_tracking(cfg)
+    config.refuse_password(cfg)
     _get(trial.data)
 
 

@@ -93,9 +93,16 @@ class Planner:
         # What is searched may depend on what is chosen, so that has to be composed first.
         chosen = space.parse([*given, *own, *arguments], self._loader)
         composed = self._loader.load_sweep_config(self._config, chosen.overrides({}))
-        spaces = beside.collect(composed, self._settings.spaces or [])
+        spaces_of = self._settings.spaces or []
+        spaces = beside.collect(composed, spaces_of)
         stated = [f"{key}={value}" for key, value in spaces.items()]
         searched = space.parse([*stated, *given, *own, *arguments], self._loader, described)
+        for key in searched.searched:
+            if any(key.lstrip("+").startswith(f"{node}.space.") for node in spaces_of):
+                raise SweepRequestError(
+                    f"`{key}` must be put in quotes twice, as in \"{key}='interval(0, 1)'\": it "
+                    "says what to search and is not searched itself."
+                )
         return Plan(study, strategy, searched, self._configuration(composed))
 
     def _own_overrides(self, strategy: str) -> list[str]:
