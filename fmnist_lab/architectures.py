@@ -12,6 +12,7 @@ from fmnist_lab.errors import RequestError
 
 IMAGE_SHAPE = (28, 28)
 CLASSES = 10
+MOST_UNITS = 65_536  # of a layer: more is a slip of the keyboard, and more memory than there is
 NORMALIZATION = ("none", "before", "after", "input")
 
 
@@ -103,14 +104,15 @@ def cnn(
     """
     from keras import Input, Sequential, layers
 
-    if len(filters) != 2 or min(filters) < 1:
+    if len(filters) != 2 or min(filters) < 1 or max(filters) > MOST_UNITS:
         raise RequestError(
-            f"`architecture.filters` must be two positive numbers, got {list(filters)}."
+            f"`architecture.filters` must be two positive numbers, at most {MOST_UNITS}, got "
+            f"{list(filters)}."
         )
     if not 1 <= kernel_size <= 7:
         raise RequestError(f"`architecture.kernel_size` must be from 1 to 7, got {kernel_size}.")
-    if dense < 1:
-        raise RequestError(f"`architecture.dense` must be positive, got {dense}.")
+    if not 1 <= dense <= MOST_UNITS:
+        raise RequestError(f"`architecture.dense` must be from 1 to {MOST_UNITS}, got {dense}.")
     _check_dropout(dropout)
     stack: list[Any] = [Input(IMAGE_SHAPE), layers.Reshape((*IMAGE_SHAPE, 1))]
     for channels in filters:
@@ -135,9 +137,10 @@ def cnn(
 
 
 def _check_mlp(hidden_sizes: Sequence[int], normalization: str, dropout: float, l2: float) -> None:
-    if not hidden_sizes or min(hidden_sizes) < 1:
+    if not hidden_sizes or min(hidden_sizes) < 1 or max(hidden_sizes) > MOST_UNITS:
         raise RequestError(
-            f"`architecture.hidden_sizes` must be positive numbers, got {list(hidden_sizes)}."
+            f"`architecture.hidden_sizes` must be positive numbers, at most {MOST_UNITS}, got "
+            f"{list(hidden_sizes)}."
         )
     if normalization not in NORMALIZATION:
         raise RequestError(

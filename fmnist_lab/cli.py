@@ -1,5 +1,6 @@
 """The command line. Whatever takes long to import is imported by the command that needs it."""
 
+import os
 import shlex
 import signal
 import sys
@@ -45,6 +46,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     # Architectures of one's own are imported from the folder where the command runs.
     sys.path.append(str(Path.cwd()))
+    _hide_passwords()
     try:
         if sys.argv[1:2] == ["-sc"]:  # Hydra's completion script asks
             completion.answer(sys.argv[1:], sorted(_command_names()))
@@ -236,12 +238,15 @@ def data(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 5000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; all but this one open it to a network.")
+    ] = "127.0.0.1",
 ) -> None:
     """Browse this folder's runs in the MLflow UI."""
     from fmnist_lab import server
 
-    server.serve(port)
+    server.serve(port, host)
 
 
 @app.command()
@@ -271,6 +276,23 @@ def sync() -> None:
         print(f"{_runs(count)} not sent to {store}: {outcome.problems[store]}", file=sys.stderr)
     if outcome.failed:
         _fail("The rest waits in mlruns; give the same command again.", FAILED)
+
+
+def _hide_passwords() -> None:
+    """Starts again without the passwords of typed addresses, which `ps` would show to all."""
+    if not any("://" in word for word in sys.argv[1:]):
+        return
+    from fmnist_lab.search import secrets
+
+    kept = secrets.into_environment(sys.argv[1:])
+    if kept != sys.argv[1:]:
+        print(
+            "fmnist-lab: Passwords that are typed can be seen by others of this machine for a "
+            "moment, and your shell remembers them; better set MLFLOW_TRACKING_URI or "
+            f"{secrets.STORAGE}.",
+            file=sys.stderr,
+        )
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "fmnist_lab", *kept])
 
 
 def _runs(count: int) -> str:

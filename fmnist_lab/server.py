@@ -15,12 +15,17 @@ from fmnist_lab.tracking import (
     store_uri,
     write_views,
 )
+from fmnist_lab.workers.settings import LOOPBACK
 
 HOST = "127.0.0.1"  # this machine alone: the UI asks nobody for a password
 
 
-def serve(port: int) -> None:
+def serve(port: int, host: str = HOST) -> None:
     """Becomes the MLflow server, until Ctrl-C.
+
+    Args:
+        port: To listen at.
+        host: Another address of this machine makes it a server for a network.
 
     Raises:
         RequestError: Nothing was recorded here yet, or the port is taken.
@@ -32,19 +37,25 @@ def serve(port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             raise RequestError(
-                f"`--port` must be a free port on {HOST}, got {port}: {error.strerror}."
+                f"`--port` must be a free port on {host}, got {port}: {error.strerror}."
             ) from error
-    for line in _links(f"http://{HOST}:{port}"):
+    for line in _links(f"http://{host}:{port}"):
         print(line)
+    if host not in LOOPBACK:
+        print(
+            f"Caution: MLflow asks nobody for a password. Whoever reaches {host}:{port} can read, "
+            "change and delete all runs: see docs/security.md.",
+            file=sys.stderr,
+        )
     print("Ctrl-C ends the server.")
     sys.stdout.flush()
     options = {
         "--backend-store-uri": store_uri(),
         "--default-artifact-root": artifacts(),
-        "--host": HOST,
+        "--host": host,
         "--port": str(port),
         "--workers": "1",  # the default four take 1 GB
     }

@@ -204,7 +204,7 @@ class TestOwnFunction:
         [
             ({"clipnorm": 1.0}, r"`optimizer\.clipnorm` must not be set, got 1\.0; .*`clipping`"),
             ({"use_ema": True}, r"`optimizer\.use_ema` must not be set, got True"),
-            ({"nope": 1}, "`optimizer` cannot be built from .*'nope': 1"),
+            ({"nope": 1}, "`optimizer` must be such that it can be built, got .*'nope': 1"),
             ({"_target_": "keras.optimizers.Addam"}, r"`optimizer\._target_` must name a function"),
         ],
     )

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.streaming import StreamingLauncher, WorkerLostError
 from fmnist_lab.workers.cluster import LocalCluster
-from fmnist_lab.workers.settings import Settings, without_credentials
+from fmnist_lab.workers.settings import Settings, exposure, without_credentials
 from tests.launchers import Launcher, launcher, wait_for
 
 _calls = 0
@@ -295,6 +295,32 @@ def test_closing_twice_is_closing_once_and_jobs_start_workers_again(tmp_path: Pa
         jobs.close()
         assert not Path(f"/proc/{first}").exists()
         assert one(jobs, "do=note", f"file={tmp_path / 'log'}").return_value != first
+
+
+def test_the_local_cluster_lets_in_nobody_else(tmp_path: Path) -> None:
+    from distributed import Client, Security
+
+    with launcher(task, tmp_path, "workers=1") as jobs:
+        jobs.submit(["+do=nap", "+seconds=0"], 0)
+        jobs.next_result()
+        address = jobs.stream._cluster.client.scheduler.address
+        assert address.startswith("tls://127.0.0.1:")
+        for stranger in (address.replace("tls", "tcp"), address):
+            with pytest.raises(OSError, match=r"(?i)comm|timed out|cert"):
+                Client(stranger, security=Security.temporary(), timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("address", "warned"),
+    [
+        ("tcp://lab.example:8786", True),
+        ("tcp://0.0.0.0:8786", True),
+        ("tls://lab.example:8786", False),
+        ("tcp://127.0.0.1:8786", False),
+    ],
+)
+def test_a_scheduler_that_a_network_reaches_needs_tls(address: str, warned: bool) -> None:
+    assert (exposure(address) is not None) is warned
 
 
 def test_the_end_of_the_local_cluster_is_an_error(tmp_path: Path) -> None:

@@ -204,14 +204,14 @@ def check(site: Site, sweep: str, kind: str, count: int, interrupted: int = 0) -
 
 
 def process_titles(command: subprocess.Popen[bytes]) -> bytes:
-    """What `ps` shows of everything but the command itself."""
+    """What `ps` shows, of the command itself as well."""
     titles = b""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
-        if int(file.parent.name) != command.pid:
-            try:
-                titles += file.read_bytes()
-            except OSError:  # it has ended
-                continue
+        try:
+            titles += file.read_bytes()
+        except OSError:  # it has ended
+            continue
+    assert Path(f"/proc/{command.pid}/cmdline").read_bytes() in titles
     return titles
 
 

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from fmnist_lab.environment import THREAD_VARIABLES
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.workers.host import GRACE
-from fmnist_lab.workers.settings import Settings, without_credentials
+from fmnist_lab.workers.settings import Settings, exposure, without_credentials
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -82,7 +83,8 @@ class LocalCluster:
         os.close(writer)
         try:
             self._configure(settings, writer)
-            self.client = _connect(self._await_address(reader), direct=True)
+            answer = self._await_answer(reader)
+            self.client = _connect(answer["address"], answer["security"])
         except BaseException:
             self._end_host()
             raise
@@ -120,17 +122,19 @@ class LocalCluster:
         self._stdin.write(json.dumps(message).encode() + b"\n")
         self._stdin.flush()
 
-    def _await_address(self, reader: int) -> str:
+    def _await_answer(self, reader: int) -> dict[str, Any]:
         timer = threading.Timer(_START_TIMEOUT, self._host.kill)
         timer.start()
         try:
             with os.fdopen(reader) as pipe:
-                answer = json.loads(pipe.read() or '{"error": "it ended or took too long"}')
+                answer: dict[str, Any] = json.loads(
+                    pipe.read() or '{"error": "it ended or took too long"}'
+                )
         finally:
             timer.cancel()
         if "error" in answer:
             raise ConnectionLostError(f"The local workers could not be started: {answer['error']}.")
-        return str(answer["address"])
+        return answer
 
     def _end_host(self) -> None:
         self._stdin.close()
@@ -151,6 +155,8 @@ class RunningCluster:
 
     def __init__(self, address: str, sweep_dir: Path) -> None:
         shown = without_credentials(address)
+        if said := exposure(address):
+            print(said, file=sys.stderr)
         try:
             self.client = _connect(address)
         except (OSError, ValueError) as error:
@@ -184,12 +190,19 @@ class RunningCluster:
         shutil.rmtree(self.results, ignore_errors=True)
 
 
-def _connect(address: str, direct: bool = False) -> "Client":
-    from distributed import Client
+def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":
+    """A client of a scheduler, or of our own one, whose certificates are `own`."""
+    from distributed import Client, Security
 
     # It warns of results lost with their worker, which the placement of jobs deals with.
     logging.getLogger("distributed.client").setLevel(logging.ERROR)
-    return Client(address, timeout=_CONNECT_TIMEOUT, direct_to_workers=direct, set_as_default=False)
+    return Client(
+        address,
+        timeout=_CONNECT_TIMEOUT,
+        security=Security(require_encryption=True, **own) if own else None,
+        direct_to_workers=bool(own),
+        set_as_default=False,
+    )
 
 
 def _open_output(path: str | None) -> IO[bytes] | None:

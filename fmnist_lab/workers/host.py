@@ -19,6 +19,8 @@ from typing import Any
 GRACE = 10.0
 
 _HOST = "127.0.0.1"
+# What a client of the cluster needs, as texts; the host tells its controller through a pipe.
+CLIENT_KEYS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,  # a long call that holds the GIL is not a death
@@ -48,20 +50,30 @@ def main() -> None:
 
 async def _keep(settings: dict[str, Any]) -> None:
     import dask
-    from distributed import Scheduler
+    from distributed import Scheduler, Security
 
     dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
+            # Whoever reaches a scheduler can run code on its workers, and so could every user of
+            # this machine: these certificates are in no file, and their key opens the door.
+            security = settings["security"] = Security.temporary()
             # A port for HTTP must be had; behind it is nothing.
-            scheduler = await Scheduler(host=_HOST, dashboard=False, dashboard_address=f"{_HOST}:0")
+            scheduler = await Scheduler(
+                host=_HOST,
+                protocol="tls",
+                security=security,
+                dashboard=False,
+                dashboard_address=f"{_HOST}:0",
+            )
             nannies = [_nanny(scheduler.address, settings) for _ in range(settings["workers"])]
             await asyncio.gather(*nannies)
         except Exception as error:
             json.dump({"error": f"{type(error).__name__}: {error}"}, answer)
             raise
-        json.dump({"address": scheduler.address}, answer)
+        keys = {key: getattr(security, key) for key in CLIENT_KEYS}
+        json.dump({"address": scheduler.address, "security": keys}, answer)
     replacing = asyncio.create_task(_replace(nannies, settings))
     await asyncio.to_thread(sys.stdin.read)
     signal.alarm(int(3 * GRACE))  # if ending hangs, this process dies, and workers die with it
@@ -79,6 +91,8 @@ def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
     return Nanny(
         scheduler,
         host=_HOST,
+        protocol="tls",
+        security=settings["security"],
         nthreads=1,  # threads for arithmetic are another matter: see the environment
         memory_limit=settings["memory_limit"] or 0,
         local_directory=settings["local_directory"],

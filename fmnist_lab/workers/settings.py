@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from fmnist_lab.errors import RequestError
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -69,3 +71,14 @@ def without_credentials(address: str) -> str:
     """The address as it may be shown: without the user name and password it may carry."""
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def exposure(address: str) -> str | None:
+    """What is to be said of a scheduler that a network reaches without certificates."""
+    parts = urlsplit(address)
+    if parts.scheme != "tcp" or parts.hostname in LOOPBACK:
+        return None
+    return (
+        f"Caution: {without_credentials(address)} has no TLS. Whoever reaches this scheduler can "
+        "run code on its workers, and send pickles that this command reads: see docs/security.md."
+    )

@@ -1,0 +1,225 @@
+"""Requests that are wrong: one sentence, exit code 2, and the folder is as it was before."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from fmnist_lab import cli
+from tests.test_sweep import MINE
+
+Refused = Callable[..., str]
+NEVER = "objective.metric=none"  # is looked at last, and nothing is trained
+
+
+@pytest.fixture
+def refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Runs a command in this process; the sentence that it was refused with."""
+
+    def run(*words: str) -> str:
+        before = tree(folder)
+        monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
+        monkeypatch.setattr("signal.signal", lambda *arguments: None)
+        monkeypatch.setattr("sys.path", list(sys.path))
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        GlobalHydra.instance().clear()
+        complaint = capsys.readouterr().err
+        assert ended.value.code == 2, complaint
+        assert complaint.count("\n") == 1
+        assert complaint.startswith("fmnist-lab: ")
+        assert " must " in complaint
+        assert tree(folder) == before
+        return complaint
+
+    return run
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in folder.rglob("*")
+    }
+
+
+def write(name: str, content: str | bytes) -> None:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+SCHEDULER = "conf/scheduler/mine.yaml"
+FILES: list[tuple[str | bytes, str]] = [
+    ("a: [1\nb: }", f"`{SCHEDULER}` must be a file in YAML, got: expected ',' or ']'"),
+    ("a: b: c", "mapping values are not allowed here in line 1, column 5"),
+    ("\ta: 1", "must be a file in YAML"),
+    ("a: 1\na: 2", "found duplicate key a in line 2"),
+    ("? [1]\n: 2", "found unhashable key"),
+    ("a: !!python/object/apply:os.system ['touch pwned']", "must be a file in YAML, got: could"),
+    ("a: &x [*x]", "must be a readable text file"),
+    (b"\xff\xfe\x00", "must be a readable text file, got: UnicodeDecodeError"),
+    ("# @package a b\na: 1", "must be a file in YAML, got: Too many components"),
+    ("- 1", "must hold keys and values, got a list"),
+    ("", "`scheduler._target_` must be a function's dotted path"),
+    ("_target_: ???", "`scheduler._target_` must be given"),
+    ("_target_: math.sqrt", "must name a function that takes these keys, got 'math.sqrt'"),
+    ("_target_: conf_code.broken", "`scheduler._target_` must name a function, got"),
+    ("defaults: 3", f"`defaults` of {SCHEDULER} must be a list, got 3"),
+    ("defaults: [mine]", "`defaults` must not lead back to its own file"),
+    ("defaults: [/scheduler/nope]", "`scheduler/mine.yaml` must fit the configuration, got: Could"),
+    ("1: 2", "`scheduler/mine.yaml` must fit the configuration, got: Key 1 (int)"),
+    ("a: ${nope", "The configuration must be one that can be composed"),
+    ("a: ${.a}", "`scheduler.a` must have a value that can be computed"),
+    ("_target_: conf_code.words", "`scheduler` must give a learning rate for every epoch"),
+    ("_target_: conf_code.falling", "`scheduler` must give finite learning rates, zero or more"),
+    ("_target_: conf_code.raising", "must name a function that takes these keys, got 'conf_code.r"),
+]  # fmt: skip
+CODE = """
+def words(): return lambda epoch: "fast"
+def falling(): return lambda epoch: epoch * 0 - 1
+def raising(): return {}["a key"]
+"""
+
+
+@pytest.mark.parametrize(("content", "sentence"), FILES)
+def test_a_file_of_the_users_own(
+    refused: Refused, content: str | bytes, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(SCHEDULER, content)
+    write("conf_code.py", CODE)
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    sys.modules.pop("conf_code", None)
+    assert sentence in refused("train", "scheduler=mine", NEVER)
+
+
+BASIC = "# @package _global_\nhydra: {sweeper: {strategies: {a: scheduler=cosine}}}"
+SWEEPS: list[tuple[str, str]] = [
+    ("a: [1\nb: }", "`sweeps/mine.yaml` must be a file in YAML"),
+    ("- 1", "`sweeps/mine.yaml` must hold keys and values, got a list"),
+    ("data: {split: last}", "`sweeps/mine.yaml` must begin with the line '# @package _global_'"),
+    ("# @package _global_\nhydra: 3", "`sweeps/mine.yaml` must fit the configuration, got: Merge"),
+    ("# @package _global_\nfoo: 3", "got: Key 'foo' not in 'Config'"),
+    (BASIC, "chooses ours: `override /hydra/sweeper: fmnist_lab`"),
+    (MINE.replace("      own: scheduler=mine", "      a/../b: x=1"), "at most 100 letters a to z"),
+    (MINE.replace("      own: scheduler=mine", "      o n: x=1"), "at most 100 letters a to z"),
+    (MINE.replace("      own: scheduler=mine", "      own: 3"), "`hydra.sweeper.strategies.own` m"),
+    (MINE.replace("      own: scheduler=mine", "      own: x["), "`x[` must have a value that Hyd"),
+    (MINE.replace("      own: scheduler=mine", "      own: x=1"), "`x` must be a key of the confi"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "sentence"), SWEEPS)
+def test_a_sweep_of_the_users_own(refused: Refused, content: str, sentence: str) -> None:
+    write("sweeps/mine.yaml", content)
+    assert sentence in refused("sweep", "mine", "tracking=none", NEVER)
+
+
+SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("optimizer.space.learning_rate='interval(3,1)'", "`optimizer.learning_rate` must be some"),
+        ("optimizer.learning_rate=interval(3,1)", "`low <= high` must hold"),
+        ("optimizer.learning_rate=range(1,1e9,1e-9)", "a range must hold at most 1000000 values"),
+        ("+optimizer.space.beta_1=interval(0,1)", "`+optimizer.space.beta_1` must be put in quote"),
+        ("optimizer.space=3", "`optimizer.space` must be a mapping, got 3"),
+        ("hydra.sweeper.params={a: b}", "`hydra.sweeper.params` must be set in a file"),
+        ("hydra.sweeper.enqueue=[3]", "`hydra.sweeper.enqueue` must be a list of mappings"),
+        ("hydra.sweep.dir=/dev/null/x", "where one can be made, got /dev/null/x: Not a directory"),
+        ("replicates=1000", "`replicates` must be zero or more and below 1000, got 1000"),
+        ("searches=1001", "`searches` must be from 1 to 1000, got 1001"),
+    ],
+)
+def test_what_a_sweep_cannot_search(refused: Refused, override: str, sentence: str) -> None:
+    assert sentence in refused("sweep", "learning_rate", *SMALL, override)
+
+
+@pytest.mark.parametrize("name", ["my plan", "plän", "a=b", "a,b", "a.b", "a'b", "${x}", "-x"])
+def test_a_name_that_cannot_be_a_sweeps(refused: Refused, name: str) -> None:
+    write(f"sweeps/{name}.yaml", MINE)
+    words = ("--", name) if name.startswith("-") else (name,)
+    sentence = refused("sweep", *words)
+    if not name.startswith("-"):
+        assert f"`NAME` must have at most 100 letters a to z, digits, _ and -, got {name!r}" in (
+            sentence.replace('"', "'") if "'" not in name else sentence
+        )
+
+
+@pytest.mark.parametrize("name", ["../mine", "x/mine", "/etc/passwd", "..", ".", ""])
+def test_a_name_cannot_leave_the_folder_of_sweeps(refused: Refused, name: str) -> None:
+    write("mine.yaml", MINE)
+    assert "`NAME` must be one of architectures, clipping, control, demo, " in refused(
+        "sweep", name
+    )
+
+
+class TestFolders:
+    """Where nothing can be written, and where something is that must stay."""
+
+    @pytest.mark.parametrize(
+        "words",
+        [("train", NEVER), ("train", "-m", NEVER), ("sweep", "demo"), ("preview", "cosine")],
+    )
+    def test_a_file_in_place_of_the_results(self, refused: Refused, words: tuple[str, ...]) -> None:
+        write("mlruns", "")
+        assert "must be a folder for results, got the file" in refused(*words)
+
+    def test_a_file_in_place_of_the_trials(self, refused: Refused) -> None:
+        write("mlruns/trials", "")
+        assert "must be where one can be made, got mlruns/trials/" in refused("train", NEVER)
+
+    @pytest.mark.parametrize("words", [("train", NEVER), ("sweep", "demo"), ("preview", "cosine")])
+    def test_a_folder_that_can_only_be_read(
+        self, refused: Refused, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Whoever runs the tests may be root, who can write everywhere.
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+        assert "must be a folder that can be written, got" in refused(*words)
+
+    @pytest.mark.parametrize("place", [".", "''", "mine", "deep/in/mine", "$PWD"])
+    def test_what_the_user_has_stays(self, refused: Refused, place: str, folder: Path) -> None:
+        write("mine/thesis.txt", "years of work")
+        write("notes.txt", "more of it")
+        refused("train", f"hydra.run.dir={place.replace('$PWD', str(folder))}", NEVER)
+
+    def test_not_even_an_empty_folder_where_the_command_runs_goes_away(
+        self, refused: Refused, folder: Path
+    ) -> None:
+        refused("train", "hydra.run.dir=.", NEVER)
+        assert folder.is_dir()
+
+    @pytest.mark.parametrize("words", [("seed=1,x",), (f"{NEVER},1",), ("optimizer=[adam,sgd]",)])
+    def test_a_multirun(self, refused: Refused, words: tuple[str, ...]) -> None:
+        refused("train", "-m", *words)
+
+
+CONTRADICTIONS = [
+    ("training.label_smoothing=0.1", "`training.label_smoothing` must be 0 with training.lab"),
+    ("scheduler.warmup_epochs=20", "must be shorter than the training of 20 epochs, got 20"),
+    ("scheduler=piecewise scheduler.boundaries=[9,5]", "must be one or more increasing epochs"),
+    ("scheduler=performance data.val_size=0", "`data.val_size` must be from 1 to 59999, got 0"),
+    ("scheduler=performance scheduler.mode=max", "must be auto or min with scheduler.monitor"),
+    ("stopping.mode=max", "`stopping.mode` must be auto or min with stopping.monitor=val/loss"),
+    ("stopping.monitor=val/accuracy stopping.mode=min", "must be auto or max with"),
+    ("stopping.start_from_epoch=20", "must be below training.epochs=20, got 20: no epoch would be"),
+    ("clipping=none clipping.threshold=1", "`clipping.threshold` must be null with clipping=none"),
+    ("optimizer=[adam,sgd]", "`optimizer` must be the name of one option, got several or none"),
+    ("training.batch_size=60001", "`training.batch_size` must be at most 60000, got 60001"),
+    ("optimizer.beta_1=1", "`optimizer.beta_1` must be at least 0 and below 1, got 1"),
+    ("optimizer.epsilon=-1", "`optimizer.epsilon` must be zero or more, got -1"),
+    ("strategy='a\tb'", "`strategy` must be a name of at most 100 printable characters, got 'a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), CONTRADICTIONS)
+def test_choices_that_contradict_each_other(
+    refused: Refused, overrides: str, sentence: str
+) -> None:
+    assert sentence in refused("train", *overrides.split(" "))
