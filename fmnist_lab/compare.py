@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmnist_lab import leaderboard, report, results, tracking
+from fmnist_lab import comparison, leaderboard, report, results, tracking
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import whole_file
 from fmnist_lab.report import cautions, sentences
@@ -36,7 +36,8 @@ def main(request: Request) -> None:
     logging.basicConfig(format="%(message)s")  # warnings, of a server that is down, say
     place = results.find(request.name)
     trials = results.trials(results.ended(place))
-    shown = leaderboard.select(trials, request.where, request.sort)
+    comparable, _ = comparison.on_real_images(trials)
+    shown = leaderboard.select(comparable, request.where, request.sort)
     if request.csv:
         _write_asked(shown, request.csv)
     try:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist_lab.errors import RequestError
+from fmnist_lab.trial import StopReason
 
 MOST_ROWS = 40  # what is read is on top
 COLUMNS = {  # of the frame: heading, and digits after the point
@@ -46,6 +47,7 @@ STANDINGS = {
 }
 _ALWAYS = ("trial", "strategy", "objective")
 _FALLING = ("objective", "best_val_accuracy", "test_accuracy")  # the largest first
+_QUALITY = (*_FALLING, "best_val_loss", "best_epoch", "test_loss")
 _OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates_lost",
              "test_accuracy")  # fmt: skip
 
@@ -73,7 +75,10 @@ def select(trials: pd.DataFrame, where: str | None = None, sort: str | None = No
         column == "objective" and (counted["objective_metric"] == "val/loss").any()
     )
     ascending = falling == bool(sort and sort.startswith("-"))
-    return counted.sort_values(column, ascending=ascending, na_position="last", kind="stable")
+    ranked = counted.sort_values(column, ascending=ascending, na_position="last", kind="stable")
+    # What an earlier epoch of a diverged trial looked like puts it above no other.
+    lost = ranked["stop_reason"].isin((StopReason.DIVERGED, StopReason.FAILED))
+    return pd.concat([ranked[~lost], ranked[lost]]) if column in _QUALITY else ranked
 
 
 def show(trials: pd.DataFrame, console: Console | None = None, only_changed: bool = True) -> None:

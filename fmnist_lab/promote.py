@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmnist_lab import data, engines, results
+from fmnist_lab import comparison, data, engines, manifest, results, searches
 from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.live import words
 from fmnist_lab.repeat import WHOLE, Recorded, train_again
+from fmnist_lab.report import cautions
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
@@ -78,7 +80,10 @@ def choose(place: Path, strategy: str | None = None) -> Path:
         RequestError: The sweep has no such strategy, or nothing there has trained to its end.
     """
     replicates = results.replicates(results.ended(place, "replicate"))
-    trials = results.trials(results.ended(place))
+    trials, drawn = comparison.on_real_images(results.trials(results.ended(place)))
+    if drawn:
+        print(f"{words.count(drawn, 'trial')} on synthetic images left out.")
+    replicates, _ = comparison.on_real_images(replicates)
     known = sorted({str(name) for frame in (replicates, trials) for name in frame["strategy"]})
     if strategy is not None:
         if strategy not in known:
@@ -86,6 +91,8 @@ def choose(place: Path, strategy: str | None = None) -> Path:
         replicates = replicates[replicates["strategy"] == strategy]
         trials = trials[trials["strategy"] == strategy]
     if replicates["stop_reason"].isin(WHOLE).any():
+        for caution in cautions.openings(map(manifest.read, searches.folders(place))):
+            print(f"Caution: {caution}")
         return _first_of_best_strategy(replicates[~replicates["superseded"]])
     if trials["stop_reason"].isin(WHOLE).any():
         return _best_trial(trials[trials["stop_reason"].isin(WHOLE)])

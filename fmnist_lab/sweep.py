@@ -50,6 +50,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     if any(word.partition("=")[0] in _LOOKS for word in arguments):
         train.run(_application, f"fmnist-lab sweep {name}", overrides)
         return
+    _refuse_search_of_images(arguments)
     is_new = not folder.exists()
     try:
         tuned = _tune(name, folder, arguments, overrides)
@@ -66,6 +67,17 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         if is_new and "must have one controller" not in f"{error}":  # then it is another's
             leftovers.discard_sweep(folder)
         raise
+
+
+def _refuse_search_of_images(arguments: list[str]) -> None:
+    """Drawn images are easy: a study that may choose them has found them best."""
+    for item in arguments:
+        key, _, value = item.lstrip("+~").partition("=")
+        if key in ("data", "data.name") and any(mark in value for mark in ",(*"):
+            raise RequestError(
+                f"`{key}` must be one option for all trials of a sweep, got {value!r}: results on "
+                "different images are not comparable."
+            )
 
 
 def command() -> str:

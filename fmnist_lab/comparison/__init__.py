@@ -18,6 +18,7 @@ dropped in silence. Answers are in the units that came in: 0.002 is 0.2 points o
 """
 
 from fmnist_lab.comparison.budget import epochs_to_target, expected_best
+from fmnist_lab.comparison.origin import on_real_images
 from fmnist_lab.comparison.paired import (
     MIN_PAIRS,
     MOST_PAIRS,
@@ -47,6 +48,7 @@ __all__ = [
     "holm",
     "least_pairs",
     "more_pairs",
+    "on_real_images",
     "optimism",
     "saved_epochs",
     "sign_flip_p",

@@ -13,7 +13,7 @@ from fmnist_lab import comparison, report, results
 from fmnist_lab.comparison import MIN_PAIRS, Verdict
 from fmnist_lab.errors import RequestError
 from fmnist_lab.live import words
-from fmnist_lab.report import sentences
+from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import Evidence, ran_to_the_end
 
 BY = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
@@ -69,6 +69,7 @@ def choose(
         raise RequestError(f"`--by` must be one of {', '.join(BY)}, got {metric!r}.")
     pick = _by_replicates if metric.startswith("test/") else _by_trials
     trial, why, noise = pick(evidence, whole, metric, strategy)
+    warnings += cautions.openings(evidence.setup.manifests)
     return Choice(place, trial, why, noise, [*warnings, *_mixed(whole), *_running(evidence)],
                   _replicated(evidence, str(trial["strategy"])))  # fmt: skip
 

@@ -1,6 +1,6 @@
 """What speaks against trusting the numbers too much, a sentence each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -28,7 +28,22 @@ def warnings(evidence: Evidence) -> list[str]:
 
 def grave(evidence: Evidence) -> list[str]:
     """Those that no verdict should be read without."""
-    return [*_confounded(evidence), *_openings(evidence), *_out_of_reach(evidence)]
+    return [
+        *_drawn(evidence),
+        *_confounded(evidence),
+        *openings(evidence.setup.manifests),
+        *_out_of_reach(evidence),
+    ]
+
+
+def _drawn(evidence: Evidence) -> Iterator[str]:
+    if evidence.drawn:
+        yield (
+            f"{words.count(evidence.drawn, 'trial')} on synthetic images left out: not comparable "
+            "with real ones."
+        )
+    elif len(evidence.trials) and (evidence.trials["dataset"] == "synthetic").all():
+        yield "The images are SYNTHETIC: nothing here is about Fashion-MNIST."
 
 
 def _confounded(evidence: Evidence) -> Iterator[str]:
@@ -40,10 +55,11 @@ def _confounded(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def _openings(evidence: Evidence) -> Iterator[str]:
-    """What changed after the test set had been opened."""
-    for number, manifest in enumerate(evidence.setup.manifests):
-        where = f" of search {number + 1}" if len(evidence.setup.manifests) > 1 else ""
+def openings(manifests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What changed after the test set had been opened, by the manifest of each search."""
+    found = list(manifests)
+    for number, manifest in enumerate(found):
+        where = f" of search {number + 1}" if len(found) > 1 else ""
         for opening in manifest.get("openings", [])[1:]:
             yield _opening(opening, where)
 

@@ -33,6 +33,7 @@ class Evidence:
     curves: pd.DataFrame  # of the trials
     replicate_curves: pd.DataFrame
     superseded: int
+    drawn: int  # trials on synthetic images, left out because others are on real ones
     standings: pd.DataFrame  # a row per strategy, the best first
     baseline: str  # what the others are compared with
     pair: str = "seed"  # what the verdicts pair: seed or search
@@ -74,6 +75,8 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     """
     setup = Setup.read(place, [Path(folder) for folder in trials["folder"]])
     replicates = results.replicates(results.ended(place, "replicate"))
+    trials, drawn = comparison.on_real_images(trials)
+    replicates, _ = comparison.on_real_images(replicates)
     track = _track(pd.concat([trials["stopping"], replicates["stopping"]]), stopping)
     trials, replicates = (frame[frame["stopping"] == track] for frame in (trials, replicates))
     _require_one_objective(trials)
@@ -93,6 +96,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         curves=results.curves(trials),
         replicate_curves=results.curves(replicates),
         superseded=superseded,
+        drawn=drawn,
         standings=_standings(setup, trials, replicates),
         baseline=_baseline(setup, list(replicates["strategy"]) or list(trials["strategy"])),
     )

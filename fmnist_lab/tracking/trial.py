@@ -183,13 +183,14 @@ def _run_name(trial: Trial, labels: Labels) -> str:
 
 def _summary_metrics(result: TrialResult) -> dict[str, float]:
     summary = {"objective": result.objective, "stop/epoch": float(result.epochs_trained)}
-    if result.best_epoch is not None:
+    # No table that is sorted by its best values has a diverged trial on top.
+    if result.best_epoch is not None and result.stop_reason != StopReason.DIVERGED:
         summary["best/epoch"] = float(result.best_epoch)
         summary["best/val_loss"] = result.best_val_loss
         summary["best/val_accuracy"] = result.best_val_accuracy
     if math.isfinite(result.test_accuracy):
         summary |= {"test/loss": result.test_loss, "test/accuracy": result.test_accuracy}
-    return summary
+    return _finite(summary)
 
 
 def _outcome(result: TrialResult) -> str:
