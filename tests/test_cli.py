@@ -76,7 +76,7 @@ class TestExitCodes:
         code: int,
         text: str,
     ) -> None:
-        def fail(port: int) -> None:
+        def fail(port: int, host: str) -> None:
             raise error
 
         monkeypatch.setattr(server, "serve", fail)
@@ -118,7 +118,7 @@ class TestExitCodes:
         )
 
     def test_success_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server, "serve", lambda port: None)
+        monkeypatch.setattr(server, "serve", lambda port, host: None)
         assert exit_code(monkeypatch, "ui") == 0
 
 
