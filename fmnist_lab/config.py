@@ -83,7 +83,7 @@ def compose(overrides: list[str]) -> DictConfig:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise refusal(error) from error
-    except (RecursionError, AttributeError) as error:
+    except Exception as error:
         if not is_of_configuration(error):
             raise
         raise refusal(error) from error

@@ -33,8 +33,8 @@ def is_of_configuration(error: BaseException) -> bool:
     if isinstance(error, RecursionError):  # files whose defaults lists include one another
         frames = traceback.extract_tb(error.__traceback__)
         return any("defaults_list" in frame.filename for frame in frames)
-    if isinstance(error, AttributeError):  # an override into a mapping that is null
-        return "full_key: " in f"{error}"
+    if "full_key: " in f"{error}":  # Python's own errors, when OmegaConf has passed them on
+        return True
     return isinstance(error, ValueError) and f"{error}".startswith(_VALUE_ERRORS)
 
 
@@ -47,9 +47,6 @@ def refusal(error: BaseException) -> RequestError:
             f"A folder for results must be where one can be made, got {error.filename}: "
             f"{error.strerror}."
         )
-    if isinstance(error, AttributeError):
-        key = f"{error}".partition("full_key: ")[2].partition("\n")[0]
-        return RequestError(f"`{key}` must be set in a file, as null takes no keys: got some.")
     if isinstance(error, RecursionError):
         return RequestError("`defaults` must not lead back to its own file, got a circle of files.")
     text = " ".join(_lines(error))
@@ -72,6 +69,13 @@ def _lines(error: BaseException) -> list[str]:
 
 def _of_key(error: BaseException) -> RequestError | None:
     """A value that cannot be computed; what it refers to may be a secret, so it is not shown."""
+    if passed_on := re.match(r"(.+)\s+full_key: (\S+)", f"{error}"):
+        if isinstance(error, AttributeError):
+            return RequestError(
+                f"`{passed_on[2]}` must be set in a file: null takes no keys, got some."
+            )
+        if not isinstance(error, OmegaConfBaseException):
+            return RequestError(f"`{passed_on[2]}` must have another value, got: {passed_on[1]}.")
     key = getattr(error, "full_key", None)
     if not isinstance(error, OmegaConfBaseException) or not key:
         return None

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, refusals
 from fmnist_lab.engines import building
@@ -76,7 +75,9 @@ def answer(cfg: DictConfig, key: str, value: Any) -> Trial | str:
     try:
         try:
             OmegaConf.update(cfg, key, value, merge=False)
-        except OmegaConfBaseException as error:  # `compose` answers in the same words
+        except Exception as error:  # `compose` answers in the same words
+            if not refusals.is_of_configuration(error):
+                raise
             raise refusals.refusal(error) from error
         trial = config.to_trial(cfg)
         config.to_tracking(cfg)
