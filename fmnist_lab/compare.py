@@ -56,7 +56,13 @@ def main(request: Request) -> None:
     for caution in cautions.grave(found):
         print(f"Caution: {caution}")
     if request.with_report:
-        _write(found)
+        try:
+            _write(found)
+        except OSError as error:
+            raise RequestError(
+                f"`{place}` must be a folder that can be written, for the report, got "
+                f"{error.filename}: {error.strerror}; without one: --no-report."
+            ) from error
 
 
 def _write(found: report.Evidence) -> None:

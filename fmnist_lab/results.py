@@ -167,7 +167,7 @@ def _columns(kind: str) -> list[str]:
 
 def _row(folder: Path) -> dict[str, Any]:
     """What `result.json` says, and what older ones leave to Hydra's files."""
-    row: dict[str, Any] = json.loads((folder / "result.json").read_bytes())
+    row: dict[str, Any] = _json((folder / "result.json").read_bytes(), folder / "result.json")
     if "overrides" not in row:
         row |= overrides.from_hydra(folder / ".hydra")
     return row | {"search": row.get("search") or 0, "folder": str(folder)}
@@ -204,8 +204,18 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
     except FileNotFoundError:
         return []
-    lines: list[dict[str, Any]] = json.loads(f"[{','.join(whole.splitlines())}]")
+    lines: list[dict[str, Any]] = _json(f"[{','.join(whole.splitlines())}]", path)
     return lines
+
+
+def _json(text: str | bytes, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise RequestError(
+            f"`{path}` must be as its trial has left it, got no JSON ({error}); move the trial's "
+            "folder away to go on without it."
+        ) from error
 
 
 def _started(place: Path) -> float:

@@ -1,5 +1,6 @@
 """Requests that are wrong: one sentence, exit code 2, and the folder is as it was before."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import cli
+from tests.folders import leave_run
 from tests.test_sweep import MINE
 
 Refused = Callable[..., str]
@@ -223,3 +225,44 @@ def test_choices_that_contradict_each_other(
     refused: Refused, overrides: str, sentence: str
 ) -> None:
     assert sentence in refused("train", *overrides.split(" "))
+
+
+class TestResults:
+    """Folders of sweeps that were changed, or are somebody else's."""
+
+    @pytest.mark.parametrize("name", ["result.json", "curves.jsonl"])
+    def test_a_file_that_is_broken(self, refused: Refused, name: str) -> None:
+        path = leave_run(Path("mlruns/multirun/night/0")) / name
+        path.write_text('{"objective": \n')
+        told = f"`mlruns/multirun/night/0/{name}` must be as its trial has left it, got no JSON"
+        assert told in refused("compare")
+        assert told in refused("export-best")
+
+    def test_a_folder_that_can_only_be_read(
+        self, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        leave_run(Path("mlruns/multirun/night/0"))
+
+        def deny(**where: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied", "report.html")
+
+        monkeypatch.setattr("fmnist_lab.files.tempfile.mkstemp", deny)
+        told = "`mlruns/multirun/night` must be a folder that can be written, for the report, got"
+        assert f"{told} report.html: Permission denied; without one: --no-report." in (
+            refused("compare")
+        )
+
+    def test_a_folder_of_options_that_cannot_be_read(
+        self, refused: Refused, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(SCHEDULER, "_target_: x")
+        listed = os.listdir
+
+        def deny(path: str) -> list[str]:
+            if path == str(Path("conf/scheduler").absolute()):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return listed(path)
+
+        monkeypatch.setattr(os, "listdir", deny)
+        told = "`conf/scheduler` must be a folder that can be read, got: Permission denied."
+        assert told in refused("train", "scheduler=nope")

@@ -4,6 +4,7 @@ What cannot be read is refused in a sentence; what others wrote is checked befor
 composed.
 """
 
+import builtins
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -11,6 +12,7 @@ from pathlib import Path, PurePath
 import yaml
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
@@ -47,6 +49,22 @@ class FileConfigSource(file_config_source.FileConfigSource):
             provider=self.provider,
             header={"package": "_global_"},
         )
+
+    def list(
+        self, config_path: str, results_filter: ObjectType | None = None
+    ) -> "builtins.list[str]":
+        """The names in a folder.
+
+        Raises:
+            RequestError: It cannot be read.
+        """
+        try:
+            return super().list(config_path, results_filter)
+        except OSError as error:
+            folder = _short(Path(self.path, config_path))
+            raise RequestError(
+                f"`{folder}` must be a folder that can be read, got: {error.strerror}."
+            ) from error
 
 
 def _checked(load: Callable[[], ConfigResult], path: Path) -> ConfigResult:

@@ -57,7 +57,7 @@ async def _keep(settings: dict[str, Any]) -> None:
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
             # Whoever reaches a scheduler can run code on its workers, and so could every user of
-            # this machine: these certificates are in no file, and their key opens the door.
+            # this machine: the key to these certificates stays with this user and this command.
             security = settings["security"] = Security.temporary()
             # A port for HTTP must be had; behind it is nothing.
             scheduler = await Scheduler(
