@@ -246,6 +246,7 @@ VALUES = [
     ("optimizer.learning_rate=null", "`optimizer.learning_rate` must be a finite number, got None"),
     ("optimizer.learning_rate=hi", "`optimizer.learning_rate` must be a finite number, got 'hi'"),
     ("optimizer.learning_rate=true", "`optimizer.learning_rate` must be a finite number, got True"),
+    ("optimizer=sgd optimizer.momentum=x", "`optimizer.momentum` must be a number, got 'x'"),
     ("stopping.name=never", "`stopping.name` must be none or patience, got 'never'"),
     ("stopping.monitor=loss", "`stopping.monitor` must be val/loss or val/accuracy or "),
     ("stopping.mode=best", "`stopping.mode` must be auto or min or max, got 'best'"),
@@ -330,7 +331,7 @@ class TestValidate:
         [
             ("tracking=server", "`tracking.uri` must be a server's address"),
             ("tracking.name=cloud", "`tracking.name` must be local or server or none, got 'cloud'"),
-            ("tracking.experiment=' '", "`tracking.experiment` must be a name, got ' '"),
+            ("tracking.experiment=' '", "`tracking.experiment` must be a name of .*, got ' '"),
         ],
     )
     def test_tracking(self, overrides: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,8 +113,8 @@ class TestFolders:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (["searches=0"], "`searches` must be at least 1, got 0"),
-        (["searches=2", "replicates=1000"], "`replicates` must be below 1000 with several"),
+        (["searches=0"], "`searches` must be from 1 to 1000, got 0"),
+        (["searches=2", "replicates=1000"], "`replicates` must be zero or more and below 1000"),
         (["searches=2", "seed=choice(1,2)"], "`seed` must be a number with several searches"),
     ],
 )
