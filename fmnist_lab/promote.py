@@ -17,10 +17,11 @@ import pandas as pd
 
 from fmnist_lab import data, engines, results
 from fmnist_lab.errors import NotReproducedError, RequestError
-from fmnist_lab.repeat import WHOLE, Recorded, train_again
+from fmnist_lab.repeat import Recorded, train_again
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
+from fmnist_lab.trial import WHOLE
 
 
 def main(

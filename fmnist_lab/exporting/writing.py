@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from fmnist_lab import config
 from fmnist_lab.exporting import checking
 from fmnist_lab.exporting.checking import Document
-from fmnist_lab.live.words import number
+from fmnist_lab.live.words import count, number
 
 _WIDTH = 98
 _SETTINGS = {
@@ -70,12 +70,13 @@ def _replicates(again: Mapping[str, Any]) -> str:
         + (
             f" (95 % interval {number(values['low'])} to {number(values['high'])})"
             if values["low"] is not None
-            else ""
+            else " (no interval: 1 value shows no spread)"
         )
         for name, values in again.items()
         if isinstance(values, Mapping)
     ]
-    return f"With {len(again['seeds'])} fresh seeds: {', '.join(told)}."
+    seeds = len(again["seeds"])
+    return f"With {count(seeds, 'fresh seed')}: {', '.join(told)}."
 
 
 def _settings(document: Document) -> Iterator[str]:
