@@ -150,12 +150,13 @@ def _conclude(
             f"Not reproduced: the trial has {result['stop_reason']}, not {record['stop_reason']} "
             f"as recorded; see {folder}."
         )
-    wrong = [departure.metric for departure in found if not departure.is_allowed]
+    wrong = [departure for departure in found if not departure.is_allowed]
     if wrong:
-        first = min(departure.epoch for departure in found) + 1
+        names = ", ".join(departure.metric for departure in wrong)
+        first = min(departure.epoch for departure in wrong) + 1
         raise NotReproducedError(
-            f"Not reproduced: {', '.join(wrong)} differ too much, from epoch {first} on; "
-            f"see {folder}."
+            f"Not reproduced: {names} differ{'s' * (len(wrong) == 1)} too much, from epoch {first} "
+            f"on; see {folder}."
         )
     if not found:
         print(f"Reproduced: identical bit for bit ({count}); see {folder}.")

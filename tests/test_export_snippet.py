@@ -214,6 +214,9 @@ def test_it_imports_nothing_of_this_project(tiny: ComposeTrial) -> None:
         )
     }
     assert found == {"gzip", "os", "sys", "pathlib", "keras", "numpy"}
+    regularized = snippet.program(tiny("architecture.l2=0.1"), RECORD, "program")
+    assert "from keras import layers" in snippet.program(tiny(), RECORD, "program")
+    assert "from keras import layers, regularizers" in regularized
     assert "It is the '''best'''." in (ast.get_docstring(tree) or "")
 
 

@@ -94,7 +94,7 @@ class TestChanged:
             )
             return
         night[1]["exported"]["curve"][digit][1] += 1e-9
-        with pytest.raises(NotReproducedError, match=f"{digit} differ too much, from epoch 2 on"):
+        with pytest.raises(NotReproducedError, match=f"{digit} differs too much, from epoch 2 on"):
             verify.main(written(night[1]))
         assert digit in capsys.readouterr().out
 
@@ -120,7 +120,7 @@ class TestChanged:
         assert f"Recorded with keras 3.0, here {environment.describe()['keras']}." in printed
         assert "Reproduced within the tolerance" in printed
         night[1]["exported"]["curve"]["val/loss"][1] += 1
-        with pytest.raises(NotReproducedError, match="val/loss differ too much"):
+        with pytest.raises(NotReproducedError, match="val/loss differs too much"):
             verify.main(written(night[1]))
 
 
