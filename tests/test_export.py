@@ -93,6 +93,16 @@ class TestChoosing:
         )
         assert choice.replicates is not None
         assert choice.replicates["test_accuracy"] == {"mean": 0.9, "low": None, "high": None}
+        record: dict[str, Any] = {"chosen": choice.why, "noise": choice.noise, "warnings": []}
+        environment = dict.fromkeys(("fmnist-lab", "tensorflow", "keras", "numpy", "machine",
+                                     "git_commit"))  # fmt: skip
+        record |= {"replicates": choice.replicates, "environment": environment}
+        record |= {"mlflow_run_id": None}
+        _, told, _ = writing.remarks(record)
+        assert told == (
+            "With 1 fresh seed: objective 0.9040, test accuracy 0.9000, test loss 0.1000. "
+            "No interval of objective, test accuracy, test loss: 1 value shows no spread."
+        )
         assert choosing.choose(None, strategy="cosine").noise == (
             "Ahead of it is constant: -2.00 points, no interval: 1 seed shows no spread, undecided."
         )
