@@ -17,10 +17,12 @@ import pandas as pd
 
 from fmnist_lab import data, engines, results
 from fmnist_lab.errors import NotReproducedError, RequestError
-from fmnist_lab.repeat import WHOLE, Recorded, train_again
+from fmnist_lab.live.words import count
+from fmnist_lab.repeat import Recorded, train_again
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
+from fmnist_lab.trial import WHOLE
 
 
 def main(
@@ -103,7 +105,7 @@ def _first_of_best_strategy(replicates: pd.DataFrame) -> Path:
     name = str(means.sort_values(ascending=metric == "val/loss", kind="stable").index[0])
     own = replicates[replicates["strategy"] == name]
     print(
-        f"{name} has the best {metric} in the mean over its {len(own)} replicates, "
+        f"{name} has the best {metric} in the mean over its {count(len(own), 'replicate')}, "
         f"{means[name]:.4f}; its model is the one with the first seed."
     )
     whole = own[own["stop_reason"].isin(WHOLE)]
