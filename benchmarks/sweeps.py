@@ -2,8 +2,8 @@
 
 Sixteen trials of five epochs on the full data, the notebook's architecture, from the start of the
 command to its end: ours on two workers, and the same trials in `benchmarks.plain_loop`, in one
-process and in two that are pinned to a core each. All find a tracking store: a new one takes seconds
-to create, and several plain loops that do so at once would break it.
+process and in two that are pinned to a core each. All find a tracking store: to create one takes
+seconds, and several plain loops that do so at once would break it.
 
     python -m benchmarks.sweeps [--rounds 1]
 """
