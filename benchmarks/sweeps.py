@@ -2,7 +2,8 @@
 
 Sixteen trials of five epochs on the full data, the notebook's architecture, from the start of the
 command to its end: ours on two workers, and the same trials in `benchmarks.plain_loop`, in one
-process and in two that are pinned to a core each.
+process and in two that are pinned to a core each. All find a tracking store: to create one takes
+seconds, and several plain loops that do so at once would break it.
 
     python -m benchmarks.sweeps [--rounds 1]
 """
@@ -32,6 +33,8 @@ def ours(folder: Path) -> float:
     overrides += [f"hydra.sweeper.n_trials={TRIALS}", f"training.epochs={EPOCHS}"]
     overrides += ["scheduler.update=step"]
     command = [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *overrides]
+    (folder / "mlruns").mkdir(parents=True)
+    _create_store(f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}")
     return timed([command], folder)
 
 
@@ -55,7 +58,7 @@ def plain(folder: Path, params: Sequence[dict[str, Any]], processes: int) -> flo
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     command = [sys.executable, "-m", "benchmarks.plain_loop", str(journal), uri]
     command += ["--epochs", str(EPOCHS), "--trials", str(share)]
-    _create_store(uri)  # several processes that do so at once would break it
+    _create_store(uri)
     if processes == 1:
         return timed([command], folder)
     pinned = [["taskset", "--cpu-list", str(core), *command] for core in range(processes)]
@@ -97,7 +100,6 @@ def main() -> None:
     for _ in range(parser.parse_args().rounds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            (folder / "ours").mkdir()
             row = [ours(folder / "ours")]
             params = suggestions(folder / "ours")
             row += [plain(folder / f"plain-{count}", params, count) for count in (2, 1)]

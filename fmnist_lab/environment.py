@@ -1,11 +1,13 @@
 """What a result depends on besides its configuration: versions, machine, commit."""
 
+import json
 import os
 import platform
 import subprocess
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import fmnist_lab
 
@@ -45,6 +47,27 @@ def threads() -> int:
         return int(asked)
     here = getattr(os, "sched_getaffinity", None)  # Linux: a container may have fewer cores
     return len(here(0)) if here else os.cpu_count() or 1
+
+
+def with_threads(count: int) -> dict[str, str]:
+    """The variables that let a process which starts with them compute with so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(count))
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What `environment.json` in a trial's folder says; `threads` is None where nobody knows."""
+    facts: dict[str, Any] = json.loads((folder / "environment.json").read_bytes())
+    # Trials of earlier versions do not say; the launcher that started their process does.
+    return {"threads": _launched_with(folder / ".hydra" / "hydra.yaml")} | facts
+
+
+def _launched_with(job: Path) -> int | None:
+    from omegaconf import OmegaConf
+
+    if not job.exists():
+        return None
+    said = OmegaConf.select(OmegaConf.load(job), "hydra.launcher.threads_per_worker")
+    return None if said is None else int(said)
 
 
 def _processor() -> str:

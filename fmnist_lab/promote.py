@@ -17,12 +17,13 @@ import pandas as pd
 
 from fmnist_lab import comparison, data, engines, manifest, results, searches
 from fmnist_lab.errors import NotReproducedError, RequestError
-from fmnist_lab.live import words
-from fmnist_lab.repeat import WHOLE, Recorded, train_again
+from fmnist_lab.live.words import count
+from fmnist_lab.repeat import Recorded, train_again
 from fmnist_lab.report import cautions
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
+from fmnist_lab.trial import WHOLE
 
 
 def main(
@@ -82,7 +83,7 @@ def choose(place: Path, strategy: str | None = None) -> Path:
     replicates = results.replicates(results.ended(place, "replicate"))
     trials, drawn = comparison.on_real_images(results.trials(results.ended(place)))
     if drawn:
-        print(f"{words.count(drawn, 'trial')} on synthetic images left out.")
+        print(f"{count(drawn, 'trial')} on synthetic images left out.")
     replicates, _ = comparison.on_real_images(replicates)
     known = sorted({str(name) for frame in (replicates, trials) for name in frame["strategy"]})
     if strategy is not None:
@@ -110,7 +111,7 @@ def _first_of_best_strategy(replicates: pd.DataFrame) -> Path:
     name = str(means.sort_values(ascending=metric == "val/loss", kind="stable").index[0])
     own = replicates[replicates["strategy"] == name]
     print(
-        f"{name} has the best {metric} in the mean over its {len(own)} replicates, "
+        f"{name} has the best {metric} in the mean over its {count(len(own), 'replicate')}, "
         f"{means[name]:.4f}; its model is the one with the first seed."
     )
     whole = own[own["stop_reason"].isin(WHOLE)]

@@ -1,24 +1,19 @@
 """Trains a recorded trial again, and holds every epoch against the recorded curve."""
 
 import json
-import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from fmnist_lab import config, engines, results
+from fmnist_lab import config, curves, engines, environment
 from fmnist_lab.config import TrackingConfig
+from fmnist_lab.curves import Curve, told
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics
-from fmnist_lab.environment import THREAD_VARIABLES
 from fmnist_lab.errors import NotReproducedError, RequestError
-from fmnist_lab.trial import StopReason, Trial
-
-WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)
-VARIES = "time/epoch_seconds"  # the one metric that no two trainings have in common
+from fmnist_lab.trial import WHOLE, Trial
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Recorded:
     result: dict[str, Any]
     trial: Trial
     tracking: TrackingConfig
-    curve: list[Metrics]
+    curve: Curve
     threads: int | None  # that computed it; None: as many as there are cores
 
     @classmethod
@@ -45,10 +40,9 @@ class Recorded:
                 "got no run."
             )
         cfg = config.load(folder / ".hydra" / "config.yaml")
-        epochs = results.curves([folder])[list(results.METRICS)].to_dict("records")
-        curve = [{str(name): float(value) for name, value in row.items()} for row in epochs]
         trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
-        return cls(folder, result, trial, tracking, [*curve], _threads(folder))
+        threads = environment.recorded(folder)["threads"]
+        return cls(folder, result, trial, tracking, curves.read(folder), threads)
 
     @property
     def run_id(self) -> str:
@@ -63,15 +57,6 @@ class Recorded:
         return f"{kind} {number} of {strategy}{sweep}, seed {self.result['seed']}"
 
 
-def _threads(folder: Path) -> int | None:
-    """As the trial says; older ones leave it to the launcher that has started their process."""
-    said = json.loads((folder / "environment.json").read_bytes()).get("threads")
-    job = folder / ".hydra" / "hydra.yaml"
-    if said is None and job.exists():
-        said = OmegaConf.select(OmegaConf.load(job), "hydra.launcher.threads_per_worker")
-    return None if said is None else int(said)
-
-
 def train_again(recorded: Recorded, dataset: Dataset, anyway: bool) -> Any:
     """The weights that the trial delivered.
 
@@ -84,19 +69,13 @@ def train_again(recorded: Recorded, dataset: Dataset, anyway: bool) -> Any:
         NotReproducedError: It departed.
     """
     if recorded.threads:  # TensorFlow, which reads these, is not imported yet
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(recorded.threads)))
+        os.environ.update(environment.with_threads(recorded.threads))
     departure: list[str] = []
+    total = recorded.result["epochs_trained"]
 
     def hold_against(epoch: int, metrics: Metrics) -> bool:
-        known = recorded.curve[epoch] if epoch < len(recorded.curve) else {}
-        others = [
-            f"{name} {metrics[name]:.9g} instead of {known.get(name, math.nan):.9g}"
-            for name in metrics
-            if name != VARIES and not _same(metrics[name], known.get(name, math.nan))
-        ]
-        if others and not departure:
-            departure.append(f"from epoch {epoch} on, {others[0]}")
-        total = len(recorded.curve)
+        if not departure:
+            departure.extend(_departures(recorded, epoch, metrics))
         state = departure[0] if departure else "as recorded"
         print(f"epoch {epoch + 1:{len(str(total))}}/{total}  {state}", flush=True)
         return anyway or not departure
@@ -111,5 +90,9 @@ def train_again(recorded: Recorded, dataset: Dataset, anyway: bool) -> Any:
     return outcome.weights
 
 
-def _same(one: float, other: float) -> bool:
-    return one == other or (math.isnan(one) and math.isnan(other))
+def _departures(recorded: Recorded, epoch: int, metrics: Metrics) -> Iterator[str]:
+    """A phrase for each metric that is not, bit for bit, what it was in this epoch."""
+    before, now = curves.epoch_of(recorded.curve, epoch), curves.from_metrics(metrics)
+    for found in curves.departures(before, now, exact=True):
+        values = f"{found.metric} {told(found.now)} instead of {told(found.recorded)}"
+        yield f"from epoch {epoch} on, {values}"

@@ -17,11 +17,9 @@ from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.files import write_json
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.tracking import Tracker
-from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
+from fmnist_lab.trial import WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
-
-_WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)  # trained to their own end
 
 
 def run(
@@ -66,7 +64,7 @@ def run(
     try:
         outcome = engines.get(trial.training.engine)(trial, dataset, recording.on_epoch)
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
-        if labels.kind == "replicate" and reason in _WHOLE:
+        if labels.kind == "replicate" and reason in WHOLE:
             test_loss, test_accuracy = engines.evaluate(trial, dataset, outcome.weights)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED

@@ -26,6 +26,9 @@ class StopReason(StrEnum):
     INTERRUPTED = "interrupted"  # Ctrl-C, SIGTERM or a lost worker
 
 
+WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)  # trained to their own end
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How long, in which batches, by which engine, against which labels."""

@@ -12,42 +12,20 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lab import data, environment
-from fmnist_lab.environment import THREAD_VARIABLES
+from fmnist_lab import curves, data, environment
+from fmnist_lab.curves import TOLERANCES, Departure, told
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.exporting import recipe
 from fmnist_lab.exporting.checking import Document
 
 ROOT = Path("mlruns/verify")
 DECIDING = ("fmnist-lab", "tensorflow", "keras", "numpy", "machine", "processor", "threads")
-# How far a metric may be off elsewhere: rounding grows while a network learns.
-TOLERANCES = {
-    "train/loss": 0.02,
-    "train/accuracy": 0.01,
-    "val/loss": 0.05,
-    "val/accuracy": 0.015,
-    "opt/learning_rate": 1e-6,
-}
-Curve = Mapping[str, Sequence[float | None]]
-
-
-@dataclass(frozen=True)
-class Departure:
-    """Where a metric's repetition leaves its record."""
-
-    metric: str
-    epoch: int  # the first one, from 0
-    recorded: float | None
-    now: float | None
-    largest: float  # difference in any epoch; infinite where only one curve has a value
-    is_allowed: bool  # everywhere within the tolerance
 
 
 def main(path: Path, tracking: str = "none") -> None:
@@ -65,7 +43,7 @@ def main(path: Path, tracking: str = "none") -> None:
     other = differences(record["environment"], here)
     print(_introduction(record, other), flush=True)
     folder = _train(document, tracking)
-    found = departures(record["curve"], recipe.curve(folder), exact=not other)
+    found = curves.departures(record["curve"], curves.read(folder), exact=not other)
     if found:
         show(found, exact=not other)
     _conclude(record, folder, found, other)
@@ -84,31 +62,6 @@ def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> dict[st
     }
 
 
-def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
-    """The metrics that are not the same bit for bit.
-
-    Args:
-        recorded: Values by metric, one per epoch.
-        now: The same of the repetition; it may have more epochs, or fewer.
-        exact: Whether any difference is too large.
-    """
-    found = []
-    for metric, before in recorded.items():
-        after = list(now[metric])
-        pairs = [
-            (before[epoch] if epoch < len(before) else None,
-             after[epoch] if epoch < len(after) else None)
-            for epoch in range(max(len(before), len(after)))
-        ]  # fmt: skip
-        parted = [epoch for epoch, (old, new) in enumerate(pairs) if old != new]
-        if not parted:
-            continue
-        largest = max(_distance(*pair) for pair in pairs)
-        allowed = not exact and largest <= TOLERANCES.get(metric, float("inf"))
-        found.append(Departure(metric, parted[0], *pairs[parted[0]], largest, allowed))
-    return found
-
-
 def show(found: Sequence[Departure], exact: bool, console: Console | None = None) -> None:
     """Prints where the curves part, a line per metric."""
     console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -120,23 +73,13 @@ def show(found: Sequence[Departure], exact: bool, console: Console | None = None
         table.add_row(
             row.metric,
             str(row.epoch + 1),
-            _told(row.recorded),
-            _told(row.now),
+            told(row.recorded),
+            told(row.now),
             f"{row.largest:.3g}",
             "any" if limit is None else f"{limit:g}",
             style=None if row.is_allowed else "bold red",
         )
     console.print(table)
-
-
-def _distance(old: float | None, new: float | None) -> float:
-    if old == new:
-        return 0.0
-    return float("inf") if old is None or new is None else abs(old - new)
-
-
-def _told(value: float | None) -> str:
-    return "-" if value is None else f"{value:.9g}"
 
 
 def _require_unchanged(document: Document, path: Path) -> None:
@@ -180,7 +123,7 @@ def _train(document: Document, tracking: str) -> Path:
     folder = ROOT / now.strftime("%Y-%m-%d_%H-%M-%S-%f")
     arguments = [*recipe.overrides(document), f"tracking={tracking}", f"hydra.run.dir={folder}"]
     threads = document["exported"]["environment"].get("threads")
-    settings = dict.fromkeys(THREAD_VARIABLES, str(threads)) if threads else {}
+    settings = environment.with_threads(threads) if threads else {}
     command = [sys.executable, "-P", "-m", "fmnist_lab", "train", *arguments]
     done = subprocess.run(command, env=os.environ | settings, check=False)
     if done.returncode == 2:
@@ -207,12 +150,13 @@ def _conclude(
             f"Not reproduced: the trial has {result['stop_reason']}, not {record['stop_reason']} "
             f"as recorded; see {folder}."
         )
-    wrong = [departure.metric for departure in found if not departure.is_allowed]
+    wrong = [departure for departure in found if not departure.is_allowed]
     if wrong:
-        first = min(departure.epoch for departure in found) + 1
+        names = ", ".join(departure.metric for departure in wrong)
+        first = min(departure.epoch for departure in wrong) + 1
         raise NotReproducedError(
-            f"Not reproduced: {', '.join(wrong)} differ too much, from epoch {first} on; "
-            f"see {folder}."
+            f"Not reproduced: {names} differ{'s' * (len(wrong) == 1)} too much, from epoch {first} "
+            f"on; see {folder}."
         )
     if not found:
         print(f"Reproduced: identical bit for bit ({count}); see {folder}.")

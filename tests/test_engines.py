@@ -332,6 +332,17 @@ def test_parameters_are_counted_before_training() -> None:
     assert engines.count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
 
 
+def test_the_test_accuracy_is_a_share_of_whole_images() -> None:
+    trial = a_trial()
+    dataset = data.load(trial.data)
+    dataset = replace(
+        dataset, test_images=dataset.test_images[:99], test_labels=dataset.test_labels[:99]
+    )
+    _, accuracy = engines.evaluate(trial, dataset, build_model(trial).get_weights())
+    # Single precision can tell none of these but the first and the last.
+    assert accuracy in {correct / 99 for correct in range(1, 99)}
+
+
 def test_threads_that_draw_random_numbers_leave_the_first_weights_alone() -> None:
     trial = a_trial(architecture=ARCHITECTURES["mlp"])
     alone = build_model(trial).get_weights()

@@ -84,6 +84,29 @@ class TestChoosing:
             "Not shown to be worse: cosine (-0.10 points, interval " in choosing.choose(None).noise
         )
 
+    def test_one_seed_has_no_interval(self, folder: Path) -> None:
+        place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
+        leave_replicates(place, {"constant": [0.9], "cosine": [0.88]})
+        choice = choosing.choose(None)
+        assert choice.noise == (
+            "A verdict takes 6 seeds, here 1 seed: any of the others may be as good."
+        )
+        assert choice.replicates is not None
+        assert choice.replicates["test_accuracy"] == {"mean": 0.9, "low": None, "high": None}
+        record: dict[str, Any] = {"chosen": choice.why, "noise": choice.noise, "warnings": []}
+        environment = dict.fromkeys(("fmnist-lab", "tensorflow", "keras", "numpy", "machine",
+                                     "git_commit"))  # fmt: skip
+        record |= {"replicates": choice.replicates, "environment": environment}
+        record |= {"mlflow_run_id": None}
+        _, told, _ = writing.remarks(record)
+        assert told == (
+            "With 1 fresh seed: objective 0.9040, test accuracy 0.9000, test loss 0.1000. "
+            "No interval of objective, test accuracy, test loss: 1 value shows no spread."
+        )
+        assert choosing.choose(None, strategy="cosine").noise == (
+            "Ahead of it is constant: -2.00 points, no interval: 1 seed shows no spread, undecided."
+        )
+
     def test_a_strategy_or_a_metric_that_was_asked_for(self, folder: Path) -> None:
         place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
         assert choosing.choose(None, strategy="constant").trial["trial"] == 2

@@ -4,7 +4,13 @@ import ast
 import gzip
 import importlib.util
 import itertools
+import json
+import os
+import re
 import struct
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fmnist_lab import config, data, scheduling
+from fmnist_lab import config, data, engines, scheduling
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics
 from fmnist_lab.errors import RequestError
@@ -120,8 +126,34 @@ def test_what_a_metric_decides_is_left_to_keras() -> None:
     assert "clipnorm=1.0" in text
 
 
+# Runs a program as `python FILE FOLDER` does, where this package cannot be imported, and keeps
+# what it has computed in full precision.
+ALONE = """
+import json, runpy, sys
+sys.modules["fmnist_lab"] = None
+sys.argv = sys.argv[1:]
+left = runpy.run_path(sys.argv[0], run_name="__main__")
+left["np"].savez("weights.npz", *left["model"].get_weights())
+with open("history.json", "w") as file:
+    json.dump({key: list(map(float, values)) for key, values in left["history"].items()}, file)
+"""
+
+
+def run_alone(trial: Trial, folder: Path) -> str:
+    """Runs the program for a trial in a process of its own; what it printed."""
+    path = folder / "program.py"
+    path.write_text("\n".join(snippet.program(trial, RECORD, "program")))
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(path), "."],
+        cwd=folder, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
-def test_the_curve_is_that_of_the_keras_engine(folder: Path) -> None:
+def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
     from fmnist_lab.engines import keras_fit
 
     trial = config.to_trial(config.compose([*SMALL, *MLP]))
@@ -134,18 +166,23 @@ def test_the_curve_is_that_of_the_keras_engine(folder: Path) -> None:
         return True
 
     outcome = keras_fit.train(trial, dataset, record)
+    printed = run_alone(trial, folder)
 
-    program = loaded(trial, folder)
-    (images, labels), test = program.load(folder)
-    assert np.array_equal(test[0], dataset.test_images[:50])
-    model, history = program.train(images, labels)
+    history = json.loads((folder / "history.json").read_text())
     for ours, theirs in keras_fit.LOG_KEYS.items():
         assert history[theirs] == pytest.approx([line[ours] for line in curve], rel=1e-5)
     assert [np.float32(rate) for rate in history["learning_rate"]] == [
         np.float32(line["opt/learning_rate"]) for line in curve
     ]
-    for mine, original in zip(model.get_weights(), outcome.weights, strict=True):
-        assert np.allclose(mine, original, rtol=1e-3, atol=1e-5)
+    weights = np.load(folder / "weights.npz")
+    for number, original in enumerate(outcome.weights):
+        assert np.allclose(weights[f"arr_{number}"], original, rtol=1e-3, atol=1e-5)
+    told = re.search(r"^Test set: loss [.\d]+, accuracy ([.\d]+)$", printed, re.MULTILINE)
+    assert told
+    tested = replace(
+        dataset, test_images=dataset.test_images[:50], test_labels=dataset.test_labels[:50]
+    )
+    assert float(told[1]) == engines.evaluate(trial, tested, outcome.weights)[1]
 
 
 @pytest.mark.parametrize("split", ["first", "last", "random"])
@@ -177,6 +214,9 @@ def test_it_imports_nothing_of_this_project(tiny: ComposeTrial) -> None:
         )
     }
     assert found == {"gzip", "os", "sys", "pathlib", "keras", "numpy"}
+    regularized = snippet.program(tiny("architecture.l2=0.1"), RECORD, "program")
+    assert "from keras import layers" in snippet.program(tiny(), RECORD, "program")
+    assert "from keras import layers, regularizers" in regularized
     assert "It is the '''best'''." in (ast.get_docstring(tree) or "")
 
 

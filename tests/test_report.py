@@ -125,6 +125,30 @@ class TestVerdicts:
         said = sentences.verdict(row, "seed")
         assert said.startswith("Undecided: cosine diverged with 1 seed, constant with 0")
 
+    def test_one_seed_has_no_interval(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        evidence = gather(leave_replicates(place, {"constant": [0.88], "cosine": [0.89]}))
+        written = page.page(evidence)
+        assert "<td>+1.00</td><td>no interval: 1 seed shows no spread</td><td>1</td>" in written
+        assert "+nan" not in written
+        assert sentences.tested(evidence, "cosine") == (
+            " Its test accuracy is 89.00 % (no interval: 1 seed shows no spread)."
+        )
+
+    def test_a_strategy_of_which_every_seed_diverged(self, tmp_path: Path) -> None:
+        rates = BOTH | {"linear": RATES}
+        place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
+        lost = [math.nan] * 8
+        replicates = {"linear": lost, "constant": paired(0.88, 8), "cosine": paired(0.88, 8, 0.003)}
+        evidence = gather(leave_replicates(place, replicates))
+        assert "<td>-</td><td>no interval: no seed in common</td><td>0</td><td>-</td>" in page.page(
+            evidence
+        )
+        assert "Ahead is cosine, +0.30" in sentences.headline(evidence)
+        alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
+        leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
+        assert "+nan" not in sentences.headline(gather(alone))
+
     def test_what_they_claim(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
         assert "about these tuned configurations" in sentences.claim(evidence)

@@ -31,4 +31,6 @@ def evaluate(
     if trial.training.labels == "one_hot":
         labels = np.eye(len(dataset.class_names), dtype=np.float32)[labels]
     measured = model.evaluate(images, labels, batch_size=BATCH, verbose=0, return_dict=True)
-    return float(measured["loss"]), float(measured["accuracy"])
+    # Keras divides in single precision: 0.8995000123977661 where 8995 of 10,000 are right.
+    correct = round(measured["accuracy"] * len(labels))
+    return float(measured["loss"]), correct / len(labels)

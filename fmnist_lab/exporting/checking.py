@@ -9,6 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_lab.curves import COMPARED
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import Trial
 
@@ -18,8 +19,6 @@ FORMAT = 1
 MOST_THREADS = 1024
 HEADER = "# @package _global_"
 GROUPS = ("data", "architecture", "optimizer", "scheduler", "clipping", "stopping", "training")
-COMPARED = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "opt/learning_rate",
-            "opt/grad_norm", "opt/clipped_fraction")  # fmt: skip
 _SETTINGS = tuple(Trial.__dataclass_fields__)
 _RECORD: dict[str, type | tuple[type, ...]] = {
     "chosen": str,

@@ -17,11 +17,11 @@ def define(trial: Trial) -> list[str]:
     Raises:
         RequestError: The architecture is not a plain stack of Keras's own layers.
     """
-    from keras import Sequential, layers
-
-    from fmnist_lab.engines import building
+    from fmnist_lab.engines import building  # first: it imports Keras without its messages
 
     model = building.build_model(trial)
+    from keras import Sequential, layers
+
     stack = model.layers if isinstance(model, Sequential) else [model]
     for layer in stack:
         if getattr(layers, type(layer).__name__, None) is not type(layer):

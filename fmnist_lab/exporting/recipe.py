@@ -5,7 +5,6 @@ chosen, and every value that is not the option's own, so that overrides work on 
 `exported` is the record: the whole configuration, the curve, and where both come from.
 """
 
-import json
 import math
 import shlex
 from collections.abc import Mapping
@@ -16,10 +15,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import config, data, refusals, results
+from fmnist_lab import config, curves, data, environment, refusals
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import checking, loading
-from fmnist_lab.exporting.checking import COMPARED, FORMAT, GROUPS, Document
+from fmnist_lab.exporting.checking import FORMAT, GROUPS, Document
 from fmnist_lab.exporting.choosing import Choice
 from fmnist_lab.overrides import asked
 from fmnist_lab.search.secrets import mask
@@ -173,11 +172,8 @@ def _without_space(node: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _record(choice: Choice, folder: Path, hydra: DictConfig, trial: Trial) -> dict[str, Any]:
     row = choice.trial
-    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    checksum = environment.pop("data_checksum", None) or data.load(trial.data).checksum
-    # Trials of earlier versions do not say; the launcher does.
-    threads = OmegaConf.select(hydra, "hydra.launcher.threads_per_worker")
-    environment = {"threads": threads} | environment
+    facts = environment.recorded(folder)
+    checksum = facts.pop("data_checksum", None) or data.load(trial.data).checksum
     command = ["fmnist-lab", "train", *asked(list(hydra.hydra.overrides.task))]
     record = {
         "format": FORMAT,
@@ -196,20 +192,11 @@ def _record(choice: Choice, folder: Path, hydra: DictConfig, trial: Trial) -> di
         "delivered_epoch": int(row["delivered_epoch"]),
         "replicates": choice.replicates,
         "data_checksum": checksum,
-        "environment": environment,
+        "environment": facts,
         "configuration": configuration(trial),
-        "curve": curve(folder),
+        "curve": curves.read(folder),
     }
     return {key: _printable(value) for key, value in record.items()}
-
-
-def curve(folder: Path) -> dict[str, list[float | None]]:
-    """The metrics in a trial's folder that a repetition must reproduce, None where not finite."""
-    frame = results.curves([folder])
-    return {
-        metric: [float(value) if math.isfinite(value) else None for value in frame[metric]]
-        for metric in COMPARED
-    }
 
 
 def _printable(value: Any) -> Any:

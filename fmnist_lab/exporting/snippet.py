@@ -28,16 +28,19 @@ def to_python(document: Document, name: str) -> str:
 
 def program(trial: Trial, record: Mapping[str, Any], name: str) -> list[str]:
     """The lines of the program for a trial with this record."""
+    model = layering.define(trial)
     return [
         *_docstring(record, name),
         *_IMPORTS.splitlines(),
+        _from_keras(model),
+        "",
         *_constants(trial),
         "",
         "",
         *_DATA.format(split=_split(trial)).splitlines(),
         "",
         "",
-        *layering.define(trial),
+        *model,
         "",
         "",
         *formulas.define(trial.scheduler),
@@ -78,8 +81,15 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 import numpy as np
-from keras import layers, regularizers
 """
+
+
+def _from_keras(model: list[str]) -> str:
+    """The line that imports what the model's lines use."""
+    used = [
+        name for name in ("layers", "regularizers") if any(f"{name}." in line for line in model)
+    ]
+    return f"from keras import {', '.join(used)}"
 
 
 def _constants(trial: Trial) -> list[str]:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from fmnist_lab import config
 from fmnist_lab.exporting import checking
 from fmnist_lab.exporting.checking import Document
-from fmnist_lab.live.words import number
+from fmnist_lab.live.words import count, number
 
 _WIDTH = 98
 _SETTINGS = {
@@ -65,17 +65,24 @@ def _when(record: Mapping[str, Any]) -> str:
 
 
 def _replicates(again: Mapping[str, Any]) -> str:
+    """Means and intervals over the replicates, and of what there is none."""
+    means = {
+        key.replace("_", " "): mean for key, mean in again.items() if isinstance(mean, Mapping)
+    }
     told = [
-        f"{name.replace('_', ' ')} {number(values['mean'])}"
+        f"{name} {number(mean['mean'])}"
         + (
-            f" (95 % interval {number(values['low'])} to {number(values['high'])})"
-            if values["low"] is not None
+            f" (95 % interval {number(mean['low'])} to {number(mean['high'])})"
+            if mean["low"] is not None
             else ""
         )
-        for name, values in again.items()
-        if isinstance(values, Mapping)
+        for name, mean in means.items()
     ]
-    return f"With {len(again['seeds'])} fresh seeds: {', '.join(told)}."
+    sentence = f"With {count(len(again['seeds']), 'fresh seed')}: {', '.join(told)}."
+    lacking = [name for name, mean in means.items() if mean["low"] is None]
+    if lacking:
+        sentence += f" No interval of {', '.join(lacking)}: 1 value shows no spread."
+    return sentence
 
 
 def _settings(document: Document) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 from fmnist_lab import comparison, results
 from fmnist_lab.errors import RequestError
 from fmnist_lab.report.setup import Setup
-from fmnist_lab.trial import StopReason
+from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
 _LOST = ("diverged", "failed", "pruned")
@@ -213,4 +213,4 @@ def _baseline(setup: Setup, strategies: list[str]) -> str:
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:
     """Which runs ended by themselves, and so have an objective that may be compared."""
-    return frame["stop_reason"].isin((StopReason.COMPLETED, StopReason.EARLY_STOPPED))
+    return frame["stop_reason"].isin(WHOLE)

@@ -27,10 +27,14 @@ def headline(evidence: Evidence) -> str:
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
         return f"Stay with {evidence.baseline}: no other strategy is better."
-    first = max(undecided, key=lambda row: float(row["difference"]))
+    none = f"Undecided: no strategy is shown to be better than {evidence.baseline}."
+    measured = [row for row in undecided if row["pairs"]]
+    if not measured:
+        names = listed([str(row["strategy"]) for row in undecided])
+        return f"{none} Of {names} nothing is known: {no_interval(0, evidence.pair)}."
+    first = max(measured, key=lambda row: float(row["difference"]))
     return (
-        f"Undecided: no strategy is shown to be better than {evidence.baseline}. "
-        f"Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; "
+        f"{none} Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; "
         f"{_wanted(first, evidence.pair)}."
     )
 
@@ -109,8 +113,10 @@ def tested(evidence: Evidence, strategy: str) -> str:
     if pd.isna(row["test_accuracy"]):
         return ""
     low, high = (f"{100 * row[key]:.2f}" for key in ("test_low", "test_high"))
-    interval = "" if pd.isna(row["test_low"]) else f" (95 % interval {low} to {high})"
-    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} %{interval}."
+    interval = f"95 % interval {low} to {high}"
+    if pd.isna(row["test_low"]):
+        interval = no_interval(1, evidence.pair)
+    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval})."
 
 
 def verdict(row: dict[str, Any], pair: str) -> str:
@@ -175,16 +181,30 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.2f}"
 
 
+def interval(row: dict[str, Any], pair: str) -> str:
+    """`interval +0.41 to +0.83` of a difference of two accuracies, or why there is none."""
+    if pd.isna(row["low"]):
+        return no_interval(int(row["pairs"]), pair)
+    return f"interval {points(row['low'])} to {points(row['high'])}"
+
+
+def no_interval(pairs: int, pair: str) -> str:
+    """Why fewer than two pairs have no interval."""
+    why = f"{units(pairs, pair)} shows no spread" if pairs else f"no {pair} in common"
+    return f"no interval: {why}"
+
+
 def p_value(p: float) -> str:
     """`p = 0.008`, `p < 0.001`."""
     return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
 
 
 def _numbers(row: dict[str, Any], pair: str) -> str:
+    range_ = interval(row, pair)
     return (
-        f"{points(row['difference'])} points over {row['opponent']} (95 % interval "
-        f"{points(row['low'])} to {points(row['high'])}, {units(int(row['pairs']), pair)}, "
-        f"{p_value(row['p_holm'])} after Holm)"
+        f"{points(row['difference'])} points over {row['opponent']} "
+        f"({range_ if pd.isna(row['low']) else f'95 % {range_}'}, "
+        f"{units(int(row['pairs']), pair)}, {p_value(row['p_holm'])} after Holm)"
     )
 
 

@@ -62,13 +62,16 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             rows.append([_name(evidence, name), said, *["-"] * 4, mean])
         elif row := by_name.get(name):
             said = html.escape(sentences.verdict(row, evidence.pair))
-            interval = f"{sentences.points(row['low'])} to {sentences.points(row['high'])}"
-            numbers = [sentences.points(row["difference"]), interval, str(row["pairs"])]
-            numbers += [f"{row['p_holm']:.3f}", mean]
-            rows.append(
-                [_name(evidence, name), f'<span class="{row["verdict"]}">{said}</span>', *numbers]
-            )
+            badge = f'<span class="{row["verdict"]}">{said}</span>'
+            rows.append([_name(evidence, name), badge, *_difference(row, evidence.pair), mean])
     return table(header, rows, ("strategy", "verdict"))
+
+
+def _difference(row: dict[str, Any], pair: str) -> list[str]:
+    """The cells of a difference: itself, its interval or why it has none, pairs, p."""
+    interval = sentences.interval(row, pair).removeprefix("interval ")
+    points = "-" if pd.isna(row["difference"]) else sentences.points(row["difference"])
+    return [points, interval, str(row["pairs"]), _number(row["p_holm"], 3)]
 
 
 def ranking(evidence: Evidence) -> str:

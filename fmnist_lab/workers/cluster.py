@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from fmnist_lab.environment import THREAD_VARIABLES
+from fmnist_lab import environment
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.workers.host import GRACE
 from fmnist_lab.workers.settings import Settings, exposure, without_credentials
@@ -77,7 +77,7 @@ class LocalCluster:
             stdout=self._output,
             stderr=self._output,
             pass_fds=[writer],
-            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(settings.threads_per_worker)),
+            env=os.environ | environment.with_threads(settings.threads_per_worker),
             start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
         )
         os.close(writer)
