@@ -1,5 +1,6 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
+import math
 import re
 from dataclasses import FrozenInstanceError, dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class Config(Trial):
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
     kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
     replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
+    checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
     searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
 
 
@@ -160,6 +162,7 @@ def to_trial(cfg: DictConfig) -> Trial:
     if config.kind not in ("trial", "replicate"):
         raise RequestError(f"`kind` must be trial or replicate, got {config.kind!r}.")
     searches.validate(config.replicates, config.searches)
+    _require_seconds(config.checkpoint_seconds)
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
@@ -234,6 +237,13 @@ def _validate_training(trial: Trial) -> None:
         raise RequestError(
             f"`training.label_smoothing` must be 0 with training.labels=integer, "
             f"got {training.label_smoothing}; smoothing needs training.labels=one_hot."
+        )
+
+
+def _require_seconds(seconds: float | None) -> None:
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise RequestError(
+            f"`checkpoint_seconds` must be a finite number, zero or more, or null, got {seconds}."
         )
 
 

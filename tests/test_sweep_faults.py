@@ -43,11 +43,11 @@ class Fault:
 class Sweep:
     """The sweep `demo` in a folder of its own, with short trials."""
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    def __init__(self, folder: Path, *overrides: str, epochs: int = EPOCHS) -> None:
         folder.mkdir()
-        self.root = folder
+        self.root, self.epochs = folder, epochs
         self.folder = folder / "mlruns" / "sweeps" / "demo"
-        self._overrides = [*overrides, f"training.epochs={EPOCHS}"]
+        self.overrides = [*overrides, f"training.epochs={epochs}"]
         self._controller: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Sweep":
@@ -63,7 +63,7 @@ class Sweep:
         if self._controller is None or self._controller.poll() is not None:
             with (self.root / "output.log").open("a") as output:
                 self._controller = subprocess.Popen(
-                    [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self._overrides],
+                    [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self.overrides],
                     cwd=self.root,
                     env=os.environ | {"PYTHONPATH": str(ROOT)},
                     stdout=output,
@@ -202,7 +202,7 @@ def check_trial(
     assert (result["stop_reason"], result["objective"]) == ("completed", objective)
     assert result["mlflow_run_id"] == run.info.run_id
     curve = sweep.curve(number)
-    assert [line["epoch"] for line in curve] == list(range(EPOCHS))
+    assert [line["epoch"] for line in curve] == list(range(sweep.epochs))
     assert curve[-1]["val/accuracy"] == objective
     sent = sweep.client.get_metric_history(run.info.run_id, "val/accuracy")
     points = [(point.step, point.value) for point in sorted(sent, key=lambda point: point.step)]
@@ -248,6 +248,27 @@ def test_forty_kills(tmp_path: Path) -> None:
             print(f"{seconds:5.0f} s: {fault}; {disturbed.ended} trials have ended")
         compare(disturbed, calm, total)
         print(f"{time.monotonic() - start:5.0f} s: {disturbed.states()}")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_long_trials_go_on(tmp_path: Path) -> None:
+    """Kills in the midst of trials that train for seconds, and keep their state all the time."""
+    chance, total = random.Random(2), 2
+    words = (*TINY[:-1], "checkpoint_seconds=0", f"hydra.sweeper.n_trials={total}")
+    with (
+        Sweep(tmp_path / "disturbed", *words, epochs=800) as disturbed,
+        Sweep(tmp_path / "calm", *words, epochs=800) as calm,
+    ):
+        for kind in (signal.SIGKILL, None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL, None):
+            wait_for(lambda: any(disturbed.folder.glob("trials/*/checkpoint.npz")), 300)
+            disturbed.strike(Fault(kind, 0, chance.uniform(0, 3)))
+        compare(disturbed, calm, total)
+        logs = [path.read_text() for path in disturbed.folder.glob("trials/*/train.log")]
+        went_on = sum(log.count("Goes on after epoch") for log in logs)
+        print(f"{went_on} attempts went on; {disturbed.states()}")
+        assert went_on >= 6
+        assert not any(disturbed.root.rglob("checkpoint.npz"))
 
 
 def images() -> list[str]:

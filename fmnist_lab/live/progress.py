@@ -74,10 +74,11 @@ class Progress:
 
     def end(self, trial: TrialEnd) -> None:
         """A trial ended."""
-        self.running.pop(trial.number, None)
+        begun = self.running.pop(trial.number, None)
         self._epochs_ended += trial.steps
-        if trial.counts and trial.seconds is not None:
-            self._seconds.append(trial.seconds)
+        seconds = self.clock() - begun.started if begun else trial.seconds
+        if trial.counts and seconds is not None:
+            self._seconds.append(seconds)
         self._count(trial)
         self._sample()
 
