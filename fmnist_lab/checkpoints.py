@@ -10,6 +10,7 @@ import logging
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def basis(trial: Trial, dataset: Dataset) -> dict[str, Any]:
     configuration = trial.as_dict()
     del configuration["data"]["dir"]  # the checksum says what was found there
     here = describe() | {"threads": threads()}
-    content = {"trial": configuration, "data": dataset.checksum}
+    content: dict[str, Any] = {"trial": configuration, "data": dataset.checksum}
     content |= {key: here[key] for key in DECIDING}
     return dict(json.loads(json.dumps(content, default=str)))  # as it comes back from a file
 
@@ -112,23 +113,22 @@ class Checkpoint:
             log.warning("%s was left with another %s; the trial begins anew.", path, told)
             return
         self.curve, self.state = curve, state
-        if path != self._path:  # the next attempt looks here first
-            path.replace(self._path)
+        if path != self._path:
+            with suppress(OSError):  # the next attempt looks here first, but there, too
+                path.replace(self._path)
         log.info("Goes on after epoch %d, from %s", len(curve), path)
 
     def _write(self, state: State) -> None:
-        arrays = {
-            f"{name}.{i}": item for name, value in state.items() for i, item in enumerate(value)
-        }
         content = {
             "basis": self._basis,
             "curve": self.curve,
             "arrays": {name: len(value) for name, value in state.items()},
         }
+        arrays: dict[str, Any] = {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)}
+        for name, value in state.items():
+            arrays |= {f"{name}.{number}": item for number, item in enumerate(value)}
         with whole_file(self._path) as temporary:
-            np.savez(
-                temporary, json=np.frombuffer(json.dumps(content).encode(), np.uint8), **arrays
-            )  # type: ignore[arg-type]
+            np.savez(temporary, **arrays)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[Metrics], State]:

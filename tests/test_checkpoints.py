@@ -190,12 +190,13 @@ class TestTheFile:
         again = Checkpoint(tmp_path, {"seed": 1}, EVERY)
         assert json.dumps(again.curve) == json.dumps(kept.curve)
         assert again.state["model"][0].dtype == np.float64
-        assert again.state["optimizer"] == [7]
+        assert [int(value) for value in again.state["optimizer"]] == [7]
         assert again.state.keys() == STATE.keys()
         assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
     def test_comes_at_most_so_often(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+        clock = SimpleNamespace(now=100.0)
+        clock.monotonic = lambda: clock.now
         monkeypatch.setattr(checkpoints, "time", clock)
         kept, written = Checkpoint(tmp_path, {}, Attempts(checkpoint_seconds=30)), []
 

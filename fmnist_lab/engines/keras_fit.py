@@ -178,6 +178,7 @@ class Continuation(keras.callbacks.Callback):  # type: ignore[misc]
         for epoch, metrics in enumerate(self._keeper.curve):
             self._show_again(epoch, metrics)
         if state := self._keeper.state:
+            self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
             restore_state(state, self.model.variables, self.model.optimizer.variables)
             self._stopping.best_weights = state.get("best")
 

@@ -10,11 +10,10 @@ from fmnist_lab.engines.base import State
 
 def copy_state(model: Iterable[Any], optimizer: Iterable[Any]) -> dict[str, Sequence[NDArray[Any]]]:
     """The values of Keras's variables: weights, statistics, random generators; slots, counters."""
-    from keras import ops
-
+    # Not `keras.ops.convert_to_numpy`: NumPy warns of how that one asks.
     return {
-        "model": [ops.convert_to_numpy(variable) for variable in model],
-        "optimizer": [ops.convert_to_numpy(variable) for variable in optimizer],
+        "model": [variable.value.numpy() for variable in model],
+        "optimizer": [variable.value.numpy() for variable in optimizer],
     }
 
 

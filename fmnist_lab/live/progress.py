@@ -74,11 +74,10 @@ class Progress:
 
     def end(self, trial: TrialEnd) -> None:
         """A trial ended."""
-        begun = self.running.pop(trial.number, None)
+        self.running.pop(trial.number, None)
         self._epochs_ended += trial.steps
-        seconds = self.clock() - begun.started if begun else trial.seconds
-        if trial.counts and seconds is not None:
-            self._seconds.append(seconds)
+        if trial.counts and trial.seconds is not None:
+            self._seconds.append(trial.seconds)
         self._count(trial)
         self._sample()
 
