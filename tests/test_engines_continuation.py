@@ -62,6 +62,7 @@ def train(trial: Trial, keeper: Memory) -> Outcome:
     return engines.get(trial.training.engine)(trial, data.load(trial.data), on_epoch, keeper)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("engine", engines.ENGINES)
 @pytest.mark.parametrize("choices", ONE_OF_EACH.values(), ids=ONE_OF_EACH)
 def test_it_ends_as_if_it_had_never_stopped(choices: dict[str, Any], engine: str) -> None:
