@@ -72,6 +72,7 @@ class Checkpoint:
         self._path = folder / FILE
         self._basis = basis
         self._seconds = attempts.checkpoint_seconds
+        self._level = logging.WARNING
         for left in folder.glob(f".{self._path.stem}.*"):  # of a process killed as it wrote
             left.unlink()
         paths = [place / FILE for place in (folder, *attempts.earlier)]
@@ -89,9 +90,9 @@ class Checkpoint:
         try:
             self._write(state())
         except OSError as error:
-            log.warning(
-                "No checkpoint could be written: %s. Training goes on.", error.strerror or error
-            )
+            level, self._level = self._level, logging.DEBUG  # one complaint is enough
+            problem = error.strerror or error
+            log.log(level, "No checkpoint could be written: %s. Training goes on.", problem)
         end = time.monotonic()
         pause = max(self._seconds, SHARE * (end - start)) if self._seconds else 0.0
         self._due = end + pause
