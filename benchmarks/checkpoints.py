@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fmnist_lab import config, data, engines
+from fmnist_lab import config, data, engines, environment
 from fmnist_lab.checkpoints import FILE, Attempts, Checkpoint, basis
 from fmnist_lab.config import Config
 from fmnist_lab.engines import Metrics, State
@@ -39,7 +39,9 @@ def main() -> None:
     trial = config.to_trial(config.compose([f"training.epochs={given.epochs}", *given.overrides]))
     dataset = data.load(trial.data)
     with tempfile.TemporaryDirectory() as folder:
-        kept = Timed(Path(folder), basis(trial, dataset), Attempts(checkpoint_seconds=0))
+        here = environment.describe() | {"threads": environment.threads()}
+        here["data_checksum"] = dataset.checksum
+        kept = Timed(Path(folder), basis(trial, here), Attempts(checkpoint_seconds=0))
 
         def on_epoch(epoch: int, metrics: Metrics) -> bool:
             kept.curve.append(metrics)

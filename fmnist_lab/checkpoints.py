@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics, State
-from fmnist_lab.environment import DECIDING, describe, threads
+from fmnist_lab.environment import DECIDING
 from fmnist_lab.files import whole_file
 from fmnist_lab.trial import Trial
 
@@ -46,13 +45,17 @@ class Attempts:
 ONLY = Attempts()
 
 
-def basis(trial: Trial, dataset: Dataset) -> dict[str, Any]:
-    """What decides each bit of a curve: the trial, its data, versions, machine and threads."""
+def basis(trial: Trial, environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides each bit of a curve: the trial, its data, versions, machine and threads.
+
+    Args:
+        trial: What is trained.
+        environment: What it leaves in `environment.json`.
+    """
     configuration = trial.as_dict()
     del configuration["data"]["dir"]  # the checksum says what was found there
-    here = describe() | {"threads": threads()}
-    content: dict[str, Any] = {"trial": configuration, "data": dataset.checksum}
-    content |= {key: here[key] for key in DECIDING}
+    content = {key: environment[key] for key in ("data_checksum", *DECIDING)}
+    content["trial"] = configuration
     return dict(json.loads(json.dumps(content, default=str)))  # as it comes back from a file
 
 

@@ -57,14 +57,14 @@ def run(  # noqa: PLR0913 - all but the first four have a default
     dataset = data.load(trial.data)
     log.info("Data: %s", dataset.source)
     parameters = engines.count_parameters(trial)
-    checkpoint = Checkpoint(folder, basis(trial, dataset), attempts)
+    here = environment.describe() | {
+        "threads": environment.threads(),
+        "data_checksum": dataset.checksum,
+    }
+    checkpoint = Checkpoint(folder, basis(trial, here), attempts)
     for name in ("curves.jsonl", "curves.png", "result.json"):  # of a worker that died here
         (folder / name).unlink(missing_ok=True)
-    write_json(
-        folder / "environment.json",
-        environment.describe()
-        | {"threads": environment.threads(), "data_checksum": dataset.checksum},
-    )
+    write_json(folder / "environment.json", here)
     tracker.start(trial, labels, dataset, parameters, folder)
     recording = _Recording(trial, folder, tracker, keep_training, checkpoint.curve)
     reason, delivered = StopReason.FAILED, None

@@ -252,8 +252,6 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
     folder: Path,
     lab: Callable[..., CompletedProcess[str]],
     environment: dict[str, str],
-    tiny: ComposeTrial,
-    labels: Labels,
 ) -> None:
     environment["TF_NUM_INTRAOP_THREADS"] = "1"
     words = [
@@ -269,6 +267,8 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
         first.send_signal(signal.SIGKILL)
     assert refused.returncode == 2, refused.stderr
     assert "must be a folder in which nobody trains now, got " in refused.stderr
+    assert lab("train", *words, "training.epochs=0").returncode == 2
+    assert path.exists(), "a slip of the keyboard has cost what was trained"
     before = (path.parent / "curves.jsonl").read_text().splitlines()
     again = lab("train", *words)
     assert again.returncode == 0, again.stderr
