@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from fmnist_lab import checkpoints, runner
+from fmnist_lab import checkpoints, cli, runner, train
 from fmnist_lab.checkpoints import FILE, Attempts, Checkpoint
 from fmnist_lab.tracking import NoTracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.conftest import TINY, ComposeTrial
 from tests.launchers import wait_for
+from tests.sweeping import study
 from tests.test_runner import Notebook, read_curve, read_result
 
 STATE = {"model": [np.arange(3.0)], "optimizer": [np.array(7)]}
@@ -245,6 +247,56 @@ class TestTheFile:
         (warning,) = [item.message for item in caplog.records if item.levelname == "WARNING"]
         assert "No checkpoint could be written: No space left on device" in warning
         assert list(tmp_path.iterdir()) == []
+
+
+SWEEP = """# @package _global_
+defaults:
+  - override /data: synthetic
+  - override /architecture: mlp
+  - override /hydra/sweeper: fmnist_lab
+  - override /hydra/launcher: basic
+
+data: {train_size: 320, val_size: 100}
+architecture: {hidden_sizes: [16]}
+training: {epochs: 6}
+replicates: 0
+checkpoint_seconds: 0
+
+hydra:
+  sweeper:
+    n_trials: 1
+    strategies: {calm: scheduler=constant, steep: scheduler=exponential}
+"""
+
+
+def test_a_sweep_repeats_a_trial_from_its_checkpoint(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "sweeps").mkdir()
+    (folder / "sweeps" / "night.yaml").write_text(SWEEP)
+    keep_training, stops = train._Study.keep_training, [3, 5]
+
+    def interrupted(study: Any, epoch: int, metrics: Any) -> bool:
+        if stops and epoch == stops[0]:
+            stops.pop(0)
+            raise KeyboardInterrupt
+        return keep_training(study, epoch, metrics)
+
+    monkeypatch.setattr(train._Study, "keep_training", interrupted)
+    codes = [
+        CliRunner().invoke(cli.app, ["sweep", "night", "tracking=none"]).exit_code for _ in range(3)
+    ]
+    assert codes == [130, 130, 0]
+    trials = folder / "mlruns" / "sweeps" / "night" / "trials"
+    assert [path.name for path in sorted(trials.iterdir())] == ["0", "2", "4", "5"]
+    first, second, whole = (read_curve(trials / name) for name in "024")
+    assert [len(first), len(second), len(whole)] == [4, 6, 6]
+    assert whole[:5] == second[:5]
+    assert whole[:3] == first[:3]
+    assert not any(trials.rglob(FILE))
+    assert "Goes on after epoch 5, from " in (trials / "4" / "train.log").read_text()
+    reported = study(trials.parent, "night/calm").get_trials()[2].intermediate_values
+    assert list(reported.values()) == [line["val/accuracy"] for line in whole]
 
 
 @pytest.mark.slow
