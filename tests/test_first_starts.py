@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import TINY
 from tests.sweeping import ROOT, start, trials
 from tests.test_sweep_faults import Sweep, check
+from tests.test_tracking import first_start
 
 MANY = 8
 REFUSED = "must have one controller, got a second"
@@ -54,7 +55,19 @@ def launch(folder: Path, *words: str) -> "subprocess.Popen[str]":
 @pytest.mark.faults
 @pytest.mark.timeout(1800)
 class TestEight:
-    """Whole commands, eight at a time."""
+    """Eight processes at a time."""
+
+    @pytest.mark.parametrize("attempt", range(5))
+    def test_open_a_store_that_is_not_there(self, tmp_path: Path, attempt: int) -> None:
+        started = [first_start(tmp_path) for _ in range(MANY)]
+        answers = [process.communicate(timeout=600) for process in started]
+        assert [process.returncode for process in started] == [0] * MANY, answers
+        (same,) = {output for output, _ in answers}
+        assert same.split()[0] == "2"  # experiments: ours, and MLflow's own default
+        client, experiment = open_store(tmp_path)
+        assert len(client.search_runs([experiment])) == MANY
+        files = {path.name for path in tmp_path.glob("mlruns/*")}
+        assert files == {".gitignore", ".mlflow.lock", "mlflow.db"}
 
     @pytest.mark.parametrize("attempt", range(5))
     def test_trials_in_an_empty_folder(self, tmp_path: Path, attempt: int) -> None:
