@@ -183,7 +183,7 @@ def test_after_the_last_attempt_the_loss_is_the_result(jobs: Launcher, tmp_path:
     assert ended[0] == 3
     assert ended[1].status == JobStatus.FAILED
     assert ended[1].overrides == ["+do=die", "+times=9", f"+file={tmp_path / 'log'}"]
-    with pytest.raises(WorkerLostError, match=r"Job 3 lost its worker 2 times.* tcp://127"):
+    with pytest.raises(WorkerLostError, match=r"Job 3 lost its worker 2 times.* tls://127"):
         _ = ended[1].return_value
     assert len(pids(tmp_path / "log")) == 2
 
