@@ -1,5 +1,6 @@
 """The command line. Whatever takes long to import is imported by the command that needs it."""
 
+import logging
 import os
 import shlex
 import signal
@@ -19,6 +20,7 @@ from fmnist_lab.errors import (
     NotReproducedError,
     RequestError,
     TooManyFailuresError,
+    is_full_disk,
 )
 from fmnist_lab.files import require_writable
 
@@ -44,6 +46,7 @@ _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 def main() -> NoReturn:
     """Runs a command; a mistake of the user's is one sentence and exit code 2."""
     signal.signal(signal.SIGTERM, _interrupt)
+    logging.raiseExceptions = False  # a log on a full disk is no reason for tracebacks
     # Architectures of one's own are imported from the folder where the command runs.
     sys.path.append(str(Path.cwd()))
     _hide_passwords()
@@ -56,6 +59,14 @@ def main() -> NoReturn:
         _fail(f"{error}", WRONG)
     except _FAILURES as error:
         _fail(f"{error}", FAILED)
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        _fail(
+            f"No space is left for {error.filename or f'what is written in {Path.cwd()}'}; what "
+            "was written before is whole. Make room and give the same command again.",
+            FAILED,
+        )
     sys.exit(DONE)
 
 

@@ -1,5 +1,6 @@
 """The configuration: its schema, where its files are, and what is checked before any work."""
 
+import math
 from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Config(Trial):
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
     kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
     replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
+    checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
     searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
 
 
@@ -137,6 +139,7 @@ def to_trial(cfg: DictConfig) -> Trial:
     if config.strategy is not None:
         require_text("strategy", config.strategy)
     searches.validate(config.replicates, config.searches)
+    _require_seconds(config.checkpoint_seconds)
     trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
     validate(trial)
     return trial
@@ -178,6 +181,13 @@ def _require_nodes(config: Config) -> None:
         node, default = getattr(config, item.name), item.default_factory
         if default is not MISSING and not isinstance(node, type(default())):
             raise RequestError(f"`{item.name}` must hold keys and values, got {node!r}.")
+
+
+def _require_seconds(seconds: float | None) -> None:
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise RequestError(
+            f"`checkpoint_seconds` must be a finite number, zero or more, or null, got {seconds}."
+        )
 
 
 def _plain(node: Any) -> Any:

@@ -21,6 +21,8 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
+# What decides whether a trial trains again to the same bits.
+DECIDING = ("fmnist-lab", "tensorflow", "keras", "numpy", "machine", "processor", "threads")
 PACKAGES = ("fmnist-lab", "tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "mlflow")
 
 

@@ -1,5 +1,7 @@
 """Errors that the command line explains in words instead of a traceback."""
 
+import errno
+
 MOST_CHARACTERS = 800  # of a sentence: the list of a group's options may be long
 
 
@@ -43,3 +45,8 @@ class NotReproducedError(RuntimeError):
 
     The message says where; the differences have been shown.
     """
+
+
+def is_full_disk(error: object) -> bool:
+    """Whether this says that a disk, or somebody's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,10 +1,12 @@
-"""Writes that are whole or absent."""
+"""Writes that are whole or absent, and folders that one process alone writes to."""
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +44,44 @@ def require_writable(folder: Path) -> None:
             f"`{folder}` must be a folder that can be written, got {there}, which this user may "
             "only read."
         )
+
+
+def append_line(path: Path, content: Any) -> None:
+    """Adds a JSON document as a line, the whole of it or, where the disk is full, nothing."""
+    with path.open("ab", buffering=0) as file:
+        append_whole(file, json.dumps(content).encode() + b"\n")
+
+
+def append_whole(file: FileIO, content: bytes) -> None:
+    """Adds bytes to a file that is open without a buffer; nothing of them if they do not fit."""
+    before = file.seek(0, os.SEEK_END)
+    try:
+        while content:
+            content = content[file.write(content) or 0 :]
+    except OSError:
+        file.truncate(before)
+        raise
+
+
+class FolderHeldError(RuntimeError):
+    """Another process holds the folder."""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Holds a folder that exists; a process that is killed lets it go, and leaves nothing there.
+
+    Raises:
+        FolderHeldError: Another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderHeldError(folder) from None
+        except OSError:  # some network file systems lock no folders
+            pass
+        yield
+    finally:
+        os.close(handle)

@@ -11,6 +11,7 @@ that still runs gives the trials that have ended so far. Frames of nothing have 
 """
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from fmnist_lab.trial import StopReason
 ROOT = Path("mlruns")
 STAGES = {"trial": "trials", "replicate": "replicates"}  # kind of run: folder in the sweep's
 Source = str | Sequence[Path] | None
+
+log = logging.getLogger(__name__)
 
 LABELS = ("kind", "sweep", "strategy", "trial", "seed", "search")  # the first columns
 _WHOLE = ("trial", "seed", "search", "epochs_trained", "parameters")  # int64
@@ -201,9 +204,11 @@ def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
 def _lines(path: Path) -> list[dict[str, Any]]:
     """The epochs of a curve; a line that a killed process has left half-written is no epoch."""
     try:
-        whole = path.read_text(encoding="utf-8").rpartition("\n")[0]
+        whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
     except FileNotFoundError:
         return []
+    if torn:
+        log.warning("The last line of %s was not whole: left out.", path)
     lines: list[dict[str, Any]] = _json(f"[{','.join(whole.splitlines())}]", path)
     return lines
 

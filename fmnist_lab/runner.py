@@ -4,7 +4,6 @@ The folder is the truth; what MLflow shows is a copy. `curves.jsonl` grows by a 
 epoch while the trial trains, `result.json` appears whole when it ends, however it ends.
 """
 
-import json
 import logging
 import math
 import time
@@ -13,32 +12,39 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from fmnist_lab import data, engines, environment, plots
+from fmnist_lab.checkpoints import ONLY, Attempts, Checkpoint, Tell, basis
 from fmnist_lab.engines import Metrics, OnEpoch
-from fmnist_lab.files import write_json
+from fmnist_lab.files import append_line, write_json
 from fmnist_lab.stopping import EarlyStopping
 from fmnist_lab.tracking import Tracker
 from fmnist_lab.trial import WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
 
+_KEPT = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt may go on
 
-def run(
+
+def run(  # noqa: PLR0913 - all but the first four have a default
     trial: Trial,
     labels: Labels,
     folder: Path,
     tracker: Tracker,
     keep_training: OnEpoch = lambda epoch, metrics: True,
     overrides: Sequence[str] = (),
+    *,
+    attempts: Attempts = ONLY,
 ) -> TrialResult:
     """Trains a validated trial and records it.
 
     Args:
         trial: What to train.
         labels: What to call it.
-        folder: Where its files go; exists. What an earlier attempt left there goes away.
+        folder: Where its files go; exists. What an earlier attempt left there goes away, but
+            for a checkpoint of this very trial, from which it goes on.
         tracker: Where else it is recorded.
         keep_training: Asked after every epoch; False prunes the trial.
         overrides: What it was asked for, in Hydra's words: these become columns of the frames.
+        attempts: Those before this one, and whether there may be one after it.
 
     Returns:
         The result, as in `result.json`.
@@ -50,19 +56,22 @@ def run(
     dataset = data.load(trial.data)
     log.info("Data: %s", dataset.source)
     parameters = engines.count_parameters(trial)
+    here = environment.describe() | {
+        "threads": environment.threads(),
+        "data_checksum": dataset.checksum,
+    }
+    checkpoint = Checkpoint(folder, basis(trial, here), attempts)
     for name in ("curves.jsonl", "curves.png", "result.json"):  # of a worker that died here
         (folder / name).unlink(missing_ok=True)
-    write_json(
-        folder / "environment.json",
-        environment.describe()
-        | {"threads": environment.threads(), "data_checksum": dataset.checksum},
-    )
+    write_json(folder / "environment.json", here)
     tracker.start(trial, labels, dataset, parameters, folder)
-    recording = _Recording(trial, folder, tracker, keep_training)
+    recording = _Recording(trial, folder, tracker, keep_training, checkpoint.curve)
     reason, delivered = StopReason.FAILED, None
     test_loss = test_accuracy = math.nan
     try:
-        outcome = engines.get(trial.training.engine)(trial, dataset, recording.on_epoch)
+        recording.repeat(attempts.tell)
+        train = engines.get(trial.training.engine)
+        outcome = train(trial, dataset, recording.on_epoch, checkpoint)
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
         if labels.kind == "replicate" and reason in WHOLE:
             test_loss, test_accuracy = engines.evaluate(trial, dataset, outcome.weights)
@@ -79,10 +88,14 @@ def run(
             test_accuracy=test_accuracy,
         )
         asked = {"stopping": trial.stopping.name, "overrides": list(overrides)}
-        write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
-        if recording.curve:
-            plots.save_trial(recording.curve, labels, folder / "curves.png")
-        tracker.finish(result, folder)
+        try:
+            write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
+            if reason not in _KEPT:
+                checkpoint.remove()
+            if recording.curve:
+                plots.save_trial(recording.curve, labels, folder / "curves.png")
+        finally:  # the disk may be full
+            tracker.finish(result, folder)
     return result
 
 
@@ -90,22 +103,36 @@ class _Recording:
     """The curve so far, on its way to the trial's folder, the tracker and the screen."""
 
     def __init__(
-        self, trial: Trial, folder: Path, tracker: Tracker, keep_training: OnEpoch
+        self,
+        trial: Trial,
+        folder: Path,
+        tracker: Tracker,
+        keep_training: OnEpoch,
+        curve: list[Metrics],  # of earlier attempts; grows
     ) -> None:
-        self.curve: list[Metrics] = []
-        self.start = time.perf_counter()
+        self.curve = curve
+        before = sum(metrics["time/epoch_seconds"] for metrics in curve)
+        self.start = time.perf_counter() - before
         self._trial = trial
         self._file = folder / "curves.jsonl"
         self._tracker = tracker
         self._keep_training = keep_training
 
+    def repeat(self, tell: Tell) -> None:
+        """Records what earlier attempts have trained, as if it had just been."""
+        for epoch, metrics in enumerate(self.curve):
+            self._record(epoch, metrics)
+            tell(epoch, metrics)
+
     def on_epoch(self, epoch: int, metrics: Metrics) -> bool:
         self.curve.append(metrics)
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
-        self._tracker.log(epoch, metrics)
+        self._record(epoch, metrics)
         log.info(_progress_line(epoch, self._trial.training.epochs, metrics, self.curve))
         return self._keep_training(epoch, metrics)
+
+    def _record(self, epoch: int, metrics: Metrics) -> None:
+        append_line(self._file, {"epoch": epoch, **metrics})
+        self._tracker.log(epoch, metrics)
 
 
 def _summarise(

@@ -4,7 +4,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, leftovers, refusals, searches
-from fmnist_lab.engines import Metrics, OnEpoch
-from fmnist_lab.errors import RequestError
-from fmnist_lab.files import require_writable
+from fmnist_lab.checkpoints import FILE, Attempts
+from fmnist_lab.engines import Metrics
+from fmnist_lab.errors import RequestError, is_full_disk
+from fmnist_lab.files import FolderHeldError, held, require_writable
 from fmnist_lab.overrides import asked
 from fmnist_lab.search import current_trial, secrets
 from fmnist_lab.trial import Labels, Trial
@@ -80,9 +82,9 @@ def _comes_of_interrupt(error: BaseException | None) -> bool:
 
 
 class _Refused(BaseException):  # not an error of the job's: Hydra must not report it
-    """Carries a refused request past Hydra, which would print it as a failure of its own."""
+    """Carries what is told in a sentence past Hydra, which would print a failure of its own."""
 
-    def __init__(self, error: RequestError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
 
@@ -95,13 +97,17 @@ def job(cfg: DictConfig) -> float:
     """Trains the trial of a Hydra job and returns its objective."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        return _train(cfg, folder)
+        with _alone_in(folder):
+            return _train(cfg, folder)
     except (RequestError, OmegaConfBaseException) as failure:
         error = refusals.refusal(failure)
         if current_trial() is not None:  # one suggestion of many: that trial has failed
             raise error from failure
-        leftovers.discard(folder, str(HydraConfig.get().job.name))  # nothing was trained
         raise _Refused(error) from failure
+    except OSError as failure:
+        if current_trial() is not None or not is_full_disk(failure):
+            raise
+        raise _Refused(failure) from failure
 
 
 def _train(cfg: DictConfig, folder: Path) -> float:
@@ -118,8 +124,16 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     labels = _labels(trial, cfg.strategy, cfg.kind)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     tracker = NoTracker() if tracking.name == "none" else MlflowTracker(tracking, command)
-    keep_training = _keep_training(trial.objective.metric, trial.training.epochs)
-    result = runner.run(trial, labels, folder, tracker, keep_training, asked(given))
+    study = _Study(trial)
+    result = runner.run(
+        trial,
+        labels,
+        folder,
+        tracker,
+        study.keep_training,
+        asked(given),
+        attempts=Attempts(cfg.checkpoint_seconds, study.earlier(folder), study.report),
+    )
     log.info(
         "%s after %d epochs, %s %.4f; see %s\n",
         result.stop_reason,
@@ -131,18 +145,30 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     return result.objective
 
 
-def _keep_training(metric: str, epochs: int) -> OnEpoch:
-    """Where a study runs this trial, tells it every epoch's metric and asks whether to go on."""
-    study_trial = current_trial()
+class _Study:
+    """The study that runs this trial, if one does."""
 
-    def keep_training(epoch: int, metrics: Metrics) -> bool:
-        if study_trial is None:
-            return True
-        study_trial.report(metrics[metric], epoch)
+    def __init__(self, trial: Trial) -> None:
+        self._metric, self._epochs = trial.objective.metric, trial.training.epochs
+        self._trial = current_trial()
+
+    def report(self, epoch: int, metrics: Metrics) -> None:
+        """Tells it an epoch's metric."""
+        if self._trial is not None:
+            self._trial.report(metrics[self._metric], epoch)
+
+    def keep_training(self, epoch: int, metrics: Metrics) -> bool:
+        """Tells it, and asks whether to go on."""
+        self.report(epoch, metrics)
         # After the last epoch nothing is saved: a whole trial is no pruned one.
-        return epoch + 1 == epochs or not study_trial.should_prune()
+        last = epoch + 1 == self._epochs
+        return self._trial is None or last or not self._trial.should_prune()
 
-    return keep_training
+    def earlier(self, folder: Path) -> list[Path]:
+        """The folders of the trials that this one repeats, the last first."""
+        if self._trial is None or folder.name != str(self._trial.number):
+            return []  # the folder does not say where those of others are
+        return [folder.with_name(str(number)) for number in self._trial.earlier()]
 
 
 def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
@@ -170,3 +196,27 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
         engine=trial.training.engine,
         search=search or None,
     )
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds the folder, of which nothing half-made is left if the trial is refused."""
+    try:
+        with held(folder):
+            try:
+                yield
+            except (RequestError, OmegaConfBaseException):
+                trained = ("result.json", "curves.jsonl", FILE)  # by an earlier command
+                if current_trial() is None and not any(
+                    (folder / name).exists() for name in trained
+                ):
+                    leftovers.discard(folder, str(HydraConfig.get().job.name))
+                raise
+            except KeyboardInterrupt:
+                if current_trial() is None and (folder / FILE).exists():
+                    log.info("To go on, give the same command and hydra.run.dir=%s", folder)
+                raise
+    except FolderHeldError:
+        raise RequestError(
+            f"`hydra.run.dir` must be a folder in which nobody trains now, got {str(folder)!r}."
+        ) from None

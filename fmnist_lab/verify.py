@@ -25,7 +25,6 @@ from fmnist_lab.exporting import recipe
 from fmnist_lab.exporting.checking import Document
 
 ROOT = Path("mlruns/verify")
-DECIDING = ("fmnist-lab", "tensorflow", "keras", "numpy", "machine", "processor", "threads")
 
 
 def main(path: Path, tracking: str = "none") -> None:
@@ -56,7 +55,7 @@ def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> dict[st
     """
     return {
         key: (recorded.get(key), here.get(key))
-        for key in DECIDING
+        for key in environment.DECIDING
         if (key in recorded and recorded[key] != here.get(key))
         or (key == "threads" and recorded.get(key) is None)
     }

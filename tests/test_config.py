@@ -213,6 +213,12 @@ class TestRefusals:
 VALUES = [
     ("seed=-1", "`seed` must be from 0 to 4294967295, got -1"),
     ("seed=4294967296", "`seed` must be from 0 to 4294967295, got 4294967296"),
+    (
+        "checkpoint_seconds=-1",
+        "`checkpoint_seconds` must be a finite number, zero or more, or null",
+    ),
+    ("checkpoint_seconds=nan", "`checkpoint_seconds` must be a finite number, zero or more, or nu"),
+    ("checkpoint_seconds=inf", "`checkpoint_seconds` must be a finite number, zero or more, or nu"),
     ("training.epochs=0", "`training.epochs` must be positive, got 0"),
     ("training.epochs=100000000", "`training.epochs` must be at most 100000, got 100000000"),
     ("training.epochs=-3", "`training.epochs` must be a whole number, zero or more, got -3"),

@@ -54,7 +54,7 @@ class TestDiverged:
         standings = evidence.standings.set_index("strategy")
         assert evidence.strategies == ["constant", "wild"]
         assert standings["best"].isna()["wild"]
-        assert standings.loc["wild", "diverged"] == 1
+        assert standings["diverged"]["wild"] == 1
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
     def test_is_a_failure_to_the_study(self, value: float) -> None:

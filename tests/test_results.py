@@ -198,11 +198,14 @@ class TestCurves:
         assert math.isnan(values[0])
         assert values[1] == math.inf
 
-    def test_a_line_that_a_kill_cut_off_is_no_epoch(self, tmp_path: Path) -> None:
+    def test_a_line_that_a_kill_cut_off_is_no_epoch(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         folder = leave_trial(tmp_path / "0", epochs_trained=2)
         with (folder / "curves.jsonl").open("a") as file:
             file.write('{"epoch": 2, "val/lo')
         assert results.curves([folder])["epoch"].tolist() == [0, 1]
+        assert "curves.jsonl was not whole: left out" in caplog.text
 
     def test_a_trial_without_a_curve_has_no_rows(self, tmp_path: Path) -> None:
         folder = leave_trial(tmp_path / "0")

@@ -1,5 +1,6 @@
 """Trials that end in every way, in a study that nobody else watches."""
 
+import datetime
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +13,14 @@ from optuna.trial import TrialState
 
 from fmnist_lab.search import samplers
 from fmnist_lab.search.budget import Budget
-from fmnist_lab.search.job import RECORD
+from fmnist_lab.search.job import RECORD, Channel, CurrentTrial
+from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import Observers, TrialEnd
 from fmnist_lab.search.outcome import Outcome, from_record, from_return
 from fmnist_lab.search.samplers import build_pruner, build_sampler, grid_size, is_grid
 from fmnist_lab.search.settings import Settings, SweepRequestError
 from fmnist_lab.search.space import parse
+from fmnist_lab.search.storage import StorageAddress, open_storage
 from fmnist_lab.search.trials import SUPERSEDED, Trials
 from hydra_plugins.fmnist_lab_sweeper.config import SAMPLERS
 from hydra_plugins.fmnist_lab_sweeper.pruners import PRUNERS
@@ -51,6 +54,15 @@ def test_a_trial_is_asked_and_told() -> None:
     )  # fmt: skip
 
 
+def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
+    trials = new_trials()
+    asked = trials.next()
+    running = trials._get(asked.number)  # not a copy: the storage is in this process
+    assert running.datetime_start is not None
+    running.datetime_start += datetime.timedelta(hours=1)
+    assert trials.conclude(asked.number, Outcome("complete", [0.5])).seconds == 0.0
+
+
 def test_an_interrupted_trial_is_repeated_once_with_the_same_suggestion() -> None:
     trials = new_trials()
     first = trials.next()
@@ -61,6 +73,19 @@ def test_an_interrupted_trial_is_repeated_once_with_the_same_suggestion() -> Non
     assert again.params == first.params
     assert again.number == 1
     assert trials.next().params != first.params
+
+
+def test_a_repeated_trial_knows_whom_it_repeats(tmp_path: Path) -> None:
+    where = StorageAddress(f"journal://{tmp_path / 'study.journal'}")
+    study = optuna.create_study(study_name="b", storage=open_storage(where))
+    trials = Trials(study, SPACE, place=Place(1, 2))
+    numbers = []
+    for _ in range(3):
+        numbers.append(trials.next().number)
+        current = CurrentTrial(numbers[-1], Channel(where, ["a", "b"]))
+        assert current.earlier() == numbers[-2::-1]
+        trials.reap()
+    assert numbers == [1, 3, 5]
 
 
 def test_a_kill_between_the_writes_of_an_interruption_is_made_good() -> None:

@@ -1,5 +1,6 @@
 """`fmnist-lab sweep`, killed again and again at random moments, loses and repeats nothing."""
 
+import functools
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,11 +45,11 @@ class Fault:
 class Sweep:
     """The sweep `demo` in a folder of its own, with short trials."""
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    def __init__(self, folder: Path, *overrides: str, epochs: int = EPOCHS) -> None:
         folder.mkdir()
-        self.root = folder
+        self.root, self.epochs = folder, epochs
         self.folder = folder / "mlruns" / "sweeps" / "demo"
-        self._overrides = [*overrides, f"training.epochs={EPOCHS}"]
+        self.overrides = [*overrides, f"training.epochs={epochs}"]
         self._controller: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Sweep":
@@ -63,7 +65,7 @@ class Sweep:
         if self._controller is None or self._controller.poll() is not None:
             with (self.root / "output.log").open("a") as output:
                 self._controller = subprocess.Popen(
-                    [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self._overrides],
+                    [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *self.overrides],
                     cwd=self.root,
                     env=os.environ | {"PYTHONPATH": str(ROOT)},
                     stdout=output,
@@ -202,7 +204,7 @@ def check_trial(
     assert (result["stop_reason"], result["objective"]) == ("completed", objective)
     assert result["mlflow_run_id"] == run.info.run_id
     curve = sweep.curve(number)
-    assert [line["epoch"] for line in curve] == list(range(EPOCHS))
+    assert [line["epoch"] for line in curve] == list(range(sweep.epochs))
     assert curve[-1]["val/accuracy"] == objective
     sent = sweep.client.get_metric_history(run.info.run_id, "val/accuracy")
     points = [(point.step, point.value) for point in sorted(sent, key=lambda point: point.step)]
@@ -248,6 +250,39 @@ def test_forty_kills(tmp_path: Path) -> None:
             print(f"{seconds:5.0f} s: {fault}; {disturbed.ended} trials have ended")
         compare(disturbed, calm, total)
         print(f"{time.monotonic() - start:5.0f} s: {disturbed.states()}")
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "kinds", [(signal.SIGKILL, None, signal.SIGINT), (signal.SIGTERM, signal.SIGKILL, None)]
+)
+def test_long_trials_go_on(tmp_path: Path, kinds: tuple[signal.Signals | None, ...]) -> None:
+    """Kills in the midst of trials that train for seconds, and keep their state all the time."""
+    chance, total = random.Random(2), 1
+    words = (*TINY[:-1], "checkpoint_seconds=0", "hydra.sweeper.n_trials=1", "replicates=0")
+    with (
+        Sweep(tmp_path / "disturbed", *words, epochs=800) as disturbed,
+        Sweep(tmp_path / "calm", *words, epochs=800) as calm,
+    ):
+        for kind in kinds:
+            disturbed.running()
+            wait_for(functools.partial(keeps_state, disturbed, time.time()), 300)
+            disturbed.strike(Fault(kind, 0, chance.uniform(0, 3)))
+        compare(disturbed, calm, total)
+        logs = [path.read_text() for path in disturbed.folder.glob("trials/*/train.log")]
+        went_on = sum(log.count("Goes on after epoch") for log in logs)
+        print(f"{went_on} attempts went on; {disturbed.states()}")
+        assert went_on >= len(kinds)
+        assert not any(disturbed.root.rglob("checkpoint.npz"))
+
+
+def keeps_state(sweep: Sweep, since: float) -> bool:
+    """Whether a trial has written a checkpoint since that time."""
+    found = sweep.folder.glob("trials/*/checkpoint.npz")
+    with suppress(FileNotFoundError):  # it has just been taken over, or its trial has ended
+        return any(path.stat().st_mtime > since for path in found)
+    return False
 
 
 def images() -> list[str]:

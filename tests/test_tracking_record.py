@@ -78,13 +78,26 @@ def test_a_killed_process_lets_it_go_with_whole_lines(tmp_path: Path) -> None:
 def test_a_torn_line_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     Record.create(tmp_path, HEADER).close()
     with only(tmp_path).open("ab") as file:
-        file.write(b'{"time": 7')
+        file.write(b'{"time": 7000')
     taken = Record.take(only(tmp_path))
     assert taken is not None
     assert "was not whole" in caplog.text
-    taken.append(time=8)
-    assert taken.read(taken.start)[0] == [{"time": 8}]
+    taken.append(time=8000)
+    assert taken.read(taken.start)[0] == [{"time": 8000}]
     taken.close()
+
+
+def test_a_clock_that_is_set_back_makes_no_time_decrease(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, HEADER)
+    for moment in (2000, 900, 2500):
+        record.append(time=moment, step=0, metrics={})
+    record.close()
+    again = Record.take(only(tmp_path))
+    assert again is not None
+    again.append(status="FINISHED", time=1000)
+    times = [line["time"] for line in again.read(again.start)[0]]
+    assert times == [2000, 2000, 2500, 2500]
+    again.close()
 
 
 def test_an_end_without_one_is_when_it_was_last_heard_of(tmp_path: Path) -> None:

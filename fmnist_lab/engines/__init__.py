@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_lab.data import Dataset
-from fmnist_lab.engines.base import Engine, Metrics, OnEpoch, Outcome
+from fmnist_lab.engines.base import NOT_KEPT, Engine, Keeper, Metrics, OnEpoch, Outcome, State
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import Trial
 
 __all__ = [
     "ENGINES",
+    "NOT_KEPT",
     "Engine",
+    "Keeper",
     "Metrics",
     "OnEpoch",
     "Outcome",
+    "State",
     "count_parameters",
     "evaluate",
     "get",

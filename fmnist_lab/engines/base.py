@@ -1,7 +1,8 @@
 """What both engines share: their signature, the batch order, the decision to stop."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +13,9 @@ from fmnist_lab.trial import StopReason, Trial
 
 Metrics = Mapping[str, float]  # one epoch: 'train/loss', 'val/accuracy', 'opt/learning_rate', ...
 OnEpoch = Callable[[int, Metrics], bool]  # after each epoch (0-based); False: the study prunes
+State = Mapping[
+    str, Sequence[NDArray[Any]]
+]  # values of variables in their order, by whose they are
 
 
 @dataclass(frozen=True)
@@ -23,19 +27,55 @@ class Outcome:
     weights: list[NDArray[Any]]  # as `model.get_weights()`
 
 
+class Keeper(Protocol):
+    """Keeps what a training is made of, for one that has to go on where this one is killed."""
+
+    @property
+    def curve(self) -> Sequence[Metrics]:
+        """The epochs so far: at first those of earlier attempts, which need no training."""
+
+    @property
+    def state(self) -> State:
+        """What `offer` was given after the last of these; empty if there are none."""
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Takes the state after an epoch that another one follows, if it wants it.
+
+        Args:
+            state: Copies the state: the `model`'s variables, the `optimizer`'s, and the weights
+                of the `best` epoch so far where that one's are delivered.
+        """
+
+
+class NoKeeper:
+    """Keeps nothing."""
+
+    curve: Sequence[Metrics] = ()
+    state: State = MappingProxyType({})
+
+    def offer(self, state: Callable[[], State]) -> None:
+        """Takes nothing."""
+
+
+NOT_KEPT = NoKeeper()
+
+
 class Engine(Protocol):
     """Trains one trial.
 
     Contract: the same trial and dataset give the same curve bit for bit on one machine;
     `on_epoch` is called once per epoch, in order, with every metric of DESIGN's contract
     but `time/epoch_seconds`, which is there too and alone varies; after it returns False
-    or a loss is no longer finite no further epoch is trained.
+    or a loss is no longer finite no further epoch is trained. One that goes on from what a
+    keeper has ends as if it had never stopped, bit for bit.
 
     Raises:
         RequestError: The architecture, optimizer or scheduler cannot be built as asked.
     """
 
-    def __call__(self, trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
+    def __call__(
+        self, trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT
+    ) -> Outcome:
         """Trains the trial to its end."""
 
 

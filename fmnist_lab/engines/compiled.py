@@ -4,23 +4,31 @@ import time
 
 from fmnist_lab import scheduling
 from fmnist_lab.data import Dataset
-from fmnist_lab.engines.base import OnEpoch, Outcome, batch_order, steps_per_epoch, stop_reason
+from fmnist_lab.engines.base import (
+    NOT_KEPT,
+    Keeper,
+    OnEpoch,
+    Outcome,
+    batch_order,
+    steps_per_epoch,
+    stop_reason,
+)
 from fmnist_lab.engines.program import Program, program_for
 from fmnist_lab.stopping import EarlyStopping, diverged
 from fmnist_lab.trial import Trial
 
 
-def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
+def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
     """Trains one trial; see `Engine` for the contract."""
-    scheduler = scheduling.build(trial.scheduler)
-    stopping = EarlyStopping(trial.stopping)
+    scheduler, stopping = scheduling.build(trial.scheduler), EarlyStopping(trial.stopping)
     program = program_for(trial, dataset)
-    best_weights = None
-    for epoch in range(trial.training.epochs):
+    _catch_up(keeper, program, scheduler, stopping, len(dataset.train_labels))
+    best = {key: keeper.state[key] for key in keeper.state.keys() & {"best"}}
+    for epoch in range(len(keeper.curve), trial.training.epochs):
         metrics = _train_epoch(program, trial, dataset, scheduler, epoch)
         early = stopping.observe(epoch, metrics)
         if stopping.restores and stopping.best_epoch == epoch:
-            best_weights = program.model.get_weights()
+            best["best"] = program.model.get_weights()
         scheduler.observe(epoch, metrics)
         reason = stop_reason(
             diverged=diverged(metrics),
@@ -31,10 +39,27 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
         )
         if reason:
             break
+        keeper.offer(lambda: program.state() | best)
     assert reason is not None  # the last epoch has one
-    if best_weights is not None and stopping.best_epoch is not None:
-        return Outcome(reason, stopping.best_epoch, best_weights)
+    if best and stopping.best_epoch is not None:
+        return Outcome(reason, stopping.best_epoch, list(best["best"]))
     return Outcome(reason, epoch, program.model.get_weights())
+
+
+def _catch_up(
+    keeper: Keeper,
+    program: Program,
+    scheduler: scheduling.Scheduler,
+    stopping: EarlyStopping,
+    size: int,
+) -> None:
+    """Puts all to where an earlier attempt was; what watches the curve is shown it again."""
+    for epoch, metrics in enumerate(keeper.curve):
+        scheduler.learning_rates(epoch, steps_per_epoch(size, program.batch_size))
+        stopping.observe(epoch, metrics)
+        scheduler.observe(epoch, metrics)
+    if keeper.curve:
+        program.restore(keeper.state)
 
 
 def _train_epoch(

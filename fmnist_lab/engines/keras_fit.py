@@ -2,17 +2,27 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import clipping, scheduling
-from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines.backend import import_tensorflow
-from fmnist_lab.engines.base import OnEpoch, Outcome, batch_order, steps_per_epoch, stop_reason
+from fmnist_lab.engines.base import (
+    NOT_KEPT,
+    Keeper,
+    Metrics,
+    OnEpoch,
+    Outcome,
+    State,
+    stop_reason,
+)
+from fmnist_lab.engines.batches import TrainingBatches, pixels, targets
 from fmnist_lab.engines.building import build_loss, build_model, build_optimizer
+from fmnist_lab.engines.state import copy_state, restore_state
 from fmnist_lab.stopping import diverged
 from fmnist_lab.trial import StopReason, Trial
 
@@ -28,53 +38,37 @@ LOG_KEYS = {
 }
 
 
-def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch) -> Outcome:
+def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
     """Trains one trial; see `Engine` for the contract."""
     model = build_model(trial)
     gauge = GradientGauge(trial)
     # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
     # of TensorFlow's own kernels.
     model.compile(gauge.optimizer, build_loss(trial), metrics=["accuracy"], jit_compile=True)
-    scheduler = scheduling.build(trial.scheduler)
-    stopping = _early_stopping(trial)
+    batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
+    conductor = Conductor(scheduling.build(trial.scheduler), batches)
+    plateau = _plateau(conductor.scheduler)
     recorder = Recorder(trial, gauge, on_epoch)
-    batches = TrainingBatches(trial, dataset)
     model.fit(
         batches,
-        validation_data=(_pixels(dataset.val_images, dataset), _targets(dataset.val_labels, trial)),
+        validation_data=(pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)),
         validation_batch_size=1000,
         shuffle=False,  # the batches come shuffled
+        initial_epoch=len(keeper.curve),
         epochs=trial.training.epochs,
-        # The recorder comes last: it reads which of the others has asked to stop.
-        callbacks=[Conductor(scheduler, batches), *_plateau(scheduler), stopping, recorder],
+        # The recorder comes late: it reads which of the others has asked to stop.
+        callbacks=[
+            conductor,
+            *plateau,
+            stopping,
+            recorder,
+            Continuation(keeper, plateau, stopping),
+        ],
         verbose=0,
     )
     restored = stopping.best_weights is not None
     delivered = stopping.best_epoch if restored else recorder.last_epoch
     return Outcome(recorder.reason or StopReason.COMPLETED, delivered, model.get_weights())
-
-
-class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
-    """The training images in the batches, and the order, of the other engine."""
-
-    def __init__(self, trial: Trial, dataset: Dataset) -> None:
-        super().__init__()
-        self._trial, self._dataset = trial, dataset
-        self.start(0)
-
-    def __len__(self) -> int:
-        return steps_per_epoch(len(self._order), self._trial.training.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        size = self._trial.training.batch_size
-        chosen = self._order[index * size : (index + 1) * size]
-        images = _pixels(self._dataset.train_images[chosen], self._dataset)
-        return images, _targets(self._dataset.train_labels[chosen], self._trial)
-
-    def start(self, epoch: int) -> None:
-        """Draws the epoch's order. Not in `on_epoch_end`: `fit` calls that before epoch 0 too."""
-        size = len(self._dataset.train_labels)
-        self._order = batch_order(self._trial.seed, epoch, size)
 
 
 class GradientGauge:
@@ -115,14 +109,14 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, scheduler: scheduling.Scheduler, batches: TrainingBatches) -> None:
         super().__init__()
-        self._scheduler, self._batches = scheduler, batches
+        self.scheduler, self._batches = scheduler, batches
         self._rates: NDArray[np.float32] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.start(epoch)
-        self._rates = self._scheduler.learning_rates(epoch, len(self._batches))
-        if isinstance(self._scheduler, scheduling.Performance):
-            ramp_is_over = epoch > math.ceil(self._scheduler.warmup_epochs)
+        self._rates = self.scheduler.learning_rates(epoch, len(self._batches))
+        if isinstance(self.scheduler, scheduling.Performance):
+            ramp_is_over = epoch > math.ceil(self.scheduler.warmup_epochs)
             self._rates = None if ramp_is_over else self._rates
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -169,6 +163,42 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self.model.stop_training = self.reason is not None
 
 
+class Continuation(keras.callbacks.Callback):  # type: ignore[misc]
+    """Goes on where an earlier attempt was, and offers what a later one needs.
+
+    It comes last: Keras's callbacks forget everything when training begins, and only after the
+    recorder is it clear whether another epoch follows.
+    """
+
+    def __init__(self, keeper: Keeper, plateau: Sequence[Any], stopping: Any) -> None:
+        super().__init__()
+        self._keeper, self._plateau, self._stopping = keeper, plateau, stopping
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        for epoch, metrics in enumerate(self._keeper.curve):
+            self._show_again(epoch, metrics)
+        if state := self._keeper.state:
+            self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
+            restore_state(state, self.model.variables, self.model.optimizer.variables)
+            self._stopping.best_weights = state.get("best")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not self.model.stop_training:
+            self._keeper.offer(self._state)
+
+    def _show_again(self, epoch: int, metrics: Metrics) -> None:
+        """An earlier epoch, to those who watch the curve."""
+        # Whether a plateau cuts the rate depends on the rate that there was.
+        self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
+        for callback in (*self._plateau, self._stopping):
+            callback.on_epoch_end(epoch, {key: metrics[name] for name, key in LOG_KEYS.items()})
+
+    def _state(self) -> State:
+        best = self._stopping.best_weights
+        state = copy_state(self.model.variables, self.model.optimizer.variables)
+        return state if best is None else state | {"best": best}
+
+
 class PlateauAfterWarmup(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
     """Keras's callback, which begins to watch after the warm-up."""
 
@@ -210,14 +240,3 @@ def _early_stopping(trial: Trial) -> Any:
         restore_best_weights=settings.restore_best and active,
         start_from_epoch=settings.start_from_epoch,
     )
-
-
-def _pixels(images: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.float32]:
-    scaled = images.astype(np.float32) / np.float32(255.0)
-    return (scaled - np.float32(dataset.mean)) / np.float32(dataset.std)
-
-
-def _targets(labels: NDArray[np.int32], trial: Trial) -> NDArray[Any]:
-    if trial.training.labels == "one_hot":
-        return np.eye(CLASSES, dtype=np.float32)[labels]
-    return labels

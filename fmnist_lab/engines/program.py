@@ -1,6 +1,7 @@
 """One epoch of training as one XLA program."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ from fmnist_lab import clipping
 from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
 from fmnist_lab.engines.backend import import_tensorflow
+from fmnist_lab.engines.base import State
 from fmnist_lab.engines.building import build_loss, build_model, build_optimizer
+from fmnist_lab.engines.state import copy_state, restore_state
 from fmnist_lab.trial import Trial
 
 tf = import_tensorflow()
@@ -84,6 +87,14 @@ class Program:
             tf.constant(dataset.mean, tf.float32),
             tf.constant(dataset.std, tf.float32),
         )
+
+    def state(self) -> dict[str, Sequence[NDArray[Any]]]:
+        """A copy of all that a training changes, the random generators included."""
+        return copy_state(self.model.variables, self._optimizer.variables)
+
+    def restore(self, state: State) -> None:
+        """Puts back what `state` has copied from a program of the same shape."""
+        restore_state(state, self.model.variables, self._optimizer.variables)
 
     def train_epoch(
         self,

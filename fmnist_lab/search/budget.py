@@ -25,9 +25,9 @@ class Budget:
 
     def observe(self, trial: TrialEnd) -> None:
         """Counts a trial that ended."""
-        self._steps += trial.steps
-        if not trial.counts:
+        if not trial.counts:  # who repeats it may go on from its last step
             return
+        self._steps += trial.steps
         self.done += 1
         self.failed += trial.state == "failed"
         self._since_best += 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 
+from fmnist_lab.errors import is_full_disk
 from fmnist_lab.search.numbering import Place
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RECORD = "sweep:job"  # the user attribute in which a job leaves its result
+REPEATS = "sweep:repeats"  # the number of the trial whose suggestion this one repeats
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class CurrentTrial:
         content |= {"dir": str(HydraConfig.get().runtime.output_dir), "pruned": self.pruned}
         self._reach(lambda storage, trial: storage.set_trial_user_attr(trial, RECORD, content))
 
+    def earlier(self) -> list[int]:
+        """The numbers of the trials whose suggestion this one repeats, the last first."""
+        return self._reach(lambda storage, trial: self._repeated()) or []
+
     def recorded(self) -> Sequence[float] | None:
         """The values that an earlier attempt left before its worker died."""
         record = self._reach(lambda storage, trial: self._stored().user_attrs.get(RECORD))
@@ -84,6 +90,13 @@ class CurrentTrial:
 
     def _stored(self) -> "optuna.trial.FrozenTrial":
         return self._study.get_trials(deepcopy=False)[self._place.in_study(self.number)]
+
+    def _repeated(self) -> list[int]:
+        trials, found = self._study.get_trials(deepcopy=False), []
+        number: int | None = self._place.in_study(self.number)
+        while number is not None and (number := trials[number].user_attrs.get(REPEATS)) is not None:
+            found.append(self._place.in_sweep(number))
+        return found
 
     def _ask_pruner(self) -> bool:
         if len(self._study.directions) > 1:
@@ -129,7 +142,8 @@ class RecordedTask:
             returned = self.task(cfg)
         except Exception as error:
             trial.pruned |= is_pruned(error)
-            trial.record(error=traceback.format_exc())
+            if not is_full_disk(error):  # which is not the trial's fault: it will be repeated
+                trial.record(error=traceback.format_exc())
             raise
         finally:
             _current = None

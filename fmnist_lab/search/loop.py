@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
-from fmnist_lab.errors import TooManyFailuresError
+from fmnist_lab.errors import TooManyFailuresError, is_full_disk
 from fmnist_lab.search.observers import Observers, TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_return
 from fmnist_lab.search.signals import Signals
@@ -126,6 +126,8 @@ class Loop:
             self._observers.tell("on_progress", self._strategies.progress())
 
     def _conclude(self, number: int, returned: JobReturn) -> None:
+        if is_full_disk(error := returned._return_value):
+            raise error  # not the trial's fault: it will be repeated
         outcome = from_return(
             returned, self._strategies.record(number), self._strategies.objectives
         )

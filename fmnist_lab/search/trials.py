@@ -12,7 +12,7 @@ import optuna
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from fmnist_lab.search.job import RECORD
+from fmnist_lab.search.job import RECORD, REPEATS
 from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_record
@@ -21,7 +21,6 @@ from fmnist_lab.search.settings import SweepRequestError
 from fmnist_lab.search.space import Space
 
 SUPERSEDED = "sweep:superseded"  # why the trial does not count: interrupted or retried
-REPEATS = "sweep:repeats"  # the number of the trial whose suggestion this one repeats
 ATTEMPT = "sweep:attempt"  # how often the suggestion has failed before
 PROBLEM = "sweep:problem"  # why the trial failed
 FOLDER = "sweep:folder"  # where its job has run
@@ -196,7 +195,8 @@ class Trials:
             values=trial.values,
             params=self.space.values(trial.params),
             steps=len(trial.intermediate_values),
-            seconds=duration.total_seconds() if duration else None,
+            # A clock that was set back would make it negative.
+            seconds=max(0.0, duration.total_seconds()) if duration else None,
             problem=trial.user_attrs.get(PROBLEM),
             folder=folder_of(trial),
             counts=superseded is None,

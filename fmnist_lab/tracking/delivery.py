@@ -8,8 +8,10 @@ whose answer was lost is found by its key.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from fmnist_lab.checkpoints import FILE as CHECKPOINT
 from fmnist_lab.files import write_json
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking.record import Line, Record, is_key, is_record, unsent
@@ -183,7 +185,7 @@ class Delivery:
     def _send_files(self, client: Any) -> None:
         folder = self.record.path.parent
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and not is_record(path):
+            if path.is_file() and not _stays(path):
                 below = path.parent.relative_to(folder).as_posix()
                 client.log_artifact(self.run_id, str(path), None if below == "." else below)
 
@@ -223,6 +225,11 @@ def _is_there(client: Any, experiment_id: str, run_id: str) -> bool:
             return False
         raise
     return bool(info.experiment_id == experiment_id and info.lifecycle_stage != "deleted")
+
+
+def _stays(path: Path) -> bool:
+    """Whether a file is of use in the run's folder only; hidden ones a killed process has left."""
+    return is_record(path) or path.name == CHECKPOINT or path.name.startswith(".")
 
 
 def _tags(tags: dict[str, str]) -> list[Any]:

@@ -9,15 +9,16 @@ unlocked one without an end is of a process that died. Its name says what MLflow
 import fcntl
 import json
 import logging
-import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from io import BufferedRandom
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+from fmnist_lab.files import append_whole
 
 UNSENT, SENT = ".unsent.jsonl", ".jsonl"
 PREFIX = "mlflow-"
@@ -61,7 +62,7 @@ class Header:
 class Record:
     """A run's file, which this process alone may write and send."""
 
-    def __init__(self, path: Path, file: BufferedRandom, is_new: bool = False) -> None:
+    def __init__(self, path: Path, file: FileIO, is_new: bool = False) -> None:
         self.path = path
         self.is_new = is_new  # nobody can have tried to send it before
         self._file = file
@@ -69,6 +70,7 @@ class Record:
         with path.open("rb") as lines:
             first = lines.readline()
         self.header, self.start = Header(**json.loads(first)), len(first)
+        self._latest = max([self.header.time, *_times(self.read(self.start)[0])])
 
     @classmethod
     def create(cls, folder: Path, header: Header) -> "Record":
@@ -80,10 +82,14 @@ class Record:
                 earlier.close()
         path = folder / f"{PREFIX}{header.key[-12:]}{UNSENT}"
         hidden = path.with_name(f".{path.name}.part")  # until it is locked and has its header
-        file = hidden.open("x+b")
+        file = hidden.open("x+b", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(_spell(asdict(header)))
-        file.flush()
+        try:
+            append_whole(file, _spell(asdict(header)))
+        except OSError:
+            file.close()
+            hidden.unlink()
+            raise
         return cls(hidden.replace(path), file, is_new=True)
 
     @classmethod
@@ -91,7 +97,7 @@ class Record:
         """An existing file, unless somebody has it, or has sent it meanwhile."""
         file = None
         try:
-            file = path.open("r+b")
+            file = path.open("r+b", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.stat()  # not there if it was sent before we had the lock
         except (BlockingIOError, FileNotFoundError):
@@ -102,11 +108,11 @@ class Record:
         return cls(path, file)
 
     def append(self, **line: Any) -> None:
-        """Adds a line."""
+        """Adds a line; its time is not before that of earlier ones, wherever the clock went."""
         with self._lock:
-            self._file.seek(0, os.SEEK_END)
-            self._file.write(_spell(line))
-            self._file.flush()
+            if "time" in line:
+                self._latest = line["time"] = max(line["time"], self._latest)
+            append_whole(self._file, _spell(line))
 
     def read(self, offset: int) -> tuple[list[Line], int]:
         """The whole lines after `offset`, and where the next one will begin."""
@@ -148,17 +154,21 @@ def is_record(path: Path) -> bool:
 def interrupted(record: Record) -> Line:
     """The end of a run whose process died, when it was last heard of."""
     lines, _ = record.read(record.start)
-    last = max([record.header.time, *(line["time"] for line in lines if "time" in line)])
+    last = max([record.header.time, *_times(lines)])
     is_sweep = record.header.kind == "sweep"
     tags = {} if is_sweep else {"stop_reason": "interrupted"}
     return {"status": "KILLED", "time": last, "tags": tags, "files": False}
+
+
+def _times(lines: Iterable[Line]) -> list[int]:
+    return [line["time"] for line in lines if "time" in line]
 
 
 def _spell(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-def _cut_torn_line(path: Path, file: BufferedRandom) -> None:
+def _cut_torn_line(path: Path, file: FileIO) -> None:
     content = file.read()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):

@@ -57,7 +57,9 @@ def quiet_mlflow() -> Any:
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # The second one tells of each retry; we tell of an outage once.
+    # What it tells at length is also raised.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # This one tells of each retry; we tell of an outage once.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     return mlflow
 
