@@ -17,7 +17,6 @@ from fmnist_lab.search import secrets
 from fmnist_lab.search.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
-_LOOKS = ("--cfg", "-c", "--info", "-i")  # Hydra's flags that show a configuration and run nothing
 _command: list[str] = []  # what the user has typed, without passwords
 
 
@@ -37,7 +36,6 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     Raises:
         RequestError: Hydra, the sweeper or a check refused the request.
     """
-    require_writable(ROOT)
     known = config.options("sweeps")
     if name not in known:
         raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
@@ -47,9 +45,10 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
     overrides = searches.together([f"sweeps={name}", f"hydra.sweep.dir={folder}"], arguments)
-    if any(word.partition("=")[0] in _LOOKS for word in arguments):
+    if train.looks(arguments):
         train.run(_application, f"fmnist-lab sweep {name}", overrides)
         return
+    require_writable(ROOT)
     _refuse_search_of_images(arguments)
     is_new = not folder.exists()
     try:

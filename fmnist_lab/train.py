@@ -27,6 +27,7 @@ from fmnist_lab.trial import Labels, Trial
 log = logging.getLogger(__name__)
 
 ROOT = Path("mlruns")
+_LOOKS = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "-sc")
 _MULTIRUNS = "multirun/*/multirun.yaml"
 
 
@@ -36,10 +37,16 @@ def main(arguments: list[str]) -> None:
     Raises:
         RequestError: Hydra, the schema or a check refused the configuration.
     """
-    require_writable(ROOT)
+    if not looks(arguments):
+        require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
     name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
     run(_application, name, arguments)
+
+
+def looks(arguments: list[str]) -> bool:
+    """Whether Hydra will show something, and run nothing."""
+    return any(word.partition("=")[0] in _LOOKS for word in arguments)
 
 
 def run(application: Callable[[], object], name: str, arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from fmnist_lab import cli
+from fmnist_lab import cli, train
 from tests.folders import leave_run
 from tests.test_sweep import MINE
 
@@ -184,6 +184,14 @@ class TestFolders:
         # Whoever runs the tests may be root, who can write everywhere.
         monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
         assert "must be a folder that can be written, got" in refused(*words)
+
+    def test_where_a_look_is_still_allowed(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+        train.main(["--cfg", "job"])
+        assert "epochs: 20" in capsys.readouterr().out
+        GlobalHydra.instance().clear()
 
     @pytest.mark.parametrize("place", [".", "''", "mine", "deep/in/mine", "$PWD"])
     def test_what_the_user_has_stays(self, refused: Refused, place: str, folder: Path) -> None:
