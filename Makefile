@@ -23,9 +23,8 @@ demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compar
 	@echo "Draw other schedules with:  $(BIN)/fmnist-lab preview"
 	@echo "Train another one with:     $(BIN)/fmnist-lab train scheduler=cosine"
 
-test: setup ## Run the tests, and the examples of the documentation
+test: setup ## Run the tests, the examples of the documentation among them
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -m examples tests/test_docs.py
 
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults

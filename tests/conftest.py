@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 from unittest import mock
 
 import pytest
+from absl import logging as absl_logging
 
 from fmnist_lab import config
 from fmnist_lab.trial import Labels, Trial
@@ -23,6 +24,10 @@ TINY = (
     "training.epochs=3",
 )
 ComposeTrial = Callable[..., Trial]
+
+# Where Hydra configures logging in a process, the handler of Absl, which Keras imports, closes its
+# stream unless that is a standard one: it must not be the one in which pytest captures.
+absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
 @pytest.fixture(autouse=True)

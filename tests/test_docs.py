@@ -148,7 +148,7 @@ def reader(own_folder: Path, workers: str) -> Reader:
     return Reader(own_folder, workers)
 
 
-@pytest.mark.examples
+@pytest.mark.slow
 class TestExamples:
     """The worked examples of the pages, from the first file to the last command."""
 

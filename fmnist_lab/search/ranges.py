@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 Number = int | float
-MOST_VALUES = 1_000_000  # all of which may be listed; an interval holds any number
+MOST_VALUES = 1_000_000  # where all are listed; an interval holds any number
 
 
 class Range:
@@ -29,11 +29,11 @@ class Range:
         self._count = math.ceil(count)
         if self._count <= 0:
             raise ValueError("a range must hold at least one value")
-        if self._count > MOST_VALUES:
-            raise ValueError(f"a range must hold at most {MOST_VALUES} values")
 
     def values(self) -> list[Number]:
-        """All values, in order."""
+        """All values, in order; ValueError if they are too many to list."""
+        if self._count > MOST_VALUES:
+            raise ValueError(f"a range must hold at most {MOST_VALUES} values")
         return [self._number(self._at(index)) for index in range(self._count)]
 
     def distribution(self) -> BaseDistribution:
