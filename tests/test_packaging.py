@@ -55,6 +55,7 @@ class TestImports:
                 {
                     "config.py",
                     "train.py",
+                    "refusals.py",
                     "sweep.py",
                     "search",
                     "workers",

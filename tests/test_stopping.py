@@ -56,7 +56,7 @@ def keras_stop_epoch(values: list[float], **settings: Any) -> tuple[int | None, 
 curves = st.lists(
     st.one_of(
         st.sampled_from([0.5, 0.5 + 1e-8, 0.5 - 1e-8, 0.4, 0.3, NAN, math.inf]),
-        st.floats(-2.0, 2.0, allow_subnormal=False),
+        st.floats(-2.0, 2.0, width=32, allow_subnormal=False),
     ),
     min_size=1,
     max_size=20,

@@ -150,8 +150,20 @@ def test_an_interruption_keeps_everything(
         assert len(client.get_metric_history(run.info.run_id, "val/loss")) == len(lines)
 
 
+BROKEN = """\
+class build:
+    def learning_rates(self, epoch, steps):
+        if epoch == 1:
+            raise OSError("no luck")
+        return [0.001] * steps
+
+    def observe(self, epoch, metrics):
+        pass
+"""
+
+
 def test_work_that_fails_is_exit_code_1(folder: Path, lab: Run) -> None:
-    (folder / "broken.py").write_text("def build():\n    raise OSError('no luck')\n")
+    (folder / "broken.py").write_text(BROKEN)
     (folder / "conf/scheduler").mkdir(parents=True)
     (folder / "conf/scheduler/mine.yaml").write_text("_target_: broken.build\n")
     done = lab("train", *TINY, "tracking=none", "scheduler=mine")
