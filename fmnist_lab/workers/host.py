@@ -25,6 +25,8 @@ CLIENT_KEYS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,  # a long call that holds the GIL is not a death
     "distributed.scheduler.work-stealing": False,  # the controller places the jobs
+    # Otherwise malloc gives memory back at every chance, and each step of a training asks for more.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     "distributed.worker.daemon": False,  # daemons may not start processes, as data loaders do
     "distributed.worker.profile.enabled": False,
     "distributed.worker.memory.target": False,  # nothing to spill,
