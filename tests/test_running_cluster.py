@@ -27,7 +27,7 @@ class Running:
         self.scheduler = self._start(
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file
         )
-        wait_for(file.exists)
+        wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
         self._file = file
         self.address: str = json.loads(file.read_text())["address"]
 
