@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from hydra.core.utils import JobStatus
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
@@ -54,13 +56,24 @@ class Running:
         return process
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[Running]:
+    started = Running(folder)
+    try:
+        yield started
+    finally:
+        started.close()
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(tmp_path_factory.mktemp("cluster"))
-    try:
-        yield running
-    finally:
-        running.close()
+    """One with two workers, whichever tests of this file come first in this process."""
+    with running(tmp_path_factory.mktemp("cluster")) as started:
+        started.add_worker()
+        started.add_worker()
+        with Client(started.address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield started
 
 
 @pytest.fixture
@@ -69,16 +82,18 @@ def jobs(cluster: Running, tmp_path: Path) -> Iterator[Launcher]:
         yield connected
 
 
-def test_jobs_wait_for_workers_and_workers_may_join_at_any_time(
-    cluster: Running, jobs: Launcher
-) -> None:
-    assert jobs.slots == 1  # none yet, but a sweeper may ask for one trial
-    jobs.submit(["+do=nap", "+seconds=0.1"], 0)
-    assert jobs.next_result(0.5) is None
-    cluster.add_worker()
-    assert (jobs.next_result(60) or (None,))[0] == 0
-    cluster.add_worker()
-    wait_for(lambda: jobs.slots == 2)
+def test_jobs_wait_for_workers_and_workers_may_join_at_any_time(tmp_path: Path) -> None:
+    with (
+        running(tmp_path) as cluster,
+        launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as jobs,
+    ):
+        assert jobs.slots == 1  # none yet, but a sweeper may ask for one trial
+        jobs.submit(["+do=nap", "+seconds=0.1"], 0)
+        assert jobs.next_result(0.5) is None
+        cluster.add_worker()
+        assert (jobs.next_result(60) or (None,))[0] == 0
+        cluster.add_worker()
+        wait_for(lambda: jobs.slots == 2)
 
 
 def test_a_later_command_finds_the_workers_as_they_were(jobs: Launcher) -> None:
@@ -138,8 +153,7 @@ def test_jobs_of_a_killed_controller_are_interrupted(cluster: Running, tmp_path:
 
 def test_a_lost_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fmnist_lab.workers.cluster._CONNECT_TIMEOUT", 1.0)
-    cluster = Running(tmp_path)
-    try:
+    with running(tmp_path) as cluster:
         cluster.add_worker()
         with launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as jobs:
             jobs.submit(["+do=wait_long", f"+file={tmp_path / 'log.txt'}"], 0)
@@ -148,8 +162,6 @@ def test_a_lost_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
             with pytest.raises(ConnectionLostError, match=r"scheduler .* (out of reach|is lost)"):
                 jobs.next_result(60)
             jobs.cancel_all()
-    finally:
-        cluster.close()
 
 
 def test_a_job_finds_the_variables_of_the_command(
