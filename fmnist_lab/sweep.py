@@ -14,7 +14,7 @@ from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import require_writable
 from fmnist_lab.search import secrets
-from fmnist_lab.search.settings import ChangedSweepError
+from fmnist_lab.search.settings import ChangedSweepError, SecondControllerError
 
 ROOT = Path("mlruns/sweeps")
 _command: list[str] = []  # what the user has typed, without passwords
@@ -62,8 +62,10 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
-    except RequestError as error:
-        if is_new and "must have one controller" not in f"{error}":  # then it is another's
+    except SecondControllerError:  # then the folder is the first one's
+        raise
+    except RequestError:
+        if is_new:
             leftovers.discard_sweep(folder)
         raise
 

@@ -12,7 +12,7 @@ from unittest import mock
 import pytest
 from absl import logging as absl_logging
 
-from fmnist_lab import config
+from fmnist_lab import cli, config
 from fmnist_lab.trial import Labels, Trial
 
 TINY = (
@@ -58,6 +58,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Runs the program in this process as the shell would."""
+    monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fmnist_lab import cli, config, server
 from fmnist_lab.errors import DataUnavailableError, RequestError
+from tests.conftest import exit_code
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = ("train", "compare", "promote", "preview", "data", "ui")
@@ -24,17 +25,6 @@ def invoke(*words: str) -> str:
     result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
-
-
-def exit_code(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Runs the program in this process as the shell would."""
-    monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
-    monkeypatch.setattr("signal.signal", lambda *arguments: None)
-    monkeypatch.setattr("sys.path", list(sys.path))
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 class TestHelp:

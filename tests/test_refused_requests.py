@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from fmnist_lab import cli, train
+from fmnist_lab import train
+from tests.conftest import exit_code
 from tests.folders import leave_run
 from tests.test_sweep import MINE
 
@@ -25,14 +26,10 @@ def refused(
 
     def run(*words: str) -> str:
         before = tree(folder)
-        monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
-        monkeypatch.setattr("signal.signal", lambda *arguments: None)
-        monkeypatch.setattr("sys.path", list(sys.path))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+        code = exit_code(monkeypatch, *words)
         GlobalHydra.instance().clear()
         complaint = capsys.readouterr().err
-        assert ended.value.code == 2, complaint
+        assert code == 2, complaint
         assert complaint.count("\n") == 1
         assert complaint.startswith("fmnist-lab: ")
         assert " must " in complaint

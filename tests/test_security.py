@@ -16,6 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import apt, cli, server
 from fmnist_lab.idx import SourceError
+from tests.conftest import exit_code
 from tests.exporting import document, leave_trial
 
 ROOT = Path(__file__).parents[1]
@@ -126,14 +127,10 @@ class TestHostileFile:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
-        monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
-        monkeypatch.setattr("signal.signal", lambda *arguments: None)
-        monkeypatch.setattr("sys.path", list(sys.path))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+        code = exit_code(monkeypatch, *words)
         GlobalHydra.instance().clear()
         printed = capfd.readouterr()
-        assert ended.value.code == 2, printed
+        assert code == 2, printed
         assert SECRET not in printed.out + printed.err
         assert not list(folder.rglob("pwned"))
         assert not (folder / "mlruns").exists()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from types import ModuleType
 
-# Without it XLA copies each kernel that a step reads and updates, an eighth of the time that the
+# Without it XLA copies each kernel that a step reads and updates, a seventh of the time that the
 # notebook's network takes with one thread. It changes no bit of a result.
 XLA_FLAG = "--xla_cpu_copy_insertion_use_region_analysis=true"
 XLA_KNOWS_IT = "2.21."  # TensorFlow; XLA ends the process over a flag that it does not know

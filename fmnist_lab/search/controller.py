@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from filelock import FileLock, Timeout
 
-from fmnist_lab.search.settings import SweepRequestError
+from fmnist_lab.search.settings import SecondControllerError
 from fmnist_lab.search.storage import StorageAddress, beside
 
 LEASE = "sweep:controller"
@@ -29,7 +29,7 @@ def one_controller(
     """Holds the sweep; gives a function to call with the study once that is open.
 
     Raises:
-        SweepRequestError: Another process holds it.
+        SecondControllerError: Another process holds it.
     """
     name = re.sub(r"[^\w-]+", "-", study_name)
     base = address.journal or folder / "sweep"
@@ -47,8 +47,8 @@ def one_controller(
         raise _second(study_name, f"one on this machine works in {base.parent}") from None
 
 
-def _second(study_name: str, who: str) -> SweepRequestError:
-    return SweepRequestError(
+def _second(study_name: str, who: str) -> SecondControllerError:
+    return SecondControllerError(
         f"The study {study_name!r} must have one controller, got a second: {who}. "
         "Wait until it has ended, or end it."
     )
@@ -67,7 +67,7 @@ class _Lease:
         """Takes the lease.
 
         Raises:
-            SweepRequestError: Somebody else has it.
+            SecondControllerError: Somebody else has it.
         """
         holder = study.user_attrs.get(LEASE)
         if holder and _is_alive(holder):

@@ -18,6 +18,10 @@ class SweepRequestError(RequestError, CompactHydraException):
     """A request that cannot be met; any Hydra application prints it without a traceback."""
 
 
+class SecondControllerError(SweepRequestError):
+    """Another process runs the sweep."""
+
+
 class ChangedSweepError(SweepRequestError):
     """A sweep that exists was asked something else.
 
