@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-faults check docs bench bench-sweeps lock
+.PHONY: help setup demo test test-faults soak check docs bench bench-sweeps lock
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: setup ## Run the tests, the examples of the documentation among them
 
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults
+
+soak: setup ## Let everything around a sweep fail for an hour, and see that nothing is missing
+	$(BIN)/python -m pytest -m soak -n0 -s
 
 check: setup ## Lint, check types, check YAML, look dependencies up among known vulnerabilities
 	$(BIN)/ruff check .

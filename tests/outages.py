@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 import pytest
 
 from tests.launchers import wait_for
-from tests.remote import HOST, Process, free_port, listens, running
+from tests.remote import HOST, Process, free_port, listens
 
 OPEN = "open"
 DOWN = "down"  # nobody listens
@@ -30,6 +30,16 @@ DELAY = 10.0
 def mlflow_server(folder: Path, port: int | None = None) -> Iterator[tuple[str, Process]]:
     """A server with a database in this folder, new or not; gives its address and its process."""
     port = port or free_port()
+    process = server_process(folder, port)
+    try:
+        wait_for(lambda: listens(port), 250)
+        yield f"http://{HOST}:{port}", process
+    finally:
+        process.stop()
+
+
+def server_process(folder: Path, port: int) -> Process:
+    """Starts one, which listens in a few seconds."""
     options = {
         "--backend-store-uri": f"sqlite:///{folder / 'server.db'}",
         "--artifacts-destination": str(folder / "artifacts"),
@@ -39,10 +49,7 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[tuple[str, 
     }
     words = [word for option in options.items() for word in option]
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it starts faster
-    command = (sys.executable, "-m", "mlflow", "server", *words)
-    with running(folder / "server.log", *command) as process:
-        wait_for(lambda: listens(port), 250)
-        yield f"http://{HOST}:{port}", process
+    return Process(folder / "server.log", sys.executable, "-m", "mlflow", "server", *words)
 
 
 class Gate:

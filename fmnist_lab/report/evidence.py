@@ -107,14 +107,15 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     """The rows of `comparison.csv`: the standings, and what the verdicts say of each strategy.
 
     The columns of `comparison.compare`, as they are for the baseline and with `best_` in front
-    for the best one; NaN for the strategy that the others are compared with.
+    for the best one; NaN for the strategy that the others are compared with. Its `diverged`,
+    which counts pairs, is called `pairs_diverged` here: the standings' own counts trials.
     """
-    frame = evidence.standings
+    frame = evidence.standings.set_index("strategy")
     for verdicts, prefix in ((evidence.versus_baseline, ""), (evidence.versus_best, "best_")):
         if verdicts is not None:
-            named = verdicts.set_index("strategy").add_prefix(prefix)
-            frame = frame.merge(named, left_on="strategy", right_index=True, how="left")
-    return frame
+            named = verdicts.set_index("strategy").rename(columns={"diverged": "pairs_diverged"})
+            frame = frame.join(named.add_prefix(prefix))  # which refuses a name that is there twice
+    return frame.reset_index()
 
 
 def _track(stopping: pd.Series, wanted: str | None) -> str:
