@@ -213,6 +213,9 @@ class TestEvidence:
             "6 of 8 tuning trials have ended; 1 more began and left no result yet: still running, "
             "or lost."
         )
+        (place / "optimization_results.yaml").write_text("ended: interrupted\n")
+        said = sentences.progress(gather(place))
+        assert said.endswith("tuning trials have ended; 1 more was cut off without a result.")
         (warning,) = cautions.warnings(evidence)
         assert warning.startswith("The strategies had unequal budgets, from 2 trials (cosine) to 4")
 

@@ -167,7 +167,10 @@ def progress(evidence: Evidence) -> str:
         told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
         told += f"and {'does' if lost == 1 else 'do'} not count"
     if unended := evidence.setup.unended:
-        told += f"; {unended} more began and left no result yet: still running, or lost"
+        if evidence.setup.ended:
+            told += f"; {unended} more {'was' if unended == 1 else 'were'} cut off without a result"
+        else:
+            told += f"; {unended} more began and left no result yet: still running, or lost"
     return f"{told}."
 
 
