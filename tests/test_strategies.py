@@ -63,14 +63,15 @@ class TestSweep:
             assert params(tmp_path / "parts", study) == params(tmp_path / "long", study)
 
     def test_an_interrupted_sweep_ends_as_an_undisturbed_one(self, tmp_path: Path) -> None:
-        slow = ("hydra.sweeper.n_trials=5", "hydra/launcher=dask", "hydra.launcher.workers=2")
+        five = "hydra.sweeper.n_trials=5"
+        slow = (five, "hydra/launcher=dask", "hydra.launcher.workers=2")
         for sent in (signal.SIGKILL, signal.SIGINT):
             started = list((tmp_path / "disturbed").glob("*/.hydra"))
             process = start("strategies", tmp_path / "disturbed", *slow, "seconds=0.5")
             wait_for(functools.partial(has_more_jobs, tmp_path / "disturbed", len(started)))
             end(process, sent)
         run("strategies", tmp_path / "disturbed", *slow, "seconds=0.5")
-        run("strategies", tmp_path / "calm", *slow)
+        run("strategies", tmp_path / "calm", five)
         for study in STUDIES:
             disturbed, calm = (
                 params(tmp_path / "disturbed", study),
