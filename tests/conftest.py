@@ -39,9 +39,13 @@ absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets XLA compile fast rather than well: most tests compile for longer than they train."""
+    """Lets XLA compile fast rather than well: most tests compile for longer than they train.
+
+    And lets TensorFlow compute as in a sweep's workers, so that their numbers are the same here.
+    """
     if config.option.markexpr != "faults":
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
