@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,6 @@ from fmnist_lab.errors import (
     TooManyFailuresError,
     is_full_disk,
 )
-from fmnist_lab.files import require_writable
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -32,8 +31,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-PREVIEW, SHEET = Path("mlruns/preview.png"), Path("mlruns/fashion-mnist.png")
-PREVIEW_STEPS = 100  # updates per epoch: enough for a smooth curve
 _FAILURES = (
     ConnectionLostError,
     DataUnavailableError,
@@ -207,22 +204,9 @@ def preview(
     ] = None,
 ) -> None:
     """Draw learning-rate curves, in the terminal and as mlruns/preview.png."""
-    from fmnist_lab import config, scheduling
-    from fmnist_lab import preview as drawing
+    from fmnist_lab import preview as application
 
-    require_writable(PREVIEW.parent)
-    words = request or []
-    overrides = [word for word in words if "=" in word]
-    names = [word for word in words if "=" not in word] or config.options("scheduler")
-    trials = {
-        name: config.to_trial(config.compose([*overrides, f"scheduler={name}"])) for name in names
-    }
-    epochs = max(trial.training.epochs for trial in trials.values())
-    schedulers = {name: scheduling.build(trial.scheduler) for name, trial in trials.items()}
-    frame = drawing.curves(schedulers, epochs, PREVIEW_STEPS)
-    drawing.print_curves(frame)
-    drawing.save_curves(frame, PREVIEW)
-    print(f"As a picture: {PREVIEW}")
+    application.main(request or [])
 
 
 @app.command()
@@ -232,19 +216,9 @@ def data(
     ] = None,
 ) -> None:
     """Get Fashion-MNIST, check its checksums, and show examples of its classes."""
-    from rich.console import Console
-
     from fmnist_lab import contact_sheet
-    from fmnist_lab.data import DataConfig, load
 
-    require_writable(SHEET.parent)
-    dataset = load(DataConfig(dir=folder))
-    contact_sheet.print_sheet(dataset, Console())
-    contact_sheet.save_sheet(dataset, SHEET)
-    print(
-        f"Fashion-MNIST: {dataset.source}\n"
-        f"The checksums of all four files hold. As a picture: {SHEET}"
-    )
+    contact_sheet.main(folder)
 
 
 @app.command()
@@ -263,30 +237,12 @@ def ui(
 @app.command()
 def sync() -> None:
     """Send what the tracking server could not be sent before."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from fmnist_lab import tracking
-
-    def progress(runs: list[Path]) -> Iterable[Path]:
-        return track(runs, "Sending", console=Console(stderr=True), transient=True)
-
     try:
-        outcome = tracking.sync(progress=progress)
+        from fmnist_lab import sync as application
+
+        application.main()
     except KeyboardInterrupt:
         _fail("Interrupted; what was sent stays, the rest waits.", INTERRUPTED)
-    for store, count in outcome.sent.items():
-        print(f"{_runs(count)} sent to {store}.")
-    if outcome.busy:
-        print(f"{_runs(outcome.busy)} left to commands that are running.")
-    if outcome.stuck:
-        print(f"{_runs(outcome.stuck)} sent, but the run of their sweep is not there yet.")
-    if not (outcome.sent or outcome.busy or outcome.stuck or outcome.failed):
-        print("Nothing was missing.")
-    for store, count in outcome.failed.items():
-        print(f"{_runs(count)} not sent to {store}: {outcome.problems[store]}", file=sys.stderr)
-    if outcome.failed:
-        _fail("The rest waits in mlruns; give the same command again.", FAILED)
 
 
 def _hide_passwords() -> None:
@@ -304,10 +260,6 @@ def _hide_passwords() -> None:
             file=sys.stderr,
         )
         os.execv(sys.executable, [sys.executable, "-P", "-m", "fmnist_lab", *kept])
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
 
 
 def _command_names() -> list[str]:

@@ -8,14 +8,32 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
-from fmnist_lab.data import Dataset
-from fmnist_lab.files import whole_file
+from fmnist_lab.data import DataConfig, Dataset, load
+from fmnist_lab.files import require_writable, whole_file
 
 Pixels = NDArray[np.uint8]
 
+PICTURE = Path("mlruns/fashion-mnist.png")
 CELL = 15  # columns in the terminal: 14 pixels, each 2x2 of the image's, and a gap
 PER_LINE = 5  # classes side by side, so that the sheet fits 80 columns
 SHADES = " .:-=+*#%@"  # where there are no colours
+
+
+def main(folder: str | None) -> None:
+    """What `fmnist-lab data` does: gets Fashion-MNIST, from a folder if one is named, and shows it.
+
+    Raises:
+        RequestError: The folder does not have its four files.
+        DataUnavailableError: No source has them.
+    """
+    require_writable(PICTURE.parent)
+    dataset = load(DataConfig(dir=folder))
+    print_sheet(dataset, Console())
+    save_sheet(dataset, PICTURE)
+    print(
+        f"Fashion-MNIST: {dataset.source}\n"
+        f"The checksums of all four files hold. As a picture: {PICTURE}"
+    )
 
 
 def print_sheet(dataset: Dataset, console: Console, per_class: int = 3) -> None:

@@ -21,8 +21,9 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
 )
+COMPUTING = ("fmnist-lab", "tensorflow", "keras", "numpy")  # another version, other numbers
 # What decides whether a trial trains again to the same bits.
-DECIDING = ("fmnist-lab", "tensorflow", "keras", "numpy", "machine", "processor", "threads")
+DECIDING = (*COMPUTING, "machine", "processor", "threads")
 PACKAGES = ("fmnist-lab", "tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "mlflow")
 
 

@@ -38,23 +38,47 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
     Raises:
         RequestError: `_target_` is missing or names nothing callable.
     """
-    target = node.get("_target_")
-    if not isinstance(target, str):
+    return function_at(f"{group}._target_", node.get("_target_"))
+
+
+def function_at(key: str, path: Any) -> Callable[..., Any]:
+    """The function or class at a dotted path that is the value of a key.
+
+    Raises:
+        RequestError: There is none.
+    """
+    if not isinstance(path, str):
         raise RequestError(
-            f"`{group}._target_` must be a function's dotted path, such as my_module.my_function, "
-            f"got {target!r}."
+            f"`{key}` must be a function's dotted path, such as my_module.my_function, "
+            f"got {path!r}."
         )
     try:
-        found = pkgutil.resolve_name(target)
+        found = pkgutil.resolve_name(path)
     except Exception as error:  # a module of the user's own may raise whatever it likes
         raise RequestError(
-            f"`{group}._target_` must name a function, got {target!r}: {explain(error)}."
+            f"`{key}` must name a function, got {path!r}: {explain(error)}."
         ) from error
     if not callable(found):
-        raise RequestError(
-            f"`{group}._target_` must name a function, got {target!r}: not callable."
-        )
+        raise RequestError(f"`{key}` must name a function, got {path!r}: not callable.")
     return found  # type: ignore[no-any-return]  # resolve_name returns Any
+
+
+def require_arguments(key: str, function: Callable[..., Any], *names: str) -> None:
+    """Refuses a function, the value of a key, that cannot be called with so many arguments.
+
+    Raises:
+        RequestError: It takes others.
+    """
+    try:
+        takes = inspect.signature(function)
+    except (TypeError, ValueError):  # some of Python's own do not say
+        return
+    try:
+        takes.bind(*names)
+    except TypeError:
+        raise RequestError(
+            f"`{key}` must name a function of ({', '.join(names)}), got one of {takes}."
+        ) from None
 
 
 def explain(error: Exception) -> str:

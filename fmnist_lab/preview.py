@@ -11,17 +11,40 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from fmnist_lab.files import whole_file
+from fmnist_lab import config, scheduling
+from fmnist_lab.files import require_writable, whole_file
 from fmnist_lab.scheduling import Performance, Scheduler
 
+PICTURE = Path("mlruns/preview.png")
 ASSUMPTION = "if {monitor} never improves"
 """Performance scheduling answers to training, so its curve is drawn for the worst one."""
 
+_STEPS = 100  # updates per epoch: enough for a smooth curve
 _FLAT = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), 1.0)
 _MARKERS = {"braille": "⠒", "x": "x", "o": "o"}  # plotext's name, and what it looks like
 _PANEL_COLUMNS, _PANEL_LINES = 40, 10
 _TOGETHER_IN_TERMINAL, _TOGETHER_IN_PICTURE = len(_MARKERS), 6
 _POINTS = 400  # per curve in the terminal, more than its dots
+
+
+def main(request: list[str]) -> None:
+    """What `fmnist-lab preview` does: draws schedulers, all if none is named, after overrides.
+
+    Raises:
+        RequestError: There is no such scheduler, or an override is refused.
+    """
+    require_writable(PICTURE.parent)
+    overrides = [word for word in request if "=" in word]
+    names = [word for word in request if "=" not in word] or config.options("scheduler")
+    trials = {
+        name: config.to_trial(config.compose([*overrides, f"scheduler={name}"])) for name in names
+    }
+    epochs = max(trial.training.epochs for trial in trials.values())
+    schedulers = {name: scheduling.build(trial.scheduler) for name, trial in trials.items()}
+    frame = curves(schedulers, epochs, _STEPS)
+    print_curves(frame)
+    save_curves(frame, PICTURE)
+    print(f"As a picture: {PICTURE}")
 
 
 def curves(schedulers: Mapping[str, Scheduler], epochs: int, steps: int) -> pd.DataFrame:

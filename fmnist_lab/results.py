@@ -145,6 +145,16 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
     return pd.concat([repeated.reset_index(drop=True), metrics.astype(types)], axis=1)
 
 
+def environments(runs: pd.DataFrame) -> pd.DataFrame:
+    """A row per run of `trials` or `replicates`: with what, and on which machine it was trained.
+
+    Columns: what `environment.json` holds, `tensorflow` say; NaN where a run does not say.
+    """
+    paths = [Path(folder) / "environment.json" for folder in runs["folder"]]
+    found = [_json(path.read_bytes(), path) if path.exists() else {} for path in paths]
+    return pd.DataFrame(found, index=runs.index)
+
+
 def _runs(source: Source, kind: str) -> pd.DataFrame:
     where = folders(source, kind=kind) if source is None or isinstance(source, str) else source
     rows = [_row(folder) for folder in where]

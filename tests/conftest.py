@@ -1,19 +1,25 @@
 """What several test files share: a trial that trains in a moment, and a folder to train it in."""
 
+import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
 import pytest
 from absl import logging as absl_logging
+from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import cli, config
+from fmnist_lab.tracking import store
 from fmnist_lab.trial import Labels, Trial
+from tests.watching import Clock
 
 TINY = (
     "data=synthetic",
@@ -23,11 +29,43 @@ TINY = (
     "architecture.hidden_sizes=[16]",
     "training.epochs=3",
 )
+OWN_VARIABLES = ("FMNIST_LAB", "MLFLOW")
 ComposeTrial = Callable[..., Trial]
+create_database = store._create_database
 
 # Where Hydra configures logging in a process, the handler of Absl, which Keras imports, closes its
 # stream unless that is a standard one: it must not be the one in which pytest captures.
 absl_logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Lets XLA compile fast rather than well: most tests compile for longer than they train.
+
+    And lets TensorFlow compute as in a sweep's workers, so that their numbers are the same here.
+    """
+    if "not faults" in config.option.markexpr:  # those train for longer
+        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a tracking store as MLflow makes it, which takes seconds; to be copied."""
+    root = tmp_path_factory.mktemp("empty-store")
+    with chdir(root):  # MLflow makes a folder for artifacts where it is
+        create_database(root)
+    return store.database(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores_are_copies(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lets MLflow make one database per process of the tests, whose own processes make theirs."""
+
+    def copy(root: Path) -> None:
+        shutil.copy(request.getfixturevalue("empty_store"), store.database(root))
+
+    with mock.patch.object(store, "_create_database", copy):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +92,7 @@ def heard() -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder in which the test runs, out of reach of the settings of whoever runs it."""
     for name in list(os.environ):
-        if name.startswith(("FMNIST_LAB", "MLFLOW")):
+        if name.startswith(OWN_VARIABLES):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -69,6 +107,24 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         cli.main()
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+def run_here(folder: Path, *words: str, **variables: str) -> CompletedProcess[str]:
+    """Runs `fmnist-lab` in a folder and in this process, which has imported what takes seconds."""
+    printed, complaint = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {"COLUMNS": "120", "NO_COLOR": "1"}),
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(printed),
+        redirect_stderr(complaint),
+    ):
+        for name in [name for name in os.environ if name.startswith(OWN_VARIABLES)]:
+            del os.environ[name]
+        os.environ |= variables
+        patch.chdir(folder)
+        code = exit_code(patch, *words)
+    GlobalHydra.instance().clear()  # which a refused request leaves as it was
+    return CompletedProcess(words, code, printed.getvalue(), complaint.getvalue())
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +153,11 @@ def labels() -> Labels:
         dataset="synthetic",
         engine="compiled",
     )
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def leaves(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
+@lru_cache(maxsize=1)
 def keys() -> list[tuple[str, str, str]]:
     found = [("", "", key) for key in leaves(defaults()) if "." not in key or "objective" in key]
     for group, option in OPTIONS:

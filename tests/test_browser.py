@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.conftest import run_here
 from tests.sweeping import ROOT, wait_for
 
 CHROMIUM = next(
@@ -112,13 +113,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("browse")
     (folder / "sweeps").mkdir()
     (folder / "sweeps/browse.yaml").write_text(SWEEP)
-    # One worker: each imports TensorFlow, for eight trials of a moment.
-    for command in (("sweep", "browse", "hydra.launcher.workers=1"), ("compare", "browse")):
-        process = start(folder, *command)
-        try:
-            assert process.wait(timeout=250) == 0, log(folder, command[0])
-        finally:
-            process.kill()
+    for command in (("sweep", "browse", "hydra/launcher=basic"), ("compare", "browse")):
+        done = run_here(folder, *command)
+        assert done.returncode == 0, done.stdout + done.stderr
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from subprocess import CompletedProcess
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +18,7 @@ from fmnist_lab import checkpoints, cli, runner, train
 from fmnist_lab.checkpoints import FILE, Attempts, Checkpoint
 from fmnist_lab.tracking import NoTracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
-from tests.conftest import TINY, ComposeTrial
+from tests.conftest import TINY, ComposeTrial, run_here
 from tests.launchers import wait_for
 from tests.sweeping import study
 from tests.test_runner import Notebook, read_curve, read_result
@@ -299,34 +298,31 @@ def test_a_sweep_repeats_a_trial_from_its_checkpoint(
 
 @pytest.mark.slow
 def test_a_killed_process_goes_on_from_its_checkpoint(
-    folder: Path,
-    lab: Callable[..., CompletedProcess[str]],
-    environment: dict[str, str],
+    folder: Path, environment: dict[str, str]
 ) -> None:
-    environment["TF_NUM_INTRAOP_THREADS"] = "1"
     words = [
         *TINY[:-1], "training.epochs=400", "checkpoint_seconds=0", "tracking=none",
         "scheduler=performance", "scheduler.patience=3", "architecture.dropout=0.1",
         "hydra.run.dir=mlruns/trials/it",
     ]  # fmt: skip
+    calm = run_here(folder, "train", *words, "hydra.run.dir=mlruns/trials/calm")
+    assert calm.returncode == 0, calm.stderr
     command = [sys.executable, "-m", "fmnist_lab", "train", *words]
     path = folder / "mlruns" / "trials" / "it" / FILE
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as first:
         wait_for(lambda: path.exists() and len(read_curve(path.parent)) > 20, 120)
-        refused = lab("train", *words)
+        refused = run_here(folder, "train", *words)
         first.send_signal(signal.SIGKILL)
     assert refused.returncode == 2, refused.stderr
     assert "must be a folder in which nobody trains now, got " in refused.stderr
-    assert lab("train", *words, "training.epochs=0").returncode == 2
+    assert run_here(folder, "train", *words, "training.epochs=0").returncode == 2
     assert path.exists(), "a slip of the keyboard has cost what was trained"
     before = (path.parent / "curves.jsonl").read_text().splitlines()
-    again = lab("train", *words)
+    again = run_here(folder, "train", *words)
     assert again.returncode == 0, again.stderr
     assert "Goes on after epoch " in again.stdout + again.stderr
     curve = read_curve(path.parent)
     assert len(curve) == 400 > len(before)
     assert [json.loads(line) for line in before[:10]] == curve[:10]
     assert not path.exists()
-    calm = lab("train", *words, "hydra.run.dir=mlruns/trials/calm")
-    assert calm.returncode == 0, calm.stderr
     assert without_time(curve) == without_time(read_curve(path.parents[1] / "calm"))

@@ -23,7 +23,6 @@ from docs import options
 from fmnist_lab import cli, config
 from fmnist_lab.search.plans import Plan, Planner
 from fmnist_lab.search.settings import Settings
-from tests.test_running_cluster import Running
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -84,12 +83,13 @@ def plan(name: str, *overrides: str) -> list[Plan]:
 class Reader:
     """Somebody who follows pages, in a folder of their own, on tiny data.
 
-    Sweeps have one trial per strategy. What would start one afresh is left out.
+    Sweeps have one trial per strategy, trained in this process. What would start one afresh is
+    left out.
     """
 
-    def __init__(self, folder: Path, workers: str) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.sweeping = ("hydra.sweeper.n_trials=1", f"hydra.launcher.address='{workers}'")
+        self.sweeping = ("hydra.sweeper.n_trials=1", "hydra/launcher=basic")
         self.small: tuple[str, ...] = SMALL + SMALL_NETWORK
         self.names: dict[str, Any] = {}  # of the Python session
 
@@ -124,17 +124,6 @@ class Reader:
         assert done.exit_code == 0, done.output
 
 
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a worker that all sweeps share: it imports TensorFlow once."""
-    running = Running(tmp_path_factory.mktemp("cluster"))
-    try:
-        running.add_worker()
-        yield running.address
-    finally:
-        running.close()
-
-
 @pytest.fixture
 def own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose modules are found, as they are where a command runs."""
@@ -144,8 +133,8 @@ def own_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def reader(own_folder: Path, workers: str) -> Reader:
-    return Reader(own_folder, workers)
+def reader(own_folder: Path) -> Reader:
+    return Reader(own_folder)
 
 
 @pytest.mark.slow

@@ -67,15 +67,17 @@ CLIPPING = {
     "global_norm": ClippingConfig("global_norm", 0.5),
 }
 ADAM: Node = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.01}
+# A last batch that is smaller, of 8 images, costs each engine a second compilation.
+SMALLER_LAST = DataConfig(name="synthetic", train_size=200, val_size=60)
 SGD: Node = {"_target_": "keras.optimizers.SGD", "learning_rate": 0.01}
 CONSTANT: Node = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 0.01}
 
 
 def a_trial(**changes: Any) -> Trial:
-    """A small network, three epochs of 200 synthetic images: six batches of 32 and one of 8."""
+    """A small network, three epochs of 192 synthetic images: six batches of 32."""
     trial = Trial(
         seed=7,
-        data=DataConfig(name="synthetic", train_size=200, val_size=60),
+        data=DataConfig(name="synthetic", train_size=192, val_size=60),
         architecture={"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": [16]},
         optimizer=SGD,
         scheduler=CONSTANT,
@@ -108,7 +110,7 @@ class TestContract:
     """What every engine keeps."""
 
     def test_every_epoch_has_every_metric(self, engine: str) -> None:
-        outcome, curve = train(a_trial(), engine)
+        outcome, curve = train(a_trial(data=SMALLER_LAST), engine)
         assert [set(line) for line in curve] == [NAMES] * 3
         assert outcome.stop_reason is StopReason.COMPLETED
         assert outcome.delivered_epoch == 2
@@ -195,7 +197,8 @@ class TestContract:
 
 # Every two options of different groups meet: all 36 combinations would take minutes.
 PAIRS = [
-    (architecture, clipping, [*SCHEDULERS][(row + column) % len(SCHEDULERS)])
+    # With a smaller last batch each option is met once: that much is a matter of its own.
+    (architecture, clipping, [*SCHEDULERS][(row + column) % len(SCHEDULERS)], row == column % 3)
     for row, architecture in enumerate(ARCHITECTURES)
     for column, clipping in enumerate(CLIPPING)
 ]
@@ -205,10 +208,13 @@ PAIRS = [
 class TestTwins:
     """Both engines see the same batches and agree to rounding, epoch after epoch."""
 
-    @pytest.mark.parametrize(("architecture", "clipping", "scheduler"), PAIRS)
-    def test_curves_agree(self, architecture: str, clipping: str, scheduler: str) -> None:
+    @pytest.mark.parametrize(("architecture", "clipping", "scheduler", "smaller"), PAIRS)
+    def test_curves_agree(
+        self, architecture: str, clipping: str, scheduler: str, smaller: bool
+    ) -> None:
         self.compare(
             a_trial(
+                data=SMALLER_LAST if smaller else a_trial().data,
                 architecture=ARCHITECTURES[architecture],
                 clipping=CLIPPING[clipping],
                 scheduler=SCHEDULERS[scheduler],
@@ -293,7 +299,7 @@ def run_script(script: str, *arguments: str, **environment: str) -> Any:
 
 
 def test_a_second_trial_of_the_same_shape_compiles_nothing(tmp_path: Any) -> None:
-    flags = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
     counts, curves = run_script(COUNT_COMPILATIONS, str(tmp_path), XLA_FLAGS=flags)
     assert counts[0] == 0 < counts[1] == counts[2]
     assert curves[0] != curves[1]
@@ -306,7 +312,8 @@ def test_a_second_trial_of_the_same_shape_compiles_nothing(tmp_path: Any) -> Non
 
 @pytest.mark.slow
 def test_training_the_notebook_on_full_size_data_stays_within_1500_mb() -> None:
-    assert run_script(FULL_SIZE) < 1.5e9
+    as_for_users = {"XLA_FLAGS": "", "TF_NUM_INTRAOP_THREADS": ""}
+    assert run_script(FULL_SIZE, **as_for_users) < 1.5e9
 
 
 def test_batch_order_is_a_permutation_that_seed_and_epoch_decide() -> None:

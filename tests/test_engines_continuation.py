@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fmnist_lab import data, engines
-from fmnist_lab.data import DataConfig
 from fmnist_lab.engines import Metrics, Outcome, State
 from fmnist_lab.stopping import StoppingConfig
 from fmnist_lab.trial import StopReason, TrainingConfig, Trial
@@ -16,7 +15,6 @@ from tests.test_engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
 EPOCHS = 9
 CUTS = {"compiled": (1, 3, 5), "keras": (4,)}  # each of Keras's trainings compiles for seconds
-WHOLE_BATCHES = DataConfig(name="synthetic", train_size=192, val_size=60)
 MLP = {"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": [16]}
 ONE_OF_EACH: dict[str, dict[str, Any]] = {
     # Cuts after every second epoch, two of them before it is cut off; stops by itself, later.
@@ -66,7 +64,7 @@ def train(trial: Trial, keeper: Memory) -> Outcome:
 @pytest.mark.parametrize("engine", engines.ENGINES)
 @pytest.mark.parametrize("choices", ONE_OF_EACH.values(), ids=ONE_OF_EACH)
 def test_it_ends_as_if_it_had_never_stopped(choices: dict[str, Any], engine: str) -> None:
-    trial = a_trial(data=WHOLE_BATCHES, training=TrainingConfig(EPOCHS, engine=engine), **choices)
+    trial = a_trial(training=TrainingConfig(EPOCHS, engine=engine), **choices)
     whole = Memory()
     expected = train(trial, whole)
     if "patience" in choices["scheduler"]:

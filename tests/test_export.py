@@ -27,8 +27,9 @@ TUNED = ("scheduler=exponential", "scheduler.decay_epochs=2.5", "optimizer.learn
 
 
 @pytest.fixture
-def night(folder: Path) -> Path:
-    """A multirun of two trials; the second one is the best."""
+def night(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A multirun of two trials, with as many threads as there are; the second one is the best."""
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     place = folder / "mlruns/multirun/night"
     leave_trial(place, 0, objective=0.6)
     leave_trial(place, 1, *TUNED, objective=0.7, stop_reason="early_stopped", stopping="none")

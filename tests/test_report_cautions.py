@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fmnist_lab import report, results
+from fmnist_lab import compare, report, results
 from fmnist_lab.files import write_json
 from fmnist_lab.report import cautions, horizon, page, sentences
 from tests.folders import leave_replicates, leave_run, leave_sweep, paired
@@ -129,6 +129,39 @@ class TestConfounding:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         self.leave(place)
         assert cautions.grave(gather(place)) == []
+
+
+class TestVersions:
+    """A sweep that went on after an upgrade."""
+
+    def leave(self, root: Path, *keras: str) -> report.Evidence:
+        place = leave_sweep(root, BOTH, LEVELS)
+        for number, version in enumerate(keras):
+            write_json(
+                place / "trials" / str(number) / "environment.json",
+                {"keras": version, "tensorflow": "2.21.0", "mlflow": f"3.{number}", "cpus": number},
+            )
+        return gather(place)
+
+    def test_they_are_named(self, tmp_path: Path) -> None:
+        evidence = self.leave(tmp_path, "3.15.0", "3.15.1", "3.15.0")  # the last does not say
+        (said,) = cautions.grave(evidence)
+        assert said == (
+            "The trials were trained with different versions of keras (3.15.0 or 3.15.1): what "
+            "they differ in is not only what was asked of them."
+        )
+        assert said in page.page(evidence)
+
+    def test_the_terminal_says_so_too(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.leave(tmp_path / "mlruns", "3.15.0", "3.15.1")
+        monkeypatch.chdir(tmp_path)
+        compare.main(compare.Request("night", with_report=False))
+        assert "Caution: The trials were trained with different" in capsys.readouterr().out
+
+    def test_what_computes_nothing_may_differ(self, tmp_path: Path) -> None:
+        assert cautions.grave(self.leave(tmp_path, "3.15.0", "3.15.0")) == []
 
 
 class TestOpenings:

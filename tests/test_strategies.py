@@ -63,14 +63,15 @@ class TestSweep:
             assert params(tmp_path / "parts", study) == params(tmp_path / "long", study)
 
     def test_an_interrupted_sweep_ends_as_an_undisturbed_one(self, tmp_path: Path) -> None:
-        slow = ("hydra.sweeper.n_trials=5", "hydra/launcher=dask", "hydra.launcher.workers=2")
+        five = "hydra.sweeper.n_trials=5"
+        slow = (five, "hydra/launcher=dask", "hydra.launcher.workers=2")
         for sent in (signal.SIGKILL, signal.SIGINT):
             started = list((tmp_path / "disturbed").glob("*/.hydra"))
             process = start("strategies", tmp_path / "disturbed", *slow, "seconds=0.5")
             wait_for(functools.partial(has_more_jobs, tmp_path / "disturbed", len(started)))
             end(process, sent)
         run("strategies", tmp_path / "disturbed", *slow, "seconds=0.5")
-        run("strategies", tmp_path / "calm", *slow)
+        run("strategies", tmp_path / "calm", five)
         for study in STUDIES:
             disturbed, calm = (
                 params(tmp_path / "disturbed", study),
@@ -125,13 +126,29 @@ class TestRefusals:
                                                 "override or a list of overrides, got 3."),
             ("hydra.sweeper.spaces=[weg]", "`hydra.sweeper.spaces` must name mappings of the "
                                            "configuration, got 'weg'."),
-            ("hydra.sweeper.check=strategies.nope", "`hydra.sweeper.check` must be the dotted path "
-                                                    "of a function, got 'strategies.nope'"),
+            ("hydra.sweeper.check=strategies.nope", "`hydra.sweeper.check` must name a function, "
+                                                    "got 'strategies.nope': module 'strategies' "
+                                                    "has no attribute 'nope'."),
+            ("hydra.sweeper.check=nowhere.nope", "`hydra.sweeper.check` must name a function, got "
+                                                 "'nowhere.nope': No module named 'nowhere'."),
+            ("hydra.sweeper.check=os.getcwd", "`hydra.sweeper.check` must name a function of "
+                                              "(cfg), got one of ()."),
+            ("hydra.sweeper.custom_search_space=nope", "`hydra.sweeper.custom_search_space` must "
+                                                       "name a function, got 'nope': No module "
+                                                       "named 'nope'."),
+            ("hydra.sweeper.custom_search_space=strategies.check",
+             "`hydra.sweeper.custom_search_space` must name a function of (cfg, trial), got one "
+             "of (cfg: omegaconf.dictconfig.DictConfig) -> None."),
+            ("hydra.sweeper.observers=[{_target_: watching.Nope}]",
+             "`hydra.sweeper.observers._target_` must name a function, got 'watching.Nope': "
+             "module 'watching' has no attribute 'Nope'."),
             ("start=100", "`start` must be at most 99, got 100."),
         ],
     )  # fmt: skip
     def test_of_what_cannot_be_searched(self, tmp_path: Path, request_: str, sentence: str) -> None:
-        assert sentence in run("strategies", tmp_path / "sweep", request_, code=1)
+        output = run("strategies", tmp_path / "sweep", request_, code=1)
+        assert sentence in output
+        assert ("Traceback" in output) is (request_ == "start=100")  # what a check raises itself
         assert not (tmp_path / "sweep").exists()
 
 

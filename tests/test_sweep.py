@@ -1,4 +1,4 @@
-"""`fmnist-lab sweep` as its users start it: a process of its own, in a folder of its own."""
+"""`fmnist-lab sweep`, in a folder of its own; one sweep and the interrupted ones are processes."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lab import config, sweep, train
 from fmnist_lab.confirm import outlook
 from fmnist_lab.live import words
-from fmnist_lab.search.plans import Planner
+from fmnist_lab.search.plans import Plan, Planner
 from fmnist_lab.search.settings import Settings
-from tests.conftest import TINY
+from tests.conftest import TINY, run_here
 from tests.sweeping import ROOT, wait_for
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
@@ -76,12 +77,13 @@ def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    """Runs a command to its end; what it printed, and its complaints."""
-    process = start(folder, *arguments)
-    printed, complaint = process.communicate(timeout=200)
-    assert process.returncode == code, printed + complaint
-    assert "Traceback" not in printed + complaint
-    return printed, complaint
+    """Runs a command to its end, trials in this process; what it printed, and its complaints."""
+    if arguments[0] == "sweep":
+        arguments = (*arguments, "hydra/launcher=basic")
+    done = run_here(folder, *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout, done.stderr
 
 
 def own_files(folder: Path) -> None:
@@ -108,8 +110,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which a sweep of the user's own has ended, and what it printed."""
     folder = tmp_path_factory.mktemp("swept")
     own_files(folder)
-    printed, complaint = run(folder, "sweep", "mine")
-    assert complaint == ""
+    process = start(folder, "sweep", "mine")
+    printed, complaint = process.communicate(timeout=200)
+    assert (process.returncode, complaint) == (0, ""), printed
     return folder, printed
 
 
@@ -232,7 +235,7 @@ class TestFailures:
     def test_of_all_end_the_sweep(self, tmp_path: Path) -> None:
         diverging = "optimizer.learning_rate=1e30"
         # One at a time: of two that fail together the second may or may not be counted.
-        one = "hydra.launcher.workers=1"
+        one = "hydra.sweeper.n_jobs=1"
         printed, complaint = run(tmp_path, "sweep", "demo", *self.QUICK, diverging, one, code=1)
         assert complaint == (
             "fmnist-lab: 3 trials failed, more than max_failure_rate=0.5 of 4 allows.\n"
@@ -308,15 +311,9 @@ class TestFolders:
 class TestFiles:
     """The files in `sweeps/`."""
 
-    SMALL = ("data=synthetic", "data.train_size=320", "data.val_size=100")
-
     def test_every_strategy_can_be_trained(self, name: str) -> None:
-        given = [f"sweeps={name}", *self.SMALL]
-        with composer(name) as (loader, settings):
-            cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
-            planner = Planner(settings, loader, cfg)
-            plans = planner.plans(name, given)
-            planner.validate(plans, [])
+        settings, planner, plans = planned(name)
+        planner.validate(plans, [])
         assert {plan.strategy for plan in plans} == set(settings.strategies or {})
         searched = {"optimizer.learning_rate" in plan.space.searched for plan in plans}
         assert searched == {name != "textbook_confounded"}  # whose settings are the book's
@@ -325,9 +322,7 @@ class TestFiles:
         package, question, size = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()[:3]
         assert package == "# @package _global_"
         assert re.fullmatch(r"# Question: .+\?", question)
-        with composer(name) as (loader, settings):
-            cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
-            plans = Planner(settings, loader, cfg).plans(name, [f"sweeps={name}"])
+        settings, _, plans = planned(name)
         lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
         trials = words.count(settings.n_trials, "trial")
         counts = (
@@ -353,6 +348,16 @@ def test_every_launcher_and_sampler_fits_a_sweep_that_ships(chosen: str) -> None
         cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
     group, _, name = chosen.partition("=")
     assert cfg.hydra.runtime.choices[group] == name
+
+
+@cache
+def planned(name: str) -> tuple[Settings, Planner, list[Plan]]:
+    """What a sweep would try, on little data; one strategy after the other is composed for it."""
+    given = [f"sweeps={name}", "data=synthetic", "data.train_size=320", "data.val_size=100"]
+    with composer(name) as (loader, settings):
+        cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
+        planner = Planner(settings, loader, cfg)
+        return settings, planner, planner.plans(name, given)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from optuna.trial import FrozenTrial
 from fmnist_lab import data
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import DataUnavailableError
-from tests.conftest import TINY
+from tests.conftest import TINY, run_here
 from tests.sweeping import ROOT, trials, wait_for
 
 STRATEGIES = ("constant", "cosine", "exponential", "one_cycle")  # as they take trial numbers
@@ -76,6 +77,11 @@ class Sweep:
     def finish(self) -> None:
         """Lets it run to its end."""
         assert self.running().wait(timeout=1800) == 0, self.output
+
+    def finish_here(self) -> None:
+        """Runs it from beginning to end in this process."""
+        done = run_here(self.root, "sweep", "demo", *self.overrides, "hydra/launcher=basic")
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def strike(self, fault: Fault) -> None:
         """Lets a fault happen; returns when the controller has ended, if that was hit."""
@@ -212,9 +218,8 @@ def check_trial(
 
 
 def compare(disturbed: Sweep, calm: Sweep, total: int) -> None:
-    """Lets both end, and asserts that nobody could tell from the results which was disturbed."""
+    """Asserts that nobody could tell from the results of two sweeps which was disturbed."""
     for sweep in (disturbed, calm):
-        sweep.finish()
         check(sweep, total)
     for strategy in STRATEGIES:
         assert disturbed.losses(strategy) == calm.losses(strategy)
@@ -222,13 +227,21 @@ def compare(disturbed: Sweep, calm: Sweep, total: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_three_kills(tmp_path: Path) -> None:
+def test_three_kills(tmp_path: Path, empty_store: Path) -> None:
     total = 2
     tiny = (*TINY[:-1], f"hydra.sweeper.n_trials={total}")
-    with Sweep(tmp_path / "disturbed", *tiny) as disturbed, Sweep(tmp_path / "calm", *tiny) as calm:
+    one = "hydra.launcher.workers=1"  # each imports TensorFlow
+    with (
+        Sweep(tmp_path / "disturbed", *tiny, one) as disturbed,
+        Sweep(tmp_path / "calm", *tiny) as calm,
+    ):
+        (disturbed.root / "mlruns").mkdir()
+        shutil.copy(empty_store, disturbed.root / "mlruns" / "mlflow.db")
         disturbed.strike(Fault(signal.SIGKILL, 1, 0))
         disturbed.strike(Fault(None, 1, 0))
         disturbed.strike(Fault(signal.SIGINT, 0, 0.5))
+        disturbed.finish()
+        calm.finish_here()
         compare(disturbed, calm, total)
 
 
@@ -248,6 +261,8 @@ def test_forty_kills(tmp_path: Path) -> None:
             disturbed.strike(fault)
             seconds = time.monotonic() - start
             print(f"{seconds:5.0f} s: {fault}; {disturbed.ended} trials have ended")
+        disturbed.finish()
+        calm.finish()
         compare(disturbed, calm, total)
         print(f"{time.monotonic() - start:5.0f} s: {disturbed.states()}")
 
@@ -269,6 +284,8 @@ def test_long_trials_go_on(tmp_path: Path, kinds: tuple[signal.Signals | None, .
             disturbed.running()
             wait_for(functools.partial(keeps_state, disturbed, time.time()), 300)
             disturbed.strike(Fault(kind, 0, chance.uniform(0, 3)))
+        disturbed.finish()
+        calm.finish()
         compare(disturbed, calm, total)
         logs = [path.read_text() for path in disturbed.folder.glob("trials/*/train.log")]
         went_on = sum(log.count("Goes on after epoch") for log in logs)

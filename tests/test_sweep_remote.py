@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import optuna
 import pytest
 
 from tests import remote
+from tests.conftest import run_here
 from tests.launchers import wait_for
 from tests.sweeping import ROOT
 
@@ -65,17 +67,21 @@ class Site:
 
     def sweep(self, name: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Starts `fmnist-lab sweep small` in the folder `name`."""
-        sweeps = self.folder / name / "sweeps"
-        sweeps.mkdir(parents=True, exist_ok=True)
-        (sweeps / "small.yaml").write_text(SWEEP)
         with self.log(name).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "fmnist_lab", "sweep", "small", *arguments],
-                cwd=sweeps.parent,
+                cwd=self.prepare(name),
                 env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
                 stdout=output,
                 stderr=output,
             )
+
+    def prepare(self, name: str) -> Path:
+        """The folder `name`, with the sweep's file."""
+        sweeps = self.folder / name / "sweeps"
+        sweeps.mkdir(parents=True, exist_ok=True)
+        (sweeps / "small.yaml").write_text(SWEEP)
+        return sweeps.parent
 
     def log(self, name: str) -> Path:
         """What the command in the folder `name` has printed."""
@@ -103,11 +109,13 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Site]:
     logs = tmp_path_factory.mktemp("logs")
+    shutil.copy(empty_store, logs / "server.db")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         for name in [name for name in os.environ if name.startswith(("MLFLOW", "FMNIST_LAB"))]:
             patch.delenv(name)
+        patch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it starts faster
         tracking, ungated = stack.enter_context(remote.tracking_server(logs, TRACKING_PASSWORD))
         storage = stack.enter_context(remote.database(logs / "database.log", DATABASE_PASSWORD))
         address = stack.enter_context(remote.scheduler(logs))
@@ -173,14 +181,16 @@ def stop_in_mid_trial(
 
 
 def refuse_second_controller(site: Site) -> None:
-    second = site.sweep(
-        "elsewhere",
+    second = run_here(
+        site.prepare("elsewhere"),
+        "sweep",
+        "small",
         "hydra.sweeper.storage=${oc.env:FMNIST_LAB_STORAGE}",
         "tracking=none",
         FMNIST_LAB_STORAGE=site.storage,
     )
-    assert second.wait(60) == 2
-    assert "must have one controller, got a second" in site.log("elsewhere").read_text()
+    assert second.returncode == 2
+    assert "must have one controller, got a second" in second.stderr
     assert not list(site.folder.glob("elsewhere/mlruns/sweeps/small/[!.]*"))
 
 

@@ -173,16 +173,16 @@ def test_other_space_or_direction_is_refused_on_resume(tmp_path: Path) -> None:
 def test_an_ended_sweep_continues(tmp_path: Path, kill: str, launcher: str) -> None:
     folder, ledger = tmp_path / "sweep", tmp_path / "ledger"
     command = [
-        OURS, f"hydra/launcher={launcher}", "+x=interval(0,1)", f"+ledger={ledger}",
+        OURS, "+x=interval(0,1)", f"+ledger={ledger}",
         "+seconds=0.4", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler.seed=1",
     ]  # fmt: skip
-    process = start("slow", folder, *command)
+    process = start("slow", folder, *command, f"hydra/launcher={launcher}")
     wait_for(lambda: ledger.exists() and ledger.read_text().count("start") >= 4)
     assert end(process, signal.Signals[kill]) != 0
     if kill != "SIGKILL":
         assert not trials(folder, "slow", "RUNNING")
         assert results(folder)["ended"] == "interrupted"
-    run("slow", folder, *command)
+    run("slow", folder, *command, f"hydra/launcher={launcher}")
 
     done = trials(folder, "slow", "COMPLETE")
     assert len(done) == 7

@@ -116,9 +116,11 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Server]:
     """One for all tests here, each of which has its own gate and its own experiment."""
-    with mlflow_server(tmp_path_factory.mktemp("server")) as (url, _):
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_store, folder / "server.db")
+    with mlflow_server(folder) as (url, _):
         yield Server(url)
 
 

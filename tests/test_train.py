@@ -1,4 +1,4 @@
-"""`fmnist-lab train` as its users start it: a process of its own, in a folder of its own."""
+"""`fmnist-lab train` in a folder of its own, and where that matters in a process of its own."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY, run_here
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -69,9 +69,9 @@ def test_own_options_train(folder: Path, lab: Run) -> None:
     assert not (folder / "mlruns/mlflow.db").exists()
 
 
-def test_a_multirun_keeps_what_came_before_a_wrong_job(folder: Path, lab: Run) -> None:
+def test_a_multirun_keeps_what_came_before_a_wrong_job(folder: Path) -> None:
     jobs = ["training.epochs=3,0", "scheduler=linear,cosine"]  # the third job has no epochs
-    done = lab("train", "-m", *TINY[:-1], "tracking=none", *jobs)
+    done = run_here(folder, "train", "-m", *TINY[:-1], "tracking=none", *jobs)
     assert done.returncode == 2
     assert done.stderr == "fmnist-lab: `training.epochs` must be positive, got 0.\n"
     night = only(folder, "mlruns/multirun/*")
@@ -81,7 +81,7 @@ def test_a_multirun_keeps_what_came_before_a_wrong_job(folder: Path, lab: Run) -
     assert [result["trial"] for result in results] == [0, 1]
     assert {result["sweep"] for result in results} == {night.name}
 
-    table = lab("compare")
+    table = run_here(folder, "compare")
     assert (table.returncode, table.stderr) == (0, "")
     for result in results:
         row = next(line for line in table.stdout.splitlines() if result["strategy"] in line)
@@ -186,9 +186,9 @@ def test_work_that_fails_is_exit_code_1(folder: Path, lab: Run) -> None:
     ],
 )
 def test_a_refused_request_is_one_sentence_and_leaves_no_folder(
-    folder: Path, lab: Run, overrides: list[str], sentence: str
+    folder: Path, overrides: list[str], sentence: str
 ) -> None:
-    done = lab("train", *overrides)
+    done = run_here(folder, "train", *overrides)
     assert done.returncode == 2
     assert done.stderr.startswith(f"fmnist-lab: {sentence}")
     assert done.stderr.count("\n") == 1
@@ -209,15 +209,15 @@ def test_the_configuration_is_shown_without_tensorflow(
     assert list(folder.iterdir()) == []
 
 
-def test_help_is_hydras(folder: Path, lab: Run) -> None:
-    done = lab("train", "--help")
+def test_help_is_hydras(folder: Path) -> None:
+    done = run_here(folder, "train", "--help")
     assert done.returncode == 0
     assert "scheduler: constant, cosine, cosine_restarts" in done.stdout
     assert "Powered by Hydra" in done.stdout
     assert os.listdir(folder) == []  # noqa: PTH208  # names are enough
 
 
-def test_a_study_prunes_a_trial_that_keeps_its_curve(folder: Path, lab: Run) -> None:
+def test_a_study_prunes_a_trial_that_keeps_its_curve(folder: Path) -> None:
     rate = "optimizer.learning_rate"
     study = [
         "hydra/sweeper=fmnist_lab",
@@ -228,9 +228,8 @@ def test_a_study_prunes_a_trial_that_keeps_its_curve(folder: Path, lab: Run) -> 
         "hydra.sweeper.n_jobs=1",
         f"+hydra.sweeper.enqueue=[{{{rate}: 0.01}}, {{{rate}: 1.0e-9}}]",
     ]
-    done = lab(
-        "train", "-m", *TINY, "tracking=none", *study, f"{rate}=tag(log, interval(1e-9, 0.1))"
-    )
+    searched = f"{rate}=tag(log, interval(1e-9, 0.1))"
+    done = run_here(folder, "train", "-m", *TINY, "tracking=none", *study, searched)
     assert done.returncode == 0, done.stderr
     sweep = only(folder, "mlruns/multirun/*")
     results = [read_json(sweep / str(number) / "result.json") for number in range(3)]

@@ -14,7 +14,7 @@ from fmnist_lab.environment import THREAD_VARIABLES
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.exporting import checking, writing
 from fmnist_lab.exporting.checking import Document
-from tests.conftest import TINY
+from tests.conftest import TINY, run_here
 from tests.exporting import copied, document, leave_trial
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -132,7 +132,7 @@ def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict
     assert done.returncode == 0, done.stderr
     for name in THREAD_VARIABLES:
         del environment[name]
-    done = lab("export-best", "--out", "my best.yaml")
+    done = run_here(folder, "export-best", "--out", "my best.yaml")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     text = Path("my best.yaml").read_text()
     assert text.startswith(checking.HEADER)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab import comparison
+from fmnist_lab import comparison, results
 from fmnist_lab.comparison import MIN_PAIRS, Verdict, least_pairs
+from fmnist_lab.environment import COMPUTING
 from fmnist_lab.live import words
 from fmnist_lab.report import horizon
 from fmnist_lab.report.evidence import Evidence
@@ -31,6 +32,7 @@ def grave(evidence: Evidence) -> list[str]:
     return [
         *_drawn(evidence),
         *_confounded(evidence),
+        *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
         *_out_of_reach(evidence),
     ]
@@ -52,6 +54,17 @@ def _confounded(evidence: Evidence) -> Iterator[str]:
         yield (
             f"The strategies differ in {listed(told, 'and')}, too: what is compared is all of that "
             "together, and no verdict is about one part of it."
+        )
+
+
+def _mixed_versions(evidence: Evidence) -> Iterator[str]:
+    """A sweep that went on after an upgrade."""
+    found = results.environments(evidence.trials)
+    used = {name: found[name].dropna().unique() for name in COMPUTING if name in found}
+    if told := [f"{name} ({listed(list(v))})" for name, v in used.items() if len(v) > 1]:
+        yield (
+            f"The trials were trained with different versions of {listed(told, 'and')}: what they "
+            "differ in is not only what was asked of them."
         )
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf, flag_override
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from fmnist_lab import factories
+from fmnist_lab.errors import RequestError
 from fmnist_lab.search import beside, space
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.search.settings import Settings, SweepRequestError
@@ -65,7 +66,9 @@ class Planner:
 
         A mistake is found here, before there is a trial or a folder.
         """
-        check = self._method("check")
+        self.custom_space()
+        self._require_observers()
+        check = self._method("check", "cfg")
         for plan in plans:
             for params in self._attempts(plan.space):
                 overrides = [*plan.space.overrides(params), *job_overrides]
@@ -75,10 +78,14 @@ class Planner:
                 check(composed)
 
     def custom_space(self) -> Any:
-        """The user's function that extends each suggestion, if there is one."""
+        """The user's function that extends each suggestion, if there is one.
+
+        Raises:
+            SweepRequestError: There is none of that name, or it takes other arguments.
+        """
         if not self._settings.custom_search_space:
             return None
-        return functools.partial(self._method("custom_search_space"), self._config)
+        return functools.partial(self._method("custom_search_space", "cfg", "trial"), self._config)
 
     def _plan(
         self,
@@ -152,17 +159,24 @@ class Planner:
                 attempts += [first | {name: choice} for choice in distribution.choices[1:]]
         return attempts
 
-    def _method(self, key: str) -> Any:
+    def _require_observers(self) -> None:
+        for observer in self._settings.observers or []:
+            if OmegaConf.is_dict(observer) and "_target_" in observer:
+                self._function("observers._target_", observer["_target_"])
+
+    def _method(self, key: str, *arguments: str) -> Any:
         path = getattr(self._settings, key)
-        if path is None:
-            return lambda *_: None
+        return (lambda *_: None) if path is None else self._function(key, path, *arguments)
+
+    def _function(self, key: str, path: Any, *arguments: str) -> Any:
+        key = f"hydra.sweeper.{key}"
         try:
-            return get_method(path)
-        except Exception as error:
-            raise SweepRequestError(
-                f"`hydra.sweeper.{key}` must be the dotted path of a function, "
-                f"got {path!r}: {error}"
-            ) from error
+            function = factories.function_at(key, path)
+            if arguments:
+                factories.require_arguments(key, function, *arguments)
+        except RequestError as error:
+            raise SweepRequestError(f"{error}") from error
+        return function
 
 
 def _first(distribution: BaseDistribution) -> Any:
