@@ -47,7 +47,7 @@ def end(process: subprocess.Popen[bytes], sent: signal.Signals) -> int:
 def run(app: str, folder: Path, *overrides: str, code: int = 0, **variables: str) -> str:
     """Runs an application to its end and returns what it printed."""
     process = start(app, folder, *overrides, **variables)
-    returned = process.wait(timeout=100)
+    returned = process.wait(timeout=250)
     output = _log(folder).read_text()
     assert returned == code, output
     return output
