@@ -177,7 +177,7 @@ def lab(folder: Path, environment: dict[str, str]) -> Callable[..., CompletedPro
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

@@ -51,7 +51,7 @@ def run(app: str, folder: Path, *overrides: str, code: int = 0, **variables: str
     """Runs an application to its end and returns what it printed."""
     # With another launcher, jobs look for the application in the main module of a process.
     if any(word.startswith("hydra/launcher=") and word[-5:] != "basic" for word in overrides):
-        returned = start(app, folder, *overrides, **variables).wait(timeout=100)
+        returned = start(app, folder, *overrides, **variables).wait(timeout=250)
     else:
         returned = _run_here(app, folder, *overrides, **variables)
     output = _log(folder).read_text()

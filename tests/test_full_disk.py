@@ -73,7 +73,7 @@ class TestCommands:
         self, folder: Path, lab: Callable[..., CompletedProcess[str]], environment: dict[str, str]
     ) -> None:
         words = [
-            *TINY[:-1], "training.epochs=400", "checkpoint_seconds=0",
+            *TINY[:-1], "training.epochs=150", "checkpoint_seconds=0",
             "hydra.run.dir=mlruns/trials/it",
         ]  # fmt: skip
         with small_disk(folder / "mlruns", 8) as disk:
@@ -91,7 +91,7 @@ class TestCommands:
             ballast.unlink()
             again = lab("train", *words)
             assert again.returncode == 0, again.stderr
-            assert len(read_curve(disk / "trials" / "it")) == 400
+            assert len(read_curve(disk / "trials" / "it")) == 150
             assert lab("sync").returncode == 0
             assert_runs({"FINISHED": 1, "KILLED": 1}, folder)
 

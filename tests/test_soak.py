@@ -33,7 +33,7 @@ from tests.test_sweep_faults import CONTROLLER, SMALL, Sweep, compare, images, w
 SECONDS = float(os.environ.get("FMNIST_LAB_SOAK_SECONDS", "3600"))
 PAUSE = (1.0, 8.0)  # seconds between two faults
 LONGEST = 6.0  # seconds that a fault with an end lasts at most
-MORE = 50  # trials of each strategy, added whenever all are done before the time is up
+MORE = 10  # trials of each strategy, added whenever all are done before the time is up
 ENDS = {130, *(-number for number in CONTROLLER)}  # a start that is hit may not have a handler yet
 TORN = b'{"op_code": 8, "worker_id": "torn'
 
@@ -159,6 +159,7 @@ def test_an_hour_of_faults(tmp_path: Path) -> None:
                 disturbed.deliver()
                 rest = (f"hydra.sweeper.n_trials={disturbed.trials}", *few)
                 with Sweep(tmp_path / "calm", *rest, epochs=disturbed.epochs) as calm:
+                    calm.finish()
                     compare(disturbed, calm, disturbed.trials)
                 print(f"{4 * disturbed.trials} trials as if nothing had been; "
                       f"{disturbed.states()}; went on {went_on(disturbed)} times")  # fmt: skip

@@ -14,6 +14,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("launcher", ["basic", "dask"])
 def test_thirty_kills(tmp_path: Path, launcher: str) -> None:
     folder, ledger, total = tmp_path / "sweep", tmp_path / "ledger", 200

@@ -88,9 +88,9 @@ async def _keep(settings: dict[str, Any]) -> None:
 
 def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
     """What starts a worker process, and starts another one when it dies."""
-    from distributed import Nanny
+    from fmnist_lab.workers.nanny import TellingNanny
 
-    return Nanny(
+    return TellingNanny(
         scheduler,
         host=_HOST,
         protocol="tls",

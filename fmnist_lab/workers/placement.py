@@ -7,6 +7,7 @@ that one thread, so they need no locks.
 
 import asyncio
 import logging
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,9 +22,13 @@ from fmnist_lab.errors import ConnectionLostError
 from fmnist_lab.streaming import WorkerLostError
 from fmnist_lab.workers import job as on_worker
 from fmnist_lab.workers.host import GRACE
+from fmnist_lab.workers.nanny import DIED
 from fmnist_lab.workers.outcome import Outcome
 
 log = logging.getLogger(__name__)
+
+# A worker is missed at once; how it died is known a moment later, if at all.
+_KNOWN_AFTER = 1.0  # seconds
 
 # The job's number, and its pickled outcome or what became of it instead.
 Deliver = Callable[[int, bytes | Outcome], None]
@@ -59,6 +64,7 @@ class Placement:
         self._deliver = deliver
         self._waiting: deque[Job] = deque()
         self._workers: dict[str, _Attempt | None] = {}
+        self._deaths: dict[str, str] = {}  # of workers, as far as they are known
 
     def start(self) -> None:
         """Learns which workers there are, and hears of every change from then on."""
@@ -94,6 +100,8 @@ class Placement:
             self._joined(message["worker"])
         elif message["action"] == "remove-worker":
             self._left(message["worker"])
+        elif message["action"] == DIED:
+            self._deaths[message["worker"]] = _death(message["code"])
 
     def _joined(self, address: str) -> None:
         self._workers.setdefault(address, None)
@@ -164,11 +172,17 @@ class Placement:
         job = attempt.job
         job.losses += 1
         if job.losses <= self._retries:
-            log.warning("Job %d lost its worker %s, trying again.", job.idx, attempt.worker)
             self._waiting.appendleft(job)
+        self._client.loop.call_later(_KNOWN_AFTER, self._tell_lost, job, job.losses, attempt.worker)
+
+    def _tell_lost(self, job: Job, losses: int, worker: str) -> None:
+        death = self._deaths.pop(worker, None)
+        known_as = f"{worker} ({death})" if death else worker
+        if losses <= self._retries:
+            log.warning("Job %d lost its worker %s, trying again.", job.idx, known_as)
             return
         error = WorkerLostError(
-            f"Job {job.idx} lost its worker {job.losses} times, the last one was {attempt.worker}."
+            f"Job {job.idx} lost its worker {losses} times, the last one was {known_as}."
         )
         self._deliver(job.idx, Outcome(result=on_worker.failed(job.overrides, error)))
 
@@ -207,3 +221,10 @@ class Placement:
             if not busy or time.monotonic() > end:
                 return busy
             await asyncio.sleep(0.05)
+
+
+def _death(code: int) -> str:
+    """What the exit code of a worker process says."""
+    if code == -signal.SIGKILL:
+        return "killed by signal 9, most often because memory ran out"
+    return f"killed by signal {-code}" if code < 0 else f"it ended with code {code}"
