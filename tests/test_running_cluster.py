@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from fmnist_lab.errors import ConnectionLostError, RequestError
 from tests.launchers import Launcher, launcher, wait_for
 from tests.test_ends import command, started
 from tests.test_streaming import pids, task
+from tests.test_sweep_faults import workers
 
 
 class Running:
@@ -109,6 +111,23 @@ def test_a_job_of_a_killed_worker_is_tried_again(jobs: Launcher, tmp_path: Path)
     assert ended[1].status == JobStatus.COMPLETED
     assert len(pids(tmp_path / "log")) == 2
     wait_for(lambda: jobs.slots == 2)
+
+
+def test_a_worker_may_die_while_it_is_told_what_to_do(cluster: Running, tmp_path: Path) -> None:
+    third = cluster.add_worker()
+    with Client(cluster.address, set_as_default=False) as client:
+        client.wait_for_workers(3, timeout=60)
+    (worker,) = workers(third.pid)
+    worker.suspend()  # it takes what it is told, and does not answer
+    death = threading.Timer(1.0, worker.kill)
+    death.start()
+    with launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as jobs:
+        (result,) = jobs.launch([["+do=look_around"]], 0)
+        assert result.status == JobStatus.COMPLETED
+        death.join()
+        third.send_signal(signal.SIGINT)
+        third.wait(30)
+        wait_for(lambda: jobs.slots == 2)
 
 
 def test_a_worker_that_leaves_takes_its_slot_and_not_its_job(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT = 120.0
 _CONNECT_TIMEOUT = 20.0
+_BRING_ATTEMPTS = 5
+_BRING_PAUSE = 1.0  # seconds
 
 
 class Cluster(Protocol):
@@ -99,7 +102,7 @@ class LocalCluster:
 
     def bring(self, runner: "JobRunner", name: str) -> None:
         """Gives an application to all workers, replacements included."""
-        self.client.register_plugin(runner, name=name)
+        _bring(self, runner, name)
 
     def close(self) -> None:
         """Ends the workers and waits until they are gone."""
@@ -177,7 +180,7 @@ class RunningCluster:
     def bring(self, runner: "JobRunner", name: str) -> None:
         """Gives an application to all workers, those to come included."""
         try:
-            self.client.register_plugin(runner, name=name)
+            _bring(self, runner, name)
         except ImportError as error:
             raise RequestError(
                 f"`hydra.launcher.address` must lead to workers that can import what this command "
@@ -188,6 +191,25 @@ class RunningCluster:
         """Disconnects."""
         self.client.close()
         shutil.rmtree(self.results, ignore_errors=True)
+
+
+def _bring(cluster: Cluster, runner: "JobRunner", name: str) -> None:
+    """Tells all workers; again, where one has died meanwhile: the scheduler gives up then.
+
+    Raises:
+        ConnectionLostError: The cluster is gone.
+    """
+    for attempt in range(1, _BRING_ATTEMPTS + 1):
+        try:
+            cluster.client.register_plugin(runner, name=name)
+        except OSError as error:
+            if cluster.ended or attempt == _BRING_ATTEMPTS:
+                raise ConnectionLostError(
+                    cluster.ended or f"The workers cannot be told what to do: {error}."
+                ) from error
+            time.sleep(_BRING_PAUSE)
+        else:
+            return
 
 
 def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":
