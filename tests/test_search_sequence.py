@@ -5,23 +5,30 @@ import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from fmnist_lab.search.sequence import SequenceSampler
+from fmnist_lab.search.samplers import build_sampler
+from fmnist_lab.search.space import Searched, Space
 
+SETTINGS = {"_target_": "optuna.samplers.QMCSampler", "scramble": True, "seed": 0}
 SPACE: dict[str, BaseDistribution] = {
     "rate": FloatDistribution(1e-4, 1e-1, log=True),
     "decay": FloatDistribution(1, 20),
 }
 
 
+def sampler() -> optuna.samplers.BaseSampler:
+    space = Space({key: Searched(distribution) for key, distribution in SPACE.items()}, {})
+    return build_sampler(SETTINGS, space, 0, 2)
+
+
 @pytest.fixture
 def study() -> optuna.Study:
-    return optuna.create_study(sampler=SequenceSampler(SPACE, scramble=True, seed=0))
+    return optuna.create_study(sampler=sampler())
 
 
 @pytest.fixture(scope="module")
 def points() -> list[dict[str, float]]:
     """The sequence, as trials one after the other get it."""
-    study = optuna.create_study(sampler=SequenceSampler(SPACE, scramble=True, seed=0))
+    study = optuna.create_study(sampler=sampler())
     for _ in range(8):
         study.tell(study.ask(SPACE), 0.0)
     return [trial.params for trial in study.trials]
@@ -63,5 +70,5 @@ def test_another_process_goes_on_where_the_first_has_stopped(
 ) -> None:
     for _ in range(3):
         study.tell(study.ask(SPACE), 0.0)
-    study.sampler = SequenceSampler(SPACE, scramble=True, seed=0)
+    study.sampler = sampler()
     assert study.ask(SPACE).params == points[3]
