@@ -49,7 +49,7 @@ bench-sweeps: setup ## Time whole sweeps against a plain loop, and a trial's ove
 	$(BIN)/python -m benchmarks.pruning
 
 bench-scale: setup ## See what a sweep of 10,000 trials costs, its comparison and each suggestion
-	$(BIN)/python -m benchmarks.scale --untrained --skip 500 9500 --part 100
+	$(BIN)/python -m benchmarks.scale --untrained
 	$(BIN)/python -m benchmarks.compare
 	$(BIN)/python -m benchmarks.samplers
 

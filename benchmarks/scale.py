@@ -5,7 +5,7 @@ process is its controller. Processor time says more than the clock on a machine 
 work: `ask` and `tell` are what the controller's main thread spends in the study, `controller` is
 all that its process does in the meantime, the sending of the sweep's own run included.
 
-    python -m benchmarks.scale [--untrained] [--trials 10000] [--skip 500 9500] [--part 100]
+    python -m benchmarks.scale [--untrained] [--trials 10000] [--part 1000] [--folder FOLDER]
 """
 
 import argparse
@@ -24,7 +24,6 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks import untrained
-from benchmarks.multiply import multiply
 from fmnist_lab import sweep
 from fmnist_lab.search.trials import Trials
 from fmnist_lab.tracking.record import unsent
@@ -48,13 +47,11 @@ class Meter:
         self._told = 0
         self._process = psutil.Process()
         self._mark = self._cpu()
+
+    def attach(self) -> None:
+        """Starts to measure."""
         for name in self._spent:
             setattr(Trials, name, self._clocked(getattr(Trials, name)))
-
-    def skip(self, trials: int) -> None:
-        """Goes on from so many trials."""
-        self._told = trials
-        self._begin([])
 
     def _clocked(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -82,10 +79,7 @@ class Meter:
         missing = sum(1 for _ in unsent(FOLDER / "trials"))
         say(f"{self._told:6}   {clock:8.1f}   {ask:4.1f}   {tell:4.1f}   {own:10.1f}   "
             f"{workers:7.1f}   {memory:4.0f} MB   {missing:12}")  # fmt: skip
-        self._begin(self._ends[-1:])
-
-    def _begin(self, ends: list[float]) -> None:
-        self._ends = ends
+        self._ends = self._ends[-1:]
         for values in self._spent.values():
             values.clear()
         self._mark = self._cpu()
@@ -112,12 +106,7 @@ def run(given: argparse.Namespace) -> None:
             _run_to(STRATEGIES)
             untrained.take_over()
         say(f"{HEADER}\n{'':9}median     {'processor ms for each trial':44}in MLflow")
-        meter = Meter(given.part)
-        if given.skip:
-            start, end = given.skip
-            _run_to(start)
-            multiply(Path("mlruns"), "demo", end)
-            meter.skip(end)
+        Meter(given.part).attach()
         _run_to(given.trials)
 
 
@@ -152,7 +141,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--part", type=int, default=1000, help="trials for each line")
-    parser.add_argument("--skip", type=int, nargs=2, help="trials from and to, had by copying")
     parser.add_argument("--untrained", action="store_true", help="leave what trials leave, only")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args(arguments)
