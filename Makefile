@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-faults soak check docs bench bench-sweeps lock
+.PHONY: help setup demo test test-faults soak check docs bench bench-sweeps bench-scale lock
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,11 @@ bench-sweeps: setup ## Time whole sweeps against a plain loop, and a trial's ove
 	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.pruning
+
+bench-scale: setup ## See what a sweep of 10,000 trials costs, its comparison and each suggestion
+	$(BIN)/python -m benchmarks.scale --untrained
+	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.samplers
 
 lock: setup ## Resolve the newest allowed versions into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra docs --universal --python-version 3.11 --generate-hashes \

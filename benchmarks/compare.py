@@ -110,10 +110,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         leave(Path("mlruns"), given.trials)
+        before = time.process_time()
         whole = timed(compare.main, compare.Request("large"))
+        cpu = time.process_time() - before
         trials = timed(results.trials, "large") / given.trials
         curves = timed(results.curves, "large") / given.trials
         print(f"\n{given.trials} trials compared in {whole:.1f} s, imports and report included")
+        print(f"(on a processor for {cpu:.1f} s)")
         if not given.in_mlflow:
             return
         import mlflow

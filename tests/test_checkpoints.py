@@ -301,7 +301,7 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
     folder: Path, environment: dict[str, str]
 ) -> None:
     words = [
-        *TINY[:-1], "training.epochs=400", "checkpoint_seconds=0", "tracking=none",
+        *TINY[:-1], "training.epochs=200", "checkpoint_seconds=0", "tracking=none",
         "scheduler=performance", "scheduler.patience=3", "architecture.dropout=0.1",
         "hydra.run.dir=mlruns/trials/it",
     ]  # fmt: skip
@@ -322,7 +322,7 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
     assert again.returncode == 0, again.stderr
     assert "Goes on after epoch " in again.stdout + again.stderr
     curve = read_curve(path.parent)
-    assert len(curve) == 400 > len(before)
+    assert len(curve) == 200 > len(before)
     assert [json.loads(line) for line in before[:10]] == curve[:10]
     assert not path.exists()
     assert without_time(curve) == without_time(read_curve(path.parents[1] / "calm"))

@@ -54,6 +54,16 @@ def test_a_writer_killed_beside_a_living_one_loses_nothing(tmp_path: Path) -> No
     assert len(study.trials) == len(new_study(where).trials) == 2
 
 
+def test_each_of_two_writers_reads_what_the_other_has_added(tmp_path: Path) -> None:
+    one, other = new_study(address(tmp_path)), new_study(address(tmp_path))
+    for count in range(1, 6):
+        for study in (one, other):
+            study.ask().set_user_attr("by", count)
+        assert len(one.trials) == len(other.trials) == 2 * count
+    by = [trial.user_attrs["by"] for trial in new_study(address(tmp_path)).trials]
+    assert by == [trial.user_attrs["by"] for trial in one.trials] == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+
+
 def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
     where = address(tmp_path)
     study = new_study(where)

@@ -19,6 +19,7 @@ from fmnist_lab.streaming import StreamingLauncher, WorkerLostError
 from fmnist_lab.workers.cluster import LocalCluster
 from fmnist_lab.workers.settings import Settings, exposure, without_credentials
 from tests.launchers import Launcher, launcher, wait_for
+from tests.test_sweep_faults import workers
 
 _calls = 0
 
@@ -225,6 +226,25 @@ def test_workers_that_keep_dying_are_replaced(jobs: Launcher, tmp_path: Path, de
         one(jobs, "do=die", "times=1", f"file={tmp_path / str(idx)}")
         time.sleep(0.5)
     wait_for(lambda: jobs.slots == 2)
+
+
+def test_a_worker_that_is_killed_as_it_starts_is_replaced(tmp_path: Path) -> None:
+    others = set(workers(os.getpid()))
+
+    def kill() -> None:
+        wait_for(lambda: not others.issuperset(workers(os.getpid())))
+        killed.update(set(workers(os.getpid())) - others)
+        for worker in killed:
+            worker.kill()
+
+    killed: set[Any] = set()
+    killing = threading.Thread(target=kill)
+    killing.start()
+    with launcher(task, tmp_path, "workers=1") as jobs:
+        result = one(jobs, "do=look_around")
+        killing.join()
+        assert result.status == JobStatus.COMPLETED
+        assert len(killed) == 1
 
 
 def test_an_exception_keeps_its_traceback_and_its_cause(jobs: Launcher) -> None:

@@ -258,9 +258,16 @@ class TestFailures:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_is_one_sentence(tmp_path: Path, sent: signal.Signals) -> None:
-    endless = (*TINY[:-1], "training.epochs=100000", "tracking=none")
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_an_interruption_is_one_sentence(
+    tmp_path: Path, sent: signal.Signals, workers: int
+) -> None:
+    endless = (
+        *TINY[:-1],
+        "training.epochs=100000",
+        "tracking=none",
+        f"hydra.launcher.workers={workers}",
+    )
     process = start(tmp_path, "sweep", "demo", *endless)
     wait_for(lambda: bool(list(tmp_path.rglob("curves.jsonl"))), 120)
     process.send_signal(sent)

@@ -74,6 +74,15 @@ class TestBest:
     def test_a_pruned_trial_never_is(self) -> None:
         assert standings(ended(0, 0.5), ended(1, 0.9, state="pruned")).best == 0.5
 
+    @pytest.mark.parametrize("direction", ["maximize", "minimize"])
+    def test_it_is_the_same_in_whatever_order_trials_end(self, direction: str) -> None:
+        trials = [ended(number, number * 7 % 31 / 31) for number in range(31)]
+        expected = standings(*trials, direction=direction)
+        for shuffled in (trials[::-1], trials[13:] + trials[:13]):
+            made = standings(*shuffled, direction=direction)
+            assert made.best == expected.best == (30 / 31 if direction == "maximize" else 0)
+            assert made.markdown("") == expected.markdown("")
+
     def test_repeated_trials_are_not_done(self) -> None:
         assert standings(*SEVERAL).done == 5
 

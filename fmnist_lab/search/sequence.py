@@ -19,6 +19,8 @@ class SequenceSampler(QMCSampler):
     def __init__(self, space: dict[str, BaseDistribution], **settings: Any) -> None:
         super().__init__(**settings)
         self._space = space
+        self._counted = 0  # trials that have ended before any that has not: they stay as they are
+        self._spent = 0  # points that those have
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -28,10 +30,14 @@ class SequenceSampler(QMCSampler):
 
     def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
         """The next point, found from the trials that have one."""
-        return sum(
-            self._space.keys() <= trial.params.keys() and not self._is_fixed(trial)
-            for trial in study.get_trials(deepcopy=False)
-        )
+        trials = study.get_trials(deepcopy=False)
+        while self._counted < len(trials) and trials[self._counted].state.is_finished():
+            self._spent += self._has_point(trials[self._counted])
+            self._counted += 1
+        return self._spent + sum(map(self._has_point, trials[self._counted :]))
+
+    def _has_point(self, trial: FrozenTrial) -> bool:
+        return self._space.keys() <= trial.params.keys() and not self._is_fixed(trial)
 
     def _is_fixed(self, trial: FrozenTrial) -> bool:
         fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -158,6 +158,12 @@ class _ReleasedOnDeath(BaseJournalFileLock):
 
 class _MendedJournal(JournalFileBackend):
     """A journal file in which a killed process leaves no half-written line behind."""
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        yield from super().read_logs(log_number_from)
+        # Optuna goes on from the last line only, but keeps in mind where each line begins.
+        last = next(reversed(self._log_number_offset))
+        self._log_number_offset = {0: 0, last: self._log_number_offset[last]}
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         # Under the lock nobody is writing, so a line without an end never gets one.

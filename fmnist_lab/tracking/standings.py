@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ _LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")
 
 
 class Standings:
-    """The trials of a sweep that have ended, and their order.
+    """The trials of a sweep that have ended: how many, and the best of them.
+
+    Of thousands it keeps the few that are shown, so that the last ones cost no more than the first.
 
     Args:
         sweep: The sweep; its first direction says which objective is better.
@@ -31,22 +34,31 @@ class Standings:
         self._sweep = sweep
         self._metric = metric
         self._sign = -1.0 if sweep.directions[0] == "maximize" else 1.0
-        self._ended: list[TrialEnd] = []
+        self._states: dict[str, Counter[str]] = {}  # of the trials that count, by strategy
+        self._repeated: Counter[str] = Counter()  # states of those that do not
+        self._best: dict[str, TrialEnd] = {}  # by strategy
+        self._top: list[TrialEnd] = []  # the best first
 
     def add(self, trial: TrialEnd) -> None:
         """Takes a trial that has ended."""
-        self._ended.append(trial)
+        name = _name(trial)
+        states = self._states.setdefault(name, Counter())
+        (states if trial.counts else self._repeated)[trial.state] += 1
+        if math.isnan(objective(trial)):  # that of a pruned one is another epoch's
+            return
+        self._best[name] = min(self._best.get(name, trial), trial, key=self._rank)
+        insort(self._top, trial, key=self._rank)
+        del self._top[TOP:]
 
     @property
     def done(self) -> int:
         """How many trials count; those that are repeated do not."""
-        return sum(trial.counts for trial in self._ended)
+        return sum(states.total() for states in self._states.values())
 
     @property
     def best(self) -> float | None:
         """The best objective so far."""
-        ranked = self._ranked()
-        return objective(ranked[0]) if ranked else None
+        return objective(self._top[0]) if self._top else None
 
     def markdown(self, closing: str) -> str:
         """Headline, strategies and best trials, as much as a tag can hold; then the closing.
@@ -56,54 +68,50 @@ class Standings:
         Args:
             closing: The last paragraphs, which are never shortened.
         """
-        ranked = self._ranked()
-        head = f"{self._headline(ranked)}\n\n{self._counts()}"
+        head = f"{self._headline()}\n\n{self._counts()}"
         room = MOST_CHARACTERS - len(head) - len(closing) - 60  # 60: headings and empty lines
         top = _table(
             ("", self._metric, "trial", "strategy", "parameters"),
             (
                 (str(place), *self._result(trial), _name(trial), _params(trial))
-                for place, trial in enumerate(ranked[:TOP], 1)
+                for place, trial in enumerate(self._top, 1)
             ),
             room // 3,
         )
         strategies = _table(
             ("strategy", f"best {self._metric}", "trial", "done", "pruned", "failed", "parameters"),
-            self._strategies(ranked),
+            self._strategies(),
             room - len(top),
         )
         sections = (head, "### Strategies", strategies, GAP, "### Best trials", top, GAP, closing)
         return "\n\n".join(sections)
 
-    def _ranked(self) -> list[TrialEnd]:
-        """The completed trials, best first; the objective of a pruned one is another epoch's."""
-        completed = [trial for trial in self._ended if not math.isnan(objective(trial))]
-        return sorted(completed, key=lambda trial: (self._sign * objective(trial), trial.number))
+    def _rank(self, trial: TrialEnd) -> tuple[float, int]:
+        return self._sign * objective(trial), trial.number
 
-    def _headline(self, ranked: Sequence[TrialEnd]) -> str:
-        if not ranked:
+    def _headline(self) -> str:
+        if not self._top:
             return "No trial has completed yet."
-        best = ranked[0]
+        best = self._top[0]
         found = f"**Best {self._metric}: {objective(best):.4f}**"
         return f"{found}, found by {_name(best)} in trial {best.number}."
 
     def _counts(self) -> str:
-        counting = Counter(trial.state for trial in self._ended if trial.counts)
-        repeated = Counter(trial.state for trial in self._ended if not trial.counts)
+        counting = sum(self._states.values(), Counter[str]())
         kinds = [f"{count} {state}" for state, count in sorted(counting.items())]
         line = f"{self.done} of {self._sweep.n_trials} trials are done"
         line += f": {', '.join(kinds)}." if kinds else "."
-        if repeated:
-            lost = [f"{count} {state}" for state, count in sorted(repeated.items())]
+        if self._repeated:
+            lost = [f"{count} {state}" for state, count in sorted(self._repeated.items())]
             line += f" Repeated under another number: {', '.join(lost)}."
         return line
 
-    def _strategies(self, ranked: Sequence[TrialEnd]) -> Iterable[tuple[str, ...]]:
+    def _strategies(self) -> Iterable[tuple[str, ...]]:
         """A row for each strategy: by its best objective, those without one last."""
-        names = [*map(_name, ranked), *self._sweep.strategies, *map(_name, self._ended)]
-        for name in dict.fromkeys(names):
-            best = next((trial for trial in ranked if _name(trial) == name), None)
-            states = Counter(t.state for t in self._ended if _name(t) == name and t.counts)
+        ranked = sorted(self._best, key=lambda name: self._rank(self._best[name]))
+        for name in dict.fromkeys([*ranked, *self._sweep.strategies, *self._states]):
+            best = self._best.get(name)
+            states = self._states.get(name, Counter())
             yield (
                 name,
                 *(self._result(best) if best else ("-", "-")),

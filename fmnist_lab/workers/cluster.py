@@ -136,7 +136,8 @@ class LocalCluster:
         finally:
             timer.cancel()
         if "error" in answer:
-            raise ConnectionLostError(f"The local workers could not be started: {answer['error']}.")
+            why = answer["error"].rstrip(".")
+            raise ConnectionLostError(f"The local workers could not be started: {why}.")
         return answer
 
     def _end_host(self) -> None:

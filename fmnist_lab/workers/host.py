@@ -18,6 +18,7 @@ from typing import Any
 # What an interrupted job has to write its records, in seconds; then its process is killed.
 GRACE = 10.0
 
+_STARTS = 3  # attempts at having a first worker
 _HOST = "127.0.0.1"
 # What a client of the cluster needs, as texts; the host tells its controller through a pipe.
 CLIENT_KEYS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
@@ -69,8 +70,7 @@ async def _keep(settings: dict[str, Any]) -> None:
                 dashboard=False,
                 dashboard_address=f"{_HOST}:0",
             )
-            nannies = [_nanny(scheduler.address, settings) for _ in range(settings["workers"])]
-            await asyncio.gather(*nannies)
+            nannies = await _start(scheduler.address, settings)
         except Exception as error:
             json.dump({"error": f"{type(error).__name__}: {error}"}, answer)
             raise
@@ -84,6 +84,20 @@ async def _keep(settings: dict[str, Any]) -> None:
     # for its worker to close, then the nanny kills it.
     await asyncio.gather(*(nanny.close(timeout=GRACE / 0.8) for nanny in nannies))
     await scheduler.close()
+
+
+async def _start(scheduler: str, settings: dict[str, Any]) -> list[Any]:
+    """Nannies, at least one of them with a worker process; the others are replaced later.
+
+    A process may be killed as it starts, by the kernel for want of memory, say.
+    """
+    for _ in range(_STARTS):
+        nannies = [_nanny(scheduler, settings) for _ in range(settings["workers"])]
+        ended = await asyncio.gather(*nannies, return_exceptions=True)
+        failures = [outcome for outcome in ended if isinstance(outcome, BaseException)]
+        if len(failures) < len(nannies):
+            return nannies
+    raise failures[0]
 
 
 def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
