@@ -280,17 +280,17 @@ class TestASweep:
     """Its trials may reach the server before it does."""
 
     @staticmethod
-    def play(lab: Lab, url: str, experiment: str, acts: Acts) -> Path:
-        """What controller and workers of a sweep of two trials would do; returns its folder."""
+    def play(lab: Lab, url: str, experiment: str, acts: Acts, first: int = 0) -> Path:
+        """What controller and workers do for two trials of a sweep of four; returns its folder."""
         config = TrackingConfig(name="server", uri=url, experiment=experiment)
         folder = lab.root / "mlruns" / "sweeps" / experiment
         observer = SweepRun(asdict(config), "night", "val/accuracy", "fmnist-lab sweep night")
-        (folder / "trials").mkdir(parents=True)
+        (folder / "trials").mkdir(parents=True, exist_ok=True)
         acts.get(-1, int)()
-        told = SweepInfo("night", "-", str(folder), ["maximize"], {"calm": 2}, 2, 0, 2)
+        told = SweepInfo("night", "-", str(folder), ["maximize"], {"calm": 4}, 4, first, 2)
         (override,) = observer.on_start(told, []) or []
         parent = compose([override]).tracking.parent
-        for number in range(2):
+        for number in range(first, first + 2):
             trial = folder / "trials" / str(number)
             trial.mkdir()
             tracker = MlflowTracker(replace(config, parent=parent), COMMAND)
@@ -306,7 +306,7 @@ class TestASweep:
                          folder=str(trial), strategy="calm")
             )  # fmt: skip
         acts.get(2, int)()
-        observer.on_end("all 2 trials are done")
+        observer.on_end("2 trials were asked for")
         return folder
 
     @pytest.fixture(scope="class")
@@ -340,6 +340,21 @@ class TestASweep:
         assert parents == {None, "night"}
         (sweep,) = (run for run in content if run["tags"]["kind"] == "sweep")
         assert "[1](#/experiments/0/runs/RUN?" in sweep["tags"]["mlflow.note.content"]
+
+    def test_a_continued_one_takes_in_trials_that_know_nothing_of_its_run(
+        self, gate: Gate, lab: Lab, server: Server
+    ) -> None:
+        """The server was there at first, and is not when the sweep goes on."""
+        deliver(self.play(lab, gate.url, "twice", {}))
+        gate.turn(DOWN)
+        folder = self.play(lab, gate.url, "twice", {}, first=2)
+        gate.turn(OPEN)
+        deliver(folder)
+        content = server.content("twice")
+        kinds = [(run["tags"]["kind"], run["status"]) for run in content]
+        assert sorted(kinds) == [("sweep", "FINISHED"), *[("trial", "FINISHED")] * 4]
+        parents = [run["tags"].get("mlflow.parentRunId") for run in content]
+        assert sorted(map(str, parents)) == ["None", *["night"] * 4]
 
 
 class TestWhatACommandLeaves:

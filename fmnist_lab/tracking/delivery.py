@@ -18,7 +18,8 @@ from fmnist_lab.tracking.record import Line, Record, is_key, is_record, unsent
 from fmnist_lab.tracking.standings import link
 from fmnist_lab.tracking.store import NOTE, PARENT
 
-KEY = "mlflow.fmnistLab.key"  # the tag with a run's key; the UI does not show it
+KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI does not show it
+MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters
 RUN_FILE = "mlflow.json"  # in a sweep's folder: which run is the sweep's
 NOTE_FILE = "description.md"  # in a sweep's folder: the run's description
 
@@ -119,8 +120,16 @@ class Delivery:
         if self._may_exist and (found := _find(client, experiment_id, header.key)):
             return found[0]
         if header.run_id and _is_there(client, experiment_id, header.run_id):
+            self._add_key(client, header.run_id)
             return header.run_id
         return None
+
+    def _add_key(self, client: Any, run_id: str) -> None:
+        """Lets runs that know this record's key alone find the run that it continues."""
+        keys = client.get_run(run_id).data.tags.get(KEY, "").split()
+        if self.record.header.key not in keys:
+            value = " ".join([*keys, self.record.header.key][-MOST_KEYS:])
+            client.set_tag(run_id, KEY, value)
 
     def _tell_folder(self, store: str) -> None:
         """Writes the run's id where the folder's readers look for it."""
@@ -209,7 +218,7 @@ class Delivery:
 def _find(client: Any, experiment_id: str, key: str) -> list[str]:
     """The ids of the runs with this key, the oldest first."""
     runs = client.search_runs(
-        [experiment_id], f"tags.`{KEY}` = '{key}'", order_by=["attributes.start_time ASC"]
+        [experiment_id], f"tags.`{KEY}` LIKE '%{key}%'", order_by=["attributes.start_time ASC"]
     )
     return [str(run.info.run_id) for run in runs]
 
