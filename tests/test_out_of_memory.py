@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import TINY
-from tests.sweeping import wait_for
+from tests.launchers import wait_for
 from tests.test_sweep_faults import STRATEGIES, Sweep, check, workers
 
 MORE = 2**18  # bytes that a process may have beyond those it brought along
