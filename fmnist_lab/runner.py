@@ -6,6 +6,7 @@ epoch while the trial trains, `result.json` appears whole when it ends, however 
 
 import logging
 import math
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -168,7 +169,7 @@ def _at(curve: list[Metrics], epoch: int | None, metric: str) -> float:
 def _progress_line(epoch: int, epochs: int, metrics: Metrics, curve: list[Metrics]) -> str:
     # The first epoch compiles; without it the guess is better from the second one on.
     known = [line["time/epoch_seconds"] for line in curve[1:] or curve]
-    left = round(sum(known) / len(known) * (epochs - epoch - 1))
+    left = round(statistics.median(known) * (epochs - epoch - 1))  # a resumed trial compiles again
     width = len(str(epochs))
     return (
         f"epoch {epoch + 1:{width}}/{epochs}  rate {metrics['opt/learning_rate']:.2e}  "
