@@ -18,7 +18,6 @@ import optuna
 import pytest
 
 from tests import remote
-from tests.conftest import run_here
 from tests.launchers import wait_for
 from tests.sweeping import ROOT
 
@@ -181,16 +180,14 @@ def stop_in_mid_trial(
 
 
 def refuse_second_controller(site: Site) -> None:
-    second = run_here(
-        site.prepare("elsewhere"),
-        "sweep",
-        "small",
+    second = site.sweep(
+        "elsewhere",
         "hydra.sweeper.storage=${oc.env:FMNIST_LAB_STORAGE}",
         "tracking=none",
         FMNIST_LAB_STORAGE=site.storage,
     )
-    assert second.returncode == 2
-    assert "must have one controller, got a second" in second.stderr
+    assert second.wait(120) == 2
+    assert "must have one controller, got a second" in site.log("elsewhere").read_text()
     assert not list(site.folder.glob("elsewhere/mlruns/sweeps/small/[!.]*"))
 
 

@@ -28,7 +28,8 @@ from fmnist_lab.workers.outcome import Outcome
 log = logging.getLogger(__name__)
 
 # A worker is missed at once; how it died is known a moment later, if at all.
-_KNOWN_AFTER = 1.0  # seconds
+_KNOWN_WITHIN = 5.0  # seconds
+_ASK_AGAIN = 0.2
 
 # The job's number, and its pickled outcome or what became of it instead.
 Deliver = Callable[[int, bytes | Outcome], None]
@@ -173,9 +174,14 @@ class Placement:
         job.losses += 1
         if job.losses <= self._retries:
             self._waiting.appendleft(job)
-        self._client.loop.call_later(_KNOWN_AFTER, self._tell_lost, job, job.losses, attempt.worker)
+        self._tell_lost(job, job.losses, attempt.worker, _KNOWN_WITHIN)
 
-    def _tell_lost(self, job: Job, losses: int, worker: str) -> None:
+    def _tell_lost(self, job: Job, losses: int, worker: str, patience: float) -> None:
+        """Says it, or has the job's failure be its result, as soon as the cause is known."""
+        if worker not in self._deaths and patience > 0:
+            later = (job, losses, worker, patience - _ASK_AGAIN)
+            self._client.loop.call_later(_ASK_AGAIN, self._tell_lost, *later)
+            return
         death = self._deaths.pop(worker, None)
         known_as = f"{worker} ({death})" if death else worker
         if losses <= self._retries:
