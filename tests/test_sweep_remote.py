@@ -66,21 +66,17 @@ class Site:
 
     def sweep(self, name: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
         """Starts `fmnist-lab sweep small` in the folder `name`."""
+        sweeps = self.folder / name / "sweeps"
+        sweeps.mkdir(parents=True, exist_ok=True)
+        (sweeps / "small.yaml").write_text(SWEEP)
         with self.log(name).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-m", "fmnist_lab", "sweep", "small", *arguments],
-                cwd=self.prepare(name),
+                cwd=sweeps.parent,
                 env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
                 stdout=output,
                 stderr=output,
             )
-
-    def prepare(self, name: str) -> Path:
-        """The folder `name`, with the sweep's file."""
-        sweeps = self.folder / name / "sweeps"
-        sweeps.mkdir(parents=True, exist_ok=True)
-        (sweeps / "small.yaml").write_text(SWEEP)
-        return sweeps.parent
 
     def log(self, name: str) -> Path:
         """What the command in the folder `name` has printed."""
