@@ -54,8 +54,8 @@ def test_a_whole_sweep(folder: Path) -> None:
     assert len(curves) == 20 * 5
     assert comparison["strategy"].tolist() == ["cosine", "constant"]
     assert comparison["verdict"].tolist()[0] == "better"
-    counts = comparison.loc[0, ["trials", "diverged", "pairs", "pairs_diverged"]]
-    assert counts.tolist() == [2, 0, 8, 0]
+    counts = comparison[["trials", "diverged", "pairs", "pairs_diverged"]]
+    assert counts.iloc[0].tolist() == [2, 0, 8, 0]
 
 
 def test_again_gives_the_same(folder: Path) -> None:

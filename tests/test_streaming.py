@@ -363,7 +363,7 @@ def test_a_job_that_needs_too_much_memory_is_lost(tmp_path: Path) -> None:
     with launcher(task, tmp_path, "workers=1", "retries=0", "memory_limit=500MB") as jobs:
         result = one(jobs, "do=eat")
         assert isinstance(result._return_value, WorkerLostError)
-        assert "most often because memory ran out" in str(result._return_value)
+        assert "it needed more than `hydra.launcher.memory_limit`" in str(result._return_value)
 
 
 def test_what_workers_print_can_go_to_a_file(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -53,7 +53,7 @@ class Sweep:
         self.overrides = [*overrides, f"training.epochs={epochs}"]
         self._controller: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> "Sweep":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -102,7 +102,7 @@ class Placement:
         elif message["action"] == "remove-worker":
             self._left(message["worker"])
         elif message["action"] == DIED:
-            self._deaths[message["worker"]] = _death(message["code"])
+            self._deaths[message["worker"]] = _death(message["code"], message["over"])
 
     def _joined(self, address: str) -> None:
         self._workers.setdefault(address, None)
@@ -229,8 +229,10 @@ class Placement:
             await asyncio.sleep(0.05)
 
 
-def _death(code: int) -> str:
+def _death(code: int, needed_too_much: bool) -> str:
     """What the exit code of a worker process says."""
+    if needed_too_much:
+        return "it needed more than `hydra.launcher.memory_limit`"
     if code == -signal.SIGKILL:
         return "killed by signal 9, most often because memory ran out"
     return f"killed by signal {-code}" if code < 0 else f"it ended with code {code}"
