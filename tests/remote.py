@@ -49,13 +49,17 @@ class Process:
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
+    def kill(self) -> None:
+        """Ends all of them at once."""
+        self.send(signal.SIGKILL)
+        self._process.wait()
+
     def stop(self) -> None:
         """Ends all of them."""
         self.send(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
-        self.send(signal.SIGKILL)
-        self._process.wait()
+        self.kill()
 
 
 @contextmanager

@@ -123,7 +123,7 @@ class Weather:
         return f"{'a' if worker else 'no'} worker: stands still"
 
     def kill_server(self) -> str:
-        self.server.send(signal.SIGKILL)
+        self.server.kill()
         self.server = self._restart()
         return "MLflow server: SIGKILL, started again"
 
