@@ -261,7 +261,8 @@ class TestHorizon:
         folder = leave_run(place / "0", stopping="patience", stop_reason="early_stopped",
                            epochs_trained=5)  # fmt: skip
         node = {"_target_": f"fmnist_lab.schedules.{target}", "epochs": "${training.epochs}",
-                "initial_learning_rate": "${optimizer.learning_rate}", "space": {}}  # fmt: skip
+                "initial_learning_rate": "${optimizer.learning_rate}",
+                "space": {"warmup_epochs": "${only_known_while_composing:0.1}"}}  # fmt: skip
         content = {"scheduler": node, "training": {"epochs": 20},
                    "optimizer": {"learning_rate": 0.01}}  # fmt: skip
         (folder / ".hydra").mkdir()

@@ -74,11 +74,14 @@ def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
         return {}
     try:
         cfg = OmegaConf.load(Path(folders.iloc[0]) / ".hydra" / "config.yaml")
-        node = OmegaConf.to_container(OmegaConf.select(cfg, group), resolve=True)
+        selected = OmegaConf.select(cfg, group)
+        if OmegaConf.is_dict(selected):  # a space is computed with what only composing knows
+            selected.pop("space", None)
+        node = OmegaConf.to_container(selected, resolve=True)
     except (OSError, ValueError, OmegaConfBaseException):  # elsewhere, or of another application
         return {}
     items = node.items() if isinstance(node, dict) else ()
-    return {str(key): value for key, value in items if key != "space"}
+    return {str(key): value for key, value in items}
 
 
 def follows_horizon(node: dict[str, Any]) -> bool:
