@@ -461,21 +461,26 @@ class TestManyFaults:
             deliver(folder)
             check(Server(url), "killed-server", folder, calm)
 
+    @pytest.mark.parametrize("begin", [-1, 2])
     def test_a_full_disk_under_the_local_store(
-        self, tmp_path: Path, lab: Lab, calm: list[dict[str, Any]],
-        caplog: pytest.LogCaptureFixture,
+        self, begin: int, *, tmp_path: Path, empty_store: Path, lab: Lab,
+        calm: list[dict[str, Any]], caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:  # fmt: skip
+        monkeypatch.setattr("fmnist_lab.tracking.trial.SEND_SECONDS", 0.0)
+        lab.epoch_seconds = 2.0  # a store that works is waited for while it is opened
         with small_disk(tmp_path / "disk", 4) as disk:
-            tracking.open_experiment(TrackingConfig())
-            database = disk / "mlflow.db"
-            shutil.move(tracking.database(), database)
-            tracking.database().symlink_to(database)
-            ballast = fill(disk)
-            folder, waited = lab.train(None, "full-disk")
+            shutil.copy(empty_store, disk / "mlflow.db")
+            tracking.database().parent.mkdir()
+            tracking.database().symlink_to(disk / "mlflow.db")
+            ballast: list[Path] = []
+            acts = {begin: lambda: ballast.append(fill(disk))}
+            acts.get(-1, int)()
+            folder, waited = lab.train(None, "full-disk", acts)
             assert waited < MOST_WAITING
             (complaint,) = complaints(caplog)
-            assert "full" in complaint
-            ballast.unlink()
+            assert "disk is full" in complaint
+            ballast[0].unlink()
             deliver(folder)
             check(Server(tracking.store_uri()), "full-disk", folder, calm)
 

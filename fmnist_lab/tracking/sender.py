@@ -20,7 +20,7 @@ from fmnist_lab.tracking.stores import Stores, reason, shown, store_name
 
 SEND_SECONDS = 10.0  # how long points wait for others
 PATIENCE = 1.0  # seconds that all of a process's waits for a server last, until it answers again
-LOCAL_PATIENCE = 60.0  # a file is created in seconds, on a busy machine in many; else it fails soon
+LOCAL_PATIENCE = 60.0  # a file is created in seconds, on a busy machine in many, if it ever is
 LONGEST_PAUSE = 60.0  # between two attempts
 FOLDERS = ("trials", "multirun", "sweeps")  # below ROOT, where runs leave their files
 
@@ -214,6 +214,7 @@ class Sender:
             self._failures, self._all_failures = self._failures + 1, self._all_failures + 1
             pause = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
             self._pause_ends = time.monotonic() + pause
+            self._patience = min(self._patience, PATIENCE)  # a file that fails is no better
             self._due[delivery] = 0.0
         self._complain(reason(error))
         if delivery.record.has_ended:
