@@ -29,6 +29,7 @@ TINY = (
     "architecture.hidden_sizes=[16]",
     "training.epochs=3",
 )
+pytest_plugins = ("tests.recorded",)  # fixtures that two files have in common
 OWN_VARIABLES = ("FMNIST_LAB", "MLFLOW")
 ComposeTrial = Callable[..., Trial]
 create_database = store._create_database
