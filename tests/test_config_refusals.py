@@ -1,0 +1,271 @@
+"""Every mistake in a configuration is answered in one sentence."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab import config
+from fmnist_lab.errors import RequestError
+from fmnist_lab.trial import Trial
+
+
+def trial(*overrides: str) -> Trial:
+    return config.to_trial(config.compose(list(overrides)))
+
+
+class TestRefusals:
+    """What Hydra or the schema refuses."""
+
+    @pytest.mark.parametrize(
+        ("override", "words"),
+        [
+            ("training.epoch=3", ["`training.epoch`", "epochs, batch_size, engine"]),
+            ("sede=3", ["`sede`", "seed, data, architecture"]),
+            ("nothing.at.all=3", ["`nothing.at.all`"]),
+            ("scheduler.decay_rat=3", ["`scheduler.decay_rat`", "initial_learning_rate"]),
+            ("scheduler=nope", ["`scheduler`", "constant, cosine, ", "'nope'"]),
+            ("clipping=by_value", ["`clipping`", "global_norm, none, norm, value", "'by_value'"]),
+            ("hydra/launcher=nope", ["`hydra/launcher`", "basic", "'nope'"]),
+            ("data=", ["`data`", "fashion_mnist, synthetic", "''"]),
+            ("nope=adam", ["`nope`"]),
+            ("training.epochs=many", ["`training.epochs`", "'many'", "Integer"]),
+            ("training.epochs=2.5", ["`training.epochs`", "2.5", "Integer"]),
+            ("training.epochs=null", ["`training.epochs`", "null"]),
+            ("seed=[1]", ["`seed`"]),
+            ("clipping.threshold=high", ["`clipping.threshold`", "'high'", "Float"]),
+            ("data.standardize=perhaps", ["`data.standardize`", "'perhaps'", "bool"]),
+            ("objective=null", ["`objective`"]),
+            ("seed=[1,2", ["[1,2"]),
+        ],
+    )
+    def test_is_one_sentence(self, override: str, words: list[str]) -> None:
+        with pytest.raises(RequestError) as refused:
+            config.compose([override])
+        message = str(refused.value)
+        assert "\n" not in message
+        for word in words:
+            assert word in message
+
+    @pytest.mark.parametrize("override", ["optimizer=null", "=3"])
+    def test_what_hydra_reports_as_a_value_error(self, override: str) -> None:
+        with pytest.raises(RequestError, match="Config group override must be a string or a list"):
+            config.compose([override])
+
+    @pytest.mark.parametrize(
+        ("override", "word"),
+        [
+            ("training.epochs=${nope}", "'nope' not found"),
+            ("+foo=1", "`foo`"),
+            ("+training.foo=1", "`foo`"),
+            ("+data.foo=1", "`foo`"),
+            ("+clipping.foo=1", "`foo`"),
+            ("+scheduler.space.epochs=${nope}", "'nope' not found"),
+        ],
+    )
+    def test_what_shows_only_when_the_values_are_read(self, override: str, word: str) -> None:
+        cfg = config.compose([override])
+        with pytest.raises(RequestError) as refused:
+            config.to_trial(cfg)
+        assert word in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+VALUES = [
+    ("seed=-1", "`seed` must be from 0 to 4294967295, got -1"),
+    ("seed=4294967296", "`seed` must be from 0 to 4294967295, got 4294967296"),
+    (
+        "checkpoint_seconds=-1",
+        "`checkpoint_seconds` must be a finite number, zero or more, or null",
+    ),
+    ("checkpoint_seconds=nan", "`checkpoint_seconds` must be a finite number, zero or more, or nu"),
+    ("checkpoint_seconds=inf", "`checkpoint_seconds` must be a finite number, zero or more, or nu"),
+    ("training.epochs=0", "`training.epochs` must be positive, got 0"),
+    ("training.epochs=100000000", "`training.epochs` must be at most 100000, got 100000000"),
+    ("training.epochs=-3", "`training.epochs` must be a whole number, zero or more, got -3"),
+    ("training.batch_size=0", "`training.batch_size` must be positive, got 0"),
+    ("training.engine=fast", "`training.engine` must be compiled or keras, got 'fast'"),
+    ("training.labels=two_hot", "`training.labels` must be integer or one_hot, got 'two_hot'"),
+    ("training.label_smoothing=0.1", "`training.label_smoothing` must be 0 with training.labels=i"),
+    (
+        "training.labels=one_hot training.label_smoothing=1.0",
+        "`training.label_smoothing` must be at least 0 and below 1, got 1.0",
+    ),
+    ("training.label_smoothing=nan", "`training.label_smoothing` must be a finite number, got nan"),
+    ("data.name=mnist", "`data.name` must be fashion_mnist or synthetic, got 'mnist'"),
+    ("data.split=middle", "`data.split` must be first, last or random, got 'middle'"),
+    ("data.split_seed=-1", "`data.split_seed` must not be negative, got -1"),
+    ("data.val_size=0", "`data.val_size` must be from 1 to 59999, got 0"),
+    ("data.val_size=60000", "`data.val_size` must be from 1 to 59999, got 60000"),
+    ("data.train_size=0", "`data.train_size` must be from 1 to 55000 "),
+    ("data.train_size=55001", "`data.train_size` must be from 1 to 55000 "),
+    ("clipping.threshold=1", "`clipping.threshold` must be null with clipping=none, got 1.0"),
+    ("clipping=norm clipping.threshold=0", "`clipping.threshold` must be a positive number, got 0"),
+    ("clipping=norm clipping.threshold=-1", "must be a positive number, got -1.0"),
+    ("clipping=value clipping.threshold=nan", "must be a positive number, got nan"),
+    ("clipping=global_norm clipping.threshold=inf", "must be a positive number, got inf"),
+    ("clipping=norm clipping.threshold=null", "must be a positive number, got None"),
+    ("clipping.name=by_norm", "`clipping.name` must be none, value, norm or global_norm"),
+    ("optimizer.learning_rate=0", "`optimizer.learning_rate` must be positive, got 0"),
+    ("optimizer.learning_rate=-0.1", "`optimizer.learning_rate` must be positive, got -0.1"),
+    ("optimizer.learning_rate=nan", "`optimizer.learning_rate` must be a finite number, got nan"),
+    ("optimizer.learning_rate=inf", "`optimizer.learning_rate` must be a finite number, got inf"),
+    ("optimizer.learning_rate=null", "`optimizer.learning_rate` must be a finite number, got None"),
+    ("optimizer.learning_rate=hi", "`optimizer.learning_rate` must be a finite number, got 'hi'"),
+    ("optimizer.learning_rate=true", "`optimizer.learning_rate` must be a finite number, got True"),
+    ("optimizer=sgd optimizer.momentum=x", "`optimizer.momentum` must be a number, got 'x'"),
+    ("stopping.name=never", "`stopping.name` must be none or patience, got 'never'"),
+    ("stopping.monitor=loss", "`stopping.monitor` must be val/loss or val/accuracy or "),
+    ("stopping.mode=best", "`stopping.mode` must be auto or min or max, got 'best'"),
+    ("stopping.patience=-1", "`stopping.patience` must be a whole number, zero or more, got -1"),
+    ("stopping.min_delta=-0.1", "`stopping.min_delta` must be zero or more, got -0.1"),
+    ("stopping.start_from_epoch=-1", "`stopping.start_from_epoch` must be a whole number"),
+    ("objective.metric=loss", "`objective.metric` must be val/accuracy or val/loss, got 'loss'"),
+    ("objective.metric=train/loss", "`objective.metric` must be val/accuracy or val/loss"),
+    ("scheduler.update=batch", "`scheduler.update` must be epoch or step, got 'batch'"),
+    ("scheduler.warmup_epochs=-1", "`scheduler.warmup_epochs` must be zero or more, got -1"),
+    (
+        "scheduler.warmup_epochs=20",
+        "`scheduler.warmup_epochs` must be shorter than the training of 20 epochs, got 20",
+    ),
+    ("scheduler.epochs=0", "`scheduler.epochs` must be positive, got 0"),
+    (
+        "scheduler=linear scheduler.epochs=null",
+        "`scheduler.epochs` must be a finite number, got N",
+    ),
+    ("scheduler=performance scheduler.factor=1.0", "`scheduler.factor` must be above 0 and below"),
+    ("scheduler=performance scheduler.factor=0", "`scheduler.factor` must be above 0 and below 1"),
+    ("scheduler=performance scheduler.patience=1.5", "`scheduler.patience` must be a whole number"),
+    ("scheduler=performance scheduler.monitor=opt/grad_norm", "`scheduler.m"),
+    (
+        "scheduler=performance scheduler.monitor=opt/grad_norm scheduler.mode=min",
+        "`scheduler.monitor` must be val/loss or val/accuracy or ",
+    ),
+    ("scheduler=performance scheduler.monitor=null", "`scheduler.monitor` is None"),
+    ("scheduler=piecewise scheduler.boundaries=[9,5]", "`scheduler.boundaries` must be one or mor"),
+    ("scheduler=piecewise scheduler.boundaries=[]", "`scheduler.boundaries` must be one or more i"),
+    ("scheduler=piecewise scheduler.boundaries=5", "`scheduler.boundaries` must be a list, got 5"),
+    ("scheduler=piecewise scheduler.factors=null", "`scheduler.factors` must be a list, got None"),
+    ("scheduler=piecewise scheduler.factors=[1,2]", "`scheduler.factors` must have 3 entries"),
+    ("scheduler=exponential scheduler.decay_epochs=0", "`scheduler.decay_epochs` must be positive"),
+    ("scheduler=exponential scheduler.decay_rate=nan", "`scheduler.decay_rate` must be a finite"),
+    ("scheduler=cosine scheduler.alpha=1.5", "`scheduler.alpha` must be from 0 to 1, got 1.5"),
+    ("scheduler=cosine_restarts scheduler.cycles=0", "`scheduler.cycles` must be positive, got 0"),
+    ("scheduler=cosine_restarts scheduler.cycles=1001", "cycles` must be such that at most 1000 "),
+    (
+        "scheduler=cosine_restarts scheduler.cycles=null scheduler.first_decay_epochs=1e-9",
+        "`scheduler.first_decay_epochs` must be such that at most 1000 cycles fit into the trainin",
+    ),
+    ("scheduler=cosine_restarts scheduler.cycles=null", "`scheduler.cycles` must be a number and"),
+    ("scheduler._target_=null", "`scheduler._target_` must be a function's dotted path"),
+    ("scheduler._target_=fmnist_lab.nope.f", "`scheduler._target_` must name a function"),
+    ("+scheduler.typo=1", "`scheduler.typo` must be a key of constant, got 1; allowed keys: init"),
+    ("~scheduler.initial_learning_rate", "`scheduler.initial_learning_rate` must be given"),
+]
+
+
+class TestValidate:
+    """Values that no engine could train."""
+
+    @pytest.mark.parametrize(("overrides", "sentence"), VALUES)
+    def test_is_refused_in_one_sentence(self, overrides: str, sentence: str) -> None:
+        with pytest.raises(RequestError) as refused:
+            trial(*overrides.split())
+        message = str(refused.value)
+        assert sentence in message
+        assert "\n" not in message
+        assert message.endswith(".")
+
+    @pytest.mark.parametrize(
+        "overrides",
+        [
+            "seed=0",
+            "seed=4294967295",
+            "data.val_size=59999 data.train_size=1",
+            "training.labels=one_hot training.label_smoothing=0.999",
+            "training.epochs=1 training.batch_size=1",
+            "scheduler.warmup_epochs=19.5",
+            "scheduler=performance scheduler.patience=0",
+            "clipping=norm clipping.threshold=1e-30",
+            "stopping=patience stopping.patience=0",
+        ],
+    )
+    def test_the_edge_of_what_is_allowed(self, overrides: str) -> None:
+        assert isinstance(trial(*overrides.split()), Trial)
+
+    @pytest.mark.parametrize(
+        ("overrides", "sentence"),
+        [
+            ("tracking=server", "`tracking.uri` must be a server's address"),
+            ("tracking.name=cloud", "`tracking.name` must be local or server or none, got 'cloud'"),
+            ("tracking.experiment=' '", "`tracking.experiment` must be a name of .*, got ' '"),
+        ],
+    )
+    def test_tracking(self, overrides: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with pytest.raises(RequestError, match=sentence):
+            config.to_tracking(config.compose([overrides]))
+
+    def test_a_servers_address_may_come_from_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://lab:5000")
+        assert config.to_tracking(config.compose(["tracking=server"])).uri == "http://lab:5000"
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, DictConfig]:
+    """Every scheduler's configuration, its keys still open to updates."""
+    return {name: config.compose([f"scheduler={name}"]) for name in config.options("scheduler")}
+
+
+def numeric_keys(cfg: DictConfig) -> list[str]:
+    """The dotted keys that hold a number, or null where a number may stand."""
+    keys = ["seed"]
+    for group in ("data", "optimizer", "scheduler", "clipping", "stopping", "training"):
+        for key, value in cfg[group].items():
+            if isinstance(value, int | float) or key in ("threshold", "first_decay_epochs"):
+                keys.append(f"{group}.{key}")
+    return keys
+
+
+NUMBERS: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63), 2**63),
+    st.integers(-2, 30),
+    st.floats(),
+    st.floats(-2, 30),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_any_number_gives_a_trial_or_a_sentence(
+    composed: dict[str, DictConfig], data: st.DataObject
+) -> None:
+    cfg = composed[data.draw(st.sampled_from(sorted(composed)))].copy()
+    keys = st.sampled_from(numeric_keys(cfg))
+    changes = data.draw(st.dictionaries(keys, NUMBERS, min_size=1, max_size=3))
+    try:
+        for key, value in changes.items():
+            OmegaConf.update(cfg, key, value)
+    except OmegaConfBaseException:  # the schema has refused it; `compose` says so in a sentence
+        return
+    answer: Trial | str
+    try:
+        with np.errstate(over="ignore"):  # a rate above 3e38 is infinite in single precision
+            answer = config.to_trial(cfg)
+    except RequestError as refused:
+        answer = str(refused)
+    if isinstance(answer, Trial):
+        assert 0 < answer.optimizer["learning_rate"] < math.inf
+        assert answer.training.epochs > 0
+    else:
+        assert " must " in answer
+        assert "\n" not in answer
