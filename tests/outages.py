@@ -111,7 +111,10 @@ def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:
             if gate.mode == BROKEN:
                 self._answer(500, b"broken")
                 return
-            status, content = self._ask(body)
+            try:
+                status, content = self._ask(body)
+            except OSError:  # the server is gone, and so this connection will be
+                return
             if gate.mode != FORGETFUL:
                 self._answer(status, content)
 
