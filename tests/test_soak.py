@@ -44,7 +44,8 @@ class Soaked(Sweep):
     def __init__(self, folder: Path, server: str, gate: Gate, *overrides: str) -> None:
         super().__init__(
             folder, *overrides, "tracking=server", f"tracking.uri={gate.url}",
-            "checkpoint_seconds=0", epochs=8,
+            "checkpoint_seconds=0", "hydra.launcher.retries=1000",  # kills are not a trial's fault
+            epochs=8,
         )  # fmt: skip
         self.server, self.trials = server, MORE
 
