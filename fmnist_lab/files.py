@@ -15,7 +15,13 @@ from fmnist_lab.errors import RequestError
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`, which takes its place once the block succeeds."""
+    """Gives a temporary path beside `path`, which takes its place once the block succeeds.
+
+    A device or a pipe, such as `/dev/stdout`, is written as it is.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)

@@ -44,6 +44,17 @@ def main(arguments: list[str]) -> None:
     run(_application, name, arguments)
 
 
+def _refuse_pickles(arguments: list[str]) -> None:
+    """Hydra would unpickle the file that this option names, and so run what is in it."""
+    option = "--experimental-rerun"
+    for word in arguments:
+        if word.startswith("--e") and option.startswith(word.partition("=")[0]):
+            raise RequestError(
+                f"`{option}` must be left out, because it would run code from a file; to repeat a "
+                "trial give its command again, or `train best=` a file of `export-best`."
+            )
+
+
 def looks(arguments: list[str]) -> bool:
     """Whether Hydra will show something, and run nothing."""
     return any(word.partition("=")[0] in _LOOKS for word in arguments)
@@ -56,6 +67,7 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
         RequestError: Hydra, the schema or a check refused the configuration.
         KeyboardInterrupt: Whatever became of it on its way.
     """
+    _refuse_pickles(arguments)
     config.register()
     sys.argv = [name, *secrets.into_environment(arguments)]
     # Without this Hydra prints errors and exits itself; the command line wants to do that.

@@ -81,6 +81,8 @@ def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
         ("postgresql+psycopg://me:s3@cret@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
         ("redis://:s3cret@host", "redis://:***@host"),
+        ("http://me@company.com:s3cret@host:9", "http://me@company.com:***@host:9"),
+        ("http://me@company.com:5000/path", "http://me@company.com:5000/path"),
         ("at http://me:it's@host/a", "at http://me:***@host/a"),
         ("mysql://host/db?user=me&password=s3cret&x=1", "mysql://host/db?user=me&password=***&x=1"),
         ("sqlite:///study.db", "sqlite:///study.db"),

@@ -3,6 +3,7 @@
 import ast
 import io
 import os
+import pickle
 import shutil
 import sys
 import tarfile
@@ -51,6 +52,26 @@ class TestSource:
                 if imported & PICKLES:
                     found.add(name)
         assert found == MAY_PICKLE
+
+    @pytest.mark.parametrize("option", ["--experimental-rerun", "--experimental-rerun=", "--exp"])
+    @pytest.mark.parametrize("command", [("train",), ("sweep", "demo")])
+    def test_nor_does_hydra_read_one_for_us(
+        self,
+        folder: Path,
+        capsys: pytest.CaptureFixture[str],
+        command: tuple[str, ...],
+        option: str,
+    ) -> None:
+        class Payload:
+            def __reduce__(self) -> tuple[object, ...]:
+                return os.mkdir, ("pwned",)
+
+        Path("evil.pickle").write_bytes(pickle.dumps(Payload()))
+        words = [f"{option}evil.pickle"] if option.endswith("=") else [option, "evil.pickle"]
+        with pytest.MonkeyPatch.context() as patch:
+            assert exit_code(patch, *command, *words) == 2
+        assert "`--experimental-rerun` must be left out" in capsys.readouterr().err
+        assert list(folder.iterdir()) == [folder / "evil.pickle"]
 
     def test_nothing_is_evaluated_or_given_to_a_shell(self) -> None:
         found = []

@@ -10,8 +10,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from fmnist_lab.search.spelling import spell
 
-# Up to the last @ before a space, since a password may hold one that is not escaped.
-_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S*(?=@)")
+# Up to the last @ before a space, since a password may hold one that is not escaped; so may a user.
+_PASSWORD = re.compile(r"(://[^:/\s]*:)\S*(?=@)")
 _QUERY = re.compile(r"([?&](?:\w*password|passwd|pwd|\w*token|\w*secret)=)[^&\s'\"]*", re.I)
 
 STORAGE = "FMNIST_LAB_STORAGE"
