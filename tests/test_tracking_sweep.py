@@ -16,6 +16,7 @@ from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.tracking import MlflowTracker, SweepRun
+from fmnist_lab.tracking.record import unsent
 from fmnist_lab.tracking.sender import sender
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
@@ -283,6 +284,21 @@ class TestReaping:
         left = store.work(run_id, 0, None)
         observer.on_end("interrupted")
         assert store.status(left) == ("KILLED", "interrupted")
+
+    def test_not_one_that_ends_meanwhile(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A worker sends its end between the search for open runs and the look at records."""
+        observer, run_id = store.start("meanwhile")
+        left = store.work(run_id, 0, None)
+
+        def look(*arguments: Any, **options: Any) -> Iterator[Path]:
+            store.client.set_terminated(left, "FINISHED")
+            return unsent(*arguments, **options)
+
+        monkeypatch.setattr("fmnist_lab.tracking.delivery.unsent", look)
+        observer.on_end("all trials are done")
+        assert store.status(left) == ("FINISHED", None)
 
 
 class TestContinuing:

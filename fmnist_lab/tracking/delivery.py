@@ -211,6 +211,8 @@ class Delivery:
             ending = run.data.tags.get(KEY, "-")[-12:]
             if any(ending in name for name in recorded):  # it ends with its record
                 continue
+            if client.get_run(run.info.run_id).info.status != "RUNNING":  # its record was the last
+                continue
             client.set_tag(run.info.run_id, "stop_reason", "interrupted")
             client.set_terminated(run.info.run_id, "KILLED")
 
