@@ -12,7 +12,6 @@ import pytest
 from fmnist_lab import config, export
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import choosing, recipe, writing
-from fmnist_lab.exporting.checking import Document
 from fmnist_lab.stopping import StoppingConfig
 from tests.exporting import document, leave_trial
 from tests.folders import leave_replicates, leave_run, leave_sweep, paired
@@ -30,16 +29,6 @@ def night(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     leave_trial(place, 0, objective=0.6)
     leave_trial(place, 1, *TUNED, objective=0.7, stop_reason="early_stopped", stopping="none")
     return place
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory: pytest.TempPathFactory) -> Document:
-    """The document of the better trial, to be copied before it is changed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("content"))
-        place = Path("mlruns/multirun/night")
-        leave_trial(place, 0, *TUNED, objective=0.7)
-        return document(place)
 
 
 class TestChoosing:
