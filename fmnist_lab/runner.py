@@ -16,13 +16,13 @@ from fmnist_lab import data, engines, environment, plots
 from fmnist_lab.checkpoints import ONLY, Attempts, Checkpoint, Tell, basis
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.files import append_line, write_json
+from fmnist_lab.recall import AGAIN
 from fmnist_lab.stopping import EarlyStopping
+from fmnist_lab.streaming import interrupted
 from fmnist_lab.tracking import Tracker
 from fmnist_lab.trial import WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
-
-_KEPT = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt may go on
 
 
 def run(  # noqa: PLR0913 - all but the first four have a default
@@ -79,6 +79,11 @@ def run(  # noqa: PLR0913 - all but the first four have a default
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
         raise
+    except Exception as error:
+        if not interrupted.is_set():
+            raise
+        reason = StopReason.INTERRUPTED
+        raise KeyboardInterrupt from error
     finally:
         result = _summarise(trial, recording, reason, delivered)
         result = replace(
@@ -91,10 +96,10 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         asked = {"stopping": trial.stopping.name, "overrides": list(overrides)}
         try:
             write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
-            if reason not in _KEPT:
+            if reason not in AGAIN:
                 checkpoint.remove()
             if recording.curve:
-                plots.save_trial(recording.curve, labels, folder / "curves.png")
+                _draw(recording.curve, labels, folder)
         finally:  # the disk may be full
             tracker.finish(result, folder)
     return result
@@ -134,6 +139,15 @@ class _Recording:
     def _record(self, epoch: int, metrics: Metrics) -> None:
         append_line(self._file, {"epoch": epoch, **metrics})
         self._tracker.log(epoch, metrics)
+
+
+def _draw(curve: list[Metrics], labels: Labels, folder: Path) -> None:
+    try:
+        plots.save_trial(curve, labels, folder / "curves.png")
+    except OSError:  # the disk is full, say
+        raise
+    except Exception:  # a trial that went well is worth more than its picture
+        log.warning("The trial's picture could not be drawn.", exc_info=True)
 
 
 def _summarise(

@@ -14,7 +14,7 @@ from fmnist_lab.exporting import choosing
 from fmnist_lab.files import write_json
 from fmnist_lab.report import cautions
 from fmnist_lab.search.outcome import from_record
-from fmnist_lab.tracking.trial import _summary_metrics
+from fmnist_lab.tracking.ending import ending
 from fmnist_lab.trial import StopReason, TrialResult
 from tests.folders import leave_replicates, leave_run, leave_sweep, paired
 
@@ -66,12 +66,14 @@ class TestDiverged:
             epochs_trained=1, best_epoch=0, best_val_loss=math.inf, best_val_accuracy=0.1,
             delivered_epoch=0, parameters=1, seconds=1.0,
         )  # fmt: skip
-        assert _summary_metrics(result).keys() == {"objective", "stop/epoch"}
+        summary = next(ending(result, ""))["metrics"]
+        assert summary.keys() == {"objective", "stop/epoch"}
         lasting = replace(
             result, stop_reason=StopReason.COMPLETED, objective=0.5, test_accuracy=0.1,
             test_loss=math.inf,
         )  # fmt: skip
-        assert not any(math.isinf(value) for value in _summary_metrics(lasting).values())
+        summary = next(ending(lasting, ""))["metrics"]
+        assert not any(map(math.isinf, summary.values()))
 
     def test_takes_its_strategys_verdict_away(self, folder: Path) -> None:
         place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})

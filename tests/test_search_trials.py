@@ -17,11 +17,13 @@ from fmnist_lab.search.job import RECORD, Channel, CurrentTrial
 from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import Observers, TrialEnd
 from fmnist_lab.search.outcome import Outcome, from_record, from_return
+from fmnist_lab.search.repeats import SUPERSEDED, supersede
 from fmnist_lab.search.samplers import build_pruner, build_sampler, grid_size, is_grid
 from fmnist_lab.search.settings import Settings, SweepRequestError
 from fmnist_lab.search.space import parse
 from fmnist_lab.search.storage import StorageAddress, open_storage
-from fmnist_lab.search.trials import SUPERSEDED, Trials
+from fmnist_lab.search.trials import Trials
+from fmnist_lab.streaming import WorkerLostError
 from hydra_plugins.fmnist_lab_sweeper.config import SAMPLERS
 from hydra_plugins.fmnist_lab_sweeper.pruners import PRUNERS
 
@@ -91,7 +93,7 @@ def test_a_repeated_trial_knows_whom_it_repeats(tmp_path: Path) -> None:
 def test_a_kill_between_the_writes_of_an_interruption_is_made_good() -> None:
     trials = new_trials()
     first = trials.next()
-    trials._supersede(trials._get(first.number), "interrupted", 0)  # and then killed
+    supersede(trials.study, trials._get(first.number), "interrupted", 0)  # and then killed
     assert states(trials) == ["RUNNING", "WAITING"]
     trials.reap()
     assert states(trials) == ["FAIL", "WAITING"]
@@ -129,6 +131,35 @@ def test_errors_are_retried_as_often_as_allowed_but_bad_values_are_not() -> None
     assert asked.params != params[0]
     assert trials.conclude(asked.number, Outcome("failed", problem="nan")).counts
     assert trials.study.trials[0].user_attrs[SUPERSEDED] == "retried"
+
+
+def test_a_trial_whose_workers_died_counts_until_it_is_repeated_when_the_sweep_goes_on() -> None:
+    trials = new_trials()
+    first, second = trials.next(), trials.next()
+    died = Outcome("failed", problem="died", error=WorkerLostError())
+    end = trials.conclude(first.number, died)
+    assert (end.state, end.counts, end.lost) == ("failed", True, True)
+    other = trials.conclude(second.number, Outcome("failed", problem="!", error=OSError()))
+    assert (other.counts, other.lost) == (True, False)
+    for _ in range(2):  # once is enough
+        trials.revive()
+    assert [end.counts for end in trials.ended()] == [False, True]
+    assert trials.next().params == first.params
+    assert trials.next().params != second.params
+
+
+def test_a_result_that_a_job_left_in_its_folder_alone_counts() -> None:
+    trials = new_trials()
+    left = {"values": [0.5], "pruned": False, "dir": "/job"}
+    trials.recall = lambda number, trial: left if number < 2 else None
+    interrupted, lost, neither = trials.next(), trials.next(), trials.next()
+    ends = [
+        trials.settle(interrupted.number),
+        trials.conclude(lost.number, Outcome("failed", problem="!", error=WorkerLostError())),
+        trials.settle(neither.number),
+    ]
+    assert [end.state for end in ends] == ["complete", "complete", "interrupted"]
+    assert [(end.values, end.folder, end.lost) for end in ends[:2]] == [([0.5], "/job", False)] * 2
 
 
 def test_enqueued_trials_come_first_and_once() -> None:

@@ -116,10 +116,12 @@ class Sweep:
     def counting(self, strategy: str) -> dict[int, FrozenTrial]:
         """The trials that count, by their numbers in the sweep."""
         first, step = STRATEGIES.index(strategy), len(STRATEGIES)
+        stored = self.stored(strategy)
+        repeated = {trial.user_attrs.get("sweep:repeats") for trial in stored}
         return {
             first + step * trial.number: trial
-            for trial in self.stored(strategy)
-            if "sweep:superseded" not in trial.user_attrs
+            for trial in stored
+            if "sweep:superseded" not in trial.user_attrs and trial.number not in repeated
         }
 
     def losses(self, strategy: str) -> dict[Suggestion, list[float]]:

@@ -78,6 +78,7 @@ def failed(trial: TrialEnd, progress: Progress) -> str:
     """Why a trial failed, in a line, and where to read more."""
     reason = (trial.problem or "").strip().rpartition("\n")[2] or "no reason was recorded"
     again = "" if trial.counts else " It will be tried again."
+    again = " The same command tries it again." if trial.lost else again
     how = f"{_bar(progress)} {who(trial, trial.number)} failed: {reason.rstrip('.')}.{again}"
     return f"{how} Log: {_log(trial, progress.sweep.folder)}"
 

@@ -5,12 +5,15 @@ import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_method
 
 from fmnist_lab.errors import is_full_disk
 from fmnist_lab.search.numbering import Place
+from fmnist_lab.streaming import interrupted
 
 if TYPE_CHECKING:
     import optuna
@@ -30,6 +33,7 @@ class Channel:
     storage: "StorageAddress"
     studies: Sequence[str]  # their names, in the order in which they take trial numbers
     pruner: Mapping[str, Any] | None = None  # its configuration
+    recall: str | None = None  # the function behind `hydra.sweeper.recall`
 
     def open_study(self, number: int) -> "optuna.Study":
         """The study of the sweep's trial `number`."""
@@ -86,7 +90,18 @@ class CurrentTrial:
     def recorded(self) -> Sequence[float] | None:
         """The values that an earlier attempt left before its worker died."""
         record = self._reach(lambda storage, trial: self._stored().user_attrs.get(RECORD))
+        if record is None:
+            record = self._reach(lambda storage, trial: self._left())
+            if record is not None:
+                log.info("Trial %d has ended in an earlier attempt.", self.number)
+                self.record(values=record["values"])
         return record.get("values") if record and not record["pruned"] else None
+
+    def _left(self) -> Mapping[str, Any] | None:
+        """What an earlier attempt left in the folder alone; one that was pruned is made again."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        left = left_in(folder, self._stored(), self._channel.recall)
+        return None if left is None or left["pruned"] else left
 
     def _stored(self) -> "optuna.trial.FrozenTrial":
         return self._study.get_trials(deepcopy=False)[self._place.in_study(self.number)]
@@ -141,6 +156,8 @@ class RecordedTask:
         try:
             returned = self.task(cfg)
         except Exception as error:
+            if interrupted.is_set():  # which some library has taken for an error of its own
+                raise KeyboardInterrupt from error
             trial.pruned |= is_pruned(error)
             if not is_full_disk(error):  # which is not the trial's fault: it will be repeated
                 trial.record(error=traceback.format_exc())
@@ -149,6 +166,22 @@ class RecordedTask:
             _current = None
         trial.record(values=_numbers(returned))
         return returned
+
+
+def left_in(
+    folder: Path, trial: "optuna.trial.FrozenTrial", recall: str | None
+) -> Mapping[str, Any] | None:
+    """What a job of the trial has left in its folder, if it had ended and could not say so.
+
+    Args:
+        folder: The job's.
+        trial: What is left there from before it began is not its own.
+        recall: See `hydra.sweeper.recall`.
+    """
+    if recall is None or trial.datetime_start is None:
+        return None
+    left: Mapping[str, Any] | None = get_method(recall)(folder, trial.datetime_start.timestamp())
+    return left
 
 
 def is_pruned(error: object) -> bool:

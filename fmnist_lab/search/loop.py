@@ -154,6 +154,7 @@ class Loop:
 def _log_end(trial: TrialEnd, best: Best | None) -> None:
     if trial.state == "failed":
         again = "" if trial.counts else ", will be tried again"
+        again = ", the same command will try it again" if trial.lost else again
         log.warning("Trial %d failed%s:\n%s", trial.number, again, trial.problem)
     elif trial.state == "interrupted":
         log.info("Trial %d was interrupted, will be repeated.", trial.number)

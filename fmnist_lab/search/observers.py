@@ -45,6 +45,7 @@ class TrialEnd:
     problem: str | None = None  # why it failed: a traceback or a sentence
     folder: str | None = None
     counts: bool = True  # towards n_trials; not if it is repeated
+    lost: bool = False  # failed because its workers died; it is repeated when the sweep goes on
     strategy: str | None = None
 
 

@@ -68,6 +68,7 @@ class Planner:
         """
         self.custom_space()
         self._require_observers()
+        self._method("recall", "folder", "since")
         check = self._method("check", "cfg")
         for plan in plans:
             for params in self._attempts(plan.space):

@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.files import whole_file, write_json
 from fmnist_lab.search.plans import Plan
+from fmnist_lab.search.repeats import LOST, SUPERSEDED
 from fmnist_lab.search.secrets import mask, masked_config
-from fmnist_lab.search.trials import SUPERSEDED, Trials, folder_of
+from fmnist_lab.search.trials import Trials, folder_of
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -122,4 +123,5 @@ def _solution(trials: Trials, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _state(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get(SUPERSEDED, trial.state.name.lower()))
+    how = "lost" if LOST in trial.user_attrs else trial.state.name.lower()
+    return str(trial.user_attrs.get(SUPERSEDED, how))

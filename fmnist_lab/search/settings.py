@@ -56,6 +56,7 @@ class Settings:
     spaces: list[str] | None = None
     may_change: list[str] | None = None
     check: str | None = None
+    recall: str | None = None
     enqueue: list[Any] | None = None
     timeout: float | None = None
     max_epochs: int | None = None

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from fmnist_lab.streaming import interrupted
+
 
 class Signals:
     """SIGINT, SIGTERM and SIGHUP as exceptions, raised only where the controller waits.
@@ -28,6 +30,7 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
+        interrupted.clear()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -53,6 +56,7 @@ class Signals:
 
     def _raise(self, number: int) -> None:
         self._waiting = False  # once is enough: what follows is cleaning up
+        interrupted.set()
         if callable(handler := self._before[number]):
             handler(number, None)  # the application's own, or Python's: KeyboardInterrupt
         raise SystemExit(128 + number)

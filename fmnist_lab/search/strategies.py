@@ -118,6 +118,7 @@ class Strategies:
         earlier = []
         for member in self.members:
             member.trials.reap()
+            member.trials.revive()
             member.trials.enqueue(wanted)
             ended = member.trials.ended()
             for trial in ended:

@@ -1,11 +1,13 @@
 """A sweep from the sweeper's configuration to its results."""
 
+import copy
 import functools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,15 @@ import optuna
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial
 
 from fmnist_lab.search import results, samplers
 from fmnist_lab.search.budget import Budget
 from fmnist_lab.search.controller import one_controller
-from fmnist_lab.search.job import Channel, RecordedTask
+from fmnist_lab.search.job import Channel, RecordedTask, left_in
 from fmnist_lab.search.loop import Loop
 from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import Observers, SweepInfo
@@ -80,13 +84,13 @@ class Sweep:
         if OmegaConf.is_config(pruner):
             pruner = OmegaConf.to_container(pruner, resolve=True)
         studies = list(study_names(settings, name).values())
-        recorded = RecordedTask(task, Channel(address, studies, pruner))
+        recorded = RecordedTask(task, Channel(address, studies, pruner, settings.recall))
         sweep.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=recorded, config=masked_config(config)
         )
         if not isinstance(sweep.launcher, StreamingLauncher):
             # Hydra's launchers start local children or write the task to a file.
-            recorded.channel = Channel(address.through_environment(), studies, pruner)
+            recorded.channel = replace(recorded.channel, storage=address.through_environment())
         return sweep
 
     def run(self, arguments: list[str]) -> None:
@@ -120,7 +124,20 @@ class Sweep:
         place = Place(names.index(plan.strategy), len(names))
         custom = self._planner.custom_space()
         trials = Trials(study, plan.space, settings.retries, custom, place, plan.strategy)
+        trials.recall = self._recall
         return Strategy(trials, settings, Budget(settings))
+
+    def _recall(self, number: int, trial: FrozenTrial) -> Mapping[str, Any] | None:
+        """What the job of a trial has left in its folder, if it ended and could not say so."""
+        config = copy.deepcopy(self._config)
+        with open_dict(config):
+            config.hydra.job.num, config.hydra.job.id = number, str(number)
+        try:
+            folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+        except OmegaConfBaseException:  # it is called by what only the job knows
+            return None
+        left = left_in(folder, trial, self._settings.recall)
+        return None if left is None else {**left, "dir": str(folder.absolute())}
 
     def _run(self, strategies: Strategies, signals: Signals) -> None:
         observers = Observers(instantiate(self._settings.observers) or [])

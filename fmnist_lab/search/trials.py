@@ -1,33 +1,36 @@
-"""The trials of a study: asked, told, repeated, and never left running.
-
-A trial that is to be repeated, because it was interrupted or because it failed and may try
-again, ends as FAIL, marked as superseded, and a waiting trial with the same suggestion follows
-it. The order of the three writes is such that a kill between any two of them loses nothing.
-"""
+"""The trials of a study: asked, told, repeated, and never left running."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
 from optuna.samplers import GridSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from fmnist_lab.search.job import RECORD, REPEATS
+from fmnist_lab.search.job import RECORD
 from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_record
+from fmnist_lab.search.repeats import (
+    ATTEMPT,
+    ENQUEUED,
+    LOST,
+    SUPERSEDED,
+    is_repeated,
+    repeat,
+    supersede,
+)
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.search.settings import SweepRequestError
 from fmnist_lab.search.space import Space
+from fmnist_lab.streaming import WorkerLostError
 
-SUPERSEDED = "sweep:superseded"  # why the trial does not count: interrupted or retried
-ATTEMPT = "sweep:attempt"  # how often the suggestion has failed before
 PROBLEM = "sweep:problem"  # why the trial failed
 FOLDER = "sweep:folder"  # where its job has run
-ENQUEUED = "sweep:enqueued"  # the position in `enqueue`
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 CustomSpace = Callable[[optuna.Trial], None]
+Recall = Callable[[int, FrozenTrial], Mapping[str, Any] | None]
 
 
 class Trials:
@@ -58,6 +61,8 @@ class Trials:
         self._retries = retries
         self._custom = custom
         self._place = place or Place()
+        # Finds what the job of a trial has left that ended, and could not tell the study.
+        self.recall: Recall = lambda number, trial: None
 
     def ended(self) -> list[TrialEnd]:
         """All trials that have ended, in order."""
@@ -67,6 +72,12 @@ class Trials:
         """Ends what an earlier controller left running; call it when there is no other one."""
         running = [trial for trial in self._all() if trial.state == TrialState.RUNNING]
         return [self.settle(self._place.in_sweep(trial.number)) for trial in running]
+
+    def revive(self) -> None:
+        """Has each trial tried again that failed because of its workers alone."""
+        for trial in self._all():
+            if LOST in trial.user_attrs and trial.state == TrialState.FAIL:
+                repeat(self.study, trial, int(trial.user_attrs.get(ATTEMPT, 0)))
 
     def enqueue(self, wanted: Sequence[Mapping[str, Any]]) -> None:
         """Puts the user's fixed trials first, unless an earlier run did so.
@@ -101,22 +112,27 @@ class Trials:
         """Tells the study how a trial ended; it is tried again if it raised and may."""
         trial = self._get(number)
         attempt = int(trial.user_attrs.get(ATTEMPT, 0))
+        lost = isinstance(outcome.error, WorkerLostError)
+        if lost and (left := self.recall(number, trial)):
+            outcome, lost = from_record(left, len(self.study.directions)), False
         if outcome.problem:
             self._set(trial, PROBLEM, outcome.problem)
         if outcome.folder and RECORD not in trial.user_attrs:
             self._set(trial, FOLDER, outcome.folder)
         if outcome.error is not None and attempt < self._retries:
-            self._supersede(trial, "retried", attempt + 1)
+            supersede(self.study, trial, "retried", attempt + 1)
+        elif lost:
+            self._set(trial, LOST, True)
         self._tell(trial, _STATES[outcome.state], outcome.values)
         return self._end(self._get(number))
 
     def settle(self, number: int) -> TrialEnd:
         """Ends a trial whose job is gone: with its result if it left one, else to be repeated."""
         trial = self._get(number)
-        record = trial.user_attrs.get(RECORD)
+        record = trial.user_attrs.get(RECORD) or self.recall(number, trial)
         if record and SUPERSEDED not in trial.user_attrs:
             return self.conclude(number, from_record(record, len(self.study.directions)))
-        self._supersede(trial, "interrupted", int(trial.user_attrs.get(ATTEMPT, 0)))
+        supersede(self.study, trial, "interrupted", int(trial.user_attrs.get(ATTEMPT, 0)))
         self._tell(trial, TrialState.FAIL, None)
         return self._end(self._get(number))
 
@@ -140,22 +156,6 @@ class Trials:
                 f"`hydra.sweeper.custom_search_space` must not search fixed parameters, "
                 f"got {', '.join(sorted(overlap))}."
             )
-
-    def _supersede(self, trial: FrozenTrial, why: str, attempt: int) -> None:
-        if SUPERSEDED not in trial.user_attrs:
-            self._set(trial, SUPERSEDED, why)
-        params = trial.system_attrs.get("fixed_params", {}) | trial.params
-        repeated = any(other.user_attrs.get(REPEATS) == trial.number for other in self._all())
-        if repeated or not params:  # without a suggestion there is nothing to repeat
-            return
-        grid = ("grid_id", "search_space")
-        kept = {key: value for key, value in trial.system_attrs.items() if key in grid}
-        marks = {REPEATS: trial.number, ATTEMPT: attempt}
-        if ENQUEUED in trial.user_attrs:
-            marks[ENQUEUED] = trial.user_attrs[ENQUEUED]
-        kept["fixed_params"] = params
-        waiting = create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs=marks)
-        self.study.add_trial(waiting)
 
     def _tell(self, trial: FrozenTrial, state: TrialState, values: list[float] | None) -> None:
         try:
@@ -186,7 +186,7 @@ class Trials:
                 )
 
     def _end(self, trial: FrozenTrial) -> TrialEnd:
-        superseded = trial.user_attrs.get(SUPERSEDED)
+        superseded, lost = (trial.user_attrs.get(name) for name in (SUPERSEDED, LOST))
         states = {state: name for name, state in _STATES.items()}
         duration = trial.duration
         return TrialEnd(
@@ -199,7 +199,8 @@ class Trials:
             seconds=max(0.0, duration.total_seconds()) if duration else None,
             problem=trial.user_attrs.get(PROBLEM),
             folder=folder_of(trial),
-            counts=superseded is None,
+            counts=superseded is None and not (lost and is_repeated(self.study, trial)),
+            lost=bool(lost),
             strategy=self.strategy,
         )
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.record import Record, interrupted, unsent
+from fmnist_lab.tracking.ending import end
+from fmnist_lab.tracking.record import Record, unsent
 from fmnist_lab.tracking.store import ROOT
 from fmnist_lab.tracking.stores import Stores, reason, shown, store_name
 
@@ -191,8 +192,7 @@ class Sender:
         if record.header.uri != self.uri:
             record.close()
             return None
-        if not record.has_ended:
-            record.append(**interrupted(record))
+        end(record)
         return Delivery(record)
 
     def _succeed(self, delivery: Delivery) -> None:

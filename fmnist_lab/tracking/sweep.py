@@ -13,12 +13,12 @@ from fmnist_lab.files import whole_file
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.search.spelling import spell
 from fmnist_lab.tracking.delivery import NOTE_FILE, RUN_FILE, Delivery
+from fmnist_lab.tracking.ending import STATUS
 from fmnist_lab.tracking.record import Record, now, unsent
 from fmnist_lab.tracking.sender import Sender, sender
 from fmnist_lab.tracking.standings import Standings
 from fmnist_lab.tracking.store import SOURCE, give_up_soon, quiet_mlflow
 from fmnist_lab.tracking.stores import header_for
-from fmnist_lab.tracking.trial import STATUS
 from fmnist_lab.trial import StopReason
 
 UPDATE_SECONDS = 10.0

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.record import Record, interrupted, unsent
+from fmnist_lab.tracking.ending import end
+from fmnist_lab.tracking.record import Record, unsent
 from fmnist_lab.tracking.sender import FOLDERS
 from fmnist_lab.tracking.store import ROOT, give_up_soon, quiet_mlflow
 from fmnist_lab.tracking.stores import Stores, reason, store_name
@@ -56,8 +57,7 @@ def _is_stuck(path: Path, root: Path, stores: Stores, outcome: Outcome) -> bool:
         if name in outcome.problems:
             outcome.failed[name] += 1
             return False
-        if not record.has_ended:
-            record.append(**interrupted(record))
+        end(record)
         delivery = Delivery(record)
         try:
             stores.send(delivery)

@@ -6,8 +6,6 @@ points wait for others for a few seconds.
 """
 
 import json
-import math
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,21 +15,12 @@ from fmnist_lab.data import Dataset
 from fmnist_lab.engines import Metrics
 from fmnist_lab.environment import git_commit
 from fmnist_lab.tracking.delivery import Delivery
+from fmnist_lab.tracking.ending import ending, finite, repeat
 from fmnist_lab.tracking.record import Record, now
 from fmnist_lab.tracking.sender import SEND_SECONDS, sender
 from fmnist_lab.tracking.store import NOTE, SOURCE, give_up_soon, quiet_mlflow
 from fmnist_lab.tracking.stores import header_for
-from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
-
-WIDEST = 80  # characters of a line in a description
-STATUS = {  # what the run is called in MLflow's own vocabulary
-    StopReason.COMPLETED: "FINISHED",
-    StopReason.EARLY_STOPPED: "FINISHED",
-    StopReason.DIVERGED: "FINISHED",
-    StopReason.PRUNED: "KILLED",
-    StopReason.INTERRUPTED: "KILLED",
-    StopReason.FAILED: "FAILED",
-}
+from fmnist_lab.trial import Labels, Trial, TrialResult
 
 
 class Tracker(Protocol):
@@ -118,26 +107,21 @@ class MlflowTracker:
     def log(self, epoch: int, metrics: Metrics) -> None:
         """Records an epoch's metrics, which are sent every few seconds."""
         assert self._delivery is not None
-        self._delivery.record.append(time=now(), step=epoch, metrics=_finite(metrics))
+        self._delivery.record.append(time=now(), step=epoch, metrics=finite(metrics))
         self._sender.nudge(self._delivery, SEND_SECONDS)
 
     def finish(self, result: TrialResult, folder: Path) -> None:
         """Records the result, and waits a moment until it and the files have been sent."""
         assert self._delivery is not None
         end = now()
-        # One value in step 0 is a bar in the UI's charts; in the last step it would be a dot.
-        summary = _finite(_summary_metrics(result))
-        self._delivery.record.append(time=end, step=0, metrics=summary)
-        note = f"{_outcome(result)}\n\n{_repeat(self._command)}"
-        tags = {"stop_reason": str(result.stop_reason), NOTE: note}
-        status = STATUS[result.stop_reason]
-        self._delivery.record.append(status=status, time=end, tags=tags, files=True)
+        for line in ending(result, repeat(self._command)):
+            self._delivery.record.append(time=end, **line)
         self._sender.nudge(self._delivery)
         self._sender.wait(self._delivery)
 
     def _tags(self, labels: Labels) -> dict[str, str]:
         tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
-        tags |= SOURCE | {NOTE: _repeat(self._command)}
+        tags |= SOURCE | {NOTE: repeat(self._command)}
         if commit := git_commit():
             tags["mlflow.source.git.commit"] = commit
         return tags
@@ -152,11 +136,6 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _finite(metrics: Metrics) -> dict[str, float]:
-    """MLflow would turn infinity into 1.8e308, which ruins every chart's scale."""
-    return {key: value if math.isfinite(value) else math.nan for key, value in metrics.items()}
 
 
 def _describe(dataset: Dataset) -> dict[str, str]:
@@ -179,35 +158,3 @@ def _run_name(trial: Trial, labels: Labels) -> str:
         parts.append(f"{labels.clipping}{trial.clipping.threshold:.3g}")
     # Replicates of a strategy have everything but the seed in common.
     return "-".join([parts[0], seed, *parts[1:]] if labels.kind == "replicate" else [*parts, seed])
-
-
-def _summary_metrics(result: TrialResult) -> dict[str, float]:
-    summary = {"objective": result.objective, "stop/epoch": float(result.epochs_trained)}
-    # No table that is sorted by its best values has a diverged trial on top.
-    if result.best_epoch is not None and result.stop_reason != StopReason.DIVERGED:
-        summary["best/epoch"] = float(result.best_epoch)
-        summary["best/val_loss"] = result.best_val_loss
-        summary["best/val_accuracy"] = result.best_val_accuracy
-    if math.isfinite(result.test_accuracy):
-        summary |= {"test/loss": result.test_loss, "test/accuracy": result.test_accuracy}
-    return _finite(summary)
-
-
-def _outcome(result: TrialResult) -> str:
-    best = (
-        ""
-        if result.best_epoch is None
-        else (
-            f", best in epoch {result.best_epoch} with validation loss {result.best_val_loss:.4f} "
-            f"and accuracy {result.best_val_accuracy:.4f}"
-        )
-    )
-    return f"**{result.stop_reason}** after {result.epochs_trained} epochs{best}."
-
-
-def _repeat(command: str) -> str:
-    """The command as a block; a long one a word a line, because the UI's page would grow wide."""
-    if len(command) > WIDEST:
-        program, subcommand, *words = map(shlex.quote, shlex.split(command))
-        command = " \\\n    ".join([f"{program} {subcommand}", *words])
-    return f"Repeat with\n\n```\n{command}\n```"

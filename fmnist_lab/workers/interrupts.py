@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from distributed import Worker
 
+from fmnist_lab.streaming import interrupted
 from fmnist_lab.workers.host import GRACE
 
 T = TypeVar("T")
@@ -29,7 +30,6 @@ class Interruptible:
         self._thread: int | None = None
         self._idle = threading.Event()
         self._idle.set()
-        self.interrupted = False
 
     @property
     def busy(self) -> bool:
@@ -52,9 +52,9 @@ class Interruptible:
     def interrupt(self, key: object = None) -> None:
         """Raises KeyboardInterrupt in the job that runs, once; any job unless `key` names it."""
         with self._guard:
-            if self._thread is None or self.interrupted or key not in (None, self._key):
+            if self._thread is None or interrupted.is_set() or key not in (None, self._key):
                 return
-            self.interrupted = True
+            interrupted.set()
             ctypes.pythonapi.PyThreadState_SetAsyncExc(
                 ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
             )
@@ -67,7 +67,8 @@ class Interruptible:
 
     def _enter(self, key: str) -> None:
         with self._guard:
-            self._key, self._thread, self.interrupted = key, threading.get_ident(), False
+            self._key, self._thread = key, threading.get_ident()
+            interrupted.clear()
             self._idle.clear()
 
     def _leave(self) -> None:

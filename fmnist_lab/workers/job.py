@@ -31,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import whole_file
+from fmnist_lab.streaming import interrupted
 from fmnist_lab.workers.interrupts import Interruptible
 from fmnist_lab.workers.outcome import Outcome, encode
 
@@ -104,11 +105,11 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
                 except (HydraException, OmegaConfBaseException) as error:
                     return Outcome(result=failed(overrides, error))
                 result = self._run_job(application, config)
-            if result.status == JobStatus.FAILED and _slot.interrupted:
+            if result.status == JobStatus.FAILED and interrupted.is_set():
                 return None
             return Outcome(result=result)
         except BaseException as error:  # SystemExit, say: it ends the command, as without workers
-            return None if _slot.interrupted else Outcome(error=error)
+            return None if interrupted.is_set() else Outcome(error=error)
 
     def _enter_folder(self) -> None:
         try:

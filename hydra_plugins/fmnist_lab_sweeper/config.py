@@ -42,6 +42,9 @@ class SweeperConf:
     spaces: list[str] | None = None
     may_change: list[str] | None = None  # keys that may differ when a sweep continues
     check: str | None = None  # dotted path of f(cfg) -> None, which refuses what cannot run
+    # Dotted path of f(folder, since) -> {values, pruned} or None: what a job has left in its folder
+    # after that time, in seconds, if it had ended, and died before its study was told.
+    recall: str | None = None
     enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
     timeout: float | None = None  # seconds after which this run starts no more trials
     max_epochs: int | None = None  # steps reported by all trials after which none is started
