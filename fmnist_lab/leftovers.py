@@ -14,11 +14,15 @@ def discard(folder: Path, job: str) -> None:
     """
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     (folder / f"{job}.log").unlink(missing_ok=True)
-    if not _remove_empty(folder):
-        return
-    if [path.name for path in folder.parent.glob("*")] == ["multirun.yaml"]:
-        (folder.parent / "multirun.yaml").unlink()
-    _remove_above(folder)
+    _discard_empty(folder)
+
+
+def discard_unused(folder: Path, job: str) -> None:
+    """Removes a job's folder with nothing in it but a log to which nothing was written."""
+    log = folder / f"{job}.log"
+    if log.is_file() and not log.stat().st_size:
+        log.unlink()
+    _discard_empty(folder)
 
 
 def forget_multirun(notes: Iterable[Path], arguments: Sequence[str]) -> None:
@@ -41,6 +45,14 @@ def discard_sweep(folder: Path) -> None:
     if not folder.is_dir() or (folder / "trials").exists():
         return
     shutil.rmtree(folder)
+    _remove_above(folder)
+
+
+def _discard_empty(folder: Path) -> None:
+    if not _remove_empty(folder):
+        return
+    if [path.name for path in folder.parent.glob("*")] == ["multirun.yaml"]:
+        (folder.parent / "multirun.yaml").unlink()
     _remove_above(folder)
 
 

@@ -6,6 +6,8 @@ Their messages run over several lines and leave out the keys or options that are
 import errno
 import re
 import traceback
+from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
@@ -21,7 +23,9 @@ _NOISE = ("full_key", "object_type", "reference_type", "See https", "Set the env
 _MAKE_FOLDERS = ("mkdir", "mkdtemp")
 _CANNOT = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS,
            errno.ENAMETOOLONG, errno.ELOOP)  # fmt: skip
-_VALUE_ERRORS = ("Config group override", "Only one of --run", "Error parsing")
+_COMPLETION = ("No completion plugin", "Expecting one subcommand")
+_VALUE_ERRORS = ("Config group override", "Only one of --run", "Error parsing", *_COMPLETION)
+_DEFAULTS_LIST, _LOGGING = "_create_defaults_tree_impl", "configure_log"  # functions of Hydra's
 
 
 def is_of_configuration(error: BaseException) -> bool:
@@ -33,6 +37,8 @@ def is_of_configuration(error: BaseException) -> bool:
     if isinstance(error, RecursionError):  # files whose defaults lists include one another
         frames = traceback.extract_tb(error.__traceback__)
         return any("defaults_list" in frame.filename for frame in frames)
+    if _comes_of_names(error) or _local(error, _LOGGING, "log_config") is not None:
+        return True
     if "full_key: " in f"{error}":  # Python's own errors, when OmegaConf has passed them on
         return True
     return isinstance(error, ValueError) and f"{error}".startswith(_VALUE_ERRORS)
@@ -49,17 +55,46 @@ def refusal(error: BaseException) -> RequestError:
         )
     if isinstance(error, RecursionError):
         return RequestError("`defaults` must not lead back to its own file, got a circle of files.")
+    if _comes_of_names(error):
+        chosen = _local(error, _DEFAULTS_LIST, "d")
+        return RequestError(
+            f"`{chosen.group}` must be the name of an option or a list of names, got "
+            f"{chosen.value}."
+        )
     text = " ".join(_lines(error))
-    found = _of_key(error) or _of_override(error, text) or _of_file(text)
+    found = _of_key(error) or _of_override(error, text) or _of_file(text) or _of_start(error, text)
     if found is None and " must " not in text:
         text = f"The configuration must be one that can be composed, got: {text}"
     return found or RequestError(f"{text.rstrip('.')}.")
+
+
+def made_for_job(error: BaseException) -> tuple[Path, str] | None:
+    """The folder that Hydra had for a job whose logging it failed to set up, and the job's name."""
+    config, folder = _local(error, "run_job", "config"), _local(error, "run_job", "output_dir")
+    if not folder or _local(error, _LOGGING, "log_config") is None:
+        return None
+    return Path(folder), str(config.hydra.job.name)
 
 
 def _is_of_folder(error: OSError) -> bool:
     """Whether a folder for results could not be made, in a place that the user has chosen."""
     frames = traceback.extract_tb(error.__traceback__)
     return error.errno in _CANNOT and bool(frames) and frames[-1].name in _MAKE_FOLDERS
+
+
+def _comes_of_names(error: BaseException) -> bool:
+    """Whether Hydra took what is no name, in a list of options, for one: it checks nothing."""
+    chosen = getattr(_local(error, _DEFAULTS_LIST, "d"), "value", None)
+    if not isinstance(error, TypeError) or not isinstance(chosen, list):
+        return False
+    return not all(isinstance(name, str) for name in chosen)
+
+
+def _local(error: BaseException, function: str, name: str) -> Any:
+    """A variable of Hydra's function that the error came through last; None if it did not."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [frame.f_locals.get(name) for frame in frames if frame.f_code.co_name == function]
+    return found[-1] if found else None
 
 
 def _lines(error: BaseException) -> list[str]:
@@ -120,6 +155,21 @@ def _of_file(text: str) -> RequestError | None:
             f"`{where}.yaml` must fit the configuration, got: {reason.rstrip('.')}."
         )
     return None
+
+
+def _of_start(error: BaseException, text: str) -> RequestError | None:
+    """What fails when all is composed: the log, or completion for a shell."""
+    if text.startswith(_COMPLETION):
+        return RequestError(
+            "`-sc` must be install, uninstall or query = bash, fish or zsh, got another request."
+        )
+    if _local(error, _LOGGING, "log_config") is None:
+        return None
+    reason = f"no key {error}" if isinstance(error, KeyError) else text.rstrip(".")
+    return RequestError(
+        f"`hydra.job_logging` and `hydra.hydra_logging` must be what logging.config.dictConfig "
+        f"takes, got: {reason}."
+    )
 
 
 def _siblings(key: str) -> str:

@@ -80,6 +80,8 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
             raise
         if _comes_of_interrupt(error):
             raise KeyboardInterrupt from error
+        if made := refusals.made_for_job(error):
+            leftovers.discard_unused(*made)
         leftovers.forget_multirun(set(ROOT.glob(_MULTIRUNS)) - before, sys.argv[1:])
         raise refusals.refusal(error) from error
     except _Refused as refused:

@@ -34,6 +34,8 @@ class TestRefusals:
             ("hydra/launcher=nope", ["`hydra/launcher`", "basic", "'nope'"]),
             ("data=", ["`data`", "fashion_mnist, synthetic", "''"]),
             ("nope=adam", ["`nope`"]),
+            ("scheduler=[1]", ["`scheduler`", "the name of an option or a list of names", "[1]"]),
+            ("clipping=[[none]]", ["`clipping`", "[['none']]"]),
             ("training.epochs=many", ["`training.epochs`", "'many'", "Integer"]),
             ("training.epochs=2.5", ["`training.epochs`", "2.5", "Integer"]),
             ("training.epochs=null", ["`training.epochs`", "null"]),

@@ -69,6 +69,13 @@ FILES: list[tuple[str | bytes, str]] = [
     ("_target_: math.sqrt", "must name a function that takes these keys, got 'math.sqrt'"),
     ("_target_: conf_code.broken", "`scheduler._target_` must name a function, got"),
     ("defaults: 3", f"`defaults` of {SCHEDULER} must be a list, got 3"),
+    ("defaults: [5]", f"`defaults` of {SCHEDULER} must be a list of names and of `group: name`, g"),
+    ("defaults: [{a: b, c: d}]", "got {'a': 'b', 'c': 'd'} in it"),
+    ("defaults: [[x], {}]", "got ['x'] in it"),
+    ("defaults: [{}]", "got {} in it"),
+    ("defaults: [{5: x}]", "got {5: 'x'} in it"),
+    ("defaults: [{a: 0}]", "got {'a': 0} in it"),
+    ("defaults: [{a: [x, 5]}]", "got {'a': ['x', 5]} in it"),
     ("defaults: [mine]", "`defaults` must not lead back to its own file"),
     ("defaults: [/scheduler/nope]", "`scheduler/mine.yaml` must fit the configuration, got: Could"),
     ("1: 2", "`scheduler/mine.yaml` must fit the configuration, got: Key 1 (int)"),
@@ -94,6 +101,23 @@ def test_a_file_of_the_users_own(
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     sys.modules.pop("conf_code", None)
     assert sentence in refused("train", "scheduler=mine", NEVER)
+
+
+LOGS = ("version: 5", "version: 1\nhandlers: {x: {class: no.No}}\nroot: {handlers: [x]}")
+
+
+@pytest.mark.parametrize("content", LOGS)
+@pytest.mark.parametrize("words", [("train",), ("train", "-m"), ("train", "hydra.run.dir=old")])
+def test_a_log_of_the_users_own(refused: Refused, content: str, words: tuple[str, ...]) -> None:
+    write("old/.hydra/config.yaml", "of an earlier trial")
+    write("conf/hydra/job_logging/mine.yaml", content)
+    said = "`hydra.job_logging` and `hydra.hydra_logging` must be what logging.config.dictConfig"
+    assert said in refused(*words, "hydra/job_logging=mine", NEVER)
+
+
+@pytest.mark.parametrize("request_", ["install=foo", "foo"])
+def test_completion_for_no_shell(refused: Refused, request_: str) -> None:
+    assert "`-sc` must be install, uninstall or query =" in refused("train", "-sc", request_)
 
 
 BASIC = "# @package _global_\nhydra: {sweeper: {strategies: {a: scheduler=cosine}}}"

@@ -8,6 +8,7 @@ import builtins
 import os
 from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import Any
 
 import yaml
 from hydra._internal.core_plugins import file_config_source
@@ -79,14 +80,33 @@ def _checked(load: Callable[[], ConfigResult], path: Path) -> ConfigResult:
         raise RequestError(f"`{name}` must be a file in YAML, got: {_why(error)}.") from error
     if not OmegaConf.is_dict(result.config):
         raise RequestError(f"`{name}` must hold keys and values, got a list.")
-    defaults = result.config._get_node("defaults")
-    if defaults is not None and not OmegaConf.is_list(defaults):
-        raise RequestError(f"`defaults` of {name} must be a list, got {defaults!r}.")
+    _require_names(result.config._get_node("defaults"), name)
     if path.parent.name in _WHOLE and result.header.get("package") != "_global_":
         raise RequestError(
             f"`{name}` must begin with the line {checking.HEADER!r}, got another or none."
         )
     return result
+
+
+def _require_names(defaults: Any, name: Path) -> None:
+    """Hydra asserts what a defaults list holds, or fails on what it takes for a name."""
+    if defaults is None:
+        return
+    if not OmegaConf.is_list(defaults):
+        raise RequestError(f"`defaults` of {name} must be a list, got {defaults!r}.")
+    entries: Any = OmegaConf.to_container(defaults, resolve=False)
+    for entry in entries:
+        group, option = next(iter(entry.items())) if _is_pair(entry) else (entry, None)
+        names = option if isinstance(option, list) else [] if option is None else [option]
+        if not all(isinstance(word, str) for word in (group, *names)):
+            raise RequestError(
+                f"`defaults` of {name} must be a list of names and of `group: name`, "
+                f"got {entry!r} in it."
+            )
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, dict) and len(entry) == 1
 
 
 def _short(path: Path) -> Path:
