@@ -150,6 +150,13 @@ SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size
     [
         ("optimizer.space.learning_rate='interval(3,1)'", "`optimizer.learning_rate` must be some"),
         ("optimizer.learning_rate=interval(3,1)", "`low <= high` must hold"),
+        (
+            "optimizer.learning_rate=interval(1e-3,inf)",
+            "its ends must be finite numbers, at a fini",
+        ),
+        ("optimizer.learning_rate=choice(0.1,abc)", "must be a finite number, got 'abc'"),
+        ("training.epochs=choice(1,2,abc,3)", "`training.epochs` must have another type, got 'ab"),
+        ("seed=range(1,1e30)", "a range must hold at most 1e18 values"),
         ("optimizer.learning_rate=range(1,1e9,1e-9)", "a range must hold at most 1000000 values"),
         ("+optimizer.space.beta_1=interval(0,1)", "`+optimizer.space.beta_1` must be put in quote"),
         ("optimizer.space=3", "`optimizer.space` must be a mapping, got 3"),

@@ -59,7 +59,19 @@ def test_grammar(text: str, expected: Dist) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["range(0,1,0)", "range(3,0)", "tag(log,interval(0,1))", "interval(2,1)"]
+    "text",
+    [
+        "range(0,1,0)",
+        "range(3,0)",
+        "range(1,1e30)",
+        "range(1,inf)",
+        "tag(log,interval(0,1))",
+        "interval(2,1)",
+        "interval(1e-3,inf)",
+        "interval(nan,1)",
+        "interval(-1e308,1e308)",
+        f"range({10**400})",
+    ],
 )
 def test_what_cannot_be_searched_is_refused(text: str) -> None:
     with pytest.raises(SweepRequestError, match=r"`key` must be something that can be searched"):
@@ -132,5 +144,6 @@ def test_search_space_of_the_1_3_plugin() -> None:
     )
     space = parse(["c=x"], known=found)
     assert space.distributions == {"a": Float(0, 1, step=0.5), "b": Int(1, 8, log=True)}
-    with pytest.raises(SweepRequestError, match=r"search_space.a` must be a distribution"):
-        described({"a": {"type": "float", "low": 0}})
+    for wrong in ({}, {"high": math.inf}, {"high": 10**400}):
+        with pytest.raises(SweepRequestError, match=r"search_space.a` must be a distribution"):
+            described({"a": {"type": "float", "low": 0} | wrong})

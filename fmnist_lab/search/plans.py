@@ -64,6 +64,8 @@ class Planner:
     def validate(self, plans: Sequence[Plan], job_overrides: Sequence[str]) -> None:
         """Composes a job of each plan, and one for each option of each searched group.
 
+        And one for each type of a key's choices: a word among numbers is a slip.
+
         A mistake is found here, before there is a trial or a folder.
         """
         self.custom_space()
@@ -156,8 +158,9 @@ class Planner:
         for name, distribution in searched.distributions.items():
             if not isinstance(distribution, CategoricalDistribution):
                 continue
-            if self._loader.get_group_options(name.lstrip("+").partition("@")[0]):
-                attempts += [first | {name: choice} for choice in distribution.choices[1:]]
+            is_group = self._loader.get_group_options(name.lstrip("+").partition("@")[0])
+            others = distribution.choices if is_group else _of_each_type(distribution.choices)
+            attempts += [first | {name: choice} for choice in others[1:]]
         return attempts
 
     def _require_observers(self) -> None:
@@ -184,6 +187,14 @@ def _first(distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices[0]
     return getattr(distribution, "low")  # noqa: B009 - all others have an interval
+
+
+def _of_each_type(choices: Sequence[Any]) -> list[Any]:
+    """The first choice, and the first of every other type."""
+    found: dict[type, Any] = {}
+    for choice in choices:
+        found.setdefault(type(choice), choice)
+    return list(found.values())
 
 
 def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:

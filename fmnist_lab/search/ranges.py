@@ -14,6 +14,7 @@ from optuna.distributions import (
 
 Number = int | float
 MOST_VALUES = 1_000_000  # where all are listed; an interval holds any number
+_MOST_STEPS = 10**18  # where none is: Optuna computes with 28 digits
 
 
 class Range:
@@ -29,6 +30,8 @@ class Range:
         self._count = math.ceil(count)
         if self._count <= 0:
             raise ValueError("a range must hold at least one value")
+        if self._count > _MOST_STEPS:
+            raise ValueError("a range must hold at most 1e18 values")
 
     def values(self) -> list[Number]:
         """All values, in order; ValueError if they are too many to list."""

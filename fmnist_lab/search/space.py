@@ -1,5 +1,6 @@
 """Search spaces: overrides in, distributions out, and suggestions back into overrides."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,14 @@ class Searched:
 
     distribution: BaseDistribution
     spellings: Mapping[Any, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError or OverflowError for an interval from which nothing can be drawn."""
+        if isinstance(self.distribution, CategoricalDistribution):
+            return
+        low, high = (getattr(self.distribution, end) for end in ("low", "high"))
+        if not math.isfinite(float(high) - float(low)):
+            raise ValueError("its ends must be finite numbers, at a finite distance")
 
     def value(self, suggested: Any) -> Any:
         """The suggestion without binary dust."""
@@ -95,7 +104,7 @@ def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
     for key, item in (search_space or {}).items():
         try:
             found[key] = Searched(_described(dict(item)))
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise SweepRequestError(
                 f"`hydra.sweeper.search_space.{key}` must be a distribution, got {item}: {error}."
             ) from error
@@ -145,7 +154,7 @@ def _read(override: Override, parser: OverridesParser) -> Searched | str:
         if override.is_range_sweep():
             return Searched(_range(override, parser))
         return Searched(_interval(override.value()))
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, ArithmeticError) as error:
         raise SweepRequestError(
             f"`{override.get_key_element()}` must be something that can be searched, "
             f"got {override.get_value_string()}: {str(error).rstrip('.')}."
