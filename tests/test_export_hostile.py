@@ -68,6 +68,10 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("exported/trial", "x", "`exported.trial` .* must be int"),
     ("exported/epochs_trained", 4, "be 4 numbers, one per epoch"),
     ("exported/curve/val/loss", [1.0], "hold train/loss"),
+    ("exported/curve/train/loss", [10**400] * 3, "numbers of at most 64 bits, got one of 1329 bit"),
+    ("exported/objective", -(10**400), "numbers of at most 64 bits, got one of 1329 bits"),
+    ("exported/replicates", {"count": [{"x": 10**400}]}, "numbers of at most 64 bits, got one"),
+    ("seed", 10**400, "numbers of at most 64 bits, got one of 1329 bits"),
     ("exported/environment/threads", 10**9, "from 1 to 1024"),
     ("exported/strategy", "\x1b]0;pwned\x07", "printable text"),
     ("exported", "x", "a file that `fmnist-lab export-best` has written"),
@@ -79,6 +83,7 @@ TEXTS: list[tuple[str, str]] = [
     ("a: !!python/object/apply:os.system ['touch pwned']", "plain values, got the tag"),
     ("a: " + "[" * 50 + "]" * 50, "nested deeper"),
     ("seed: 1\nseed: 2", "must be a file in YAML or JSON, got .*duplicate key seed"),
+    (f"seed: 0x{'f' * 5000}", "numbers of at most 64 bits, got one of 20000 bits"),
     ("- 1", "must hold keys and values"),
 ]  # fmt: skip
 

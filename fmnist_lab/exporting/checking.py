@@ -9,6 +9,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_lab.checks import MOST
 from fmnist_lab.curves import COMPARED
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import Trial
@@ -59,6 +60,7 @@ def parse(text: str, where: str) -> Document:
     if not isinstance(content, dict):
         raise RequestError(f"`{where}` must hold keys and values, got {type(content).__name__}.")
     document = {str(key): value for key, value in content.items()}
+    _check_numbers(document, where)
     _check_record(document.get("exported"), where)
     _check_defaults(document.get("defaults"), where)
     _check_settings(document, where)
@@ -198,6 +200,16 @@ def _check_words(record: Mapping[str, Any], where: str) -> None:
     for value in _leaves(record):
         if isinstance(value, str) and not value.isprintable():
             _refuse(where, "exported", "hold printable text", value)
+
+
+def _check_numbers(document: Document, where: str) -> None:
+    """Python reads numbers that are no float, and some that it cannot even show."""
+    for value in _leaves(document):
+        if isinstance(value, int) and abs(value) > MOST:
+            raise RequestError(
+                f"`{where}` must hold whole numbers of at most 64 bits, got one of "
+                f"{value.bit_length()} bits."
+            )
 
 
 def _leaves(value: Any) -> Iterator[Any]:
