@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import resolvers, searches
+from fmnist_lab.addresses import require_store
 from fmnist_lab.checks import require_choice, require_text
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
@@ -161,6 +162,8 @@ def to_tracking(cfg: DictConfig) -> TrackingConfig:
         raise RequestError(
             "`tracking.uri` must be a server's address with tracking=server, got none."
         )
+    if tracking.name != "none" and tracking.uri:
+        require_store("tracking.uri", tracking.uri)
     require_text("tracking.experiment", tracking.experiment)
     return tracking
 

@@ -204,6 +204,25 @@ class TestValidate:
         ("overrides", "sentence"),
         [
             ("tracking=server", "`tracking.uri` must be a server's address"),
+            *(
+                (
+                    f"tracking.uri='{uri}'",
+                    "`tracking.uri` must be the address of an MLflow server o",
+                )
+                for uri in (
+                    "nonsense",
+                    "./x",
+                    "file:///x",
+                    "ftp://host/x",
+                    "http://",
+                    "sqlite:x",
+                    "http://host:port",
+                    "http://[x",
+                    "azureml://x",
+                    " ",
+                )
+            ),
+            ("tracking.uri=ftp://me:s3cret@x", r"got 'ftp://me:\*\*\*@x'"),
             ("tracking.name=cloud", "`tracking.name` must be local or server or none, got 'cloud'"),
             ("tracking.experiment=' '", "`tracking.experiment` must be a name of .*, got ' '"),
         ],
@@ -212,6 +231,20 @@ class TestValidate:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         with pytest.raises(RequestError, match=sentence):
             config.to_tracking(config.compose([overrides]))
+
+    @pytest.mark.parametrize(
+        "uri",
+        ["http://lab", "HTTPS://u:p@lab:1/x", "databricks", "databricks://profile", "sqlite:///x",
+         "postgresql://u@h/d", "mysql+pymysql://h/d", "mssql+pyodbc://h/d"],
+    )  # fmt: skip
+    def test_where_mlflow_can_record(self, uri: str) -> None:
+        assert config.to_tracking(config.compose([f"tracking.uri='{uri}'"])).uri == uri
+
+    def test_what_mlflow_is_told_to_allow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        assert config.to_tracking(config.compose(["tracking.uri=./x"])).uri == "./x"
+        monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+        assert config.to_tracking(config.compose(["tracking=none", "tracking.uri=./x"])).uri
 
     def test_a_servers_address_may_come_from_the_environment(
         self, monkeypatch: pytest.MonkeyPatch
