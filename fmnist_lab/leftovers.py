@@ -2,17 +2,24 @@
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+_OF_HYDRA = ("config.yaml", "hydra.yaml", "overrides.yaml")  # what it writes about a job
 
-def discard(folder: Path, job: str) -> None:
+
+def discard(folder: Path, job: str, about: str | None) -> None:
     """Removes what Hydra has put into a refused job's folder, and folders that are empty then.
 
     Args:
         folder: May hold whatever else, if the user has chosen it.
         job: Its name, which Hydra calls the log file after.
+        about: Where Hydra has described the job, below the folder; None: nowhere.
     """
-    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    if about is not None:
+        for name in _OF_HYDRA:
+            (folder / about / name).unlink(missing_ok=True)
+        _remove_between(folder / about, folder)
     (folder / f"{job}.log").unlink(missing_ok=True)
     _discard_empty(folder)
 
@@ -20,8 +27,9 @@ def discard(folder: Path, job: str) -> None:
 def discard_unused(folder: Path, job: str) -> None:
     """Removes a job's folder with nothing in it but a log to which nothing was written."""
     log = folder / f"{job}.log"
-    if log.is_file() and not log.stat().st_size:
-        log.unlink()
+    with suppress(OSError):  # the folder's name may be such that it cannot even be looked for
+        if not log.stat().st_size:
+            log.unlink()
     _discard_empty(folder)
 
 
@@ -54,6 +62,11 @@ def _discard_empty(folder: Path) -> None:
     if [path.name for path in folder.parent.glob("*")] == ["multirun.yaml"]:
         (folder.parent / "multirun.yaml").unlink()
     _remove_above(folder)
+
+
+def _remove_between(path: Path, folder: Path) -> None:
+    while path != folder and _remove_empty(path):
+        path = path.parent
 
 
 def _remove_above(path: Path) -> None:

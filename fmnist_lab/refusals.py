@@ -28,6 +28,13 @@ _VALUE_ERRORS = ("Config group override", "Only one of --run", "Error parsing", 
 _DEFAULTS_LIST, _LOGGING = "_create_defaults_tree_impl", "configure_log"  # functions of Hydra's
 
 
+class Refused(BaseException):  # not an error of the job's: Hydra must not report it
+    """Carries what is told in a sentence past Hydra, which would print a failure of its own."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 def is_of_configuration(error: BaseException) -> bool:
     """Whether the configuration is to blame, where Hydra may have called anything."""
     if isinstance(error, RequestError | HydraException | OmegaConfBaseException):
@@ -69,17 +76,18 @@ def refusal(error: BaseException) -> RequestError:
 
 
 def made_for_job(error: BaseException) -> tuple[Path, str] | None:
-    """The folder that Hydra had for a job whose logging it failed to set up, and the job's name."""
+    """The folder of a job that Hydra failed to start, and the job's name.
+
+    What a job itself raises is not raised by Hydra's function.
+    """
     config, folder = _local(error, "run_job", "config"), _local(error, "run_job", "output_dir")
-    if not folder or _local(error, _LOGGING, "log_config") is None:
-        return None
-    return Path(folder), str(config.hydra.job.name)
+    return (Path(folder), str(config.hydra.job.name)) if folder else None
 
 
 def _is_of_folder(error: OSError) -> bool:
     """Whether a folder for results could not be made, in a place that the user has chosen."""
     frames = traceback.extract_tb(error.__traceback__)
-    return error.errno in _CANNOT and bool(frames) and frames[-1].name in _MAKE_FOLDERS
+    return error.errno in _CANNOT and any(frame.name in _MAKE_FOLDERS for frame in frames)
 
 
 def _comes_of_names(error: BaseException) -> bool:

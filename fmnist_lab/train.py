@@ -1,5 +1,6 @@
 """The Hydra application behind `fmnist-lab train`: one trial, or `-m` for many."""
 
+import json
 import logging
 import os
 import shlex
@@ -84,7 +85,7 @@ def run(application: Callable[[], object], name: str, arguments: list[str]) -> N
             leftovers.discard_unused(*made)
         leftovers.forget_multirun(set(ROOT.glob(_MULTIRUNS)) - before, sys.argv[1:])
         raise refusals.refusal(error) from error
-    except _Refused as refused:
+    except refusals.Refused as refused:
         raise refused.error from None
 
 
@@ -93,13 +94,6 @@ def _comes_of_interrupt(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-class _Refused(BaseException):  # not an error of the job's: Hydra must not report it
-    """Carries what is told in a sentence past Hydra, which would print a failure of its own."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
 
 
 @hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="config")
@@ -117,11 +111,11 @@ def job(cfg: DictConfig) -> float:
         error = refusals.refusal(failure)
         if current_trial() is not None:  # one suggestion of many: that trial has failed
             raise error from failure
-        raise _Refused(error) from failure
+        raise refusals.Refused(error) from failure
     except OSError as failure:
         if current_trial() is not None or not is_full_disk(failure):
             raise
-        raise _Refused(failure) from failure
+        raise refusals.Refused(failure) from failure
 
 
 def _train(cfg: DictConfig, folder: Path) -> float:
@@ -218,13 +212,15 @@ def _alone_in(folder: Path) -> Iterator[None]:
     try:
         with held(folder):
             try:
+                _require_own(folder)
                 yield
             except (RequestError, OmegaConfBaseException):
                 trained = ("result.json", "curves.jsonl", FILE)  # by an earlier command
                 if current_trial() is None and not any(
                     (folder / name).exists() for name in trained
                 ):
-                    leftovers.discard(folder, str(HydraConfig.get().job.name))
+                    hydra_config = HydraConfig.get()
+                    leftovers.discard(folder, hydra_config.job.name, hydra_config.output_subdir)
                 raise
             except KeyboardInterrupt:
                 if current_trial() is None and (folder / FILE).exists():
@@ -234,3 +230,19 @@ def _alone_in(folder: Path) -> Iterator[None]:
         raise RequestError(
             f"`hydra.run.dir` must be a folder in which nobody trains now, got {str(folder)!r}."
         ) from None
+
+
+def _require_own(folder: Path) -> None:
+    """Refuses a job whose folder holds the result of another job of the multirun."""
+    hydra_config, path = HydraConfig.get(), folder / "result.json"
+    if hydra_config.mode != RunMode.MULTIRUN or not path.exists():
+        return
+    try:
+        number = json.loads(path.read_bytes())["trial"]
+    except (ValueError, KeyError, TypeError):  # to be replaced
+        return
+    if number != hydra_config.job.num:
+        raise RequestError(
+            "`hydra.sweep.subdir` must give each job a folder of its own, got "
+            f"{str(folder)!r} for {number} and {hydra_config.job.num}."
+        )

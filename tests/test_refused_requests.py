@@ -10,7 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import train
-from tests.conftest import exit_code
+from tests.conftest import exit_code, run_here
 from tests.folders import leave_run
 from tests.test_sweep import MINE
 
@@ -140,6 +140,37 @@ SWEEPS: list[tuple[str, str]] = [
 def test_a_sweep_of_the_users_own(refused: Refused, content: str, sentence: str) -> None:
     write("sweeps/mine.yaml", content)
     assert sentence in refused("sweep", "mine", "tracking=none", NEVER)
+
+
+LONG = "x" * 300
+NO_PLACES: list[tuple[str, str]] = [
+    ("-m hydra.sweep.subdir=x seed=1,2", "`hydra.sweep.subdir` must give each job a folder of it"),
+    ("-m hydra.sweep.subdir=x hydra/sweeper=fmnist_lab", "as in ${hydra.job.num}, got 'x' for all"),
+    ("-m seed=range(3,1)", "`seed` must be a range of jobs, got range(3,1): a range must hold at "),
+    ("-m seed=range(1,1e30)", "a range must hold at most 1e18 values"),
+    ("hydra.output_subdir=../../foo", "`hydra.output_subdir` must be a folder in that of the tr"),
+    ("-m hydra.output_subdir=/tmp/foo", "must be a folder in that of the trial, got '/tmp/foo'"),
+    ("hydra.output_subdir=a/b", "`objective.metric` must be val/accuracy or val/loss"),
+    ("hydra.output_subdir=.", "`objective.metric` must be val/accuracy or val/loss"),
+    ("hydra.output_subdir=null", "`objective.metric` must be val/accuracy or val/loss"),
+    (f"hydra.output_subdir={LONG}", "A folder for results must be where one can be made"),
+    (f"hydra.run.dir={LONG}", "A folder for results must be where one can be made"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), NO_PLACES)
+def test_jobs_without_a_place(refused: Refused, overrides: str, sentence: str) -> None:
+    assert sentence in refused("train", *overrides.split(" "), NEVER)
+
+
+def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
+    write("many/42/result.json", '{"trial": 1}')
+    words = ("-m", "hydra.sweep.dir=many", "hydra.sweep.subdir=${seed}")
+    done = run_here(folder, "train", *words)
+    assert done.returncode == 2
+    assert "`hydra.sweep.subdir` must give each job a folder of its own, got" in done.stderr
+    assert f"'{folder}/many/42' for 1 and 0." in done.stderr
+    assert Path("many/42/result.json").read_text() == '{"trial": 1}'
 
 
 SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")
