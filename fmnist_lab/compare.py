@@ -38,12 +38,14 @@ def main(request: Request) -> None:
     trials = results.trials(results.ended(place))
     comparable, _ = comparison.on_real_images(trials)
     shown = leaderboard.select(comparable, request.where, request.sort)
-    if request.csv:
+    is_known = request.stopping is None or request.stopping in set(trials["stopping"])
+    if request.csv and is_known:
         _write_asked(shown, request.csv)
     try:
         found = report.gather(place, trials, request.stopping)
-    except RequestError:  # side by side they may be seen, but not ranked
-        leaderboard.show(shown, only_changed=request.only_changed)
+    except RequestError:
+        if is_known:  # side by side they may be seen, but not ranked
+            leaderboard.show(shown, only_changed=request.only_changed)
         raise
     print(f"{place.name}: {sentences.progress(found)}\n")
     if found.strategies:
@@ -84,9 +86,9 @@ def _write(found: report.Evidence) -> None:
 
 def _write_asked(frame: pd.DataFrame, path: Path) -> None:
     """Writes where the user wants it."""
-    if path.is_dir():
-        raise RequestError(f"`--csv` must be a file, got the folder {path}.")
     try:
+        if path.is_dir():
+            raise RequestError(f"`--csv` must be a file, got the folder {path}.")
         _write_csv(frame, path)
     except OSError as error:
         reason = error.strerror or type(error).__name__

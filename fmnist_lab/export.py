@@ -63,9 +63,15 @@ def _require_writable(out: Path, force: bool) -> None:
     if out.suffix not in FORMATS:
         allowed = ", ".join(FORMATS)
         raise RequestError(f"`--out` must end in one of {allowed}, got {str(out)!r}.")
-    if out.is_dir():
+    try:
+        is_folder, exists = out.is_dir(), out.exists()
+    except OSError as error:  # too long, say
+        raise RequestError(
+            f"`--out` must be a file that can be written, got {out}: {error.strerror}."
+        ) from error
+    if is_folder:
         raise RequestError(f"`--out` must be a file, got the folder {out}.")
-    if out.exists() and not force:
+    if exists and not force:
         raise RequestError(
             f"`--out` must be a new file, got {out}, which exists; to replace it: --force."
         )

@@ -45,9 +45,11 @@ def main(
         NotReproducedError: The training gave other numbers than those recorded.
         ConnectionLostError: The tracking server did not answer.
     """
-    if run and (name or strategy):
+    if run is not None and (name or strategy):
         raise RequestError(f"`--run` must stand alone, got {run!r} beside a sweep or strategy.")
-    recorded = Recorded.read(find_run(run) if run else choose(results.find(name), strategy))
+    recorded = Recorded.read(
+        find_run(run) if run is not None else choose(results.find(name), strategy)
+    )
     print(f"To be promoted: {recorded.title}.")
     registry = Registry(recorded.tracking)
     version = registry.find(_registered_name(recorded), recorded.run_id)

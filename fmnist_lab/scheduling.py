@@ -54,6 +54,14 @@ class Scheduled:
         rates = np.asarray(schedule(_positions(epoch, steps, self.update)))
         return np.broadcast_to(rates, (steps,)).astype(np.float32)
 
+    def all_learning_rates(self, epochs: int, steps: int) -> NDArray[np.float32]:
+        """The rates of a whole training at once, (epochs * steps,)."""
+        positions = np.arange(epochs * steps) / steps
+        if self.update == "epoch":
+            positions = np.floor(positions)
+        schedule = _warmed_up(self.schedule, self.update, self.warmup_epochs)
+        return np.broadcast_to(np.asarray(schedule(positions)), positions.shape).astype(np.float32)
+
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Has no use for metrics."""
 

@@ -73,7 +73,7 @@ def _read(label: str, folder: Path, files: Sequence[IdxFile]) -> Original:
 def _read_named(named: str, files: Sequence[IdxFile]) -> Original:
     try:
         return _read("the named folder", Path(named).expanduser(), files)
-    except (SourceError, OSError) as error:
+    except (SourceError, OSError, RuntimeError) as error:  # the last for the home of nobody
         raise RequestError(
             f"`data.dir` (or {FOLDER_VARIABLE}) must be a folder with the four Fashion-MNIST "
             f"files, got {named!r}: {error}; put sound files there, or name no folder."

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from fmnist_lab import curves, data, environment
+from fmnist_lab import config, curves, data, environment
 from fmnist_lab.curves import TOLERANCES, Departure, told
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.exporting import recipe
@@ -35,6 +35,7 @@ def main(path: Path, tracking: str = "none") -> None:
         NotReproducedError: The trial does not reproduce.
     """
     document = recipe.read(path)
+    config.to_tracking(config.compose([f"tracking={tracking}"]))
     record = document["exported"]
     _require_unchanged(document, path)
     _require_data(document, path)

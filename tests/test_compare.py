@@ -184,16 +184,24 @@ class TestOptions:
             (("--where", "speed >"), "`--where` must be a condition on columns"),
             (("--csv", "mlruns"), "`--csv` must be a file, got the folder mlruns."),
             (("--csv", "mlruns/sweeps/night/multirun.yaml/x.csv"), "`--csv` must be a file that"),
+            (("--csv", "x" * 300), "`--csv` must be a file that can be written, got xxx"),
             (("--stopping", "early"), "`--stopping` must be one of none, got 'early'."),
+            (("--stopping", "early", "--csv", "x.csv"), "`--stopping` must be one of none, got"),
         ],
     )
     def test_a_mistake_is_one_sentence(
-        self, sweep: Path, words: tuple[str, ...], sentence: str
+        self,
+        sweep: Path,
+        words: tuple[str, ...],
+        sentence: str,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.setattr("fmnist_lab.leaderboard.show", lambda *_, **__: pytest.fail("a table"))
         with pytest.raises(RequestError) as refused:
             invoke(*words)
         assert str(refused.value).startswith(sentence)
         assert written(sweep) == set()
+        assert not Path("x.csv").exists()
 
 
 class TestMlflow:

@@ -54,6 +54,7 @@ class TestImports:
                 "hydra",
                 {
                     "config.py",
+                    "gate.py",
                     "train.py",
                     "refusals.py",
                     "sweep.py",

@@ -163,6 +163,33 @@ def test_jobs_without_a_place(refused: Refused, overrides: str, sentence: str) -
     assert sentence in refused("train", *overrides.split(" "), NEVER)
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("promote", "--run", ""), "`--run` must be the MLflow id of a trial under mlruns, got ''"),
+        (("export-best", "--out", f"{LONG}.yaml"), "`--out` must be a file that can be written,"),
+        (("data", "--dir", "~nobody_x"), "must be a folder with the four Fashion-MNIST files, got"),
+        (
+            ("preview", "piecewise", "scheduler.factors=[1.0,1e308,0.1]",
+             "optimizer.learning_rate=10"),
+            "`scheduler` must give finite learning rates, zero or more, one for every step, got [",
+        ),
+    ],
+)  # fmt: skip
+def test_other_commands(refused: Refused, words: tuple[str, ...], sentence: str) -> None:
+    assert sentence in refused(*words)
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "fmnist_lab"])
+def test_a_scheduler_that_is_not_there(
+    refused: Refused, sweeper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fmnist_lab.workers.cluster._CONNECT_TIMEOUT", 0.1)
+    address = "hydra.launcher.address=tcp://127.0.0.1:1"
+    words = ("-m", f"hydra/sweeper={sweeper}", "hydra/launcher=dask", address, "seed=1,2")
+    assert "`hydra.launcher.address` must lead to a running Dask" in refused("train", *words)
+
+
 def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
     write("many/42/result.json", '{"trial": 1}')
     words = ("-m", "hydra.sweep.dir=many", "hydra.sweep.subdir=${seed}")

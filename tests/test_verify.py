@@ -72,6 +72,17 @@ class TestChanged:
         with pytest.raises(RequestError, match=r"`seed` of x\.yaml must be 42, .* got 43"):
             verify.main(path)
 
+    @pytest.mark.parametrize(
+        ("tracking", "sentence"),
+        [("foo", "`tracking` must be one of local, none, server, got 'foo'"),
+         ("server", "`tracking.uri` must be a server's address with tracking=server, got none")],
+    )  # fmt: skip
+    def test_nowhere_to_record(
+        self, night: tuple[Path, Document], tracking: str, sentence: str
+    ) -> None:
+        with pytest.raises(RequestError, match=sentence):
+            verify.main(written(night[1]), tracking)
+
     def test_another_data_set(self, night: tuple[Path, Document]) -> None:
         checksum = night[1]["exported"]["data_checksum"]
         night[1]["exported"]["data_checksum"] = "0" + checksum[1:]

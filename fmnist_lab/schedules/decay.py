@@ -82,7 +82,8 @@ def piecewise(
             f"`scheduler.factors` must have {len(boundaries) + 1} entries, one more than "
             f"`scheduler.boundaries`, got {factors}."
         )
-    rates = initial_learning_rate * np.asarray(factors, dtype=np.float64)
+    with np.errstate(over="ignore"):  # infinite, which is refused as a rate
+        rates = initial_learning_rate * np.asarray(factors, dtype=np.float64)
     return as_schedule(lambda epoch: rates[np.searchsorted(boundaries, epoch - SAME_EPOCH)])
 
 

@@ -106,10 +106,11 @@ class Sweep:
                 self._planner.validate(plans, self._job_overrides())
             for plan in plans:
                 samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or refused now
+            slots = self._slots()  # of a scheduler, which must be there: before there is a folder
             with one_controller(self._address, self._name, self._folder) as hold:
                 studies = open_studies(open_storage(self._address), plans, self._settings)
                 hold(studies[0])
-                take_up(studies, plans, self._settings, self._slots())
+                take_up(studies, plans, self._settings, slots)
                 results.write_multirun(self._config, self._folder)
                 results.write_spaces(plans, self._folder)
                 self._run(Strategies(list(map(self._strategy, plans, studies))), signals)

@@ -168,6 +168,7 @@ class RunningCluster:
                 f"`hydra.launcher.address` must lead to a running Dask scheduler, got {shown} "
                 f"({type(error).__name__})."
             ) from None
+        sweep_dir.mkdir(parents=True, exist_ok=True)
         self.results = Path(tempfile.mkdtemp(prefix=".results-", dir=sweep_dir))
         self._shown = shown
 

@@ -33,7 +33,6 @@ def open_stream(
     global _open  # noqa: PLW0603
     close_stream()
     sweep_dir = Path(str(config.hydra.sweep.dir)).absolute()
-    sweep_dir.mkdir(parents=True, exist_ok=True)
     environment = {name: os.environ[name] for name in settings.environment if name in os.environ}
     application = Application(
         task_function, hydra_context, config, Singleton.get_state(), environment
@@ -41,6 +40,7 @@ def open_stream(
     pickled = application.pickled()
     cluster = open_cluster(settings, sweep_dir)
     try:
+        sweep_dir.mkdir(parents=True, exist_ok=True)
         _open = JobStream(cluster, pickled, settings.retries)
     except BaseException:
         cluster.close()
