@@ -83,11 +83,15 @@ FILES: list[tuple[str | bytes, str]] = [
     ("a: ${.a}", "`scheduler.a` must have a value that can be computed"),
     ("_target_: conf_code.words", "`scheduler` must give a learning rate for every epoch"),
     ("_target_: conf_code.falling", "`scheduler` must give finite learning rates, zero or more"),
+    ("_target_: conf_code.dipping", "for every step, got [-1.0, -1.0] in epoch 7."),
+    ("_target_: conf_code.one_by_one", "for every step, got [nan, nan] in epoch 7."),
     ("_target_: conf_code.raising", "must name a function that takes these keys, got 'conf_code.r"),
 ]  # fmt: skip
 CODE = """
 def words(): return lambda epoch: "fast"
 def falling(): return lambda epoch: epoch * 0 - 1
+def dipping(): return lambda epoch: (epoch // 1 == 7) * -2.0 + 1
+def one_by_one(): return lambda epoch: {7: float("nan")}.get(epoch[0] // 1, 1 / (3 - len(epoch)))
 def raising(): return {}["a key"]
 """
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
-from fmnist_lab.scheduling import Performance, Scheduled, Scheduler, build
+from fmnist_lab.scheduling import Performance, Scheduled, Scheduler, Update, build
 
 OPTIONS = sorted((Path(__file__).parents[1] / "conf" / "scheduler").glob("*.yaml"))
 RATE = 0.01
@@ -65,6 +65,11 @@ class TestScheduled:
     def test_a_warmup_per_epoch_does_not_waste_the_first_epoch(self) -> None:
         scheduler = Scheduled(schedules.constant(1.0), update="epoch", warmup_epochs=2)
         np.testing.assert_array_equal(curve(scheduler, 4, 1), [0.25, 0.75, 1, 1])
+
+    @pytest.mark.parametrize("update", ["epoch", "step"])
+    def test_a_whole_training_is_its_epochs_one_after_another(self, update: Update) -> None:
+        scheduler = Scheduled(schedules.cosine(RATE, 10), update, warmup_epochs=2.5)
+        np.testing.assert_array_equal(scheduler.all_learning_rates(11, 7), curve(scheduler, 11, 7))
 
     def test_metrics_change_nothing(self) -> None:
         scheduler = Scheduled(schedules.cosine(RATE, 10))
