@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fmnist_lab import engines, runner
+from fmnist_lab import engines, plots, runner
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.tracking import NoTracker
@@ -121,6 +122,16 @@ class TestCompleted:
         assert {"python", "tensorflow", "keras", "mlflow", "cpus", "git_commit"} <= set(environment)
         assert environment["tensorflow"].startswith("2.")
 
+    def test_without_its_picture_it_is_no_less_complete(
+        self, tiny: ComposeTrial, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise ValueError("Invalid bounding box")
+
+        monkeypatch.setattr(plots, "save_trial", fail)
+        runner.run(tiny(), labels, tmp_path, NoTracker())
+        assert read_result(tmp_path)["stop_reason"] == "completed"
+
 
 class TestObjective:
     """Measured on the weights that the trial delivers."""
@@ -224,6 +235,18 @@ class TestOtherEnds:
         else:
             assert written["objective"] == objective
         assert [result.stop_reason for result in tracker.finished] == [reason]
+
+    def test_an_interruption_may_come_out_as_another_error(
+        self, tiny: ComposeTrial, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def keep_training(epoch: int, metrics: Mapping[str, float]) -> bool:
+            interrupted.set()
+            raise ValueError
+
+        monkeypatch.setattr(runner, "interrupted", interrupted := threading.Event())
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(tiny(), labels, tmp_path, NoTracker(), keep_training)
+        assert read_result(tmp_path)["stop_reason"] == "interrupted"
 
     def test_before_the_first_epoch(
         self,

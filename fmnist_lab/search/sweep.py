@@ -106,11 +106,12 @@ class Sweep:
                 self._planner.validate(plans, self._job_overrides())
             for plan in plans:
                 samplers.build_sampler(self._settings.sampler, plan.space, 0, 1)  # or refused now
-            slots = self._slots()  # of a scheduler, which must be there: before there is a folder
+            if OmegaConf.select(self._config, "hydra.launcher.address"):
+                self._slots()  # connects: where nobody answers no folder is made
             with one_controller(self._address, self._name, self._folder) as hold:
                 studies = open_studies(open_storage(self._address), plans, self._settings)
                 hold(studies[0])
-                take_up(studies, plans, self._settings, slots)
+                take_up(studies, plans, self._settings, self._slots())
                 results.write_multirun(self._config, self._folder)
                 results.write_spaces(plans, self._folder)
                 self._run(Strategies(list(map(self._strategy, plans, studies))), signals)

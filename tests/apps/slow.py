@@ -13,7 +13,10 @@ from omegaconf import DictConfig
 def main(cfg: DictConfig) -> float:
     number = HydraConfig.get().job.num
     _note(cfg.ledger, f"start {number} {cfg.x!r} {os.getpid()}")
-    time.sleep(cfg.seconds)
+    try:
+        time.sleep(cfg.seconds)
+    except KeyboardInterrupt:
+        raise ValueError("interrupted") from None  # as some libraries do
     _note(cfg.ledger, f"end {number} {cfg.x!r}")
     return float(cfg.x)
 
