@@ -132,7 +132,7 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
         return replicates  # there is nothing left to train, whatever the version is today
     manifest.open_test_set(content, folder)
     if any(key.startswith("winners") for key in changed) and replicates.exists():
-        replicates.rename(folder / f"{FOLDER}-{before['hash'][:8]}")
+        replicates.rename(folder / f"{FOLDER}-{before.get('hash', 'before')[:8]}")
     return replicates
 
 

@@ -7,9 +7,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from fmnist_lab import results
+from fmnist_lab.records import METRICS
 
 VARIES = "time/epoch_seconds"  # the one metric that no two trainings have in common
-COMPARED = tuple(name for name in results.METRICS if name != VARIES)
+COMPARED = tuple(name for name in METRICS if name != VARIES)
 # How far a metric may be off where machine or versions differ: rounding grows while a network
 # learns. The others may be off by any amount.
 TOLERANCES = {

@@ -1,6 +1,5 @@
 """What a result depends on besides its configuration: versions, machine, commit."""
 
-import json
 import os
 import platform
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fmnist_lab
+from fmnist_lab import records
 
 # Whoever computes in parallel reads one of these.
 THREAD_VARIABLES = (
@@ -59,7 +59,7 @@ def with_threads(count: int) -> dict[str, str]:
 
 def recorded(folder: Path) -> dict[str, Any]:
     """What `environment.json` in a trial's folder says; `threads` is None where nobody knows."""
-    facts: dict[str, Any] = json.loads((folder / "environment.json").read_bytes())
+    facts = records.environment(folder)
     # Trials of earlier versions do not say; the launcher that started their process does.
     return {"threads": _launched_with(folder / ".hydra" / "hydra.yaml")} | facts
 

@@ -16,16 +16,53 @@ import yaml
 
 from fmnist_lab import searches
 from fmnist_lab.files import write_json
+from fmnist_lab.records import Record, Rules, are_texts, is_text
 from fmnist_lab.search.results import SPACES
 
 MANIFEST = "manifest.json"
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a search; empty while the test set is closed."""
-    path = folder / MANIFEST
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """The manifest of a search; empty while the test set is closed.
+
+    Raises:
+        RequestError: It is not as it was written: nobody would know what it warns of.
+    """
+    record = Record(
+        folder / MANIFEST, "its sweep", "bring it back: it says how often the test set was opened"
+    )
+    try:
+        content = record.read()
+    except FileNotFoundError:
+        return {}
+    record.require(content, {}, _RULES)
     return content
+
+
+def _is_opening(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and is_text(value.get("opened"))
+        and are_texts(value.get("changed", []))
+    )
+
+
+def _is_winner(value: Any) -> bool:
+    return isinstance(value, dict) and "trial" in value and are_texts(value.get("overrides"))
+
+
+_RULES: Rules = {
+    "hash": ("text", is_text),
+    "openings": (
+        "a list of openings, each with the time `opened` and the keys `changed`",
+        lambda value: isinstance(value, list) and all(map(_is_opening, value)),
+    ),
+    "winners": (
+        "a `trial` and its `overrides` for each strategy",
+        lambda value: isinstance(value, dict) and all(map(_is_winner, value.values())),
+    ),
+    "seeds": ("a list of seeds", lambda value: isinstance(value, list)),
+}
 
 
 def asked(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ Of a sweep it is the strategy whose replicates are best on the validation images
 one with the first seed. Test accuracies choose neither, so that they stay worth something.
 """
 
-import json
 import math
 import tempfile
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 from fmnist_lab import comparison, data, engines, manifest, results, searches
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.live.words import count
+from fmnist_lab.records import Record
 from fmnist_lab.repeat import Recorded, train_again
 from fmnist_lab.report import cautions
 from fmnist_lab.search.secrets import mask
@@ -65,10 +65,10 @@ def find_run(run: str, root: Path = results.ROOT) -> Path:
     """The folder of the trial with this MLflow run id.
 
     Raises:
-        RequestError: No trial here has it.
+        RequestError: No trial here has it, or the result of one that comes first is damaged.
     """
     for path in root.rglob("result.json"):
-        if json.loads(path.read_bytes()).get("mlflow_run_id") == run:
+        if Record(path).read().get("mlflow_run_id") == run:
             return path.parent
     raise RequestError(
         f"`--run` must be the MLflow id of a trial under {root}, got {run!r}; "
@@ -152,7 +152,7 @@ def _make(recorded: Recorded, registry: Registry, anyway: bool) -> str:
 
 def _judge(recorded: Recorded, accuracy: float, served: float, anyway: bool) -> str:
     """What the model's test accuracy is, and whether it is the recorded one."""
-    known = recorded.result["test_accuracy"]
+    known = recorded.result.get("test_accuracy", math.nan)
     if not math.isclose(accuracy, served, abs_tol=1e-6):
         raise NotReproducedError(
             f"Packed for MLflow, the model's test accuracy is {served:.4f} instead of "

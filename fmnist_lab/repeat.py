@@ -1,13 +1,12 @@
 """Trains a recorded trial again, and holds every epoch against the recorded curve."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fmnist_lab import config, curves, engines, environment
+from fmnist_lab import config, curves, engines, environment, records
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.curves import Curve, told
 from fmnist_lab.data import Dataset
@@ -30,7 +29,7 @@ class Recorded:
     @classmethod
     def read(cls, folder: Path) -> "Recorded":
         """Raises RequestError for a trial of which there is no model to be had."""
-        result = json.loads((folder / "result.json").read_bytes())
+        result = records.result(folder)
         if result["stop_reason"] not in WHOLE:
             reason = result["stop_reason"]
             raise RequestError(f"`--run` must be a trial that trained to its end, got {reason}.")

@@ -10,8 +10,6 @@ Every function takes the name of a sweep or multirun (None: the latest) or trial
 that still runs gives the trials that have ended so far. Frames of nothing have all their columns.
 """
 
-import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import overrides, searches
+from fmnist_lab import overrides, records, searches
 from fmnist_lab.errors import RequestError
+from fmnist_lab.records import METRICS
 from fmnist_lab.trial import StopReason
 
 ROOT = Path("mlruns")
 STAGES = {"trial": "trials", "replicate": "replicates"}  # kind of run: folder in the sweep's
 Source = str | Sequence[Path] | None
-
-log = logging.getLogger(__name__)
 
 LABELS = ("kind", "sweep", "strategy", "trial", "seed", "search")  # the first columns
 _WHOLE = ("trial", "seed", "search", "epochs_trained", "parameters")  # int64
@@ -36,8 +33,6 @@ _NUMBERS = ("objective", "best_epoch", "best_val_loss", "best_val_accuracy", "de
 _WORDS = ("kind", "sweep", "strategy", "objective_metric", "stop_reason", "architecture",
           "scheduler", "clipping", "optimizer", "dataset", "engine", "stopping",
           "mlflow_run_id", "folder")  # fmt: skip
-METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "opt/learning_rate",
-           "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds")  # fmt: skip
 _TESTED = ("test_loss", "test_accuracy")  # float64, of replicates
 
 
@@ -134,7 +129,7 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
         val/accuracy, opt/learning_rate, opt/grad_norm, opt/clipped_fraction, time/epoch_seconds.
     """
     runs = source if isinstance(source, pd.DataFrame) else trials(source)
-    lines = [_lines(Path(folder) / "curves.jsonl") for folder in runs["folder"]]
+    lines = [records.curve(Path(folder)) for folder in runs["folder"]]
     metrics = pd.DataFrame([line for trial in lines for line in trial])
     repeated = runs[[*LABELS, "folder"]].iloc[
         np.repeat(np.arange(len(runs)), list(map(len, lines)))
@@ -150,8 +145,7 @@ def environments(runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: what `environment.json` holds, `tensorflow` say; NaN where a run does not say.
     """
-    paths = [Path(folder) / "environment.json" for folder in runs["folder"]]
-    found = [_json(path.read_bytes(), path) if path.exists() else {} for path in paths]
+    found = [records.environment(Path(folder)) for folder in runs["folder"]]
     return pd.DataFrame(found, index=runs.index)
 
 
@@ -180,7 +174,7 @@ def _columns(kind: str) -> list[str]:
 
 def _row(folder: Path) -> dict[str, Any]:
     """What `result.json` says, and what older ones leave to Hydra's files."""
-    row: dict[str, Any] = _json((folder / "result.json").read_bytes(), folder / "result.json")
+    row = records.result(folder)
     if "overrides" not in row:
         row |= overrides.from_hydra(folder / ".hydra")
     return row | {"search": row.get("search") or 0, "folder": str(folder)}
@@ -209,28 +203,6 @@ def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
         numeric = all(isinstance(value, float) for value in values)
         frame[name] = frame[name].astype("float64" if numeric else "str")
     return frame.reindex(columns=sorted(frame.columns))
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The epochs of a curve; a line that a killed process has left half-written is no epoch."""
-    try:
-        whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
-    except FileNotFoundError:
-        return []
-    if torn:
-        log.warning("The last line of %s was not whole: left out.", path)
-    lines: list[dict[str, Any]] = _json(f"[{','.join(whole.splitlines())}]", path)
-    return lines
-
-
-def _json(text: str | bytes, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise RequestError(
-            f"`{path}` must be as its trial has left it, got no JSON ({error}); move the trial's "
-            "folder away to go on without it."
-        ) from error
 
 
 def _started(place: Path) -> float:

@@ -1,17 +1,19 @@
 """Requests that are wrong: one sentence, exit code 2, and the folder is as it was before."""
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import train
 from tests.conftest import exit_code, run_here
-from tests.folders import leave_run
+from tests.folders import RESULT, leave_replicates, leave_run, leave_sweep
 from tests.test_sweep import MINE
 
 Refused = Callable[..., str]
@@ -335,6 +337,49 @@ class TestResults:
         told = f"`mlruns/multirun/night/0/{name}` must be as its trial has left it, got no JSON"
         assert told in refused("compare")
         assert told in refused("export-best")
+
+    @pytest.mark.parametrize(
+        ("name", "content", "sentence"),
+        [
+            ("result.json", "{}", "got no `trial`, which is a whole number, zero or more; move"),
+            ("result.json", "[1]", "got [1] instead of keys and values; move the trial's folder"),
+            ("result.json", {"trial": None}, "got `trial` null, which must be a whole number"),
+            ("result.json", {"seconds": "3"}, 'got `seconds` "3", which must be a number'),
+            ("result.json", {"stop_reason": []}, "`stop_reason` [], which must be completed or"),
+            ("result.json", {"overrides": [1]}, "`overrides` [1], which must be a list of texts"),
+            ("curves.jsonl", "[1]\n", "got [1] in line 1 instead of an epoch with a number for"),
+            ("curves.jsonl", '{"epoch": 0}\n', 'got {"epoch": 0} in line 1 instead of an epoch'),
+        ],
+    )
+    def test_a_file_of_another_shape(
+        self, refused: Refused, name: str, content: str | dict[str, Any], sentence: str
+    ) -> None:
+        text = content if isinstance(content, str) else json.dumps(RESULT | content)
+        (leave_run(Path("mlruns/multirun/night/0")) / name).write_text(text)
+        told = f"`mlruns/multirun/night/0/{name}` must be as its trial has left it, "
+        for command in ("compare", "export-best", "promote"):
+            if (command, name) != ("promote", "curves.jsonl"):  # which promotes what is in MLflow
+                complaint = refused(command)
+                assert told in complaint
+                assert sentence in complaint
+
+    def test_a_result_that_is_none_has_no_run(self, refused: Refused) -> None:
+        (leave_run(Path("mlruns/multirun/night/0")) / "result.json").write_text("[1]")
+        assert "got [1] instead of keys and values" in refused("promote", "--run", "abc")
+
+    @pytest.mark.parametrize(
+        "content",
+        ["{bad", "[]", '{"openings": 5}', '{"openings": [1, 2]}', '{"openings": [{}, {}]}',
+         '{"winners": [1]}', '{"seeds": 3}'],
+    )  # fmt: skip
+    def test_a_manifest_of_another_shape(self, refused: Refused, content: str) -> None:
+        place = leave_sweep(Path("mlruns"), {"a": (1e-3,)}, {"a": 0.8})
+        leave_replicates(place, {"a": [0.8]})
+        write(f"{place}/manifest.json", content)
+        for command in ("compare", "export-best", "promote"):
+            assert f"`{place}/manifest.json` must be as its sweep has left it, got" in (
+                refused(command)
+            )
 
     def test_a_folder_that_can_only_be_read(
         self, refused: Refused, monkeypatch: pytest.MonkeyPatch

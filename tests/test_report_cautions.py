@@ -201,6 +201,27 @@ class TestOpenings:
         assert "opened, something that is not recorded had changed." in said
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("spaces.json", "[]"),
+        ("spaces.json", '{"constant": {"a.b": {"low": "x", "high": 1, "log": true}}}'),
+        ("multirun.yaml", "{bad"),
+        ("multirun.yaml", "hydra: {sweeper: [1]}"),
+        ("optimization_results.yaml", "5"),
+    ],
+)
+def test_what_a_damaged_file_would_have_said_is_missing(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    place = leave_sweep(tmp_path, BOTH, LEVELS)
+    (place / name).write_text(content)
+    evidence = gather(place)
+    (said,) = cautions.grave(evidence)
+    assert said.startswith(f"{name} is not as the sweep has left it: what it says, and what")
+    assert said in page.page(evidence)
+
+
 class TestSearches:
     """Several searches in one report."""
 

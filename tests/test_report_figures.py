@@ -1,5 +1,6 @@
 """The charts: what they show, and when there is nothing to show."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ def traces(figure: Any, name: str | None = None) -> list[Any]:
     return [trace for trace in figure.data if name in (None, trace.name)]
 
 
+def change_curve(folder: Path, metric: str, *values: float) -> None:
+    """Gives a metric of a run other values, an epoch each."""
+    path = folder / "curves.jsonl"
+    lines = zip(path.read_text().splitlines(), values, strict=True)
+    path.write_text("".join(f"{json.dumps(json.loads(x) | {metric: y})}\n" for x, y in lines))
+
+
 class TestCurves:
     """Over epochs."""
 
@@ -46,10 +54,7 @@ class TestCurves:
         assert figure.layout.yaxis.type == "log"
 
     def test_a_rate_of_zero_leaves_a_gap(self, tmp_path: Path) -> None:
-        folder = leave_run(tmp_path / "sweeps/night/trials/0")
-        (folder / "curves.jsonl").write_text(
-            '{"epoch": 0, "opt/learning_rate": 0.1}\n{"epoch": 1, "opt/learning_rate": 0.0}\n'
-        )
+        change_curve(leave_run(tmp_path / "sweeps/night/trials/0"), "opt/learning_rate", 0.1, 0.0)
         (trace,) = traces(figures.learning_rates(gather(tmp_path / "sweeps/night")))
         assert trace.y[0] == 0.1
         assert math.isnan(trace.y[1])
@@ -82,10 +87,7 @@ class TestCurves:
 
     def test_infinity_is_no_value(self, tmp_path: Path) -> None:
         folder = leave_run(tmp_path / "sweeps/night/trials/0")
-        (folder / "curves.jsonl").write_text(
-            '{"epoch": 0, "val/loss": 1.0, "val/accuracy": 0.5}\n'
-            '{"epoch": 1, "val/loss": Infinity, "val/accuracy": 0.5}\n'
-        )
+        change_curve(folder, "val/loss", 1.0, math.inf)
         figure = figures.validation(gather(tmp_path / "sweeps/night"))
         loss = next(trace for trace in traces(figure) if trace.yaxis == "y2" and not trace.fill)
         assert math.isnan(loss.y[1])

@@ -11,6 +11,7 @@ import yaml
 
 from fmnist_lab import results
 from fmnist_lab.errors import RequestError
+from fmnist_lab.records import METRICS
 from tests.folders import leave_run as leave_trial
 from tests.folders import leave_sweep
 
@@ -151,6 +152,16 @@ class TestTrials:
         second = leave_trial(tmp_path / "1", trial=1, overrides=["a.b=2"])
         assert results.trials([first, second])["superseded"].tolist() == [False, False]
 
+    @pytest.mark.parametrize("value", ["Infinity", "-Infinity", "1e999"])
+    def test_an_infinite_objective_is_none(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, value: str
+    ) -> None:
+        path = leave_trial(tmp_path / "0") / "result.json"
+        path.write_text(path.read_text().replace('"objective": 0.5', f'"objective": {value}'))
+        assert results.trials([tmp_path / "0"])["objective"].isna().tolist() == [True]
+        assert "`objective` in" in caplog.text
+        assert "must be finite, got" in caplog.text
+
     def test_by_name(self, folder: Path) -> None:
         leave_sweep(Path("mlruns"), {"constant": [1e-3], "cosine": [1e-3, 1e-2]},
                     {"constant": 0.8, "cosine": 0.9})  # fmt: skip
@@ -191,9 +202,10 @@ class TestCurves:
 
     def test_nan_and_infinity_come_back(self, tmp_path: Path) -> None:
         folder = leave_trial(tmp_path / "0")
-        (folder / "curves.jsonl").write_text(
-            '{"epoch": 0, "val/loss": NaN}\n{"epoch": 1, "val/loss": Infinity}\n'
-        )
+        lines = [dict.fromkeys(METRICS, value) for value in (math.nan, math.inf)]
+        for epoch, line in enumerate(lines):
+            lines[epoch] = {"epoch": epoch} | line
+        (folder / "curves.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
         values = results.curves([folder])["val/loss"].tolist()
         assert math.isnan(values[0])
         assert values[1] == math.inf

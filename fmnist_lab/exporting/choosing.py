@@ -65,7 +65,7 @@ def choose(
         raise RequestError(f"`--by` must be one of {', '.join(BY)}, got {metric!r}.")
     pick = confirmed.choose if metric.startswith("test/") else tuned.choose
     trial, why, noise = pick(evidence, whole, metric, strategy)
-    warnings += cautions.openings(evidence.setup.manifests)
+    warnings += [*cautions.openings(evidence.setup.manifests), *evidence.setup.damaged]
     return Choice(place, trial, why, noise, [*warnings, *_mixed(whole), *_running(evidence)],
                   confirmed.summary(evidence, str(trial["strategy"])))  # fmt: skip
 

@@ -34,6 +34,7 @@ def grave(evidence: Evidence) -> list[str]:
         *_confounded(evidence),
         *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
+        *evidence.setup.damaged,
         *_out_of_reach(evidence),
     ]
 

@@ -2,14 +2,15 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fmnist_lab import searches
+from fmnist_lab import manifest, records, searches
+from fmnist_lab.search.results import RESULTS, SPACES
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # These choose a trial without looking at the results of others.
@@ -26,23 +27,30 @@ class Setup:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
     ended: str | None = None  # why the sweep ended; None while it runs, or after a kill
     unended: int = 0  # trials with a folder and no result: they run, or their worker died
+    damaged: Sequence[str] = ()  # a sentence for each file that nothing could be read from
 
     @staticmethod
     def read(place: Path, trial_folders: Sequence[Path]) -> "Setup":
-        """Reads the folder of a sweep or multirun."""
+        """Reads the folder of a sweep or multirun.
+
+        Raises:
+            RequestError: A manifest or the environment is not as it was written.
+        """
         first = trial_folders[0] if trial_folders else place
         begun = searches.folders(place)
-        manifests = [_json(folder / "manifest.json") for folder in begun]
-        endings = [_yaml(folder / "optimization_results.yaml").get("ended") for folder in begun]
-        config = _yaml(place / "multirun.yaml")
+        damaged: list[str] = []
+        tuned = [_read(folder / RESULTS, _is_mapping, damaged) for folder in begun]
+        endings = [results.get("ended") for results in tuned]
+        config = _read(place / "multirun.yaml", _is_configuration, damaged)
         is_whole = all(endings) and len(begun) >= config.get("searches", 1)
         return Setup(
             config=config,
-            spaces=_json(place / "spaces.json"),
-            manifests=[manifest for manifest in manifests if manifest],
-            environment=_json(first / "environment.json"),
+            spaces=_read(place / SPACES, _are_spaces, damaged),
+            manifests=[found for found in map(manifest.read, begun) if found],
+            environment=records.environment(first),
             ended=str(endings[-1]) if is_whole else None,
             unended=sum(map(_begun, begun)) - len(trial_folders),
+            damaged=damaged,
         )
 
     @property
@@ -119,17 +127,54 @@ def _begun(folder: Path) -> int:
     return sum(path.is_dir() for path in numbered)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read(path: Path, is_whole: Callable[[Any], bool], damaged: list[str]) -> dict[str, Any]:
+    """What a file of YAML or JSON says; nothing, and a sentence more, where it is not as it was."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # cut off by a kill
+        text = path.read_bytes()  # YAML takes the 1e-05 of JSON for a word
+        is_json = path.suffix == ".json"
+        content = json.loads(text) if is_json else yaml.load(text, Loader=_Loader)
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    except (yaml.YAMLError, ValueError, RecursionError):
+        content = None
+    if is_whole(content):
+        return dict(content)
+    damaged.append(
+        f"{path.name} is not as the sweep has left it: what it says, and what follows from that, "
+        "is missing here."
+    )
+    return {}
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (FileNotFoundError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_configuration(value: Any) -> bool:
+    """Whether it has the shape of `multirun.yaml`, as far as that is looked at here."""
+    if not _is_mapping(value):
+        return False
+    hydra = value.get("hydra", {})
+    if not _is_mapping(hydra) or not _is_mapping(sweeper := hydra.get("sweeper", {})):
+        return False
+    groups = [value.get(key, {}) for key in ("training", "data", "stopping")]
+    groups += [hydra.get(key, {}) for key in ("runtime", "overrides")]
+    groups += [sweeper.get(key) or {} for key in ("strategies", "sampler", "pruner")]
+    counts = [value.get(key, 1) for key in ("searches", "replicates")]
+    return all(map(_is_mapping, groups)) and all(
+        map(records.is_whole, [*counts, sweeper.get("n_trials") or 0])
+    )
+
+
+def _are_spaces(value: Any) -> bool:
+    """Whether it has the shape of `spaces.json`: an entry by strategy and dotted key."""
+    return _is_mapping(value) and all(
+        _is_mapping(space) and all(map(_is_entry, space.values())) for space in value.values()
+    )
+
+
+def _is_entry(value: Any) -> bool:
+    if not _is_mapping(value):
+        return False
+    ends = [value.get(end) for end in ("low", "high")]
+    return "low" not in value or ("log" in value and all(map(records.is_number, ends)))
