@@ -49,7 +49,6 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         train.run(_application, f"fmnist-lab sweep {name}", overrides)
         return
     require_writable(ROOT)
-    _refuse_search_of_images(arguments)
     is_new = not folder.exists()
     try:
         tuned = _tune(name, folder, arguments, overrides)
@@ -68,17 +67,6 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         if is_new:
             leftovers.discard_sweep(folder)
         raise
-
-
-def _refuse_search_of_images(arguments: list[str]) -> None:
-    """Drawn images are easy: a study that may choose them has found them best."""
-    for item in arguments:
-        key, _, value = item.lstrip("+~").partition("=")
-        if key in ("data", "data.name") and any(mark in value for mark in ",(*"):
-            raise RequestError(
-                f"`{key}` must be one option for all trials of a sweep, got {value!r}: results on "
-                "different images are not comparable."
-            )
 
 
 def command() -> str:

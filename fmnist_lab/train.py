@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import config, leftovers, refusals, searches
+from fmnist_lab import comparable, config, leftovers, refusals, searches
 from fmnist_lab.checkpoints import FILE, Attempts
 from fmnist_lab.engines import Metrics
 from fmnist_lab.errors import RequestError, is_full_disk
@@ -42,7 +42,16 @@ def main(arguments: list[str]) -> None:
         require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
     name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
-    run(_application, name, arguments)
+    run(_application, name, _compared(arguments))
+
+
+def _compared(arguments: list[str]) -> list[str]:
+    """The same; our sweeper, which serves other applications too, is told what ours compares."""
+    named = ("hydra/sweeper=fmnist_lab", "hydra/sweeper=optuna")
+    if not any(word.lstrip("+") in named for word in arguments):
+        return arguments
+    ours = ["hydra.sweeper.check_together=fmnist_lab.comparable.check"]
+    return searches.together(ours, arguments)
 
 
 def _refuse_pickles(arguments: list[str]) -> None:
@@ -122,6 +131,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     """Trains the trial that `cfg` describes and returns its objective."""
     trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
     config.refuse_password(cfg)
+    _require_direction(trial)
     from fmnist_lab import runner
     from fmnist_lab.tracking import MlflowTracker, NoTracker
 
@@ -151,6 +161,15 @@ def _train(cfg: DictConfig, folder: Path) -> float:
         folder,
     )
     return result.objective
+
+
+def _require_direction(trial: Trial) -> None:
+    """Of a study that was started by a file, or by another sweeper, nobody has asked it before."""
+    stated = OmegaConf.select(HydraConfig.get().sweeper, "direction")
+    if stated is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+        given = list(stated) if OmegaConf.is_list(stated) else [stated]
+        directions = [str(getattr(item, "name", item)) for item in given]
+        comparable.require_direction(trial.objective.metric, directions)
 
 
 class _Study:

@@ -206,6 +206,36 @@ def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
     assert Path("many/42/result.json").read_text() == '{"trial": 1}'
 
 
+MAXIMISED = "`hydra.sweeper.direction` must be maximize with objective.metric=val/accuracy, got m"
+MINIMISED = "`hydra.sweeper.direction` must be minimize with objective.metric=val/loss, got maximi"
+DRAWN = "`data` must be one option for all trials of a sweep, got fashion_mnist, synthetic: result"
+METRICS = "`objective.metric` must be one option for all trials of a sweep, got val/accuracy, val/"
+OWN = "      own: scheduler=mine"
+INCOMPARABLE = [
+    (MINE, ("hydra.sweeper.direction=minimize",), MAXIMISED),
+    (MINE, ("hydra.sweeper.direction=maximize", "objective.metric=val/loss"), MINIMISED),
+    (MINE, ("objective.metric=val/loss,val/accuracy",), METRICS),
+    (MINE.replace(OWN, "      own: objective.metric=val/loss"), (), METRICS),
+    (MINE.replace(OWN, "      own: data=fashion_mnist"), (), DRAWN),
+    (f"{MINE}    params: {{data: 'choice(fashion_mnist,synthetic)'}}\n", (), DRAWN),
+    (MINE, ("data.name=synthetic,fashion_mnist",), DRAWN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "words", "sentence"), INCOMPARABLE)
+def test_a_sweep_whose_trials_cannot_be_compared(
+    refused: Refused, content: str, words: tuple[str, ...], sentence: str
+) -> None:
+    write("sweeps/mine.yaml", content)
+    write(SCHEDULER, "_target_: fmnist_lab.schedules.constant\ninitial_learning_rate: 0.1")
+    assert sentence in refused("sweep", "mine", "tracking=none", *words)
+
+
+def test_a_multirun_that_would_take_the_worst_for_the_best(refused: Refused) -> None:
+    words = ("hydra/sweeper=fmnist_lab", "seed=1,2")  # which minimises, if nobody says otherwise
+    assert MAXIMISED in refused("train", "-m", *words)
+
+
 SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")
 
 

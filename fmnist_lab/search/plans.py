@@ -72,13 +72,22 @@ class Planner:
         self._require_observers()
         self._method("recall", "folder", "since")
         check = self._method("check", "cfg")
-        for plan in plans:
-            for params in self._attempts(plan.space):
-                overrides = [*plan.space.overrides(params), *job_overrides]
-                composed = self._loader.load_sweep_config(self._config, overrides)
-                with flag_override(composed, ["struct", "readonly"], False):
-                    del composed["hydra"]  # as in a job
-                check(composed)
+        check_together = self._method("check_together", "cfgs", "choices", "directions")
+        jobs = [
+            self._job([*plan.space.overrides(params), *job_overrides])
+            for plan in plans
+            for params in self._attempts(plan.space)
+        ]
+        check_together(jobs, _choices(plans), self._settings.directions)
+        for job in jobs:
+            check(job)
+
+    def _job(self, overrides: list[str]) -> DictConfig:
+        """The configuration that a job would get."""
+        composed = self._loader.load_sweep_config(self._config, overrides)
+        with flag_override(composed, ["struct", "readonly"], False):
+            del composed["hydra"]
+        return composed
 
     def custom_space(self) -> Any:
         """The user's function that extends each suggestion, if there is one.
@@ -181,6 +190,16 @@ class Planner:
         except RequestError as error:
             raise SweepRequestError(f"{error}") from error
         return function
+
+
+def _choices(plans: Sequence[Plan]) -> dict[str, list[Any]]:
+    """What is chosen from by any plan, by key."""
+    found: dict[str, list[Any]] = {}
+    for plan in plans:
+        for name, distribution in plan.space.distributions.items():
+            if isinstance(distribution, CategoricalDistribution):
+                found.setdefault(name.lstrip("+"), []).extend(distribution.choices)
+    return found
 
 
 def _first(distribution: BaseDistribution) -> Any:

@@ -57,6 +57,7 @@ class Settings:
     may_change: list[str] | None = None
     check: str | None = None
     recall: str | None = None
+    check_together: str | None = None
     enqueue: list[Any] | None = None
     timeout: float | None = None
     max_epochs: int | None = None

@@ -45,6 +45,9 @@ class SweeperConf:
     # Dotted path of f(folder, since) -> {values, pruned} or None: what a job has left in its folder
     # after that time, in seconds, if it had ended, and died before its study was told.
     recall: str | None = None
+    # Dotted path of f(cfgs, choices, directions) -> None, which refuses what cannot be compared;
+    # choices: the values by key, of all keys that are searched by choice.
+    check_together: str | None = None
     enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
     timeout: float | None = None  # seconds after which this run starts no more trials
     max_epochs: int | None = None  # steps reported by all trials after which none is started
