@@ -131,6 +131,18 @@ class TestConfounding:
         assert cautions.grave(gather(place)) == []
 
 
+@pytest.mark.parametrize("runs", ["trials", "replicates"])
+def test_trials_that_were_judged_on_different_images(tmp_path: Path, runs: str) -> None:
+    place = leave_sweep(tmp_path, BOTH, LEVELS)
+    for number, size in enumerate((20, 100), 8):
+        given = [f"data.val_size={size}", f"data.dir=d{size}", "data.split=last"]
+        kind = runs.removesuffix("s")
+        leave_run(place / runs / str(number), kind=kind, trial=number, overrides=given)
+    said = cautions.grave(gather(place))[0]
+    keys = "data.split, data.val_size" if runs == "trials" else "data.val_size"
+    assert said == f"The {runs} differ in {keys}: their objectives are of different images."
+
+
 class TestVersions:
     """A sweep that went on after an upgrade."""
 
@@ -159,6 +171,20 @@ class TestVersions:
         monkeypatch.chdir(tmp_path)
         compare.main(compare.Request("night", with_report=False))
         assert "Caution: The trials were trained with different" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("runs", ["trials", "replicates"])
+    def test_of_trials_and_of_replicates(self, tmp_path: Path, runs: str) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {name: paired(0.88, 8) for name in BOTH})
+        write_json(place / "trials/3/environment.json", {"git_commit": None})  # installed
+        for number in range(3):
+            here = {"git_commit": f"{number % 2}" * 40, "data_checksum": "ab"[number % 2] * 64}
+            write_json(place / runs / str(number) / "environment.json", here | {"keras": "3.15.0"})
+        images, versions = cautions.grave(gather(place))
+        assert images.startswith(f"The {runs} were trained and judged on images with")
+        assert versions.startswith(
+            f"The {runs} were trained with different versions of git_commit (00000000 or 11111111)"
+        )
 
     def test_what_computes_nothing_may_differ(self, tmp_path: Path) -> None:
         assert cautions.grave(self.leave(tmp_path, "3.15.0", "3.15.0")) == []

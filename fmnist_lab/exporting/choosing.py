@@ -66,7 +66,8 @@ def choose(
     pick = confirmed.choose if metric.startswith("test/") else tuned.choose
     trial, why, noise = pick(evidence, whole, metric, strategy)
     warnings += [*cautions.openings(evidence.setup.manifests), *evidence.setup.damaged]
-    return Choice(place, trial, why, noise, [*warnings, *_mixed(whole), *_running(evidence)],
+    warnings += [*cautions.mixed_images(evidence), *_running(evidence)]
+    return Choice(place, trial, why, noise, warnings,
                   confirmed.summary(evidence, str(trial["strategy"])))  # fmt: skip
 
 
@@ -81,15 +82,6 @@ def _real(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return trials[~drawn], [
         f"{left_out} on synthetic images left out: not comparable with real ones."
     ]
-
-
-def _mixed(trials: pd.DataFrame) -> list[str]:
-    """Objectives measured on different images cannot be ranked without saying so."""
-    asked = [key for key in map(str, trials) if key.startswith("data.") and key != "data.dir"]
-    varied = [key for key in asked if trials[key].nunique(dropna=False) > 1]
-    if not varied:
-        return []
-    return [f"The trials differ in {', '.join(varied)}: their objectives are of different images."]
 
 
 def _running(evidence: Evidence) -> list[str]:

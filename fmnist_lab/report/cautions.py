@@ -13,6 +13,8 @@ from fmnist_lab.report import horizon
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import listed, records, units, with_more
 
+_SAME_IMAGES = ("data.dir", "data.standardize")
+
 
 def warnings(evidence: Evidence) -> list[str]:
     """All of them, the gravest first."""
@@ -32,6 +34,7 @@ def grave(evidence: Evidence) -> list[str]:
     return [
         *_drawn(evidence),
         *_confounded(evidence),
+        *mixed_images(evidence),
         *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
@@ -58,15 +61,38 @@ def _confounded(evidence: Evidence) -> Iterator[str]:
         )
 
 
+def mixed_images(evidence: Evidence) -> Iterator[str]:
+    """Objectives measured on different images cannot be ranked without saying so."""
+    for runs, frame in _runs(evidence):
+        asked = [key for key in map(str, frame) if f"{key}.".startswith("data.")]
+        varied = [key for key in asked if frame[key].nunique(dropna=False) > 1]
+        if told := ", ".join(key for key in varied if key not in _SAME_IMAGES):
+            yield f"The {runs} differ in {told}: their objectives are of different images."
+        elif results.environments(frame).get("data_checksum", pd.Series()).nunique() > 1:
+            yield (  # other files, or what a recipe has set
+                f"The {runs} were trained and judged on images with different checksums: their "
+                "objectives are of different images."
+            )
+
+
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:
     """A sweep that went on after an upgrade."""
-    found = results.environments(evidence.trials)
-    used = {name: found[name].dropna().unique() for name in COMPUTING if name in found}
-    if told := [f"{name} ({listed(list(v))})" for name, v in used.items() if len(v) > 1]:
-        yield (
-            f"The trials were trained with different versions of {listed(told, 'and')}: what they "
-            "differ in is not only what was asked of them."
-        )
+    for runs, frame in _runs(evidence):
+        found = results.environments(frame)
+        names = [name for name in (*COMPUTING, "git_commit") if name in found]
+        used = {name: found[name].dropna().astype(str) for name in names}
+        if "git_commit" in used:
+            used["git_commit"] = used["git_commit"].str[:8]
+        many = {name: list(values.unique()) for name, values in used.items()}
+        if told := [f"{name} ({listed(v)})" for name, v in many.items() if len(v) > 1]:
+            yield (
+                f"The {runs} were trained with different versions of {listed(told, 'and')}: what "
+                "they differ in is not only what was asked of them."
+            )
+
+
+def _runs(evidence: Evidence) -> list[tuple[str, pd.DataFrame]]:
+    return [("trials", evidence.trials), ("replicates", evidence.replicates)]
 
 
 def openings(manifests: Iterable[Mapping[str, Any]]) -> Iterator[str]:
