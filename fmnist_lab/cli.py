@@ -46,8 +46,8 @@ def main() -> NoReturn:
     logging.raiseExceptions = False  # a log on a full disk is no reason for tracebacks
     # Architectures of one's own are imported from the folder where the command runs.
     sys.path.append(str(Path.cwd()))
-    _hide_passwords()
     try:
+        _hide_passwords()
         if sys.argv[1:2] == ["-sc"]:  # Hydra's completion script asks
             completion.answer(sys.argv[1:], sorted(_command_names()))
         else:

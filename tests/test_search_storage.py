@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.exceptions import StorageInternalError
 
-from fmnist_lab.errors import ConnectionLostError
+from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.search.controller import LEASE, one_controller
 from fmnist_lab.search.secrets import into_environment, mask, masked_config, masked_overrides
 from fmnist_lab.search.settings import SweepRequestError
@@ -82,9 +82,19 @@ def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         ("postgresql+psycopg://me:s3@cret@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
         ("redis://:s3cret@host", "redis://:***@host"),
         ("http://me@company.com:s3cret@host:9", "http://me@company.com:***@host:9"),
-        ("http://me@company.com:5000/path", "http://me@company.com:5000/path"),
+        ("http://s3cret@company.com:5000/path", "http://***@company.com:5000/path"),
+        ("HTTPS://s3cret@host and a@b", "HTTPS://***@host and a@b"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("http://host/a@b", "http://host/a@b"),
         ("at http://me:it's@host/a", "at http://me:***@host/a"),
         ("mysql://host/db?user=me&password=s3cret&x=1", "mysql://host/db?user=me&password=***&x=1"),
+        ("http://host?api_key=s3cret&x=1", "http://host?api_key=***&x=1"),
+        ("x://host/db?x=1&Passphrase=s3cret", "x://host/db?x=1&Passphrase=***"),
+        (
+            "x:///?odbc_connect=UID%3Dme%3BPWD%3Ds3%3Bcret&x=1",
+            "x:///?odbc_connect=UID%3Dme%3BPWD%3D***&x=1",
+        ),
+        ("x:///?odbc_connect=PWD={s3;cret};UID=me", "x:///?odbc_connect=PWD=***"),
         ("sqlite:///study.db", "sqlite:///study.db"),
         ("tcp://host:8786 and a@b", "tcp://host:8786 and a@b"),
     ],
@@ -179,10 +189,85 @@ def test_passwords_move_from_the_command_line_into_the_environment(
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a/b"
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (
+            "hydra.sweeper.storage={_target_: a.B, url: 'x://me:s3cret@host', n: 1}",
+            'hydra.sweeper.storage={_target_: a.B, url: "${oc.env:FMNIST_LAB_STORAGE}", n: 1}',
+        ),
+        (
+            "+hydra.sweeper={storage: {url: x://me:s3cret@host}}",
+            '+hydra.sweeper={storage: {url: "${oc.env:FMNIST_LAB_STORAGE}"}}',
+        ),
+        (
+            "++hydra.sweeper.storage.url=x://me:s3cret@host",
+            '++hydra.sweeper.storage.url="${oc.env:FMNIST_LAB_STORAGE}"',
+        ),
+    ],
+)
+def test_passwords_inside_of_values_move_too(
+    given: str, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMNIST_LAB_STORAGE", "")
+    assert into_environment([given]) == [kept]
+    assert os.environ["FMNIST_LAB_STORAGE"] == "x://me:s3cret@host"
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "uri"),
+    [
+        ("tracking={{name: x, uri: '{}'}}", "tracking={{name: x, uri: {}}}", "http://host/a"),
+        (
+            'tracking.uri=choice("http://b","{}")',
+            'tracking.uri=choice("http://b",{})',
+            "http://host/a",
+        ),
+    ],
+)
+def test_so_does_the_login_of_a_server(
+    given: str, kept: str, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    asked = given.format("http://me:s3cret@host/a")
+    assert into_environment([asked]) == [kept.format('"${oc.env:MLFLOW_TRACKING_URI}"')]
+    assert os.environ["MLFLOW_TRACKING_URI"] == uri
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "s3cret"
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        (
+            "hydra.launcher.address=tls://me:s3cret@h:8786",
+            "`hydra.launcher.address` must take its password from the environment, as in "
+            "'${oc.env:NAME}' once this variable is set, got tls://me:***@h:8786.",
+        ),
+        (
+            "tracking.uri=choice('http://a:s3cret@h','http://b:s3cret@h')",
+            "`tracking.uri` must take its password from the environment, as in "
+            "'${oc.env:MLFLOW_TRACKING_URI}' once this variable is set, got "
+            "choice('http://a:***@h').",
+        ),
+        (
+            "http://s3cret@host/x=1",
+            "An argument must hold no password, got http://***@host/x=1.",
+        ),
+    ],
+)
+def test_passwords_that_cannot_move_are_refused(given: str, refused: str) -> None:
+    before = dict(os.environ)
+    with pytest.raises(RequestError) as caught:
+        into_environment([given])
+    assert str(caught.value) == refused
+    assert dict(os.environ) == before
+
+
 def test_arguments_without_passwords_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
     given = ["tracking.uri=http://host:5000", "hydra.sweeper.storage=journal://a/b", "-m"]
-    given += ["hydra.sweeper.storage={_target_: a.B, url: 'x://me:s3cret@host'}"]
+    given += ["hydra.sweeper.storage={_target_: a.B, url: 'x://me@host'}"]
     assert into_environment(given) == given
 
 

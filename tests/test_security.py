@@ -248,6 +248,16 @@ class TestPasswords:
         assert os.environ["MLFLOW_TRACKING_PASSWORD"] == SECRET
         assert SECRET not in "".join(started[0]) + capsys.readouterr().err
 
+    def test_one_that_cannot_go_away_is_refused(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(os, "execv", lambda *arguments: pytest.fail("started again"))
+        address = f"hydra.launcher.address=tls://me:{SECRET}@host:8786"
+        assert exit_code(monkeypatch, "sweep", "demo", address) == 2
+        complaint = capsys.readouterr().err
+        assert "`hydra.launcher.address` must take its password from the env" in complaint
+        assert SECRET not in complaint
+
     def test_others_are_not_started_twice(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "execv", lambda *arguments: pytest.fail("started again"))
         monkeypatch.setattr(

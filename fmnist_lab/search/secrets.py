@@ -8,27 +8,46 @@ from urllib.parse import unquote, urlsplit
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from fmnist_lab.errors import RequestError
 from fmnist_lab.search.spelling import spell
 
 # Up to the last @ before a space, since a password may hold one that is not escaped; so may a user.
-_PASSWORD = re.compile(r"(://[^:/\s]*:)\S*(?=@)")
-_QUERY = re.compile(r"([?&](?:\w*password|passwd|pwd|\w*token|\w*secret)=)[^&\s'\"]*", re.I)
+_PASSWORD = re.compile(
+    r"(://[^:/\s]*:)\S*(?=@)"
+    r"|((?:(?<=http)|(?<=https))://)[^:/?#\s'\"]+(?=@)",  # a user alone is a token
+    re.I,
+)
+_SECRET = (
+    r"[\w-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|signature|credentials?"
+    r"|(?:api|access|account|private)[_-]?key)"
+)
+# ODBC's settings are one value, in which = and ; may be escaped.
+_QUERY = re.compile(rf"((?:[?&;]|%3B|odbc_connect=){_SECRET}(?:=|%3D))[^&\s'\"]*", re.I)
 
 STORAGE = "FMNIST_LAB_STORAGE"
 _TRACKING = "MLFLOW_TRACKING_URI"
 _VARIABLES = {"hydra.sweeper.storage": STORAGE, "tracking.uri": _TRACKING}
-_URL = re.compile(r"""(['"]?)([a-z][\w+.-]*://.*)\1""", re.I)
+_SCHEME = r"[a-z][\w+.-]*://"
+_WHOLE = re.compile(rf"(?P<quote>)(?P<url>{_SCHEME}.*)", re.I)
+_INSIDE = re.compile(  # of a mapping, a list or a choice
+    rf"""(?P<quote>['"])(?P<url>{_SCHEME}(?:\\.|(?!(?P=quote)).)*)(?P=quote)"""
+    rf"""|(?P<bare>{_SCHEME}[^\s,'"\[\](){{}}]*)""",
+    re.I,
+)
 
 
 def mask(text: str) -> str:
-    """The text with the passwords of its URLs replaced by ***."""
-    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1***", text))
+    """The text with the passwords and tokens of its URLs replaced by ***."""
+    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1\2***", text))
 
 
 def into_environment(arguments: Sequence[str]) -> list[str]:
     """The arguments without passwords, which the configuration then reads from the environment.
 
     Hydra copies arguments into every job's folder, and we into descriptions and MLflow.
+
+    Raises:
+        RequestError: One holds a password that cannot be moved there.
     """
     kept = [_without_password(argument) for argument in arguments]
     _take_login()
@@ -54,12 +73,41 @@ def masked_overrides(config: DictConfig) -> list[str]:
 
 
 def _without_password(argument: str) -> str:
-    key, _, value = argument.partition("=")
-    url, variable = _URL.fullmatch(value), _VARIABLES.get(key.lstrip("+"))
-    if variable is None or url is None or mask(value) == value:
+    if mask(argument) == argument:
         return argument
-    os.environ[variable] = url[2]
-    return f'{key}="${{oc.env:{variable}}}"'
+    key, _, value = argument.partition("=")
+    variable = _variable(key.lstrip("+"))
+    whole = _WHOLE.fullmatch(value)
+    found = [whole] if whole else [item for item in _INSIDE.finditer(value) if _is_secret(item[0])]
+    if variable and len(found) == 1:
+        start, end = found[0].span()
+        kept = f'{key}={value[:start]}"${{oc.env:{variable}}}"{value[end:]}'
+        if not _is_secret(kept):
+            os.environ[variable] = _url(found[0])
+            return kept
+    if "://" in key or not value:
+        raise RequestError(f"An argument must hold no password, got {mask(argument)}.")
+    raise RequestError(
+        f"`{key}` must take its password from the environment, as in "
+        f"'${{oc.env:{variable or 'NAME'}}}' once this variable is set, got {mask(value)}."
+    )
+
+
+def _is_secret(text: str) -> bool:
+    return mask(text) != text
+
+
+def _url(found: re.Match[str]) -> str:
+    text, quote = found["url"], found["quote"]
+    return text.replace(f"\\{quote}", quote) if quote else text or found["bare"]
+
+
+def _variable(key: str) -> str | None:
+    """The variable for what a key holds, or what is above or below it."""
+    for name, variable in _VARIABLES.items():
+        if f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}."):
+            return variable
+    return None
 
 
 def _take_login() -> None:
