@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pwd
 import shlex
 import signal
 import sys
@@ -20,6 +21,7 @@ from fmnist_lab.errors import (
     NotReproducedError,
     RequestError,
     TooManyFailuresError,
+    is_denied,
     is_full_disk,
 )
 
@@ -57,6 +59,12 @@ def main() -> NoReturn:
     except _FAILURES as error:
         _fail(f"{error}", FAILED)
     except OSError as error:
+        if is_denied(error):
+            _fail(
+                f"`{error.filename}` must be readable and writable for {_user()}, got: "
+                f"{error.strerror}.",
+                WRONG,
+            )
         if not is_full_disk(error):
             raise
         _fail(
@@ -260,6 +268,14 @@ def _hide_passwords() -> None:
             file=sys.stderr,
         )
         os.execv(sys.executable, [sys.executable, "-P", "-m", "fmnist_lab", *kept])
+
+
+def _user() -> str:
+    """Who runs this; in a container perhaps somebody without a name."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
 
 
 def _command_names() -> list[str]:

@@ -1,6 +1,7 @@
 """Errors that the command line explains in words instead of a traceback."""
 
 import errno
+import traceback
 
 MOST_CHARACTERS = 800  # of a sentence: the list of a group's options may be long
 
@@ -50,3 +51,11 @@ class NotReproducedError(RuntimeError):
 def is_full_disk(error: object) -> bool:
     """Whether this says that a disk, or somebody's share of it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_denied(error: OSError) -> bool:
+    """Whether a file or folder may not be read or written by this user; not in a trained model."""
+    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    return not any("/fmnist_lab/engines/" in frame.filename for frame in frames)

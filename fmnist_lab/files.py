@@ -52,6 +52,18 @@ def require_writable(folder: Path) -> None:
         )
 
 
+def listed(folder: Path) -> list[Path]:
+    """What is in a folder, nothing where there is none.
+
+    Raises:
+        PermissionError: This user may not look; `Path.glob` would find nothing, and not say so.
+    """
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def append_line(path: Path, content: Any) -> None:
     """Adds a JSON document as a line, the whole of it or, where the disk is full, nothing."""
     with path.open("ab", buffering=0) as file:

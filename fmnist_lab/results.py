@@ -19,6 +19,7 @@ import pandas as pd
 
 from fmnist_lab import overrides, records, searches
 from fmnist_lab.errors import RequestError
+from fmnist_lab.files import listed
 from fmnist_lab.records import METRICS
 from fmnist_lab.trial import StopReason
 
@@ -47,7 +48,8 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
     Raises:
         RequestError: There is none of that name, or none at all.
     """
-    found = [path for path in (*root.glob("sweeps/*"), *root.glob("multirun/*")) if path.is_dir()]
+    below = [*listed(root / "sweeps"), *listed(root / "multirun")]
+    found = [path for path in below if path.is_dir()]
     found.sort(key=_started)
     if not found:
         raise RequestError(
@@ -79,10 +81,10 @@ def ended(place: Path, kind: str = "trial") -> list[Path]:
     """The same for the folder of a sweep or multirun."""
     found: list[Path] = []
     for search in searches.folders(place):
-        results = [*search.glob(f"{STAGES[kind]}/*/result.json")]
+        runs = listed(search / STAGES[kind])
         if kind == "trial":  # a multirun has its trials at the top
-            results += search.glob("*/result.json")
-        numbered = (path.parent for path in results)
+            runs += listed(search)
+        numbered = (path for path in runs if (path / "result.json").exists())
         found += sorted(numbered, key=lambda path: (len(path.name), path.name))
     return found
 

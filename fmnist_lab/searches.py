@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from fmnist_lab.errors import RequestError
+from fmnist_lab.files import listed
 
 FOLDER = "searches"
 STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of its replicates
@@ -47,7 +48,7 @@ def name_of(folder: Path) -> str:
 
 def folders(sweep: Path) -> list[Path]:
     """The folders of the searches that have begun, in order; the sweep's own comes first."""
-    begun = [path for path in (sweep / FOLDER).glob("*") if path.name.isdigit()]
+    begun = [path for path in listed(sweep / FOLDER) if path.name.isdigit()]
     return [sweep, *sorted(begun, key=lambda path: int(path.name))]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from filelock import FileLock, Timeout
 
-from fmnist_lab.search.settings import SecondControllerError
+from fmnist_lab.search.settings import SecondControllerError, SweepRequestError
 from fmnist_lab.search.storage import StorageAddress, beside
 
 LEASE = "sweep:controller"
@@ -30,21 +30,35 @@ def one_controller(
 
     Raises:
         SecondControllerError: Another process holds it.
+        SweepRequestError: The lock cannot be made there.
     """
     name = re.sub(r"[^\w-]+", "-", study_name)
     base = address.journal or folder / "sweep"
     lock = FileLock(beside(base, f"{name}.controller"), timeout=0)
-    base.parent.mkdir(parents=True, exist_ok=True)
     lease = _Lease()
     try:
-        with lock:
-            try:
-                # A file lock does not reach other machines, which may share a database only.
-                yield (lambda study: None) if address.journal else lease.take
-            finally:
-                lease.end()
+        base.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
     except Timeout:
-        raise _second(study_name, f"one on this machine works in {base.parent}") from None
+        if Path(lock.lock_file).exists():
+            raise _second(study_name, f"one on this machine works in {base.parent}") from None
+        # It is taken for a race with whoever removes the lock: `/proc` has no room for files.
+        raise _no_place(address, base.parent, "no files can be made there") from None
+    except OSError as error:
+        raise _no_place(address, base.parent, error.strerror or type(error).__name__) from error
+    try:
+        # A file lock does not reach other machines, which may share a database only.
+        yield (lambda study: None) if address.journal else lease.take
+    finally:
+        lease.end()
+        lock.release()
+
+
+def _no_place(address: StorageAddress, folder: Path, reason: str) -> SweepRequestError:
+    key = "hydra.sweeper.storage" if address.journal else "hydra.sweep.dir"
+    return SweepRequestError(
+        f"`{key}` must be in a folder where this user can make files, got {folder}: {reason}."
+    )
 
 
 def _second(study_name: str, who: str) -> SecondControllerError:

@@ -1,5 +1,6 @@
 """Sends everything that could not be sent before: `fmnist-lab sync`."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ def sync(root: Path = ROOT, progress: Progress = iter) -> Outcome:
         root: The folder with the results.
         progress: Goes through the runs and shows how far that is.
     """
+    _require_readable(root)
     waiting = sorted(path for name in FOLDERS for path in unsent(root / name))
     outcome, stores = Outcome(), Stores(root)
     if waiting:
@@ -44,6 +46,18 @@ def sync(root: Path = ROOT, progress: Progress = iter) -> Outcome:
         waiting = [path for path in progress(waiting) if _is_stuck(path, root, stores, outcome)]
     outcome.stuck = len(waiting)
     return outcome
+
+
+def _require_readable(root: Path) -> None:
+    """Raises `PermissionError` for a folder in which runs would be overlooked."""
+
+    def fail(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise error
+
+    for name in FOLDERS:
+        for _ in os.walk(root / name, onerror=fail):
+            pass
 
 
 def _is_stuck(path: Path, root: Path, stores: Stores, outcome: Outcome) -> bool:
