@@ -17,6 +17,7 @@ from fmnist_lab.checks import require_choice, require_text
 from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.errors import RequestError
 from fmnist_lab.exporting import loading
+from fmnist_lab.files import listed
 from fmnist_lab.refusals import is_of_configuration, refusal
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.trial import Trial
@@ -64,10 +65,15 @@ def config_dir() -> str:
 
 
 def register() -> None:
-    """Makes the schema and the resolvers known to Hydra and OmegaConf."""
+    """Makes the schema and the resolvers known to Hydra and OmegaConf.
+
+    Raises:
+        PermissionError: There are files of the user's here that this user may not read.
+    """
     schema = OmegaConf.structured(Config)
     _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
     ConfigStore.instance().store(name="schema", node=schema)
+    listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
     resolvers.register(config_dir())
     loading.install()  # files in `best` come from others
 
@@ -114,7 +120,8 @@ def options(group: str) -> list[str]:
     """The names that may be chosen in a group, ours and the user's, sorted."""
     ours, own = Path(config_dir()), Path.cwd()
     folders = [ours, ours.parent, own / "conf", own]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    found = [path for folder in folders for path in listed(folder / group)]
+    return sorted({path.stem for path in found if path.suffix == ".yaml"})
 
 
 def to_trial(cfg: DictConfig) -> Trial:

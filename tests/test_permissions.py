@@ -51,6 +51,9 @@ class TestRefusals:
             ("mlruns", "compare"),
             ("mlruns", "sync"),
             ("mlruns", "ui"),
+            ("mlruns/mlflow.db", "ui"),
+            ("conf", "preview"),
+            ("conf", "train"),
             (f"{NIGHT}/trials", "compare"),
             (f"{NIGHT}/trials", "sync"),
             (f"{NIGHT}/trials/0", "compare"),
@@ -69,6 +72,8 @@ class TestRefusals:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         leave_sweep(Path("mlruns"), {"constant": (1e-3,)}, {"constant": 0.88})
+        Path("conf").mkdir()
+        Path("mlruns/mlflow.db").touch()
         with closed(Path(path)):
             assert exit_code(monkeypatch, word) == 2
         printed = capsys.readouterr()

@@ -1,5 +1,6 @@
 """The MLflow store: where it is, and how a process opens it."""
 
+import errno
 import logging
 import os
 from collections.abc import Iterator
@@ -47,6 +48,9 @@ def open_experiment(config: TrackingConfig, root: Path = ROOT) -> tuple[Any, str
         if not database(root).exists():
             log.info("Creating the tracking store %s", database(root))
             _create_database(root)
+        # MLflow would try again and again, and never say why.
+        if not os.access(database(root), os.R_OK | os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database(root)))
         client = mlflow.MlflowClient(store_uri(root))
         return _experiment(client, config.experiment, artifacts(root))
 
