@@ -2,7 +2,6 @@
 
 import logging
 import os
-import pwd
 import shlex
 import signal
 import sys
@@ -21,9 +20,12 @@ from fmnist_lab.errors import (
     NotReproducedError,
     RequestError,
     TooManyFailuresError,
+    denied,
+    full_disk,
     is_denied,
     is_full_disk,
 )
+from fmnist_lab.interruption import interrupted
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -45,6 +47,8 @@ _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 def main() -> NoReturn:
     """Runs a command; a mistake of the user's is one sentence and exit code 2."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, _interrupt)
     logging.raiseExceptions = False  # a log on a full disk is no reason for tracebacks
     # Architectures of one's own are imported from the folder where the command runs.
     sys.path.append(str(Path.cwd()))
@@ -60,18 +64,10 @@ def main() -> NoReturn:
         _fail(f"{error}", FAILED)
     except OSError as error:
         if is_denied(error):
-            _fail(
-                f"`{error.filename}` must be readable and writable for {_user()}, got: "
-                f"{error.strerror}.",
-                WRONG,
-            )
+            _fail(denied(error), WRONG)
         if not is_full_disk(error):
             raise
-        _fail(
-            f"No space is left for {error.filename or f'what is written in {Path.cwd()}'}; what "
-            "was written before is whole. Make room and give the same command again.",
-            FAILED,
-        )
+        _fail(full_disk(error), FAILED)
     sys.exit(DONE)
 
 
@@ -270,14 +266,6 @@ def _hide_passwords() -> None:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "fmnist_lab", *kept])
 
 
-def _user() -> str:
-    """Who runs this; in a container perhaps somebody without a name."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"user {os.geteuid()}"
-
-
 def _command_names() -> list[str]:
     commands = app.registered_commands
     return [c.name or c.callback.__name__ for c in commands if c.callback]
@@ -298,6 +286,7 @@ def _later(*signals: signal.Signals) -> Iterator[None]:
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    interrupted.set()
     raise KeyboardInterrupt
 
 

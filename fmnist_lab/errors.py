@@ -1,7 +1,10 @@
 """Errors that the command line explains in words instead of a traceback."""
 
 import errno
+import os
+import pwd
 import traceback
+from pathlib import Path
 
 MOST_CHARACTERS = 800  # of a sentence: the list of a group's options may be long
 
@@ -53,9 +56,27 @@ def is_full_disk(error: object) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
+def full_disk(error: OSError) -> str:
+    """What to say of it."""
+    where = error.filename or f"what is written in {Path.cwd()}"
+    return (
+        f"No space is left for {where}; what was written before is whole. Make room and give the "
+        "same command again."
+    )
+
+
 def is_denied(error: OSError) -> bool:
     """Whether a file or folder may not be read or written by this user; not in a trained model."""
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
         return False
     frames = traceback.extract_tb(error.__traceback__)
     return not any("/fmnist_lab/engines/" in frame.filename for frame in frames)
+
+
+def denied(error: OSError) -> str:
+    """What to say of it."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # in a container somebody may have no name
+        user = f"user {os.geteuid()}"
+    return f"`{error.filename}` must be readable and writable for {user}, got: {error.strerror}."

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from fmnist_lab import records
+
 PRIVATE = ("hydra.", "hydra/", "tracking.", "tracking=")  # they make no other trial of it
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OF_THE_SWEEP = ("sweeps", "replicates", "searches")  # its file and its stages
@@ -39,14 +41,21 @@ def _value(text: str) -> float | str | None:
 
 def from_hydra(folder: Path) -> dict[str, Any]:
     """`stopping` and `overrides` of a trial whose result does not say, from its `.hydra/`."""
-    given = _read_yaml(folder / "overrides.yaml") or []
-    config = _read_yaml(folder / "config.yaml") or {}
-    stopping = config.get("stopping", {}).get("name", "none")
-    return {"stopping": stopping, "overrides": asked(list(map(str, given)))}
+    given = _read_yaml(folder / "overrides.yaml", list)
+    config = _read_yaml(folder / "config.yaml", dict)
+    stopping = config.get("stopping")
+    name = stopping.get("name", "none") if isinstance(stopping, dict) else "none"
+    return {"stopping": str(name), "overrides": asked(list(map(str, given)))}
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(path: Path, kind: type) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        content = yaml.load(path.read_bytes(), Loader=_Loader)
     except FileNotFoundError:
-        return None
+        return kind()
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise records.Record(path).refused(f"no YAML ({problem})") from error
+    if content is not None and not isinstance(content, kind):
+        raise records.Record(path).refused(f"{records.told(content)}")
+    return content or kind()

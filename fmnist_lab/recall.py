@@ -3,10 +3,11 @@
 `result.json` is the last that training writes: from then on the trial has ended, whatever comes.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
+from fmnist_lab import records
+from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import StopReason
 
 AGAIN = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is made
@@ -22,14 +23,13 @@ def of_trial(folder: Path, since: float) -> dict[str, Any] | None:
     Returns:
         `values`, its objective in a list, and whether it was `pruned`; None if it has not ended.
     """
-    path = folder / "result.json"
     try:
-        if path.stat().st_mtime < since:
+        if (folder / records.RESULT).stat().st_mtime < since:
             return None
-        result = json.loads(path.read_text(encoding="utf-8"))
-        reason, objective = StopReason(result["stop_reason"]), float(result["objective"])
-    except (OSError, ValueError, KeyError, TypeError):  # no trial wrote that: it is made again
+        result = records.result(folder)
+    except (OSError, RequestError):  # no trial wrote that: it is made again
         return None
-    if reason in AGAIN:
+    if result["stop_reason"] in AGAIN:
         return None
-    return {"values": [objective], "pruned": reason == StopReason.PRUNED}
+    pruned = result["stop_reason"] == StopReason.PRUNED
+    return {"values": [result["objective"]], "pruned": pruned}

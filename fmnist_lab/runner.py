@@ -16,9 +16,9 @@ from fmnist_lab import data, engines, environment, plots
 from fmnist_lab.checkpoints import ONLY, Attempts, Checkpoint, Tell, basis
 from fmnist_lab.engines import Metrics, OnEpoch
 from fmnist_lab.files import append_line, write_json
+from fmnist_lab.interruption import interrupted
 from fmnist_lab.recall import AGAIN
 from fmnist_lab.stopping import EarlyStopping
-from fmnist_lab.streaming import interrupted
 from fmnist_lab.tracking import Tracker
 from fmnist_lab.trial import WHOLE, Labels, StopReason, Trial, TrialResult
 

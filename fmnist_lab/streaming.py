@@ -1,14 +1,9 @@
 """The seam between sweeper and launcher: jobs go out one by one, results come back as they end."""
 
-import threading
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from hydra.core.utils import JobReturn
-
-# Set in a process whose job is interrupted, until the next one begins: libraries turn the exception
-# that is raised in the job into errors of their own, which are none of the trial's.
-interrupted = threading.Event()
 
 
 class WorkerLostError(RuntimeError):

@@ -1,12 +1,10 @@
 """The Hydra application behind `fmnist-lab train`: one trial, or `-m` for many."""
 
-import json
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import comparable, config, leftovers, refusals, searches
-from fmnist_lab.checkpoints import FILE, Attempts
+from fmnist_lab.checkpoints import Attempts
 from fmnist_lab.engines import Metrics
 from fmnist_lab.errors import RequestError, is_full_disk
-from fmnist_lab.files import FolderHeldError, held, require_writable
+from fmnist_lab.files import require_writable
 from fmnist_lab.overrides import asked
 from fmnist_lab.search import current_trial, secrets
 from fmnist_lab.trial import Labels, Trial
+from fmnist_lab.trial_folder import alone_in
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ def job(cfg: DictConfig) -> float:
     """Trains the trial of a Hydra job and returns its objective."""
     folder = Path(HydraConfig.get().runtime.output_dir)
     try:
-        with _alone_in(folder):
+        with alone_in(folder):
             return _train(cfg, folder)
     except (RequestError, OmegaConfBaseException) as failure:
         error = refusals.refusal(failure)
@@ -223,45 +222,3 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
         engine=trial.training.engine,
         search=search or None,
     )
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder, of which nothing half-made is left if the trial is refused."""
-    try:
-        with held(folder):
-            try:
-                _require_own(folder)
-                yield
-            except (RequestError, OmegaConfBaseException):
-                trained = ("result.json", "curves.jsonl", FILE)  # by an earlier command
-                if current_trial() is None and not any(
-                    (folder / name).exists() for name in trained
-                ):
-                    hydra_config = HydraConfig.get()
-                    leftovers.discard(folder, hydra_config.job.name, hydra_config.output_subdir)
-                raise
-            except KeyboardInterrupt:
-                if current_trial() is None and (folder / FILE).exists():
-                    log.info("To go on, give the same command and hydra.run.dir=%s", folder)
-                raise
-    except FolderHeldError:
-        raise RequestError(
-            f"`hydra.run.dir` must be a folder in which nobody trains now, got {str(folder)!r}."
-        ) from None
-
-
-def _require_own(folder: Path) -> None:
-    """Refuses a job whose folder holds the result of another job of the multirun."""
-    hydra_config, path = HydraConfig.get(), folder / "result.json"
-    if hydra_config.mode != RunMode.MULTIRUN or not path.exists():
-        return
-    try:
-        number = json.loads(path.read_bytes())["trial"]
-    except (ValueError, KeyError, TypeError):  # to be replaced
-        return
-    if number != hydra_config.job.num:
-        raise RequestError(
-            "`hydra.sweep.subdir` must give each job a folder of its own, got "
-            f"{str(folder)!r} for {number} and {hydra_config.job.num}."
-        )

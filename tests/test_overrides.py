@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fmnist_lab import overrides
+from fmnist_lab.errors import RequestError
 
 
 def test_what_is_private_makes_no_other_trial() -> None:
@@ -33,3 +34,24 @@ def test_keys() -> None:
 
 def test_a_folder_without_hydras_files(tmp_path: Path) -> None:
     assert overrides.from_hydra(tmp_path) == {"stopping": "none", "overrides": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "got"),
+    [
+        ("overrides.yaml", "{bad", "no YAML"),
+        ("overrides.yaml", "a: 1", '{"a": 1}'),
+        ("config.yaml", "[1]", "[1]"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str, content: str, got: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RequestError, match=f"{name}` must be as its trial has left it, got ") as e:
+        overrides.from_hydra(tmp_path)
+    assert got in f"{e.value}"
+
+
+@pytest.mark.parametrize("content", ["", "stopping: none"])
+def test_a_configuration_without_early_stopping(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    assert overrides.from_hydra(tmp_path)["stopping"] == "none"

@@ -11,6 +11,7 @@ import pytest
 
 from fmnist_lab import recall
 from tests.conftest import TINY
+from tests.folders import RESULT
 from tests.outages import OPEN, SILENT, gate_to, mlflow_server
 from tests.sweeping import wait_for
 from tests.test_soak import Soaked
@@ -18,7 +19,7 @@ from tests.test_sweep_faults import check, workers
 
 
 def leave(folder: Path, **content: object) -> None:
-    (folder / "result.json").write_text(json.dumps(content))
+    (folder / "result.json").write_text(json.dumps(RESULT | content))
 
 
 class TestWhatATrialLeft:

@@ -8,6 +8,7 @@ from fmnist_lab.tracking.ending import end
 from fmnist_lab.tracking.record import Header, Line, Record
 from fmnist_lab.tracking.store import NOTE
 from fmnist_lab.trial import StopReason, TrialResult
+from tests.folders import RESULT as WHOLE
 
 RESULT = TrialResult(
     objective=0.5, objective_metric="val/accuracy", stop_reason=StopReason.COMPLETED,
@@ -29,7 +30,7 @@ def ended(folder: Path, kind: str = "trial") -> list[Line]:
 
 
 def test_with_a_result_it_is_what_the_process_would_have_said(tmp_path: Path) -> None:
-    write_json(tmp_path / "result.json", asdict(RESULT) | {"strategy": "calm"})
+    write_json(tmp_path / "result.json", WHOLE | asdict(RESULT))
     summary, state = ended(tmp_path)
     assert (summary["step"], summary["time"], summary["metrics"]["objective"]) == (0, 2000, 0.5)
     assert (state["status"], state["time"], state["files"]) == ("FINISHED", 2000, True)
@@ -47,6 +48,6 @@ def test_without_one_or_with_a_broken_one_it_was_killed(tmp_path: Path) -> None:
 
 
 def test_a_sweep_has_none(tmp_path: Path) -> None:
-    write_json(tmp_path / "result.json", asdict(RESULT))
+    write_json(tmp_path / "result.json", WHOLE | asdict(RESULT))
     (state,) = ended(tmp_path, "sweep")
     assert (state["status"], state["tags"]) == ("KILLED", {})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lab.tracking.record import Header, Record, interrupted, unsent
+from fmnist_lab.tracking.record import Header, Record, interrupted, is_record, unsent
 
 HEADER = Header("trial", None, "night", "calm", {"kind": "trial"}, time=1000)
 
@@ -85,6 +85,21 @@ def test_a_torn_line_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptu
     taken.append(time=8000)
     assert taken.read(taken.start)[0] == [{"time": 8000}]
     taken.close()
+
+
+@pytest.mark.parametrize("content", ["", "{bad\n", "[1]\n", '{"kind": "trial"}\n', None])
+def test_a_damaged_one_is_set_aside_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    Record.create(tmp_path, HEADER).close()
+    path = only(tmp_path)
+    path.write_text(path.read_text() + "[1]\n" if content is None else content)
+    assert Record.take(path) is None
+    assert "is damaged" in caplog.text
+    (aside,) = tmp_path.iterdir()
+    assert aside.name == f"{path.name}.damaged"
+    assert is_record(aside)
+    assert list(unsent(tmp_path)) == []
 
 
 def test_a_clock_that_is_set_back_makes_no_time_decrease(tmp_path: Path) -> None:

@@ -317,7 +317,7 @@ class TestContinuing:
         assert store.status(run_id)[0] == "FINISHED"
         assert store.curve(run_id) == [(1, 0.5), (2, 0.7), (3, 0.7)]
 
-    @pytest.mark.parametrize("gone", ["deleted", "unknown", "elsewhere"])
+    @pytest.mark.parametrize("gone", ["deleted", "unknown", "elsewhere", "damaged"])
     def test_a_new_run_where_it_is_gone(self, store: Store, gone: str) -> None:
         _, run_id = store.start(f"gone-{gone}")
         file = Path(store.info(f"gone-{gone}").folder) / "mlflow.json"
@@ -325,12 +325,15 @@ class TestContinuing:
             store.client.delete_run(run_id)
         elif gone == "unknown":  # the store is another one
             file.write_text(json.dumps({"run_id": "0" * 32}))
+        elif gone == "damaged":
+            file.write_text("[1]")
         else:
             other = tracking.open_experiment(TrackingConfig(experiment="other"))[1]
             file.write_text(json.dumps({"run_id": store.client.create_run(other).info.run_id}))
-        known = json.loads(file.read_text())["run_id"]
+        before = file.read_text()
         _, again = store.start(f"gone-{gone}")
-        assert again not in (known, run_id)
+        assert again != run_id
+        assert again not in before
         assert store.status(again)[0] == "RUNNING"
         assert json.loads(file.read_text())["run_id"] == again
 

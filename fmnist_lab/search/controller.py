@@ -43,9 +43,9 @@ def one_controller(
         if Path(lock.lock_file).exists():
             raise _second(study_name, f"one on this machine works in {base.parent}") from None
         # It is taken for a race with whoever removes the lock: `/proc` has no room for files.
-        raise _no_place(address, base.parent, "no files can be made there") from None
+        raise _no_place(base.parent, folder, "no files can be made there") from None
     except OSError as error:
-        raise _no_place(address, base.parent, error.strerror or type(error).__name__) from error
+        raise _no_place(base.parent, folder, error.strerror or type(error).__name__) from error
     try:
         # A file lock does not reach other machines, which may share a database only.
         yield (lambda study: None) if address.journal else lease.take
@@ -54,10 +54,10 @@ def one_controller(
         lock.release()
 
 
-def _no_place(address: StorageAddress, folder: Path, reason: str) -> SweepRequestError:
-    key = "hydra.sweeper.storage" if address.journal else "hydra.sweep.dir"
+def _no_place(place: Path, sweep: Path, reason: str) -> SweepRequestError:
+    key = "hydra.sweep.dir" if place == sweep else "hydra.sweeper.storage"
     return SweepRequestError(
-        f"`{key}` must be in a folder where this user can make files, got {folder}: {reason}."
+        f"`{key}` must be in a folder where this user can make files, got {place}: {reason}."
     )
 
 

@@ -12,8 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method
 
 from fmnist_lab.errors import is_full_disk
+from fmnist_lab.interruption import interrupted
 from fmnist_lab.search.numbering import Place
-from fmnist_lab.streaming import interrupted
 
 if TYPE_CHECKING:
     import optuna

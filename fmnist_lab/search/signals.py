@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from fmnist_lab.streaming import interrupted
+from fmnist_lab.interruption import interrupted
 
 
 class Signals:

@@ -22,14 +22,13 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
     Returns:
         The run's id if the files are there now.
     """
-    try:
-        where = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not (folder / RUN_FILE).exists():
         return None
     try:
+        where = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
         with short_waits():
             _send(address(where["store"]), where["run_id"], files)
-    except Exception as error:  # a server that is down, a store that has moved
+    except Exception as error:  # a server that is down, a store that has moved, a damaged file
         reason = str(error).strip().partition("\n")[0]
         log.warning("Not in MLflow: %s", reason or type(error).__name__)
         return None

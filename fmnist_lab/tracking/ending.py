@@ -1,13 +1,14 @@
 """How a trial's run ends: as its result says, or as one whose process died before there was any."""
 
-import json
 import math
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+from fmnist_lab import records
 from fmnist_lab.engines import Metrics
+from fmnist_lab.errors import RequestError
 from fmnist_lab.tracking.record import Line, Record, interrupted
 from fmnist_lab.tracking.store import NOTE
 from fmnist_lab.trial import StopReason, TrialResult
@@ -63,11 +64,12 @@ def finite(metrics: Metrics) -> dict[str, float]:
 def _result_in(folder: Path) -> TrialResult | None:
     """What the trial has left there; a trial that begins removes that of an earlier one."""
     try:
-        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        known = {field.name: content[field.name] for field in fields(TrialResult)}
-        return TrialResult(**known | {"stop_reason": StopReason(known["stop_reason"])})
-    except (OSError, ValueError, KeyError, TypeError):
+        content = records.result(folder)
+    except (OSError, RequestError):
         return None
+    names = [field.name for field in fields(TrialResult)]
+    known = {name: content[name] for name in names if name in content}
+    return TrialResult(**known | {"stop_reason": StopReason(known["stop_reason"])})
 
 
 def _summary_metrics(result: TrialResult) -> dict[str, float]:

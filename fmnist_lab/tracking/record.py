@@ -67,10 +67,13 @@ class Record:
         self.is_new = is_new  # nobody can have tried to send it before
         self._file = file
         self._lock = threading.Lock()  # the run's process and its sender both write
-        with path.open("rb") as lines:
-            first = lines.readline()
+        with path.open("rb") as content:
+            first = content.readline()
         self.header, self.start = Header(**json.loads(first)), len(first)
-        self._latest = max([self.header.time, *_times(self.read(self.start)[0])])
+        lines = self.read(self.start)[0]
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("a line holds no keys and values")
+        self._latest = max([self.header.time, *_times(lines)])
 
     @classmethod
     def create(cls, folder: Path, header: Header) -> "Record":
@@ -94,7 +97,10 @@ class Record:
 
     @classmethod
     def take(cls, path: Path) -> "Record | None":
-        """An existing file, unless somebody has it, or has sent it meanwhile."""
+        """An existing file, unless somebody has it, or has sent it meanwhile.
+
+        One that is not as it was written is set aside: it would stop all that come after it.
+        """
         file = None
         try:
             file = path.open("r+b", buffering=0)
@@ -105,7 +111,13 @@ class Record:
                 file.close()
             return None
         _cut_torn_line(path, file)
-        return cls(path, file)
+        try:
+            return cls(path, file)
+        except (ValueError, TypeError) as error:
+            aside = path.replace(path.with_name(f"{path.name}.damaged"))
+            file.close()
+            log.warning("%s is damaged (%s): MLflow cannot get the rest of this run.", aside, error)
+            return None
 
     def append(self, **line: Any) -> None:
         """Adds a line; its time is not before that of earlier ones, wherever the clock went."""

@@ -1,6 +1,5 @@
 """How the strategies of a sweep stand, as Markdown for its run's description."""
 
-import json
 import math
 import os
 import re
@@ -10,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fmnist_lab import records
+from fmnist_lab.errors import RequestError
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 
 TOP = 10  # trials that are listed
@@ -167,10 +168,9 @@ def _name(trial: TrialEnd) -> str:
 
 def _run_id(folder: Path) -> str | None:
     try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        run_id: str | None = records.result(folder)["mlflow_run_id"]
+    except (OSError, RequestError, KeyError):
         return None
-    run_id: str | None = result.get("mlflow_run_id")
     return run_id
 
 

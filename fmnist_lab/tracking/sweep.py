@@ -148,7 +148,7 @@ class SweepRun:
 def _earlier_run(folder: Path) -> str | None:
     try:
         return str(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run_id"])
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
         return None
 
 

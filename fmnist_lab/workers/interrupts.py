@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from distributed import Worker
 
-from fmnist_lab.streaming import interrupted
+from fmnist_lab.interruption import interrupted
 from fmnist_lab.workers.host import GRACE
 
 T = TypeVar("T")

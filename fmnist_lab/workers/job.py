@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import whole_file
-from fmnist_lab.streaming import interrupted
+from fmnist_lab.interruption import interrupted
 from fmnist_lab.workers.interrupts import Interruptible
 from fmnist_lab.workers.outcome import Outcome, encode
 
