@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 ROOT = Path("mlruns")
 _LOOKS = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "-sc")
 _MULTIRUNS = "multirun/*/multirun.yaml"
+_OURS = [  # as in conf/sweep.yaml
+    "hydra.sweeper.check=fmnist_lab.sweep.check",
+    "hydra.sweeper.check_together=fmnist_lab.comparable.check",
+    "hydra.sweeper.recall=fmnist_lab.recall.of_trial",
+]
 
 
 def main(arguments: list[str]) -> None:
@@ -41,16 +46,15 @@ def main(arguments: list[str]) -> None:
         require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
     name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
-    run(_application, name, _compared(arguments))
+    run(_application, name, _instructed(arguments))
 
 
-def _compared(arguments: list[str]) -> list[str]:
-    """The same; our sweeper, which serves other applications too, is told what ours compares."""
+def _instructed(arguments: list[str]) -> list[str]:
+    """The same; our sweeper, which serves other applications too, is told about this one."""
     named = ("hydra/sweeper=fmnist_lab", "hydra/sweeper=optuna")
     if not any(word.lstrip("+") in named for word in arguments):
         return arguments
-    ours = ["hydra.sweeper.check_together=fmnist_lab.comparable.check"]
-    return searches.together(ours, arguments)
+    return searches.together(_OURS, arguments)
 
 
 def _refuse_pickles(arguments: list[str]) -> None:

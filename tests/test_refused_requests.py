@@ -231,9 +231,21 @@ def test_a_sweep_whose_trials_cannot_be_compared(
     assert sentence in refused("sweep", "mine", "tracking=none", *words)
 
 
-def test_a_multirun_that_would_take_the_worst_for_the_best(refused: Refused) -> None:
-    words = ("hydra/sweeper=fmnist_lab", "seed=1,2")  # which minimises, if nobody says otherwise
-    assert MAXIMISED in refused("train", "-m", *words)
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("seed=1,2",), MAXIMISED),  # it minimises, if nobody says otherwise
+        (
+            ("hydra.sweeper.direction=maximize", "data=synthetic",
+             "optimizer.learning_rate=choice(0.1,abc)"),
+            "`optimizer.learning_rate` must be a finite number, got 'abc'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_multirun_with_our_sweeper(
+    refused: Refused, words: tuple[str, ...], sentence: str
+) -> None:
+    assert sentence in refused("train", "-m", "hydra/sweeper=fmnist_lab", *words)
 
 
 SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")
