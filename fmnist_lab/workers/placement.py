@@ -152,10 +152,11 @@ class Placement:
             ended = Outcome(error=error)
         if self._workers.get(attempt.worker) is not attempt:
             return
-        self._workers[attempt.worker] = None
-        if ended is None:  # interrupted, but not by us
+        if ended is None:  # interrupted, but not by us: this worker is about to leave
+            del self._workers[attempt.worker]
             self._lost(attempt)
         else:
+            self._workers[attempt.worker] = None
             self._finish(attempt, ended)
         self._assign()
 
