@@ -17,11 +17,14 @@ from fmnist_lab.errors import RequestError
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`, which takes its place once the block succeeds.
 
-    A device or a pipe, such as `/dev/stdout`, is written as it is.
+    A link stays one: what it leads to is replaced. A device or a pipe, such as `/dev/stdout`, which
+    may itself lead to a file, is written as it is.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    is_special = path.exists() and not (path.is_file() or path.is_dir())
+    if is_special or path.is_relative_to("/dev") or path.is_relative_to("/proc"):
         yield path
         return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)

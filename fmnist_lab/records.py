@@ -167,17 +167,19 @@ def curve(folder: Path) -> list[dict[str, Any]]:
         log.warning("The last line of %s was not whole: left out.", record.path)
     lines: list[Any] = record.parse(b"[%s]" % b",".join(whole.splitlines()))
     for number, line in enumerate(lines, 1):
-        if not _is_epoch(line):
+        if not _is_epoch(line, number - 1):
             raise record.refused(
-                f"{told(line)} in line {number} instead of an epoch with a number for each metric"
+                f"{told(line)} in line {number} instead of epoch {number - 1} with a number for "
+                "each metric"
             )
     return lines
 
 
-def _is_epoch(line: Any) -> bool:
+def _is_epoch(line: Any, epoch: int) -> bool:
     return (
         isinstance(line, dict)
         and line.keys() >= _EPOCH
         and is_whole(line["epoch"])
+        and line["epoch"] == epoch
         and all(map(is_number, line.values()))
     )

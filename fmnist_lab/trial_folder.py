@@ -4,15 +4,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import leftovers, records
 from fmnist_lab.checkpoints import FILE
 from fmnist_lab.errors import RequestError
 from fmnist_lab.files import FolderHeldError, held
+from fmnist_lab.overrides import asked
 from fmnist_lab.search import current_trial
 
 log = logging.getLogger(__name__)
@@ -50,10 +53,14 @@ def _require_own(folder: Path) -> None:
     if hydra_config.mode != RunMode.MULTIRUN:
         return
     try:
-        number = records.result(folder)["trial"]
+        found = records.result(folder)
     except (FileNotFoundError, RequestError):  # a broken one is to be replaced
         return
-    if number != hydra_config.job.num:
+    given: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
+    number = found["trial"]
+    if number != hydra_config.job.num and found.get("overrides") != asked(
+        given
+    ):  # else it has moved up
         raise RequestError(
             "`hydra.sweep.subdir` must give each job a folder of its own, got "
             f"{str(folder)!r} for {number} and {hydra_config.job.num}."

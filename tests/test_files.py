@@ -49,6 +49,23 @@ def test_a_device_or_pipe_is_written_and_stays_what_it_is(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [pipe]
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    link, real = tmp_path / "link.csv", tmp_path / "real.csv"
+    real.write_text("old")
+    link.symlink_to("real.csv")
+    with whole_file(link) as path:
+        path.write_text("new")
+    assert link.is_symlink()
+    assert real.read_text() == "new"
+    assert sorted(tmp_path.iterdir()) == [link, real]
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/proc/self/fd/1"])
+def test_where_a_device_leads_is_written_as_it_is(path: str) -> None:
+    with whole_file(Path(path)) as given:
+        assert given == Path(path)
+
+
 def test_everyone_may_read_it(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", 1)
     assert (tmp_path / "a.json").stat().st_mode & 0o777 == 0o644

@@ -12,7 +12,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import train
-from tests.conftest import exit_code, run_here
+from tests.conftest import TINY, exit_code, run_here
 from tests.folders import RESULT, leave_replicates, leave_run, leave_sweep
 from tests.test_sweep import MINE
 
@@ -197,13 +197,22 @@ def test_a_scheduler_that_is_not_there(
 
 
 def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
-    write("many/42/result.json", left := json.dumps(RESULT | {"trial": 1}))
+    write("many/42/result.json", left := json.dumps(RESULT | {"trial": 1, "overrides": ["seed=1"]}))
     words = ("-m", "hydra.sweep.dir=many", "hydra.sweep.subdir=${seed}")
     done = run_here(folder, "train", *words)
     assert done.returncode == 2
     assert "`hydra.sweep.subdir` must give each job a folder of its own, got" in done.stderr
     assert f"'{folder}/many/42' for 1 and 0." in done.stderr
     assert Path("many/42/result.json").read_text() == left
+
+
+def test_a_job_may_find_its_own_result_under_another_number(folder: Path) -> None:
+    left = json.dumps(RESULT | {"trial": 1, "overrides": [*TINY, "seed=3"]})
+    write("many/3/result.json", left)
+    given = (*TINY, "seed=3", "tracking=none")
+    words = ("-m", "hydra.sweep.dir=many", "hydra.sweep.subdir=${seed}")
+    assert run_here(folder, "train", *words, *given).returncode == 0
+    assert json.loads(Path("many/3/result.json").read_text())["trial"] == 0
 
 
 MAXIMISED = "`hydra.sweeper.direction` must be maximize with objective.metric=val/accuracy, got m"
@@ -392,8 +401,8 @@ class TestResults:
             ("result.json", {"seconds": "3"}, 'got `seconds` "3", which must be a number'),
             ("result.json", {"stop_reason": []}, "`stop_reason` [], which must be completed or"),
             ("result.json", {"overrides": [1]}, "`overrides` [1], which must be a list of texts"),
-            ("curves.jsonl", "[1]\n", "got [1] in line 1 instead of an epoch with a number for"),
-            ("curves.jsonl", '{"epoch": 0}\n', 'got {"epoch": 0} in line 1 instead of an epoch'),
+            ("curves.jsonl", "[1]\n", "got [1] in line 1 instead of epoch 0 with a number for"),
+            ("curves.jsonl", '{"epoch": 0}\n', 'got {"epoch": 0} in line 1 instead of epoch 0'),
         ],
     )
     def test_a_file_of_another_shape(

@@ -210,6 +210,13 @@ class TestCurves:
         assert math.isnan(values[0])
         assert values[1] == math.inf
 
+    def test_epochs_out_of_order_are_refused(self, tmp_path: Path) -> None:
+        folder = leave_trial(tmp_path / "0")
+        line = json.dumps({"epoch": 0} | dict.fromkeys(METRICS, 0.5))
+        (folder / "curves.jsonl").write_text(f"{line}\n{line}\n")
+        with pytest.raises(RequestError, match="in line 2 instead of epoch 1 with a number"):
+            results.curves([folder])
+
     def test_a_line_that_a_kill_cut_off_is_no_epoch(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
