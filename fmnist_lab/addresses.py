@@ -8,12 +8,19 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.search.secrets import mask
 
 _SERVERS = ("http", "https")
+_WEB = tuple(f"{scheme}://" for scheme in _SERVERS)
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # with a driver, too: mysql+pymysql
 _FILES = "MLFLOW_ALLOW_FILE_STORE"  # without it MLflow refuses to record in plain files
 
 
 def require_store(key: str, uri: str) -> None:
     """Raises `RequestError` for an address where nothing can be recorded, on any day."""
+    is_web = uri.lower().startswith(_WEB)  # a database may be a file in a folder with spaces
+    if uri.strip() and (uri != uri.strip() or (is_web and len(uri.split()) > 1)):
+        raise RequestError(
+            f"`{key}` must be an address without spaces (a password may have them as %20), "
+            f"got {mask(uri)!r}."
+        )
     if not _is_store(uri):
         allowed = ", ".join(f"{scheme}://" for scheme in (*_SERVERS, "databricks", *_DATABASES))
         raise RequestError(

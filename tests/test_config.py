@@ -202,3 +202,5 @@ def test_a_password_in_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         config.refuse_password(stated)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     config.refuse_password(config.compose(["tracking=server"]))
+    inside = "tracking.uri='http://me:${oc.env:P}@host'"
+    config.refuse_password(config.compose(["tracking=server", inside]))

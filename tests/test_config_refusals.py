@@ -222,6 +222,10 @@ class TestValidate:
                     " ",
                 )
             ),
+            ("tracking.uri='http://ho st'", "`tracking.uri` must be an address without spaces"),
+            ("tracking.uri=' sqlite:///x'", "`tracking.uri` must be an address without spaces"),
+            ("tracking.uri='http://h\n'", "`tracking.uri` must be an address without spaces"),
+            ("tracking.uri='http://me:s3 cret@h'", r"got 'http://me:\*\*\*@h'"),
             ("tracking.uri=ftp://me:s3cret@x", r"got 'ftp://me:\*\*\*@x'"),
             ("tracking.name=cloud", "`tracking.name` must be local or server or none, got 'cloud'"),
             ("tracking.experiment=' '", "`tracking.experiment` must be a name of .*, got ' '"),

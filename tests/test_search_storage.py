@@ -83,7 +83,7 @@ def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         ("redis://:s3cret@host", "redis://:***@host"),
         ("http://me@company.com:s3cret@host:9", "http://me@company.com:***@host:9"),
         ("http://s3cret@company.com:5000/path", "http://***@company.com:5000/path"),
-        ("HTTPS://s3cret@host and a@b", "HTTPS://***@host and a@b"),
+        ("at HTTPS://s3cret@host and a@b", "at HTTPS://***@host and a@b"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("http://host/a@b", "http://host/a@b"),
         ("at http://me:it's@host/a", "at http://me:***@host/a"),
@@ -96,7 +96,29 @@ def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         ),
         ("x:///?odbc_connect=PWD={s3;cret};UID=me", "x:///?odbc_connect=PWD=***"),
         ("sqlite:///study.db", "sqlite:///study.db"),
-        ("tcp://host:8786 and a@b", "tcp://host:8786 and a@b"),
+        ("at tcp://host:8786 and a@b", "at tcp://host:8786 and a@b"),
+        ("tcp://host:8786 and a@b", "tcp://host:***@b"),  # one address, for all that we know
+        ("http://me:hun s3cret@host", "http://me:***@host"),
+        ("http://me:h@n\ns3 cret@host", "http://me:***@host"),
+        ("http://hun s3cret@host", "http://***@host"),
+        ("at 'http://me:hun s3cret@host' it's", "at 'http://me:***@host' it's"),
+        ("at http://me:s3cret@host and a@b", "at http://me:***@host and a@b"),
+        ("at http://host: ask a@b", "at http://host: ask a@b"),
+        ("http://host:5000/x?email=a@b", "http://host:5000/x?email=a@b"),
+        ("note=http://host:5000/a@b", "note=http://host:5000/a@b"),
+        ("http://[::1]:5000/a@b", "http://[::1]:5000/a@b"),
+        ("http://me:123456/7@host", "http://me:***@host"),  # no port is that high
+        ("postgresql://me:123/45@host/db", "postgresql://me:***@host/db"),
+        ("redis://:123/45@host", "redis://:***@host"),
+        ("http://host?pass=s3cret&auth=s3cret", "http://host?pass=***&auth=***"),
+        ("http://host?sig=s3cret&key=s3cret", "http://host?sig=***&key=***"),
+        ("http://host?bypass=1&sort_key=2", "http://host?bypass=1&sort_key=2"),
+        ("at 'http://host?token=s3'cret'.", "at 'http://host?token=***'."),
+        ("http://host?token=s3', cret&x=1", "http://host?token=***&x=1"),
+        ("http://${oc.env:U}:${oc.env:P}@host", "http://${oc.env:U}:${oc.env:P}@host"),
+        ("http://${oc.env:T}@host?key=${oc.env:K}", "http://${oc.env:T}@host?key=${oc.env:K}"),
+        ("http://me:s3${oc.env:P}@host", "http://me:***@host"),
+        ("http://me:${oc.env:P,s3cret}@host", "http://me:***@host"),
     ],
 )
 def test_mask(text: str, masked: str) -> None:
@@ -113,7 +135,11 @@ def test_a_masked_configuration_can_still_be_read() -> None:
             }
         }
     )
+    inherited = "postgresql://me:${oc.env:P}@host/db"
+    config.hydra.sweeper.update({"inherited": inherited, "spaced": "http://me:h@n s3cret@host"})
     masked = masked_config(config)
+    assert masked._get_node("hydra").sweeper._get_node("inherited")._value() == inherited
+    assert masked.hydra.sweeper.spaced == "http://me:***@host"
     assert "s3cret" not in OmegaConf.to_yaml(masked)
     assert config.hydra.sweeper.storage == url
     assert masked.hydra.overrides.hydra == [
@@ -176,7 +202,7 @@ def test_passwords_move_from_the_command_line_into_the_environment(
     given = [
         "seed=1",
         f"hydra.sweeper.storage='{DATABASE}'",
-        "tracking.uri=https://me:a%2Fb@host:1/x",
+        "tracking.uri='https://me:a%2F b@host:1/x'",
     ]
     assert into_environment(given) == [
         "seed=1",
@@ -186,7 +212,7 @@ def test_passwords_move_from_the_command_line_into_the_environment(
     assert os.environ["FMNIST_LAB_STORAGE"] == DATABASE
     assert os.environ["MLFLOW_TRACKING_URI"] == "https://host:1/x"
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "me"
-    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a/b"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a/ b"
 
 
 @pytest.mark.parametrize(
@@ -251,6 +277,11 @@ def test_so_does_the_login_of_a_server(
             "choice('http://a:***@h').",
         ),
         (
+            "note='x://me:h@n s3cret@h'",
+            "`note` must take its password from the environment, as in "
+            "'${oc.env:NAME}' once this variable is set, got 'x://me:***@h'.",
+        ),
+        (
             "http://s3cret@host/x=1",
             "An argument must hold no password, got http://***@host/x=1.",
         ),
@@ -268,6 +299,9 @@ def test_arguments_without_passwords_stay(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host")
     given = ["tracking.uri=http://host:5000", "hydra.sweeper.storage=journal://a/b", "-m"]
     given += ["hydra.sweeper.storage={_target_: a.B, url: 'x://me@host'}"]
+    given += ["hydra.sweeper.storage=postgresql://me:${oc.env:P}@host/db"]
+    given += ["tracking={name: server, uri: 'http://${oc.env:U}:${oc.env:P}@host'}"]
+    given += ["data.dir='/x;token=1'", "data.dir='/x?key=1'", "hydra.sweep.dir=s3://h:1/a@b"]
     assert into_environment(given) == given
 
 

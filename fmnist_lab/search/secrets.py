@@ -11,34 +11,56 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from fmnist_lab.errors import RequestError
 from fmnist_lab.search.spelling import spell
 
-# Up to the last @ before a space, since a password may hold one that is not escaped; so may a user.
+# In all patterns the group is what comes before the secret.
+# A number is a port, though not in a database's URL: for SQLAlchemy all up to the @ is a password.
+_DATABASE = r"(?:postgres(?:ql)?|mysql|mariadb|mssql|oracle|redis)(?:\+\w+)?"
+_PORT = r"(?<!/:)\d{1,5}(?:[/?#]|$)"
+_SIX = r"\[[\da-f:.]+\]"  # an address of IPv6, whose colons are no user's
 _PASSWORD = re.compile(
-    r"(://[^:/\s]*:)\S*(?=@)"
+    # Up to the last @ before a space, since a password may hold one that is not escaped; so may a
+    # user. If there is none, the password has a space: up to the last one in the line.
+    rf"({_DATABASE}://[^:/\s]*:)\S*(?=@)"
+    rf"|(://(?!{_SIX})[^:/\s]*:)(?:(?!{_PORT}|\d+\s)\S*|(?!\s|(?<!/:)\d+\b).*)(?=@)"
     r"|((?:(?<=http)|(?<=https))://)[^:/?#\s'\"]+(?=@)",  # a user alone is a token
     re.I,
 )
+_WHOLE_PASSWORD = re.compile(  # of a text that is a URL: its spaces are all the URL's
+    rf"({_DATABASE}://[^:/]*:).*(?=@)|(://(?!{_SIX})[^:/]*:)(?!{_PORT}).*(?=@)"
+    r"|((?:(?<=http)|(?<=https))://)[^:/?#]+(?=@)",
+    re.I | re.S,
+)
 _SECRET = (
-    r"[\w-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|signature|credentials?"
-    r"|(?:api|access|account|private)[_-]?key)"
+    r"(?:pass|auth|sig|key|[\w-]*(?:passw(?:or)?d|passphrase|pwd|token|secret|signature"
+    r"|credentials?|(?:api|access|account|private)[_-]?key))"
 )
 # ODBC's settings are one value, in which = and ; may be escaped.
-_QUERY = re.compile(rf"((?:[?&;]|%3B|odbc_connect=){_SECRET}(?:=|%3D))[^&\s'\"]*", re.I)
+_QUERY_KEY = rf"((?:[?&;]|%3B|odbc_connect=){_SECRET}(?:=|%3D))"
+_QUERY = re.compile(rf"{_QUERY_KEY}(?:[^&\s'\"]|['\"](?![\s,;:.)\]}}]|$))*", re.I)
+_WHOLE_QUERY = re.compile(rf"{_QUERY_KEY}[^&]*", re.I)
+_FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)\}")  # with a default it may hold a secret
+_NAME = re.compile("\ue000(\\w+)\ue001")  # stands for it: its colon and braces would mislead
+_NAMES = re.compile(f"(?:{_NAME.pattern})+")
 
 STORAGE = "FMNIST_LAB_STORAGE"
 _TRACKING = "MLFLOW_TRACKING_URI"
 _VARIABLES = {"hydra.sweeper.storage": STORAGE, "tracking.uri": _TRACKING}
 _SCHEME = r"[a-z][\w+.-]*://"
-_WHOLE = re.compile(rf"(?P<quote>)(?P<url>{_SCHEME}.*)", re.I)
+_START = re.compile(rf"\s*['\"]?{_SCHEME}", re.I)
+_WHOLE = re.compile(rf"(?P<quote>)(?P<url>{_SCHEME}.*)", re.I | re.S)
 _INSIDE = re.compile(  # of a mapping, a list or a choice
     rf"""(?P<quote>['"])(?P<url>{_SCHEME}(?:\\.|(?!(?P=quote)).)*)(?P=quote)"""
-    rf"""|(?P<bare>{_SCHEME}[^\s,'"\[\](){{}}]*)""",
-    re.I,
+    rf"""|(?P<bare>{_SCHEME}(?:\$\{{[^}}]*\}}|[^\s,'"\[\](){{}}])*)""",
+    re.I | re.S,
 )
 
 
 def mask(text: str) -> str:
     """The text with the passwords and tokens of its URLs replaced by ***."""
-    return _QUERY.sub(r"\1***", _PASSWORD.sub(r"\1\2***", text))
+    whole = _START.match(text)
+    text = _FROM_ENVIRONMENT.sub("\ue000\\1\ue001", text)
+    for secret in (_WHOLE_PASSWORD, _WHOLE_QUERY) if whole else (_PASSWORD, _QUERY):
+        text = secret.sub(_hide, text)
+    return _NAME.sub(r"${oc.env:\1}", text)
 
 
 def into_environment(arguments: Sequence[str]) -> list[str]:
@@ -56,13 +78,10 @@ def into_environment(arguments: Sequence[str]) -> list[str]:
 
 def masked_config(config: DictConfig) -> DictConfig:
     """The configuration without passwords; the same object where there are none."""
-    if mask(text := OmegaConf.to_yaml(config)) == text:
-        return config
     copy = config.copy()
     OmegaConf.set_struct(copy, False)
     OmegaConf.set_readonly(copy, False)
-    _mask_values(copy)
-    return copy
+    return copy if _mask_values(copy) else config
 
 
 def masked_overrides(config: DictConfig) -> list[str]:
@@ -73,9 +92,9 @@ def masked_overrides(config: DictConfig) -> list[str]:
 
 
 def _without_password(argument: str) -> str:
-    if mask(argument) == argument:
-        return argument
     key, _, value = argument.partition("=")
+    if "://" not in argument or not (_is_secret(argument) or _is_secret(value)):
+        return argument
     variable = _variable(key.lstrip("+"))
     whole = _WHOLE.fullmatch(value)
     found = [whole] if whole else [item for item in _INSIDE.finditer(value) if _is_secret(item[0])]
@@ -95,6 +114,11 @@ def _without_password(argument: str) -> str:
 
 def _is_secret(text: str) -> bool:
     return mask(text) != text
+
+
+def _hide(found: re.Match[str]) -> str:
+    before = found[found.lastindex or 0]
+    return found[0] if _NAMES.fullmatch(found[0].removeprefix(before)) else f"{before}***"
 
 
 def _url(found: re.Match[str]) -> str:
@@ -119,16 +143,19 @@ def _take_login() -> None:
         os.environ[_TRACKING] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-def _mask_values(node: Any) -> None:
-    keys = range(len(node)) if isinstance(node, ListConfig) else list(node)
-    for key in keys:
+def _mask_values(node: Any) -> bool:
+    """Masks the values in a node, and says whether there was anything to mask."""
+    masked = False
+    for key in range(len(node)) if isinstance(node, ListConfig) else list(node):
         child = node._get_node(key)
         if OmegaConf.is_config(child):
             if not (child._is_none() or child._is_missing() or child._is_interpolation()):
-                _mask_values(child)
-        elif isinstance(value := child._value(), str) and mask(value) != value:
+                masked |= _mask_values(child)
+        elif isinstance(value := child._value(), str) and "://" in value and _is_secret(value):
             child._set_flag(["readonly"], [False])
             node[key] = _mask_override(value)
+            masked = True
+    return masked
 
 
 def _mask_override(text: str) -> str:
