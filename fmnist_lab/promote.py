@@ -20,6 +20,7 @@ from fmnist_lab.live.words import count
 from fmnist_lab.records import Record
 from fmnist_lab.repeat import Recorded, train_again
 from fmnist_lab.report import cautions
+from fmnist_lab.report.evidence import require_one_objective
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
@@ -80,7 +81,8 @@ def choose(place: Path, strategy: str | None = None) -> Path:
     """The folder of the trial that stands for a sweep, or for one of its strategies.
 
     Raises:
-        RequestError: The sweep has no such strategy, or nothing there has trained to its end.
+        RequestError: The sweep has no such strategy, or nothing there has trained to its end, or
+            what has was judged by two objectives.
     """
     replicates = results.replicates(results.ended(place, "replicate"))
     trials, drawn = comparison.on_real_images(results.trials(results.ended(place)))
@@ -96,12 +98,20 @@ def choose(place: Path, strategy: str | None = None) -> Path:
     if replicates["stop_reason"].isin(WHOLE).any():
         for caution in cautions.openings(map(manifest.read, searches.folders(place))):
             print(f"Caution: {caution}")
-        return _first_of_best_strategy(replicates[~replicates["superseded"]])
+        return _first_of_best_strategy(_ranked("replicates", replicates[~replicates["superseded"]]))
     if trials["stop_reason"].isin(WHOLE).any():
-        return _best_trial(trials[trials["stop_reason"].isin(WHOLE)])
+        return _best_trial(_ranked("trials", trials[trials["stop_reason"].isin(WHOLE)]))
     raise RequestError(
         f"`{place.name}` must hold a trial that trained to its end, got {len(trials)} that did not."
     )
+
+
+def _ranked(runs: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The same, once it is known to be of one objective; says where it is of different images."""
+    require_one_objective(frame)
+    for caution in cautions.mixed_images({runs: frame}):
+        print(f"Caution: {caution}")
+    return frame
 
 
 def _first_of_best_strategy(replicates: pd.DataFrame) -> Path:

@@ -63,6 +63,25 @@ class TestChoose:
         leave_replicates(tuned, {"constant": [0.95, float("nan")], "cosine": [0.9, 0.9]})
         assert promote.choose(tuned) == tuned / "replicates" / "2"
 
+    @pytest.mark.parametrize("kind", ["trial", "replicate"])
+    def test_an_accuracy_is_not_ranked_against_a_loss(self, tuned: Path, kind: str) -> None:
+        place = tuned / f"{kind}s/8"
+        leave_run(place, kind=kind, trial=8, objective=2.3, objective_metric="val/loss")
+        if kind == "replicate":
+            leave_replicates(tuned, {"cosine": [0.9]})
+        with pytest.raises(RequestError, match="must be one for all that is compared, got val/acc"):
+            promote.choose(tuned)
+
+    @pytest.mark.parametrize("kind", ["trial", "replicate"])
+    def test_different_images_are_said(
+        self, tuned: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for number in (8, 9):
+            given = [f"data.val_size={number}"]
+            leave_run(tuned / f"{kind}s/{number}", kind=kind, trial=number, overrides=given)
+        promote.choose(tuned)
+        assert f"Caution: The {kind}s differ in data.val_size: the" in capsys.readouterr().out
+
     def test_an_unknown_strategy(self, tuned: Path) -> None:
         with pytest.raises(RequestError, match="`--strategy` must be one of constant, cosine, got"):
             promote.choose(tuned, "cosinus")

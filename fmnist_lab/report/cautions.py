@@ -34,7 +34,7 @@ def grave(evidence: Evidence) -> list[str]:
     return [
         *_drawn(evidence),
         *_confounded(evidence),
-        *mixed_images(evidence),
+        *mixed_images(runs_by_kind(evidence)),
         *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
@@ -61,9 +61,13 @@ def _confounded(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def mixed_images(evidence: Evidence) -> Iterator[str]:
-    """Objectives measured on different images cannot be ranked without saying so."""
-    for runs, frame in _runs(evidence):
+def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """Objectives measured on different images cannot be ranked without saying so.
+
+    Args:
+        runs_by_kind: What is ranked, by what to call it: `trials` or `replicates`.
+    """
+    for runs, frame in runs_by_kind.items():
         asked = [key for key in map(str, frame) if f"{key}.".startswith("data.")]
         varied = [key for key in asked if frame[key].nunique(dropna=False) > 1]
         if told := ", ".join(key for key in varied if key not in _SAME_IMAGES):
@@ -77,7 +81,7 @@ def mixed_images(evidence: Evidence) -> Iterator[str]:
 
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:
     """A sweep that went on after an upgrade."""
-    for runs, frame in _runs(evidence):
+    for runs, frame in runs_by_kind(evidence).items():
         found = results.environments(frame)
         names = [name for name in (*COMPUTING, "git_commit") if name in found]
         used = {name: found[name].dropna().astype(str) for name in names}
@@ -91,8 +95,9 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def _runs(evidence: Evidence) -> list[tuple[str, pd.DataFrame]]:
-    return [("trials", evidence.trials), ("replicates", evidence.replicates)]
+def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
+    """The frames of an evidence, by what their rows are called."""
+    return {"trials": evidence.trials, "replicates": evidence.replicates}
 
 
 def openings(manifests: Iterable[Mapping[str, Any]]) -> Iterator[str]:

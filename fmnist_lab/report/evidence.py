@@ -79,7 +79,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     replicates, _ = comparison.on_real_images(replicates)
     track = _track(pd.concat([trials["stopping"], replicates["stopping"]]), stopping)
     trials, replicates = (frame[frame["stopping"] == track] for frame in (trials, replicates))
-    _require_one_objective(trials)
+    require_one_objective(trials)
     superseded = int(trials["superseded"].sum() + replicates["superseded"].sum())
     trials, replicates = (
         frame[~frame["superseded"]].reset_index(drop=True) for frame in (trials, replicates)
@@ -131,7 +131,8 @@ def _track(stopping: pd.Series, wanted: str | None) -> str:
     return wanted or (found[0] if found else "none")
 
 
-def _require_one_objective(trials: pd.DataFrame) -> None:
+def require_one_objective(trials: pd.DataFrame) -> None:
+    """Raises `RequestError` where an accuracy would be ranked against a loss."""
     if len(found := sorted(trials["objective_metric"].unique())) > 1:
         raise RequestError(
             f"`objective.metric` must be one for all that is compared, got {', '.join(found)}."
