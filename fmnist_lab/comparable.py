@@ -1,20 +1,18 @@
-"""Whether what a sweep will try can be compared at all: one objective, one way, real images."""
+"""Whether what a sweep will try can be compared at all: one objective, one way, the same images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from fmnist_lab import data
 from fmnist_lab.errors import RequestError
 
 DIRECTIONS = {"val/accuracy": "maximize", "val/loss": "minimize"}
-_SAME = {
-    "data.name": ("data", "results on different images are not comparable"),
-    "objective.metric": (
-        "objective.metric",
-        "the sweep would take the larger of an accuracy and a loss for the better, or the smaller",
-    ),
-}
+_OTHER_METRIC = (
+    "the sweep would take the larger of an accuracy and a loss for the better, or the smaller"
+)
+_OTHER_IMAGES = "results on different images are not comparable"
 
 
 def check(
@@ -28,15 +26,22 @@ def check(
         RequestError: Trials would be judged by different metrics or on different images, or the
             worst one would be the best.
     """
-    for key, (asked, reason) in _SAME.items():
+    for key, reason in _shared(configurations).items():
         found = [OmegaConf.select(cfg, key) for cfg in configurations] + [*choices.get(key, [])]
         if len(names := sorted({str(value) for value in found})) > 1:
+            asked = "data" if key == "data.name" else key
             raise RequestError(
-                f"`{asked}` must be one option for all trials of a sweep, got "
+                f"`{asked}` must be the same for all trials of a sweep, got "
                 f"{', '.join(names)}: {reason}."
             )
     for cfg in configurations[:1]:
         require_direction(str(OmegaConf.select(cfg, "objective.metric")), directions)
+
+
+def _shared(configurations: Sequence[DictConfig]) -> dict[str, str]:
+    """What all trials must have in common, and why."""
+    keys = [f"data.{key}" for cfg in configurations for key in data.deciding(cfg.data)]
+    return dict.fromkeys(keys, _OTHER_IMAGES) | {"objective.metric": _OTHER_METRIC}
 
 
 def require_direction(metric: str, directions: Sequence[str]) -> None:

@@ -89,6 +89,16 @@ def validate(config: DataConfig) -> None:
         )
 
 
+def deciding(config: DataConfig) -> tuple[str, ...]:
+    """The keys that decide which images validate; others only say what else is done with them."""
+    keys = ["name", "split", "val_size"]
+    if config.split == "random":
+        keys.append("split_seed")
+    if config.name == "synthetic" and config.split != "first":  # no more are drawn than needed
+        keys.append("train_size")
+    return tuple(keys)
+
+
 def load(config: DataConfig) -> Dataset:
     """The data set; the last few stay in memory.
 

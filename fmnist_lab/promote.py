@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from fmnist_lab import comparison, data, engines, manifest, results, searches
+from fmnist_lab import comparison, data, engines, results
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.live.words import count
 from fmnist_lab.records import Record
 from fmnist_lab.repeat import Recorded, train_again
 from fmnist_lab.report import cautions
 from fmnist_lab.report.evidence import require_one_objective
+from fmnist_lab.report.setup import Setup
 from fmnist_lab.search.secrets import mask
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
@@ -96,20 +97,21 @@ def choose(place: Path, strategy: str | None = None) -> Path:
         replicates = replicates[replicates["strategy"] == strategy]
         trials = trials[trials["strategy"] == strategy]
     if replicates["stop_reason"].isin(WHOLE).any():
-        for caution in cautions.openings(map(manifest.read, searches.folders(place))):
-            print(f"Caution: {caution}")
-        return _first_of_best_strategy(_ranked("replicates", replicates[~replicates["superseded"]]))
+        kept = replicates[~replicates["superseded"]]
+        return _first_of_best_strategy(_ranked(place, "replicates", kept))
     if trials["stop_reason"].isin(WHOLE).any():
-        return _best_trial(_ranked("trials", trials[trials["stop_reason"].isin(WHOLE)]))
+        return _best_trial(_ranked(place, "trials", trials[trials["stop_reason"].isin(WHOLE)]))
     raise RequestError(
         f"`{place.name}` must hold a trial that trained to its end, got {len(trials)} that did not."
     )
 
 
-def _ranked(runs: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The same, once it is known to be of one objective; says where it is of different images."""
+def _ranked(place: Path, runs: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """The same, if it is of one objective; says what else speaks against ranking it."""
     require_one_objective(frame)
-    for caution in cautions.mixed_images({runs: frame}):
+    setup = Setup.read(place, [])
+    told = [*cautions.openings(setup.manifests), *setup.damaged]
+    for caution in [*told, *cautions.mixed_images({runs: frame}, setup)]:
         print(f"Caution: {caution}")
     return frame
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from fmnist_lab.data import CLASS_NAMES, DataConfig, Dataset, load
+from fmnist_lab.data import CLASS_NAMES, DataConfig, Dataset, deciding, load
 from fmnist_lab.errors import DataUnavailableError, RequestError
 
 CONF = Path(__file__).parents[1] / "conf" / "data"
@@ -70,6 +70,12 @@ class TestFashionMnist:
             assert other.val_images.shape == (5_000, 28, 28)
             assert other.checksum != real.checksum
 
+    def test_the_number_that_trains_does_not_decide_which_validate(self, real: Dataset) -> None:
+        for config in (DataConfig(), DataConfig(split="last"), DataConfig(split="random")):
+            few = load(replace(config, train_size=100))
+            np.testing.assert_array_equal(few.val_images, load(config).val_images)
+            assert "train_size" not in deciding(config)
+
     def test_last_split_validates_with_the_end_of_the_training_images(self, real: Dataset) -> None:
         last = load(DataConfig(split="last"))
         np.testing.assert_array_equal(last.val_images, real.train_images[-5_000:])
@@ -97,6 +103,13 @@ class TestSplit:
         assert (len(parts.val_images), len(parts.train_images)) == (100, 300)
         assert prints(seen) == prints(images)
         assert [label_of[image.tobytes()] for image in seen] == said.tolist()
+
+    @pytest.mark.parametrize("changes", [{"train_size": 299}, {"split_seed": 1}, {"val_size": 99}])
+    @pytest.mark.parametrize("split", ["first", "last", "random"])
+    def test_what_decides_which_images_validate(self, split: str, changes: dict[str, int]) -> None:
+        before, after = load(synthetic(split=split)), load(synthetic(split=split, **changes))
+        differ = not np.array_equal(before.val_images, after.val_images)
+        assert differ == bool(changes.keys() & set(deciding(synthetic(split=split))))
 
     def test_seed_decides_the_random_split(self) -> None:
         first, again, other = (

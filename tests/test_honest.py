@@ -126,7 +126,7 @@ class TestDrawn:
         "asked", ["data=choice(synthetic,fashion_mnist)", "data=synthetic,fashion_mnist"]
     )
     def test_no_study_may_choose_them(self, folder: Path, asked: str) -> None:
-        with pytest.raises(RequestError, match="`data` must be one option for all trials"):
+        with pytest.raises(RequestError, match="`data` must be the same for all trials"):
             sweep.main("demo", [asked])
         assert list(folder.iterdir()) == []
 

@@ -217,8 +217,9 @@ def test_a_job_may_find_its_own_result_under_another_number(folder: Path) -> Non
 
 MAXIMISED = "`hydra.sweeper.direction` must be maximize with objective.metric=val/accuracy, got m"
 MINIMISED = "`hydra.sweeper.direction` must be minimize with objective.metric=val/loss, got maximi"
-DRAWN = "`data` must be one option for all trials of a sweep, got fashion_mnist, synthetic: result"
-METRICS = "`objective.metric` must be one option for all trials of a sweep, got val/accuracy, val/"
+DRAWN = "`data` must be the same for all trials of a sweep, got fashion_mnist, synthetic: results"
+METRICS = "`objective.metric` must be the same for all trials of a sweep, got val/accuracy, val/lo"
+OTHERS = "` must be the same for all trials of a sweep, got"
 OWN = "      own: scheduler=mine"
 INCOMPARABLE = [
     (MINE, ("hydra.sweeper.direction=minimize",), MAXIMISED),
@@ -228,6 +229,13 @@ INCOMPARABLE = [
     (MINE.replace(OWN, "      own: data=fashion_mnist"), (), DRAWN),
     (f"{MINE}    params: {{data: 'choice(fashion_mnist,synthetic)'}}\n", (), DRAWN),
     (MINE, ("data.name=synthetic,fashion_mnist",), DRAWN),
+    (MINE.replace(OWN, "      own: data.val_size=50"), (), f"`data.val_size{OTHERS} 100, 50: res"),
+    (f"{MINE}    params: {{data.val_size: 'choice(100,50)'}}\n", (), f"`data.val_size{OTHERS} 100"),
+    (MINE, ("data.val_size=range(50,100)",), f"`data.val_size{OTHERS} 50, 99: results on differe"),
+    (MINE, ("data.split=first,last",), f"`data.split{OTHERS} first, last: results on different im"),
+    (MINE, ("data.split=random", "data.split_seed=1,2"), f"`data.split_seed{OTHERS} 1, 2: results"),
+    (MINE, ("data.split=last", "data.train_size=300,320"), f"`data.train_size{OTHERS} 300, 320:"),
+    (MINE, ("data.train_size=300,320", NEVER), "`objective.metric` must be val/accuracy or val/"),
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import yaml
 from fmnist_lab import compare, report, results
 from fmnist_lab.files import write_json
 from fmnist_lab.report import cautions, horizon, page, sentences
+from fmnist_lab.report.setup import Setup
 from tests.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = (1e-4, 1e-3)
@@ -141,6 +142,30 @@ def test_trials_that_were_judged_on_different_images(tmp_path: Path, runs: str) 
     said = cautions.grave(gather(place))[0]
     keys = "data.split, data.val_size" if runs == "trials" else "data.val_size"
     assert said == f"The {runs} differ in {keys}: their objectives are of different images."
+
+
+@pytest.mark.parametrize(
+    ("changed", "dataset", "split", "differ"),
+    [
+        ("train_size", "fashion_mnist", "random", False),
+        ("train_size", "synthetic", "first", False),
+        ("train_size", "synthetic", "last", True),
+        ("split_seed", "fashion_mnist", "last", False),
+        ("split_seed", "fashion_mnist", "random", True),
+    ],
+)
+def test_more_of_the_data_may_differ_than_what_validates(
+    tmp_path: Path, changed: str, dataset: str, split: str, differ: bool
+) -> None:
+    for number in range(2):
+        given = [f"data.{changed}={number}"]
+        run = leave_run(tmp_path / str(number), trial=number, dataset=dataset, overrides=given)
+        checksum = str(number if changed == "train_size" else differ)
+        write_json(run / "environment.json", {"data_checksum": checksum})
+    trials = results.trials(results.ended(tmp_path))
+    said = list(cautions.mixed_images({"trials": trials}, Setup(config={"data": {"split": split}})))
+    told = f"The trials differ in data.{changed}: their objectives are of different images."
+    assert said == ([told] if differ else [])
 
 
 class TestVersions:

@@ -66,7 +66,8 @@ def choose(
     pick = confirmed.choose if metric.startswith("test/") else tuned.choose
     trial, why, noise = pick(evidence, whole, metric, strategy)
     warnings += [*cautions.openings(evidence.setup.manifests), *evidence.setup.damaged]
-    warnings += [*cautions.mixed_images(cautions.runs_by_kind(evidence)), *_running(evidence)]
+    warnings += cautions.mixed_images(cautions.runs_by_kind(evidence), evidence.setup)
+    warnings += _running(evidence)
     return Choice(place, trial, why, noise, warnings,
                   confirmed.summary(evidence, str(trial["strategy"])))  # fmt: skip
 

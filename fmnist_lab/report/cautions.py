@@ -5,15 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab import comparison, results
+from fmnist_lab import comparison, data, results
 from fmnist_lab.comparison import MIN_PAIRS, Verdict, least_pairs
 from fmnist_lab.environment import COMPUTING
 from fmnist_lab.live import words
 from fmnist_lab.report import horizon
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import listed, records, units, with_more
-
-_SAME_IMAGES = ("data.dir", "data.standardize")
+from fmnist_lab.report.setup import Setup
 
 
 def warnings(evidence: Evidence) -> list[str]:
@@ -34,7 +33,7 @@ def grave(evidence: Evidence) -> list[str]:
     return [
         *_drawn(evidence),
         *_confounded(evidence),
-        *mixed_images(runs_by_kind(evidence)),
+        *mixed_images(runs_by_kind(evidence), evidence.setup),
         *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
@@ -61,22 +60,42 @@ def _confounded(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iterator[str]:
     """Objectives measured on different images cannot be ranked without saying so.
 
     Args:
         runs_by_kind: What is ranked, by what to call it: `trials` or `replicates`.
+        setup: Of their sweep.
     """
     for runs, frame in runs_by_kind.items():
-        asked = [key for key in map(str, frame) if f"{key}.".startswith("data.")]
-        varied = [key for key in asked if frame[key].nunique(dropna=False) > 1]
-        if told := ", ".join(key for key in varied if key not in _SAME_IMAGES):
+        keys = {"data", *_deciding(frame, setup)}
+        varied = [key for key in frame if key in keys and frame[key].nunique(dropna=False) > 1]
+        if told := ", ".join(varied):
             yield f"The {runs} differ in {told}: their objectives are of different images."
-        elif results.environments(frame).get("data_checksum", pd.Series()).nunique() > 1:
+        elif _has_other_files(frame):
             yield (  # other files, or what a recipe has set
                 f"The {runs} were trained and judged on images with different checksums: their "
                 "objectives are of different images."
             )
+
+
+def _deciding(frame: pd.DataFrame, setup: Setup) -> set[str]:
+    """The keys that decide which images validate, for any of these runs."""
+    common = str(setup.config.get("data", {}).get("split", data.DataConfig.split))
+    own = frame["data.split"] if "data.split" in frame else pd.Series(common, index=frame.index)
+    kinds = set(zip(frame["dataset"], own.fillna(common), strict=True))
+    configs = [data.DataConfig(name=name, split=split) for name, split in kinds]
+    return {f"data.{key}" for config in configs for key in data.deciding(config)}
+
+
+def _has_other_files(frame: pd.DataFrame) -> bool:
+    """Whether checksums differ that should not: they cover the training images, too."""
+    found = results.environments(frame).get("data_checksum")
+    if found is None:
+        return False
+    size = "data.train_size"
+    sizes = frame[size] if size in frame else pd.Series(0, index=frame.index)
+    return bool((found.groupby(sizes, dropna=False).nunique() > 1).any())
 
 
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:

@@ -193,19 +193,23 @@ class Planner:
 
 
 def _choices(plans: Sequence[Plan]) -> dict[str, list[Any]]:
-    """What is chosen from by any plan, by key."""
+    """What any plan chooses from, by key; of a range its ends."""
     found: dict[str, list[Any]] = {}
     for plan in plans:
         for name, distribution in plan.space.distributions.items():
-            if isinstance(distribution, CategoricalDistribution):
-                found.setdefault(name.lstrip("+"), []).extend(distribution.choices)
+            found.setdefault(name.lstrip("+"), []).extend(_ends(distribution))
     return found
 
 
 def _first(distribution: BaseDistribution) -> Any:
+    return _ends(distribution)[0]
+
+
+def _ends(distribution: BaseDistribution) -> Sequence[Any]:
+    """All choices, or the ends of an interval, which all others have."""
     if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices[0]
-    return getattr(distribution, "low")  # noqa: B009 - all others have an interval
+        return distribution.choices
+    return [getattr(distribution, end) for end in ("low", "high")]
 
 
 def _of_each_type(choices: Sequence[Any]) -> list[Any]:

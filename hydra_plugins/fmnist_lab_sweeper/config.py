@@ -46,7 +46,7 @@ class SweeperConf:
     # after that time, in seconds, if it had ended, and died before its study was told.
     recall: str | None = None
     # Dotted path of f(cfgs, choices, directions) -> None, which refuses what cannot be compared;
-    # choices: the values by key, of all keys that are searched by choice.
+    # choices: the values by key of what is searched, of a range its ends.
     check_together: str | None = None
     enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
     timeout: float | None = None  # seconds after which this run starts no more trials
