@@ -1,5 +1,7 @@
 """What is refused before Hydra makes the first folder: jobs without end or place of their own.
 
+And what our sweeper, which serves other applications too, is told about this one.
+
 A callback of Hydra's (`hydra.callbacks.gate`), so that it holds for every sweeper.
 """
 
@@ -11,13 +13,18 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import RangeSweep
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.refusals import Refused
 
 _COMPUTED = re.compile(r"\$\{.*\}")
+_OURS = {  # as in conf/sweep.yaml
+    "check": "fmnist_lab.sweep.check",
+    "check_together": "fmnist_lab.comparable.check",
+    "recall": "fmnist_lab.recall.of_trial",
+}
 
 
 class Gate(Callback):
@@ -36,8 +43,20 @@ class Gate(Callback):
             _require_inside(config)
             _require_folders(config)
             _require_jobs(config)
+            _instruct(config)
         except RequestError as error:
             raise Refused(error) from error
+
+
+def _instruct(config: DictConfig) -> None:
+    """Hydra makes the sweeper from this configuration, whichever file or word has chosen it."""
+    sweeper = config.hydra.sweeper
+    if not str(sweeper._target_).endswith(".FmnistLabSweeper"):
+        return
+    with flag_override(sweeper, ["struct", "readonly"], False):
+        for key, function in _OURS.items():
+            if sweeper.get(key) is None:
+                sweeper[key] = function
 
 
 def _require_inside(config: DictConfig) -> None:

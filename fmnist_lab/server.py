@@ -28,8 +28,10 @@ def serve(port: int, host: str = HOST) -> None:
         host: Another address of this machine makes it a server for a network.
 
     Raises:
-        RequestError: Nothing was recorded here yet, or the port is taken.
+        RequestError: Nothing was recorded here yet, the port is taken, or the host is none.
     """
+    if not host.strip():  # sockets take it for every address of the machine
+        raise RequestError(f"`--host` must be an address of this machine, got {host!r}.")
     if not database().exists():
         raise RequestError(
             f"`{database()}` must hold runs to show, got none; record one with: fmnist-lab train."
@@ -38,6 +40,10 @@ def serve(port: int, host: str = HOST) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
+        except (TypeError, ValueError) as error:  # it cannot be a name, as IDNA spells those
+            raise RequestError(
+                f"`--host` must be an address of this machine, got {host!r}."
+            ) from error
         except OSError as error:
             raise RequestError(
                 f"`--port` must be a free port on {host}, got {port}: {error.strerror}."

@@ -29,11 +29,6 @@ log = logging.getLogger(__name__)
 ROOT = Path("mlruns")
 _LOOKS = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "-sc")
 _MULTIRUNS = "multirun/*/multirun.yaml"
-_OURS = [  # as in conf/sweep.yaml
-    "hydra.sweeper.check=fmnist_lab.sweep.check",
-    "hydra.sweeper.check_together=fmnist_lab.comparable.check",
-    "hydra.sweeper.recall=fmnist_lab.recall.of_trial",
-]
 
 
 def main(arguments: list[str]) -> None:
@@ -46,15 +41,7 @@ def main(arguments: list[str]) -> None:
         require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
     name = "fmnist-lab" if "-sc" in arguments else "fmnist-lab train"
-    run(_application, name, _instructed(arguments))
-
-
-def _instructed(arguments: list[str]) -> list[str]:
-    """The same; our sweeper, which serves other applications too, is told about this one."""
-    named = ("hydra/sweeper=fmnist_lab", "hydra/sweeper=optuna")
-    if not any(word.lstrip("+") in named for word in arguments):
-        return arguments
-    return searches.together(_OURS, arguments)
+    run(_application, name, arguments)
 
 
 def _refuse_pickles(arguments: list[str]) -> None:
@@ -167,7 +154,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
 
 
 def _require_direction(trial: Trial) -> None:
-    """Of a study that was started by a file, or by another sweeper, nobody has asked it before."""
+    """Of a study of another sweeper's nobody has asked it before."""
     stated = OmegaConf.select(HydraConfig.get().sweeper, "direction")
     if stated is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
         given = list(stated) if OmegaConf.is_list(stated) else [stated]

@@ -189,6 +189,13 @@ class TestUi:
             with pytest.raises(RequestError, match=f"`--port` must be a free port .*, got {port}"):
                 invoke("ui", "--port", str(port))
 
+    @pytest.mark.parametrize("host", ["", " ", "é..x"])
+    def test_a_host_that_is_none(self, folder: Path, host: str) -> None:
+        (folder / "mlruns").mkdir()
+        (folder / "mlruns/mlflow.db").touch()
+        with pytest.raises(RequestError, match=f"`--host` must be an address .*, got '{host}'"):
+            invoke("ui", "--host", host)
+
     def test_the_server_gets_this_folders_store(
         self,
         folder: Path,

@@ -72,8 +72,8 @@ class TestFashionMnist:
 
     def test_the_number_that_trains_does_not_decide_which_validate(self, real: Dataset) -> None:
         for config in (DataConfig(), DataConfig(split="last"), DataConfig(split="random")):
-            few = load(replace(config, train_size=100))
-            np.testing.assert_array_equal(few.val_images, load(config).val_images)
+            few, more = (load(replace(config, train_size=size)) for size in (100, 101))
+            np.testing.assert_array_equal(few.val_images, more.val_images)
             assert "train_size" not in deciding(config)
 
     def test_last_split_validates_with_the_end_of_the_training_images(self, real: Dataset) -> None:

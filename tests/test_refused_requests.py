@@ -251,9 +251,12 @@ def test_a_sweep_whose_trials_cannot_be_compared(
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("seed=1,2",), MAXIMISED),  # it minimises, if nobody says otherwise
+        # It minimises, if nobody says otherwise.
+        (("hydra/sweeper=fmnist_lab", "seed=1,2"), MAXIMISED),
+        (("hydra/sweeper='fmnist_lab'", "seed=1,2"), MAXIMISED),
+        (("+mine=a", "objective.metric=choice(val/accuracy,val/loss)"), METRICS),
         (
-            ("hydra.sweeper.direction=maximize", "data=synthetic",
+            ("hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "data=synthetic",
              "optimizer.learning_rate=choice(0.1,abc)"),
             "`optimizer.learning_rate` must be a finite number, got 'abc'",
         ),
@@ -262,7 +265,9 @@ def test_a_sweep_whose_trials_cannot_be_compared(
 def test_a_multirun_with_our_sweeper(
     refused: Refused, words: tuple[str, ...], sentence: str
 ) -> None:
-    assert sentence in refused("train", "-m", "hydra/sweeper=fmnist_lab", *words)
+    ours = "defaults: [override /hydra/sweeper: fmnist_lab]"
+    write("conf/mine/a.yaml", f"# @package _global_\n{ours}")
+    assert sentence in refused("train", "-m", *words)
 
 
 SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")

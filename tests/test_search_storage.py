@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -41,6 +42,18 @@ def test_a_torn_tail_is_cut_off(tmp_path: Path, tail: bytes) -> None:
     assert journal.read_bytes().startswith(whole)
     study.ask()
     assert len(new_study(where).trials) == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"{bad\n", b"\xff\xfe\n", b"1\n", b"{}\n", b'{"op_code":99,"worker_id":"a"}\n']
+)
+def test_a_journal_that_is_none_is_one_sentence(tmp_path: Path, content: bytes) -> None:
+    where = address(tmp_path)
+    assert where.journal
+    where.journal.write_bytes(content)
+    with pytest.raises(SweepRequestError, match=r"storage that can be opened, got journal:///"):
+        open_storage(where)
+    assert where.journal.read_bytes() == content
 
 
 def test_a_writer_killed_beside_a_living_one_loses_nothing(tmp_path: Path) -> None:
@@ -138,7 +151,8 @@ def test_a_masked_configuration_can_still_be_read() -> None:
     inherited = "postgresql://me:${oc.env:P}@host/db"
     config.hydra.sweeper.update({"inherited": inherited, "spaced": "http://me:h@n s3cret@host"})
     masked = masked_config(config)
-    assert masked._get_node("hydra").sweeper._get_node("inherited")._value() == inherited
+    unresolved: Any = OmegaConf.to_container(masked, resolve=False)
+    assert unresolved["hydra"]["sweeper"]["inherited"] == inherited
     assert masked.hydra.sweeper.spaced == "http://me:***@host"
     assert "s3cret" not in OmegaConf.to_yaml(masked)
     assert config.hydra.sweeper.storage == url
@@ -300,6 +314,7 @@ def test_arguments_without_passwords_stay(monkeypatch: pytest.MonkeyPatch) -> No
     given = ["tracking.uri=http://host:5000", "hydra.sweeper.storage=journal://a/b", "-m"]
     given += ["hydra.sweeper.storage={_target_: a.B, url: 'x://me@host'}"]
     given += ["hydra.sweeper.storage=postgresql://me:${oc.env:P}@host/db"]
+    given += ["hydra.sweeper.storage='sqlite:///file:x?uri=true&password=${oc.env:P}'"]
     given += ["tracking={name: server, uri: 'http://${oc.env:U}:${oc.env:P}@host'}"]
     given += ["data.dir='/x;token=1'", "data.dir='/x?key=1'", "hydra.sweep.dir=s3://h:1/a@b"]
     assert into_environment(given) == given

@@ -39,7 +39,7 @@ _QUERY = re.compile(rf"{_QUERY_KEY}(?:[^&\s'\"]|['\"](?![\s,;:.)\]}}]|$))*", re.
 _WHOLE_QUERY = re.compile(rf"{_QUERY_KEY}[^&]*", re.I)
 _FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)\}")  # with a default it may hold a secret
 _NAME = re.compile("\ue000(\\w+)\ue001")  # stands for it: its colon and braces would mislead
-_NAMES = re.compile(f"(?:{_NAME.pattern})+")
+_NAMES = re.compile(f"(?:{_NAME.pattern})+['\"]?")  # maybe with the quote that ends a value
 
 STORAGE = "FMNIST_LAB_STORAGE"
 _TRACKING = "MLFLOW_TRACKING_URI"

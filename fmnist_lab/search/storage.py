@@ -1,5 +1,6 @@
 """Where studies are stored: a journal file that survives being killed, or a database."""
 
+import json
 import logging
 import os
 from collections.abc import Generator, Iterator, Mapping
@@ -200,7 +201,18 @@ def _open_journal(path: Path) -> BaseStorage:
     path.touch()
     with get_lock_file(lock):
         mend(path)
+        _require_last_line(path)
     return JournalStorage(_MendedJournal(str(path), lock))
+
+
+def _require_last_line(journal: Path) -> None:
+    """Raises `ValueError` for what Optuna would take for half-written, until it adds lines."""
+    last = b""
+    with journal.open("rb") as file:
+        for last in file:  # noqa: B007 - the file is read line by line anyhow, to be replayed
+            pass
+    if last:
+        json.loads(last)
 
 
 def _engine(url: str) -> dict[str, Any]:
