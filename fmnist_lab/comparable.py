@@ -47,11 +47,15 @@ def _shared(configurations: Sequence[DictConfig]) -> dict[str, str]:
 def require_direction(metric: str, directions: Sequence[str]) -> None:
     """Raises `RequestError` where a study would take the worst for the best.
 
-    A study of several objectives has a program of its own; of metrics that are no objective
-    something else is said.
+    Of metrics that are no objective something else is said.
     """
     wanted = DIRECTIONS.get(metric)
-    if wanted and len(directions) == 1 and directions[0] != wanted:
+    if wanted and len(directions) != 1:
+        raise RequestError(
+            f"`hydra.sweeper.direction` must be {wanted} alone, because a trial has one objective, "
+            f"got {', '.join(directions)}."
+        )
+    if wanted and directions[0] != wanted:
         raise RequestError(
             f"`hydra.sweeper.direction` must be {wanted} with objective.metric={metric}, got "
             f"{directions[0]}: the worst trial would be the best."

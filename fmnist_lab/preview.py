@@ -34,8 +34,9 @@ def main(request: list[str]) -> None:
         RequestError: There is no such scheduler, or an override is refused.
     """
     require_writable(PICTURE.parent)
-    overrides = [word for word in request if "=" in word]
-    names = [word for word in request if "=" not in word] or config.options("scheduler")
+    words = [word.removeprefix("scheduler=") for word in request]
+    overrides = [word for word in words if "=" in word]
+    names = [word for word in words if "=" not in word] or config.options("scheduler")
     trials = {
         name: config.to_trial(config.compose([*overrides, f"scheduler={name}"])) for name in names
     }

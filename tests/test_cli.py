@@ -122,7 +122,9 @@ class TestPreview:
         assert (folder / "mlruns/preview.png").read_bytes().startswith(b"\x89PNG")
 
     def test_named_ones_with_overrides(self, folder: Path) -> None:
-        text = invoke("preview", "linear", "wsd", "training.epochs=30", "optimizer.learning_rate=8")
+        text = invoke(
+            "preview", "scheduler=linear", "wsd", "training.epochs=30", "optimizer.learning_rate=8"
+        )
         assert "linear" in text
         assert "wsd" in text
         assert "cosine" not in text
@@ -133,6 +135,7 @@ class TestPreview:
         ("words", "sentence"),
         [
             (["cosinus"], "`scheduler` must be one of constant, cosine, .*, got 'cosinus'"),
+            (["scheduler=cosinus"], "`scheduler` must be one of constant, .*, got 'cosinus'"),
             (["linear", "training.epochs=0"], "`training.epochs` must be positive, got 0"),
             (["linear", "trainin.epochs=3"], "`trainin.epochs` must be a key of the config"),
             (["linear", "training.epochs=${nope}"], "'nope' not found"),

@@ -208,7 +208,7 @@ class TestVersions:
         images, versions = cautions.grave(gather(place))
         assert images.startswith(f"The {runs} were trained and judged on images with")
         assert versions.startswith(
-            f"The {runs} were trained with different versions of git_commit (00000000 or 11111111)"
+            f"The {runs} were trained at different commits (00000000 or 11111111): what they"
         )
 
     def test_what_computes_nothing_may_differ(self, tmp_path: Path) -> None:

@@ -102,15 +102,16 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
     """A sweep that went on after an upgrade."""
     for runs, frame in runs_by_kind(evidence).items():
         found = results.environments(frame)
-        names = [name for name in (*COMPUTING, "git_commit") if name in found]
-        used = {name: found[name].dropna().astype(str) for name in names}
-        if "git_commit" in used:
-            used["git_commit"] = used["git_commit"].str[:8]
-        many = {name: list(values.unique()) for name, values in used.items()}
-        if told := [f"{name} ({listed(v)})" for name, v in many.items() if len(v) > 1]:
+        used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
+        told = [f"{name} ({listed(list(map(str, v)))})" for name, v in used.items() if len(v) > 1]
+        ways = [f"with different versions of {listed(told, 'and')}"] if told else []
+        commits = found.get("git_commit", pd.Series()).dropna().astype(str).str[:8].unique()
+        if len(commits) > 1:
+            ways.append(f"at different commits ({listed(list(commits))})")
+        if ways:
             yield (
-                f"The {runs} were trained with different versions of {listed(told, 'and')}: what "
-                "they differ in is not only what was asked of them."
+                f"The {runs} were trained {listed(ways, 'and')}: what they differ in is not only "
+                "what was asked of them."
             )
 
 
