@@ -56,6 +56,7 @@ class TestImports:
                     "config.py",
                     "gate.py",
                     "train.py",
+                    "trial_folder.py",
                     "refusals.py",
                     "sweep.py",
                     "search",

@@ -168,10 +168,10 @@ def _name(trial: TrialEnd) -> str:
 
 def _run_id(folder: Path) -> str | None:
     try:
-        run_id: str | None = records.result(folder)["mlflow_run_id"]
-    except (OSError, RequestError, KeyError):
+        run_id = records.Record(folder / records.RESULT).read().get("mlflow_run_id")
+    except (OSError, RequestError):
         return None
-    return run_id
+    return run_id if isinstance(run_id, str) else None
 
 
 def _params(trial: TrialEnd) -> str:
