@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from fmnist_lab import compare, results
+from fmnist_lab.records import METRICS
 
 STRATEGIES, EPOCHS = 13, 20
-CURVE = ("val/accuracy", "val/loss", "train/accuracy", "train/loss", "opt/learning_rate")
 LABELS = {
     "objective_metric": "val/accuracy", "epochs_trained": EPOCHS, "best_epoch": EPOCHS - 1,
     "best_val_loss": 0.3, "best_val_accuracy": 0.9, "delivered_epoch": EPOCHS - 1,
@@ -47,7 +47,7 @@ def invent(trials: int) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]
         }  # fmt: skip
         values = accuracy - 0.1 * np.exp(-np.arange(EPOCHS) / 4)
         curve = [
-            {"epoch": epoch} | {name: float(value) for name in CURVE}
+            {"epoch": epoch} | {name: float(value) for name in METRICS}
             for epoch, value in enumerate(values)
         ]
         yield result, curve
@@ -72,7 +72,7 @@ def record(uri: str, trials: int) -> tuple[Any, str]:
     for result, curve in invent(trials):
         run = client.create_run(experiment)
         points = [
-            Metric(name, line[name], 0, int(line["epoch"])) for line in curve for name in CURVE
+            Metric(name, line[name], 0, int(line["epoch"])) for line in curve for name in METRICS
         ]
         params = [Param(*override.split("=")) for override in result["overrides"]]
         tags = [RunTag(key, str(value)) for key, value in result.items() if key in LABELS]
@@ -87,7 +87,9 @@ def curves_of(client: Any, experiment: str) -> int:
     while True:
         page = client.search_runs([experiment], max_results=1000, page_token=token)
         found += sum(
-            len(client.get_metric_history(run.info.run_id, name)) for run in page for name in CURVE
+            len(client.get_metric_history(run.info.run_id, name))
+            for run in page
+            for name in METRICS
         )
         token = page.token
         if not token:
