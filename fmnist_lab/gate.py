@@ -20,7 +20,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.refusals import Refused
 
 _COMPUTED = re.compile(r"\$\{.*\}")
-_OURS = {  # as in conf/sweep.yaml
+_OURS = {
     "check": "fmnist_lab.sweep.check",
     "check_together": "fmnist_lab.comparable.check",
     "recall": "fmnist_lab.recall.of_trial",
