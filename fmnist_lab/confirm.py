@@ -15,6 +15,7 @@ import yaml
 
 from fmnist_lab import config, data, environment, manifest, searches
 from fmnist_lab.comparison import least_pairs
+from fmnist_lab.search.ending import SweepEnd
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.search.results import RESULTS
 from fmnist_lab.search.spelling import spell
@@ -96,14 +97,14 @@ def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | N
 
 
 def is_tuned(folder: Path) -> bool:
-    """Whether every strategy of a search has its best trial, and the search came to its end."""
+    """Whether a search has come to its end, and every strategy has its best trial."""
     if not (folder / RESULTS).exists():  # the command showed its configuration, say
         return False
     tuned = _results(folder)
     strategies = tuned.get("strategies", {})
     is_whole = all(found.get("best_overrides") for found in strategies.values())
-    cut_short = str(tuned["ended"]).startswith(("timeout", "interrupted"))
-    return bool(strategies) and is_whole and not cut_short
+    end = SweepEnd.read(tuned["ended"])
+    return bool(strategies) and is_whole and end is not None and not end.reason.is_cut_short
 
 
 def _results(folder: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 
 from fmnist_lab.files import write_json
+from fmnist_lab.search.ending import EndReason, SweepEnd
 
 RESULT: dict[str, Any] = {
     "objective": 0.5,
@@ -88,8 +89,9 @@ def leave_sweep(
     config = {"hydra": hydra, "training": {"epochs": 5, "batch_size": 32},
               "data": {"split": "first", "val_size": 5000}}  # fmt: skip
     (place / "multirun.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    ended = f"all {sum(map(len, rates.values()))} trials are done"
-    (place / "optimization_results.yaml").write_text(yaml.safe_dump({"ended": ended}))
+    count = sum(map(len, rates.values()))
+    end = SweepEnd(EndReason.N_TRIALS, count, count).as_dict()
+    (place / "optimization_results.yaml").write_text(yaml.safe_dump({"ended": end}))
     write_json(place / "spaces.json", dict.fromkeys(rates, SPACE))
     return place
 

@@ -10,10 +10,17 @@ import yaml
 
 from fmnist_lab import confirm
 from fmnist_lab.files import write_json
+from fmnist_lab.search.ending import BudgetEnd, EndReason, SweepEnd
 from fmnist_lab.search.observers import SweepInfo
 
 TINY = ("data=synthetic", "data.train_size=10", "data.val_size=10")
 RATE = "optimizer.learning_rate"
+
+
+def over(*reasons: EndReason) -> dict[str, Any]:
+    """The end of a sweep whose strategies have reached these limits."""
+    ends = {f"way {number}": BudgetEnd(reason, 5, 6) for number, reason in enumerate(reasons)}
+    return SweepEnd.of_budgets(ends, 2, 2).as_dict()
 
 
 def tuned(folder: Path, **changes: Any) -> Path:
@@ -27,7 +34,7 @@ def tuned(folder: Path, **changes: Any) -> Path:
         }
         for number, (name, rate) in enumerate({"constant": 0.001, "cosine": 0.004}.items())
     }
-    content = {"ended": "all 2 trials are done", "strategies": strategies} | changes
+    content = {"ended": over(EndReason.N_TRIALS), "strategies": strategies} | changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "optimization_results.yaml").write_text(yaml.safe_dump(content))
     sweeper = {"strategies": {"constant": "scheduler=constant", "cosine": "scheduler=cosine"}}
@@ -62,8 +69,11 @@ class TestPlan:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"ended": "interrupted"},
-            {"ended": "timeout: 5 of 5 seconds are over"},
+            {"ended": over(EndReason.INTERRUPTED)},
+            {"ended": over(EndReason.TIMEOUT)},
+            {"ended": over(EndReason.FAILED)},
+            {"ended": None},
+            {"ended": "constant, cosine: timeout: 96 of 20 seconds are over"},  # of version 0.1
             {"strategies": {"constant": dict.fromkeys(["best_params", "best_overrides"])}},
             {"strategies": {}},
         ],
@@ -71,6 +81,11 @@ class TestPlan:
     def test_nothing_before_all_are_tuned(self, tmp_path: Path, changes: dict[str, Any]) -> None:
         folder = tuned(tmp_path / "demo", **changes)
         assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is None
+
+    @pytest.mark.parametrize("reason", [reason for reason in EndReason if not reason.is_cut_short])
+    def test_any_budget_tunes(self, tmp_path: Path, reason: EndReason) -> None:
+        folder = tuned(tmp_path / "demo", ended=over(reason))
+        assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is not None
 
     def test_nothing_where_it_is_not_wanted_or_nothing_ran(self, tmp_path: Path) -> None:
         assert confirm.plan("demo", tuned(tmp_path / "demo"), ["replicates=0"]) is None

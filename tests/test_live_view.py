@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_lab.search.ending import EndReason, SweepEnd
 from tests.sweeping import ROOT, run
 from tests.watching import Clock, Screen, begin, end, info, plain, view
 
@@ -36,7 +37,7 @@ class TestPlainLines:
             "[ 3/10] cosine #3 interrupted after 4 epochs, to be repeated; "
             "best cosine #1 0.9000; 1 min left",
         ]
-        shown.on_end("interrupted")
+        shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
 
     def test_a_failure_is_one_line(self, screen: Screen, clock: Clock, tmp_path: Path) -> None:
         (tmp_path / "train.log").touch()
@@ -52,7 +53,7 @@ class TestPlainLines:
             "[ 1/10] #8 failed: The worker died. It will be tried again. "
             "Log: mlruns/sweeps/decay/workers.log",
         ]
-        shown.on_end("interrupted")
+        shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
 
     def test_a_line_a_minute_while_nothing_ends(self, screen: Screen, clock: Clock) -> None:
         shown = view(screen, clock)
@@ -68,7 +69,7 @@ class TestPlainLines:
             "[ 0/10] running constant #0 epoch 13/20, cosine #1 epoch 7/20; 0.15 epochs/s; "
             "20 min left",
         ]
-        shown.on_end("interrupted")
+        shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
 
 
 def shows(screen: Screen, text: str, seconds: float = 10) -> bool:
@@ -97,7 +98,7 @@ class TestLogLines:
                 raise ValueError("[bold]no markup")
             except ValueError:
                 log.exception("It broke.")
-            shown.on_end("interrupted")
+            shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
             log.warning("too late")
         assert "Warning: Worker 7 is gone." in screen.lines()
         assert "Error: It broke. ValueError: [bold]no markup" in screen.lines()
@@ -113,7 +114,7 @@ class TestLogLines:
         logging.root.handlers[:] = before
         shown.on_trial_end(end(0, 0.9))
         logging.getLogger("fmnist_lab").warning("still here")
-        shown.on_end("interrupted")
+        shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
         assert "Warning: still here" in screen.lines()
         assert logging.root.handlers == before
 
@@ -136,13 +137,13 @@ class TestTerminal:
             shown.on_trial_end(end(3, state="failed", problem="The task must return a number."))
             assert shows(screen, "1 failed")
         finally:
-            shown.on_end("interrupted")
+            shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
         failure = "[ 1/10] cosine #3 failed: The task must return a number. Log: "
         assert any(line.startswith(failure) for line in screen.lines())
         _, cursor_is_back, rest = screen.getvalue().rpartition("\x1b[?25h")
         assert cursor_is_back
         assert rest.startswith("\r\x1b[1A\x1b[2K")  # the table is wiped, line by line
-        assert "Interrupted." in rest
+        assert "Interrupted: " in rest
 
 
 class TestSweep:
@@ -173,7 +174,7 @@ class TestSweep:
         assert "Traceback" not in output
         logged = (folder / "sweep.log").read_text()
         assert "RuntimeError: out of luck" in logged
-        assert re.search(r"^\[\d{4}-.+\]\[INFO\] - The sweep ended: all 2 ", logged, re.MULTILINE)
+        assert re.search(r"^\[\d{4}-.+\]\[INFO\] - All 2 trials are done", logged, re.MULTILINE)
 
     def test_a_refused_sweep_leaves_no_log(self, tmp_path: Path) -> None:
         folder = tmp_path / "new" / "sweep"

@@ -213,7 +213,7 @@ class TestEvidence:
             "6 of 8 tuning trials have ended; 1 more began and left no result yet: still running, "
             "or lost."
         )
-        (place / "optimization_results.yaml").write_text("ended: interrupted\n")
+        (place / "optimization_results.yaml").write_text("ended: {reason: interrupted}\n")
         said = sentences.progress(gather(place))
         assert said.endswith("tuning trials have ended; 1 more was cut off without a result.")
         (warning,) = cautions.warnings(evidence)

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from fmnist_lab.search import samplers
 from fmnist_lab.search.budget import Budget
+from fmnist_lab.search.ending import BudgetEnd, EndReason
 from fmnist_lab.search.job import RECORD, Channel, CurrentTrial
 from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.observers import Observers, TrialEnd
@@ -236,7 +237,7 @@ def test_budgets() -> None:
     now = [0.0]
     limits = {"timeout": 5, "max_epochs": 10, "target": 0.9, "plateau": 2, "direction": "maximize"}
 
-    def spent(after: list[TrialEnd], **settings: Any) -> str | None:
+    def spent(after: list[TrialEnd], **settings: Any) -> BudgetEnd | None:
         budget = Budget(Settings.read({"direction": "maximize"} | settings), clock=lambda: now[0])
         now[0] += 1
         for trial in after:
@@ -244,11 +245,14 @@ def test_budgets() -> None:
         return budget.spent()
 
     assert spent([ended(0, 0.5, 4)], **limits) is None
-    assert spent([], timeout=1) == "timeout: 1 of 1 seconds are over"
-    assert spent([ended(0, 0.5, 6), ended(1, None, 6, "pruned")], max_epochs=12)
-    assert spent([ended(0, 0.95)], target=0.9) == "target: 0.95 is as good as 0.9"
+    assert spent([], timeout=1) == BudgetEnd(EndReason.TIMEOUT, 1, 1)
+    epochs = [ended(0, 0.5, 6), ended(1, None, 6, "pruned")]
+    assert spent(epochs, max_epochs=12) == BudgetEnd(EndReason.MAX_EPOCHS, 12, 12)
+    assert spent(epochs, max_epochs=12, timeout=1) == BudgetEnd(EndReason.MAX_EPOCHS, 12, 12)
+    assert spent(epochs, n_trials=2, timeout=1) == BudgetEnd(EndReason.N_TRIALS, 2, 2)
+    assert spent([ended(0, 0.95)], target=0.9) == BudgetEnd(EndReason.TARGET, 0.9, 0.95)
     worse = [ended(0, 0.5), ended(1, 0.4), ended(2, None, state="failed")]
-    assert spent(worse, plateau=2) == "plateau: 2 trials without a better one"
+    assert spent(worse, plateau=2) == BudgetEnd(EndReason.PLATEAU, 2, 2)
     assert spent([*worse, ended(3, 0.6)], plateau=2) is None
     assert spent([ended(0, None, state="failed")] * 5, plateau=2) is None
 

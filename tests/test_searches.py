@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from fmnist_lab import cli, results, searches, sweep
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search.ending import EndReason, SweepEnd
 from tests.conftest import TINY
 
 SMALL = (
@@ -70,6 +71,26 @@ def test_a_sweep_is_tuned_confirmed_and_searched_again(folder: Path) -> None:
         assert len(manifest["openings"]) == 1
         assert manifest["strategies"]["cosine"] == "scheduler=cosine"
         assert RATE in manifest["spaces"]["cosine"]
+
+
+@pytest.mark.slow
+def test_a_sweep_that_time_cuts_short_opens_no_test_set(folder: Path) -> None:
+    printed = lab("sweep", "demo", *SMALL, "hydra.sweeper.n_trials=200", "hydra.sweeper.timeout=1")
+    kept = yaml.safe_load((PLACE / "optimization_results.yaml").read_text())
+    trials = {name: found["trials"]["complete"] for name, found in kept["strategies"].items()}
+    assert min(trials.values()) > 0  # each strategy has a best trial
+    end = SweepEnd.read(kept["ended"])
+    assert end is not None
+    assert (end.reason, end.n_trials) == (EndReason.TIMEOUT, 400)
+    assert end.strategies["cosine"].limit == 1
+    assert end.strategies["cosine"].reached > 1
+    assert (
+        f"Stopped by hydra.sweeper.timeout=1 after {end.strategies['cosine'].reached:.0f} s: "
+        in (printed)
+    )
+    assert f"{400 - sum(trials.values())} of 400 trials are left." in printed
+    assert not (PLACE / "replicates").exists()
+    assert not (PLACE / "manifest.json").exists()
 
 
 class TestAgain:

@@ -11,6 +11,7 @@ import yaml
 from optuna.samplers import RandomSampler
 
 from fmnist_lab.search.budget import Budget
+from fmnist_lab.search.ending import BudgetEnd, EndReason, SweepEnd
 from fmnist_lab.search.numbering import Place
 from fmnist_lab.search.outcome import Outcome
 from fmnist_lab.search.samplers import build_sampler
@@ -48,7 +49,9 @@ class TestSweep:
         named = [overrides(tmp_path, number)["name"] for number in range(6)]
         assert named == ["bent", "straight"] * 3
         found = results(tmp_path)
-        assert found["ended"] == "all 6 trials are done"
+        end = SweepEnd.read(found["ended"])
+        assert end is not None
+        assert (end.reason, end.done) == (EndReason.N_TRIALS, 6)
         best = found["strategies"][found["best_strategy"]]
         assert best["best_value"] == min(x["best_value"] for x in found["strategies"].values())
         assert found["best_trial"] == best["best_trial"]
@@ -188,7 +191,7 @@ class TestStrategies:
         assert (group.best.value, group.best.number, group.best.strategy) == (0.9, 0, "a")
         following = [group.next() for _ in range(3)]
         assert [trial and trial.strategy for trial in following] == ["b", "b", None]
-        assert group.ending == "a: target: 0.9 is as good as 0.8"
+        assert group.members[0].budget.spent() == BudgetEnd(EndReason.TARGET, 0.8, 0.9)
 
     def test_an_interrupted_trial_is_asked_again_before_others(self) -> None:
         group = strategies({"n_trials": 2}, {"n_trials": 2})

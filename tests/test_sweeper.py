@@ -181,7 +181,7 @@ def test_an_ended_sweep_continues(tmp_path: Path, kill: str, launcher: str) -> N
     assert end(process, signal.Signals[kill]) != 0
     if kill != "SIGKILL":
         assert not trials(folder, "slow", "RUNNING")
-        assert results(folder)["ended"] == "interrupted"
+        assert results(folder)["ended"]["reason"] == "interrupted"
     run("slow", folder, *command, f"hydra/launcher={launcher}")
 
     done = trials(folder, "slow", "COMPLETE")
@@ -240,7 +240,9 @@ def test_plateau_target_and_steps_end_a_sweep(tmp_path: Path) -> None:
     space = (OURS, "+x=interval(0,3)", "hydra.sweeper.n_jobs=1")
     run("pruning", tmp_path / "a", *space, "hydra.sweeper.max_epochs=12")
     assert len(trials(tmp_path / "a", "pruning")) == 3
-    assert results(tmp_path / "a")["ended"].startswith("max_epochs: 15 of 12")
+    assert results(tmp_path / "a")["ended"]["strategies"][""] == {
+        "reason": "max_epochs", "limit": 12, "reached": 15
+    }  # fmt: skip
     run("pruning", tmp_path / "b", *space, "hydra.sweeper.target=100")
     assert len(trials(tmp_path / "b", "pruning")) == 1
     run("pruning", tmp_path / "c", *space, "hydra.sweeper.timeout=0.05")
@@ -258,11 +260,11 @@ def test_observers_are_told_plain_values(tmp_path: Path) -> None:
         ["start", 1, 0, []],
         ["trial", 0, x, ["+x=1"]],
         ["end", 0, "complete", [1.0], str(folder / "0")],
-        ["over", "all 1 trials are done"],
+        ["over", "n_trials", 1],
         ["start", 2, 1, [0]],
         ["trial", 1, x, ["+x=1"]],
         ["end", 1, "complete", [1.0], str(folder / "1")],
-        ["over", "all 2 trials are done"],
+        ["over", "n_trials", 2],
     ]
 
 

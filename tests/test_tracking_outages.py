@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from fmnist_lab import cli, data
 from fmnist_lab.config import TrackingConfig, compose
 from fmnist_lab.files import write_json
+from fmnist_lab.search.ending import EndReason, SweepEnd
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.tracking import MlflowTracker, SweepRun
 from fmnist_lab.tracking.record import unsent
@@ -126,7 +127,7 @@ class TestASweep:
                          folder=str(trial), strategy="calm")
             )  # fmt: skip
         acts.get(2, int)()
-        observer.on_end("2 trials were asked for")
+        observer.on_end(SweepEnd(EndReason.N_TRIALS, 2, 2))
         return folder
 
     @pytest.fixture(scope="class")

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from fmnist_lab import config, data, tracking
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import RequestError
+from fmnist_lab.search.ending import BudgetEnd, EndReason, SweepEnd
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.tracking import MlflowTracker, SweepRun
 from fmnist_lab.tracking.record import unsent
@@ -191,7 +192,7 @@ class TestStart:
         assert observer.on_start(told, [ended(0, 0.5)]) is None
         observer.on_trial_end(ended(1, 0.5))
         observer.on_progress({2: 1})
-        observer.on_end("interrupted")
+        observer.on_end(SweepEnd(EndReason.INTERRUPTED, 0, 2))
         assert list(folder.iterdir()) == []
 
     def test_tracking_that_is_not_allowed_is_refused(self) -> None:
@@ -211,7 +212,7 @@ class TestProgress:
             observer.on_trial_end(ended(number, value))
         observer.on_trial_end(ended(4, None, state="interrupted", counts=False))
         observer.on_trial_end(ended(5, 0.8))
-        observer.on_end("all 5 trials are done")
+        observer.on_end(SweepEnd(EndReason.N_TRIALS, 5, 5))
         assert store.curve(run_id) == [(2, 0.5), (3, 0.7), (4, 0.7), (5, 0.8)]
 
     def test_the_first_at_once_the_next_after_ten_seconds(self, store: Store, clock: Clock) -> None:
@@ -233,21 +234,23 @@ class TestEnd:
     @pytest.mark.parametrize(
         ("reason", "status"),
         [
-            ("all 2 trials are done", "FINISHED"),
-            ("timeout: 3600 of 3600 seconds are over", "FINISHED"),
-            ("interrupted", "KILLED"),
-            ("failed: RuntimeError", "FAILED"),
+            (EndReason.N_TRIALS, "FINISHED"),
+            (EndReason.TIMEOUT, "FINISHED"),
+            (EndReason.INTERRUPTED, "KILLED"),
+            (EndReason.FAILED, "FAILED"),
         ],
     )
-    def test_status(self, store: Store, reason: str, status: str) -> None:
-        observer, run_id = store.start(f"end-{status}-{len(reason)}")
+    def test_status(self, store: Store, reason: EndReason, status: str) -> None:
+        observer, run_id = store.start(f"end-{reason}")
         observer.on_trial_end(ended(0, 0.5))
         observer.on_trial_end(ended(1, 0.6))
-        observer.on_end(reason)
+        ends = {"": BudgetEnd(reason, 3600, 3601)}
+        end = SweepEnd(reason, 2, 4, ends, "RuntimeError")
+        observer.on_end(end)
         run = store.client.get_run(run_id)
         assert run.info.status == status
         assert run.info.end_time is not None
-        assert f"The sweep ended: {reason}." in store.note(run_id)
+        assert f"{end}." in store.note(run_id)
         assert "0.6000" in store.note(run_id)
 
 
@@ -264,7 +267,7 @@ class TestReaping:
         assert store.status(left) == ("KILLED", "interrupted")
         assert store.status(done) == ("FINISHED", "completed")
         assert store.status(foreign) == ("RUNNING", None)
-        observer.on_end("interrupted")
+        observer.on_end(SweepEnd(EndReason.INTERRUPTED, 0, 2))
         assert store.status(run_id)[0] == "KILLED"
 
     @pytest.mark.parametrize("end", [ended(5, None), ended(5, 0.5)], ids=["lost", "retried"])
@@ -282,7 +285,7 @@ class TestReaping:
     def test_at_the_end_all(self, store: Store) -> None:
         observer, run_id = store.start("last")
         left = store.work(run_id, 0, None)
-        observer.on_end("interrupted")
+        observer.on_end(SweepEnd(EndReason.INTERRUPTED, 0, 2))
         assert store.status(left) == ("KILLED", "interrupted")
 
     def test_not_one_that_ends_meanwhile(
@@ -297,7 +300,7 @@ class TestReaping:
             return unsent(*arguments, **options)
 
         monkeypatch.setattr("fmnist_lab.tracking.delivery.unsent", look)
-        observer.on_end("all trials are done")
+        observer.on_end(SweepEnd(EndReason.N_TRIALS, 1, 1))
         assert store.status(left) == ("FINISHED", None)
 
 
@@ -307,13 +310,13 @@ class TestContinuing:
     def test_the_same_run_with_what_was_done(self, store: Store) -> None:
         first, run_id = store.start("twice")
         first.on_trial_end(ended(0, 0.5))
-        first.on_end("interrupted")
+        first.on_end(SweepEnd(EndReason.INTERRUPTED, 0, 2))
         second, again = store.start("twice", ended(0, 0.5), ended(1, 0.7), done=2)
         assert again == run_id
         assert store.status(run_id)[0] == "RUNNING"
         assert "2 of 4 trials are done: 2 complete." in store.note(run_id)
         second.on_trial_end(ended(2, 0.6))
-        second.on_end("all 3 trials are done")
+        second.on_end(SweepEnd(EndReason.N_TRIALS, 3, 3))
         assert store.status(run_id)[0] == "FINISHED"
         assert store.curve(run_id) == [(1, 0.5), (2, 0.7), (3, 0.7)]
 
@@ -345,7 +348,7 @@ class TestContinuing:
         config = LOCAL | {"name": "server", "uri": uri}
         observer = SweepRun(config, "secret", "val/accuracy", COMMAND)
         assert observer.on_start(store.info("secret"), [])
-        observer.on_end("interrupted")
+        observer.on_end(SweepEnd(EndReason.INTERRUPTED, 0, 2))
         (record,) = Path(store.info("secret").folder).glob("mlflow-*.unsent.jsonl")
         assert "http://user:***@127.0.0.1:9" in record.read_text()
         assert "hidden" not in record.read_text()

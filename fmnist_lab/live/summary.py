@@ -12,11 +12,11 @@ from rich.text import Text
 from fmnist_lab.live import words
 from fmnist_lab.live.progress import Progress
 from fmnist_lab.live.table import BEST, failures, leader
+from fmnist_lab.search.ending import EndReason, SweepEnd
 from fmnist_lab.search.observers import TrialEnd
 from fmnist_lab.search.spelling import spell
 
 VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."
-_LIMITS = ("max_epochs", "target", "plateau")  # they hold for what earlier runs did too
 _LABELS = ("strategy", "seed")  # parameters that say nothing about a trial's quality
 _PRIVATE = ("hydra", "tracking.parent=")  # overrides that belong to the sweep
 _SHORT = 32  # commands up to this length have their comment beside them
@@ -26,10 +26,10 @@ Command = tuple[str, str]  # with what it does
 
 
 def show(
-    console: Console, metric: str, progress: Progress, reason: str, following: Sequence[Command]
+    console: Console, metric: str, progress: Progress, end: SweepEnd, following: Sequence[Command]
 ) -> None:
     """Prints the summary, and the commands that may follow."""
-    console.print(Text(f"\n{_ending(progress, reason)}", style="bold"))
+    console.print(Text(f"\n{_ending(progress, end)}", style="bold"))
     console.print(Text(f"{_counts(progress)}\n"))
     if any(strategy.latest for strategy in progress.strategies.values()):
         console.print(_results(metric, progress))
@@ -38,10 +38,10 @@ def show(
 
 
 def show_replicates(
-    console: Console, progress: Progress, reason: str, following: Sequence[Command]
+    console: Console, progress: Progress, end: SweepEnd, following: Sequence[Command]
 ) -> None:
     """Prints how far replicates are: what they say is said by a comparison, not by the best."""
-    console.print(Text(f"\n{_ending(progress, reason)}", style="bold"))
+    console.print(Text(f"\n{_ending(progress, end)}", style="bold"))
     console.print(Text(f"{_counts(progress)}\n"))
     _print_commands(console, following)
 
@@ -52,16 +52,11 @@ def _print_commands(console: Console, following: Sequence[Command]) -> None:
         console.print(_line(command, hint), soft_wrap=True)  # to be copied
 
 
-def _ending(progress: Progress, reason: str) -> str:
-    kind, _, details = reason.partition(": ")
-    log = Path(progress.sweep.folder) / "sweep.log"
-    if kind == "failed":
-        return f"The sweep failed with {details}; see {log}."
-    if kind == "interrupted":
-        return "Interrupted."
-    if details:
-        return f"Stopped by hydra.sweeper.{kind}: {details}."
-    return f"{reason[:1].upper()}{reason[1:]}."
+def _ending(progress: Progress, end: SweepEnd) -> str:
+    more = ""
+    if end.reason == EndReason.FAILED:
+        more = f"; see {Path(progress.sweep.folder) / 'sweep.log'}"
+    return f"{end}{more}."
 
 
 def _counts(progress: Progress) -> str:
@@ -102,31 +97,37 @@ def _parameters(trial: TrialEnd) -> Text:
     return Text(" ".join(overrides))
 
 
-def commands(name: str, again: str, progress: Progress, reason: str) -> list[Command]:
+def commands(name: str, again: str, progress: Progress, end: SweepEnd) -> list[Command]:
     """What a user may do next.
 
     Args:
         name: The sweep, the name of its folder.
         again: The command line that continues it.
         progress: How it stands.
-        reason: Why it ended.
+        end: Why it ended.
     """
-    limit = reason.partition(":")[0]
     found = []
-    if progress.left and limit in _LIMITS:
-        again += f" hydra.sweeper.{limit}=null"
-        found = [(again, f"goes on without {limit}, with {_left(progress)}")]
+    # A limit that earlier runs count towards would end the next one at once.
+    limits = [limit for limit in end.budgets if not limit.is_cut_short]
+    if progress.left and limits:
+        again = " ".join([again, *(f"hydra.sweeper.{limit}=null" for limit in limits)])
+        found = [(again, f"goes on without {', '.join(limits)}, with {_left(progress)}")]
     elif progress.left:
         found = [(again, f"goes on with {_left(progress)}")]
     if progress.done:
         what = "strategies" if progress.sweep.strategies else "trials"
         found.append((f"fmnist-lab compare {name}", f"compares the {what}"))
         found.append(("fmnist-lab ui", "every trial's curves in the browser"))
-    if progress.best and (limit in _LIMITS or not progress.left):
-        given = _overrides(progress.best, Path(progress.sweep.folder))
-        command = shlex.join(["fmnist-lab", "train", *given])
-        found.append((command, f"the best trial, #{progress.best.number}, once more"))
     return found
+
+
+def repeat_best(progress: Progress, end: SweepEnd) -> Command | None:
+    """The command that trains the best trial again; None while the search is not at its end."""
+    if progress.best is None or end.reason.is_cut_short:
+        return None
+    given = _overrides(progress.best, Path(progress.sweep.folder))
+    command = shlex.join(["fmnist-lab", "train", *given])
+    return command, f"the best trial, #{progress.best.number}, once more"
 
 
 def _left(progress: Progress) -> str:

@@ -15,6 +15,7 @@ from fmnist_lab.live import summary, words
 from fmnist_lab.live.logs import Warnings
 from fmnist_lab.live.progress import Progress
 from fmnist_lab.live.table import table
+from fmnist_lab.search.ending import SweepEnd
 from fmnist_lab.search.observers import SweepInfo, TrialEnd, TrialInfo
 
 SILENCE = 60.0  # seconds after which a line says what runs, where nothing else was printed
@@ -92,17 +93,18 @@ class LiveView:
         elif self._live is None:
             self._print(words.ended(trial, self._progress))
 
-    def on_end(self, reason: str) -> None:
+    def on_end(self, end: SweepEnd) -> None:
         """Prints the summary."""
         logging.getLogger().removeHandler(self._warnings)
         if self._live is not None:
             self._live.stop()
-        commands = summary.commands(self._name, self._command, self._progress, reason)
+        commands = summary.commands(self._name, self._command, self._progress, end)
         if self._kind == "replicate":
-            commands = [item for item in commands if " train " not in item[0]]
-            summary.show_replicates(self._console, self._progress, reason, commands)
+            summary.show_replicates(self._console, self._progress, end, commands)
         else:
-            summary.show(self._console, self._metric, self._progress, reason, commands)
+            if best := summary.repeat_best(self._progress, end):
+                commands.append(best)
+            summary.show(self._console, self._metric, self._progress, end, commands)
 
     def _listen(self) -> None:
         # Again after every trial: a launcher that runs jobs in this process configures logging.

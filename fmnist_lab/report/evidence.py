@@ -59,7 +59,7 @@ class Evidence:
     def is_running(self) -> bool:
         """Whether trials are still to come, or were when the sweep was killed."""
         planned = self.setup.planned
-        return planned is not None and not self.setup.ended and len(self.trials) < planned
+        return planned is not None and not self.setup.has_ended and len(self.trials) < planned
 
 
 def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Evidence:

@@ -167,7 +167,7 @@ def progress(evidence: Evidence) -> str:
         told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
         told += f"and {'does' if lost == 1 else 'do'} not count"
     if unended := evidence.setup.unended:
-        if evidence.setup.ended:
+        if evidence.setup.has_ended:
             told += f"; {unended} more {'was' if unended == 1 else 'were'} cut off without a result"
         else:
             told += f"; {unended} more began and left no result yet: still running, or lost"

@@ -25,7 +25,7 @@ class Setup:
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by strategy
     manifests: Sequence[Mapping[str, Any]] = ()  # of the second stage, one for each search
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
-    ended: str | None = None  # why the sweep ended; None while it runs, or after a kill
+    has_ended: bool = False  # false while the sweep runs, and after a kill
     unended: int = 0  # trials with a folder and no result: they run, or their worker died
     damaged: Sequence[str] = ()  # a sentence for each file that nothing could be read from
 
@@ -40,15 +40,14 @@ class Setup:
         begun = searches.folders(place)
         damaged: list[str] = []
         tuned = [_read(folder / RESULTS, _is_mapping, damaged) for folder in begun]
-        endings = [results.get("ended") for results in tuned]
         config = _read(place / "multirun.yaml", _is_configuration, damaged)
-        is_whole = all(endings) and len(begun) >= config.get("searches", 1)
+        is_whole = all(found.get("ended") for found in tuned)
         return Setup(
             config=config,
             spaces=_read(place / SPACES, _are_spaces, damaged),
             manifests=[found for found in map(manifest.read, begun) if found],
             environment=records.environment(first),
-            ended=str(endings[-1]) if is_whole else None,
+            has_ended=is_whole and len(begun) >= config.get("searches", 1),
             unended=sum(map(_begun, begun)) - len(trial_folders),
             damaged=damaged,
         )

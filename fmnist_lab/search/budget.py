@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from fmnist_lab.search.ending import BudgetEnd, EndReason
 from fmnist_lab.search.observers import TrialEnd
 from fmnist_lab.search.settings import Settings
 
@@ -41,18 +42,22 @@ class Budget:
         """Whether more than the allowed part of all trials has failed."""
         return self.failed > self._settings.max_failure_rate * self._settings.n_trials
 
-    def spent(self) -> str | None:
-        """Why no trial should start any more; None while some may."""
+    def spent(self) -> BudgetEnd | None:
+        """The first limit that is reached, after which no trial starts; None while one may.
+
+        The time comes last: it cuts nothing short where another limit is reached, too.
+        """
         asked = self._settings
+        if self.done >= asked.n_trials:
+            return BudgetEnd(EndReason.N_TRIALS, asked.n_trials, self.done)
+        if asked.max_epochs is not None and self._steps >= asked.max_epochs:
+            return BudgetEnd(EndReason.MAX_EPOCHS, asked.max_epochs, self._steps)
+        if self.best is not None:
+            if asked.target is not None and self._sign * self.best <= self._sign * asked.target:
+                return BudgetEnd(EndReason.TARGET, asked.target, self.best)
+            if asked.plateau is not None and self._since_best >= asked.plateau:
+                return BudgetEnd(EndReason.PLATEAU, asked.plateau, self._since_best)
         seconds = self._clock() - self._start
         if asked.timeout is not None and seconds >= asked.timeout:
-            return f"timeout: {seconds:.0f} of {asked.timeout:g} seconds are over"
-        if asked.max_epochs is not None and self._steps >= asked.max_epochs:
-            return f"max_epochs: {self._steps} of {asked.max_epochs} steps were reported"
-        if self.best is None:
-            return None
-        if asked.target is not None and self._sign * self.best <= self._sign * asked.target:
-            return f"target: {self.best:g} is as good as {asked.target:g}"
-        if asked.plateau is not None and self._since_best >= asked.plateau:
-            return f"plateau: {self._since_best} trials without a better one"
+            return BudgetEnd(EndReason.TIMEOUT, asked.timeout, round(seconds, 3))
         return None

@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
 from fmnist_lab.errors import TooManyFailuresError, is_full_disk
+from fmnist_lab.search.ending import SweepEnd
 from fmnist_lab.search.observers import Observers, TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome, from_return
 from fmnist_lab.search.signals import Signals
@@ -50,7 +51,7 @@ class Loop:
         self._looked = 0.0
         self.on_told: Callable[[], None] = lambda: None
 
-    def run(self, signals: Signals) -> str:
+    def run(self, signals: Signals) -> SweepEnd:
         """Runs trials and returns why it ended.
 
         Raises:

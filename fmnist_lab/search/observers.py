@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fmnist_lab.search.ending import SweepEnd
+
 log = logging.getLogger(__name__)
 
 
@@ -68,7 +70,7 @@ class SweepObserver(Protocol):
     def on_trial_end(self, trial: TrialEnd) -> None:
         """A trial ended."""
 
-    def on_end(self, reason: str) -> None:
+    def on_end(self, end: SweepEnd) -> None:
         """The sweep ends, however it ends."""
 
 

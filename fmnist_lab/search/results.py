@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.files import whole_file, write_json
+from fmnist_lab.search.ending import SweepEnd
 from fmnist_lab.search.plans import Plan
 from fmnist_lab.search.repeats import LOST, SUPERSEDED
 from fmnist_lab.search.secrets import mask, masked_config
@@ -51,18 +52,20 @@ def _interval(distribution: BaseDistribution) -> dict[str, Any]:
     return {name: getattr(distribution, name) for name in ("low", "high", "log")}
 
 
-def write_results(studies: Sequence[Trials], folder: Path, storage: str, ended: str | None) -> None:
+def write_results(
+    studies: Sequence[Trials], folder: Path, storage: str, end: SweepEnd | None
+) -> None:
     """Writes the best so far, under the official keys and some more.
 
     Args:
         studies: The trials of each study.
         folder: The sweep's folder.
         storage: The studies' storage, without a password.
-        ended: Why the sweep ended; None while it runs.
+        end: Why the sweep ended; None while it runs.
     """
     summaries = {trials.strategy: _summary(trials) for trials in studies}
     content: dict[str, Any] = {"name": "optuna"} | _overall(summaries)
-    content |= {"storage": storage, "ended": ended}
+    content |= {"storage": storage, "ended": end.as_dict() if end else None}
     if None not in summaries:
         content["strategies"] = summaries
     with whole_file(folder / RESULTS) as file:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fmnist_lab.search.budget import Budget
+from fmnist_lab.search.ending import SweepEnd
 from fmnist_lab.search.observers import TrialEnd, TrialInfo
 from fmnist_lab.search.outcome import Outcome
 from fmnist_lab.search.settings import Settings
@@ -96,18 +97,11 @@ class Strategies:
         )
 
     @property
-    def ending(self) -> str:
-        """Why there are no more trials to start."""
-        reasons: dict[str, list[str]] = {}
-        for member in self.members:
-            if reason := member.budget.spent():
-                reasons.setdefault(reason, []).append(member.trials.strategy or "")
-        if not reasons:
-            return f"all {self.done} trials are done"
-        told = (
-            f"{', '.join(names)}: {why}" if any(names) else why for why, names in reasons.items()
-        )
-        return "; ".join(told)
+    def ending(self) -> SweepEnd:
+        """Why no more trials start; every strategy has reached a limit."""
+        ends = {member.trials.strategy or "": member.budget.spent() for member in self.members}
+        reached = {name: end for name, end in ends.items() if end is not None}
+        return SweepEnd.of_budgets(reached, self.done, self.n_trials)
 
     def resume(self, wanted: Sequence[Mapping[str, Any]]) -> list[TrialEnd]:
         """Ends what an earlier controller left running, and counts what it has done.

@@ -5,8 +5,8 @@ import functools
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 from fmnist_lab.search import results, samplers
 from fmnist_lab.search.budget import Budget
 from fmnist_lab.search.controller import one_controller
+from fmnist_lab.search.ending import EndReason, SweepEnd
 from fmnist_lab.search.job import Channel, RecordedTask, left_in
 from fmnist_lab.search.loop import Loop
 from fmnist_lab.search.numbering import Place
@@ -151,35 +152,30 @@ class Sweep:
         loop = Loop(strategies, self.launcher, self._settings.n_jobs, observers, overrides)
         write = functools.partial(self._write, strategies)
         loop.on_told = functools.partial(self._write_now_and_then, write)
-        with self._reporting(write, observers) as ending, reaching(self._address):
-            ending.append(loop.run(signals))
-
-    @contextmanager
-    def _reporting(
-        self, write: Callable[[str | None], None], observers: Observers
-    ) -> Iterator[list[str]]:
-        """Writes the results and tells the observers, however the sweep ends."""
-        ending: list[str] = []
+        end = None
         try:
-            yield ending
+            with reaching(self._address):
+                end = loop.run(signals)
         except (KeyboardInterrupt, SystemExit):
-            ending.append("interrupted")
+            end = SweepEnd(EndReason.INTERRUPTED, strategies.done, strategies.n_trials)
             raise
         except BaseException as error:
-            ending.append(f"failed: {type(error.__cause__ or error).__name__}")
+            cause = type(error.__cause__ or error).__name__
+            end = SweepEnd(EndReason.FAILED, strategies.done, strategies.n_trials, error=cause)
             raise
         finally:
+            assert end is not None
             with suppress(StorageInternalError):  # it is gone, as the error says
-                write(ending[-1])
-            log.info("The sweep ended: %s.", ending[-1])
+                write(end)
+            log.info("%s.", end)
             log.info("Results: %s", self._folder / results.RESULTS)
-            if ending[-1] == "interrupted":
+            if end.reason == EndReason.INTERRUPTED:
                 log.info("To continue, give the same command and hydra.sweep.dir=%s", self._folder)
-            observers.tell("on_end", ending[-1])
+            observers.tell("on_end", end)
 
-    def _write(self, strategies: Strategies, ended: str | None = None) -> None:
+    def _write(self, strategies: Strategies, end: SweepEnd | None = None) -> None:
         studies = [member.trials for member in strategies.members]
-        results.write_results(studies, self._folder, self._address.shown, ended)
+        results.write_results(studies, self._folder, self._address.shown, end)
 
     def _write_now_and_then(self, write: Callable[[], None]) -> None:
         if time.monotonic() - self._written > _WRITE_SECONDS:

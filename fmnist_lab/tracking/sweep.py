@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lab.config import TrackingConfig, to_tracking
 from fmnist_lab.files import whole_file
+from fmnist_lab.search.ending import EndReason, SweepEnd
 from fmnist_lab.search.observers import SweepInfo, TrialEnd
 from fmnist_lab.search.spelling import spell
 from fmnist_lab.tracking.delivery import NOTE_FILE, RUN_FILE, Delivery
@@ -22,6 +23,11 @@ from fmnist_lab.tracking.stores import header_for
 from fmnist_lab.trial import StopReason
 
 UPDATE_SECONDS = 10.0
+# What the sweep's end is called where a trial's is; all others are `completed`.
+_STOP_REASONS = {
+    EndReason.INTERRUPTED: StopReason.INTERRUPTED,
+    EndReason.FAILED: StopReason.FAILED,
+}
 
 
 class SweepRun:
@@ -90,14 +96,14 @@ class SweepRun:
         """Shows trials whose end came too soon after that of others."""
         self._update_soon()
 
-    def on_end(self, reason: str) -> None:
+    def on_end(self, end: SweepEnd) -> None:
         """Closes the sweep's run, and those that dead workers have left open."""
         if self._delivery is None or self._sender is None:
             return
         self._sender.adopt(self._folder)
         self._sender.settle()
-        self._update(f"The sweep ended: {reason}. ", reap=[None])
-        status = STATUS[_stop_reason(reason)]
+        self._update(f"{end}. ", reap=[None])
+        status = STATUS[_STOP_REASONS.get(end.reason, StopReason.COMPLETED)]
         self._delivery.record.append(status=status, time=now(), tags={}, files=False)
         self._sender.nudge(self._delivery)
         self._sender.wait(self._delivery)
@@ -150,10 +156,3 @@ def _earlier_run(folder: Path) -> str | None:
         return str(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run_id"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
         return None
-
-
-def _stop_reason(reason: str) -> StopReason:
-    """What the sweep's end is called where a trial's is."""
-    if reason == "interrupted":
-        return StopReason.INTERRUPTED
-    return StopReason.FAILED if reason.startswith("failed") else StopReason.COMPLETED

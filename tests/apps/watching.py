@@ -23,8 +23,8 @@ class Diary:
     def on_trial_end(self, trial: Any) -> None:
         self._note("end", trial.number, trial.state, trial.values, trial.folder)
 
-    def on_end(self, reason: str) -> None:
-        self._note("over", reason)
+    def on_end(self, end: Any) -> None:
+        self._note("over", end.reason, end.done)
 
     def _note(self, *line: Any) -> None:
         with self._file.open("a", encoding="utf-8") as file:
