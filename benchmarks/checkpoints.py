@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fmnist_lab import config, data, engines, environment
-from fmnist_lab.checkpoints import FILE, Attempts, Checkpoint, basis
+from fmnist_lab import config, data
 from fmnist_lab.config import Config
-from fmnist_lab.engines import Metrics, State
+from fmnist_lab.training import engines, environment
+from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint, basis
+from fmnist_lab.training.engines import Metrics, State
 
 
 class Timed(Checkpoint):

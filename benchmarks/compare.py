@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_lab import compare, results
-from fmnist_lab.records import METRICS
+from fmnist_lab import results
+from fmnist_lab.commands import compare
+from fmnist_lab.results.schema import METRICS
 
 STRATEGIES, EPOCHS = 13, 20
 LABELS = {

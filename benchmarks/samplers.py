@@ -15,8 +15,8 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import create_trial
 
-from fmnist_lab.search.samplers import build_sampler
-from fmnist_lab.search.space import Searched, Space
+from fmnist_lab.sweeper.samplers import build_sampler
+from fmnist_lab.sweeper.space import Searched, Space
 from hydra_plugins.fmnist_lab_sweeper.config import QmcConf, RandomConf, TpeConf
 
 SAMPLERS: dict[str, Any] = {

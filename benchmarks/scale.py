@@ -24,9 +24,9 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from benchmarks import untrained
-from fmnist_lab import sweep
-from fmnist_lab.search.trials import Trials
-from fmnist_lab.tracking.record import unsent
+from fmnist_lab.commands import sweep
+from fmnist_lab.sweeper.trials import Trials
+from fmnist_lab.tracking.outbox import unsent
 
 STRATEGIES = 4
 TINY = (

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fmnist_lab import config, plots, runner
+from fmnist_lab import config
 from fmnist_lab.tracking import MlflowTracker
-from fmnist_lab.tracking.stores import Stores
+from fmnist_lab.tracking.open_stores import Stores
+from fmnist_lab.training import plots, runner
 from fmnist_lab.trial import Labels, Trial
 
 LABELS = Labels(

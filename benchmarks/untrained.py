@@ -21,14 +21,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from fmnist_lab import config, engines, plots, runner
+from fmnist_lab import config
 from fmnist_lab.config import TrackingConfig
-from fmnist_lab.engines import Metrics, OnEpoch, Outcome
-from fmnist_lab.search import current_trial
-from fmnist_lab.search.job import Channel, RecordedTask
+from fmnist_lab.launcher import stream
+from fmnist_lab.sweeper import current_trial
+from fmnist_lab.sweeper.job import Channel, RecordedTask
 from fmnist_lab.tracking import MlflowTracker
+from fmnist_lab.training import engines, plots, runner
+from fmnist_lab.training.engines import Metrics, OnEpoch, Outcome
 from fmnist_lab.trial import Labels, StopReason, Trial
-from fmnist_lab.workers import stream
 
 WORKERS = 2
 
@@ -43,7 +44,7 @@ def _open(settings: Any, context: Any, task: RecordedTask, cfg: Any) -> "Untrain
 
 
 class Untrained:
-    """Stands in for `fmnist_lab.workers.stream.JobStream`."""
+    """Stands in for `fmnist_lab.launcher.stream.JobStream`."""
 
     slots = WORKERS
     closed = False

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fmnist_lab import completion
+from fmnist_lab.commands import completion
 from fmnist_lab.errors import (
     ConnectionLostError,
     DataUnavailableError,
@@ -25,7 +25,7 @@ from fmnist_lab.errors import (
     is_denied,
     is_full_disk,
 )
-from fmnist_lab.interruption import interrupted
+from fmnist_lab.foundation.interruption import interrupted
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -75,7 +75,7 @@ def main() -> NoReturn:
 def train(context: typer.Context) -> None:
     """Train one trial, or many with -m; a Hydra application (try --help, --cfg job)."""
     try:
-        from fmnist_lab import train as application
+        from fmnist_lab.commands import train as application
 
         application.main(context.args)
     except KeyboardInterrupt:
@@ -91,12 +91,12 @@ def sweep(
     """Try the strategies of a sweep, or continue it; overrides as for train."""
     try:
         with _later(signal.SIGINT, signal.SIGTERM):
-            from fmnist_lab import sweep as application
+            from fmnist_lab.commands import sweep as application
 
             application.load()
         application.main(name, context.args, new)
     except KeyboardInterrupt:
-        from fmnist_lab.search.secrets import mask
+        from fmnist_lab.foundation.secrets import mask
 
         again = mask(shlex.join(["fmnist-lab", "sweep", name, *context.args]))
         _fail(f"Interrupted; continue with: {again}", INTERRUPTED)
@@ -126,7 +126,7 @@ def compare(  # noqa: PLR0913 - an option each
     ] = None,
 ) -> None:
     """Compare the strategies of a sweep or a multirun: who is ahead, by how much, how surely."""
-    from fmnist_lab import compare as application
+    from fmnist_lab.commands import compare as application
 
     application.main(application.Request(name, sort, where, only_changed, csv, report, stopping))
 
@@ -154,7 +154,7 @@ def export_best(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
 ) -> None:
     """Take the best configuration home as a file that trains again to the same curve."""
-    from fmnist_lab import export as application
+    from fmnist_lab.commands import export_best as application
 
     application.main(application.Request(name, strategy, by, stopping, out, force))
 
@@ -168,7 +168,7 @@ def verify(
 ) -> None:
     """Train an exported file again and compare with its curve: the same, or where it departs."""
     try:
-        from fmnist_lab import verify as application
+        from fmnist_lab.commands import verify as application
 
         application.main(file, tracking)
     except KeyboardInterrupt:
@@ -193,7 +193,7 @@ def promote(
 ) -> None:
     """Register a sweep's best model in MLflow as champion, and say how to serve it."""
     try:
-        from fmnist_lab import promote as application
+        from fmnist_lab.commands import promote as application
 
         application.main(name, strategy, run, anyway)
     except KeyboardInterrupt:
@@ -208,7 +208,7 @@ def preview(
     ] = None,
 ) -> None:
     """Draw learning-rate curves, in the terminal and as mlruns/preview.png."""
-    from fmnist_lab import preview as application
+    from fmnist_lab.commands import preview as application
 
     application.main(request or [])
 
@@ -220,7 +220,7 @@ def data(
     ] = None,
 ) -> None:
     """Get Fashion-MNIST, check its checksums, and show examples of its classes."""
-    from fmnist_lab import contact_sheet
+    from fmnist_lab.commands import contact_sheet
 
     contact_sheet.main(folder)
 
@@ -233,7 +233,7 @@ def ui(
     ] = "127.0.0.1",
 ) -> None:
     """Browse this folder's runs in the MLflow UI."""
-    from fmnist_lab import server
+    from fmnist_lab.commands import ui as server
 
     server.serve(port, host)
 
@@ -242,7 +242,7 @@ def ui(
 def sync() -> None:
     """Send what the tracking server could not be sent before."""
     try:
-        from fmnist_lab import sync as application
+        from fmnist_lab.commands import sync as application
 
         application.main()
     except KeyboardInterrupt:
@@ -253,7 +253,7 @@ def _hide_passwords() -> None:
     """Starts again without the passwords of typed addresses, which `ps` would show to all."""
     if not any("://" in word for word in sys.argv[1:]):
         return
-    from fmnist_lab.search import secrets
+    from fmnist_lab.foundation import secrets
 
     kept = secrets.into_environment(sys.argv[1:])
     if kept != sys.argv[1:]:

@@ -70,7 +70,7 @@ def is_denied(error: OSError) -> bool:
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not error.filename:
         return False
     frames = traceback.extract_tb(error.__traceback__)
-    return not any("/fmnist_lab/engines/" in frame.filename for frame in frames)
+    return not any("/fmnist_lab/training/engines/" in frame.filename for frame in frames)
 
 
 def denied(error: OSError) -> str:

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from fmnist_lab.clipping import ClippingConfig
 from fmnist_lab.data import DataConfig
-from fmnist_lab.stopping import StoppingConfig
+from fmnist_lab.training.clipping import ClippingConfig
+from fmnist_lab.training.early_stopping import StoppingConfig
 
 
 class StopReason(StrEnum):

@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from fmnist_lab import cli, config
 from fmnist_lab.tracking import store
 from fmnist_lab.trial import Labels, Trial
-from tests.watching import Clock
+from tests.support.watching import Clock
 
 TINY = (
     "data=synthetic",
@@ -29,7 +29,7 @@ TINY = (
     "architecture.hidden_sizes=[16]",
     "training.epochs=3",
 )
-pytest_plugins = ("tests.recorded",)  # fixtures that two files have in common
+pytest_plugins = ("tests.support.recorded",)  # fixtures that two files have in common
 OWN_VARIABLES = ("FMNIST_LAB", "MLFLOW")
 ComposeTrial = Callable[..., Trial]
 create_database = store._create_database

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fmnist_lab import architectures, engines
-from fmnist_lab.engines import building
-from fmnist_lab.engines.backend import import_tensorflow
+from fmnist_lab import architectures
 from fmnist_lab.errors import RequestError
+from fmnist_lab.training import engines
+from fmnist_lab.training.engines import building
+from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
 
 

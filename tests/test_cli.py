@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fmnist_lab import cli, config, server
+from fmnist_lab import cli, config
+from fmnist_lab.commands import ui
 from fmnist_lab.errors import DataUnavailableError, RequestError
 from tests.conftest import exit_code
 
@@ -69,7 +70,7 @@ class TestExitCodes:
         def fail(port: int, host: str) -> None:
             raise error
 
-        monkeypatch.setattr(server, "serve", fail)
+        monkeypatch.setattr(ui, "serve", fail)
         assert exit_code(monkeypatch, "ui") == code
         assert capsys.readouterr().err == text
 
@@ -80,9 +81,9 @@ class TestExitCodes:
         def interrupt(*arguments: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(server, "serve", interrupt)
-        monkeypatch.setattr("fmnist_lab.train.main", interrupt)
-        monkeypatch.setattr("fmnist_lab.sweep.main", interrupt)
+        monkeypatch.setattr(ui, "serve", interrupt)
+        monkeypatch.setattr("fmnist_lab.commands.train.main", interrupt)
+        monkeypatch.setattr("fmnist_lab.commands.sweep.main", interrupt)
         assert exit_code(monkeypatch, *words) == 130
 
     def test_an_interruption_waits_for_the_imports_of_a_sweep(
@@ -93,7 +94,7 @@ class TestExitCodes:
             imported.append("all")
 
         imported: list[str] = []
-        monkeypatch.setattr("fmnist_lab.sweep.load", load)
+        monkeypatch.setattr("fmnist_lab.commands.sweep.load", load)
         monkeypatch.setattr("sys.argv", ["fmnist-lab", "sweep", "demo"])
         monkeypatch.setattr("sys.path", list(sys.path))
         before = signal.getsignal(signal.SIGTERM)
@@ -108,7 +109,7 @@ class TestExitCodes:
         )
 
     def test_success_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(server, "serve", lambda port, host: None)
+        monkeypatch.setattr(ui, "serve", lambda port, host: None)
         assert exit_code(monkeypatch, "ui") == 0
 
 
@@ -208,12 +209,12 @@ class TestUi:
     ) -> None:
         (folder / "mlruns").mkdir()
         (folder / "mlruns/mlflow.db").touch()
-        monkeypatch.setattr(server, "open_experiment", lambda tracking: (None, "7"))
-        monkeypatch.setattr(server, "write_views", lambda client: None)
+        monkeypatch.setattr(ui, "open_experiment", lambda tracking: (None, "7"))
+        monkeypatch.setattr(ui, "write_views", lambda client: None)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        server.serve(port)
+        ui.serve(port)
         (words,) = started
         assert f"http://127.0.0.1:{port}/#/experiments/7" in capsys.readouterr().out
         assert words[words.index("--host") + 1] == "127.0.0.1"

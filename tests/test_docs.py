@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 
 from docs import options
 from fmnist_lab import cli, config
-from fmnist_lab.search.plans import Plan, Planner
-from fmnist_lab.search.settings import Settings
+from fmnist_lab.sweeper.plans import Plan, Planner
+from fmnist_lab.sweeper.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

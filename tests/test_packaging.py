@@ -20,9 +20,9 @@ class TestImports:
     @pytest.mark.parametrize(
         "modules",
         [
-            "fmnist_lab.schedules, fmnist_lab.stopping, fmnist_lab.comparison",
-            "fmnist_lab.cli, fmnist_lab.config, fmnist_lab.train, fmnist_lab.tracking",
-            "fmnist_lab.results, fmnist_lab.report, fmnist_lab.compare",
+            "fmnist_lab.schedules, fmnist_lab.training.early_stopping, fmnist_lab.statistics",
+            "fmnist_lab.cli, fmnist_lab.config, fmnist_lab.commands.train, fmnist_lab.tracking",
+            "fmnist_lab.results, fmnist_lab.report, fmnist_lab.commands.compare",
         ],
     )
     def test_light_modules_import_nothing_heavy(self, modules: str) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab import comparison, data, results
-from fmnist_lab.comparison import MIN_PAIRS, Verdict, least_pairs
-from fmnist_lab.environment import COMPUTING
-from fmnist_lab.live import words
-from fmnist_lab.report import horizon
+from fmnist_lab import data, results, statistics
+from fmnist_lab.protocol.progress import words
+from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import listed, records, units, with_more
 from fmnist_lab.report.setup import Setup
+from fmnist_lab.statistics import MIN_PAIRS, Verdict, least_pairs
+from fmnist_lab.training.environment import COMPUTING
 
 
 def warnings(evidence: Evidence) -> list[str]:
@@ -52,7 +52,7 @@ def _drawn(evidence: Evidence) -> Iterator[str]:
 
 
 def _confounded(evidence: Evidence) -> Iterator[str]:
-    differing = horizon.lengths_and_batches(evidence)
+    differing = lengths.lengths_and_batches(evidence)
     if told := [f"{key} ({listed(list(map(str, found)))})" for key, found in differing.items()]:
         yield (
             f"The strategies differ in {listed(told, 'and')}, too: what is compared is all of that "
@@ -183,7 +183,7 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
         "whose rate falls late, before they pay off; compare these results with others of "
         "this kind only."
     )
-    if names := horizon.cut_short(evidence):
+    if names := lengths.cut_short(evidence):
         belong, they = ("belongs", "it") if len(names) == 1 else ("belong", "them")
         yield (
             f"{listed(names, 'and')} {belong} to the whole training, and early stopping ended some "
@@ -218,7 +218,7 @@ def edges(evidence: Evidence) -> pd.DataFrame:
         }
         for strategy in evidence.trials["strategy"].unique()
     }
-    return comparison.at_edge(evidence.trials, spaces)
+    return statistics.at_edge(evidence.trials, spaces)
 
 
 def _diverged(evidence: Evidence) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import comparison, results
+from fmnist_lab import results, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.report.setup import Setup
 from fmnist_lab.trial import WHOLE
@@ -75,8 +75,8 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     """
     setup = Setup.read(place, [Path(folder) for folder in trials["folder"]])
     replicates = results.replicates(results.ended(place, "replicate"))
-    trials, drawn = comparison.on_real_images(trials)
-    replicates, _ = comparison.on_real_images(replicates)
+    trials, drawn = statistics.on_real_images(trials)
+    replicates, _ = statistics.on_real_images(replicates)
     track = _track(pd.concat([trials["stopping"], replicates["stopping"]]), stopping)
     trials, replicates = (frame[frame["stopping"] == track] for frame in (trials, replicates))
     require_one_objective(trials)
@@ -149,7 +149,7 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     """
     seen = [*trials["strategy"], *replicates["strategy"]]
     listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
-    winners = comparison.winners(trials) if len(trials) else trials
+    winners = statistics.winners(trials) if len(trials) else trials
     rows = []
     for strategy in dict.fromkeys([*listed, *seen]):
         own, again = (frame[frame["strategy"] == strategy] for frame in (trials, replicates))
@@ -180,7 +180,7 @@ def _test(replicates: pd.DataFrame) -> dict[str, float]:
     accuracies = replicates["test_accuracy"].dropna()
     if (searches := replicates["search"]).nunique() > 1:
         accuracies = accuracies.groupby(searches).mean()
-    low, high = comparison.t_interval(accuracies.to_numpy(dtype=np.float64))
+    low, high = statistics.t_interval(accuracies.to_numpy(dtype=np.float64))
     return dict(zip(_TEST, (accuracies.mean(), accuracies.std(), low, high), strict=True))
 
 
@@ -202,8 +202,8 @@ def _judged(evidence: Evidence) -> Evidence:
     return replace(
         evidence,
         pair=pair,
-        versus_baseline=comparison.compare(replicates, evidence.baseline, pair=pair),
-        versus_best=comparison.compare_to_best(replicates, pair=pair),
+        versus_baseline=statistics.compare(replicates, evidence.baseline, pair=pair),
+        versus_best=statistics.compare_to_best(replicates, pair=pair),
     )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab.comparison import MIN_PAIRS
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import MARGIN, progress, units
+from fmnist_lab.statistics import MIN_PAIRS
 
 Facts = list[tuple[str, str]]
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")

@@ -7,8 +7,8 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fmnist_lab.files import whole_file
-from fmnist_lab.report import cautions, figures, horizon, method, sentences, tables
+from fmnist_lab.foundation.files import whole_file
+from fmnist_lab.report import cautions, figures, lengths, method, sentences, tables
 from fmnist_lab.report.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _stopping_text(evidence: Evidence) -> str:
     text = "How long each run trained, trials and replicates alike, and why no longer."
     if evidence.stopping == "none":
         return text
-    frame = horizon.savings(evidence)
+    frame = lengths.savings(evidence)
     epochs, whole = frame["epochs"].sum(), frame["horizon"].sum()
     if not whole:
         return text
@@ -159,7 +159,7 @@ def _stopping_text(evidence: Evidence) -> str:
 
 
 def _speed_text(evidence: Evidence) -> str:
-    if (found := horizon.speed(evidence)) is None:
+    if (found := lengths.speed(evidence)) is None:
         return ""
     return (
         f"Epochs until a replicate's validation accuracy is {found[0]:.4f} for the first time, the "

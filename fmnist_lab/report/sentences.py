@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab.comparison import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
-from fmnist_lab.live import words
+from fmnist_lab.protocol.progress import words
 from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
 
 MARGIN = 0.2  # points; the default of `comparison.compare`
 HOW = f"train each strategy's best configuration again with at least {MIN_PAIRS} fresh seeds"

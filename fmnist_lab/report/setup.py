@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from fmnist_lab import manifest, records, searches
-from fmnist_lab.search.results import RESULTS, SPACES
+from fmnist_lab.results import manifest, schema, searches
+from fmnist_lab.sweeper.sweep_files import RESULTS, SPACES
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # These choose a trial without looking at the results of others.
@@ -46,7 +46,7 @@ class Setup:
             config=config,
             spaces=_read(place / SPACES, _are_spaces, damaged),
             manifests=[found for found in map(manifest.read, begun) if found],
-            environment=records.environment(first),
+            environment=schema.environment(first),
             has_ended=is_whole and len(begun) >= config.get("searches", 1),
             unended=sum(map(_begun, begun)) - len(trial_folders),
             damaged=damaged,
@@ -161,7 +161,7 @@ def _is_configuration(value: Any) -> bool:
     groups += [sweeper.get(key) or {} for key in ("strategies", "sampler", "pruner")]
     counts = [value.get(key, 1) for key in ("searches", "replicates")]
     return all(map(_is_mapping, groups)) and all(
-        map(records.is_whole, [*counts, sweeper.get("n_trials") or 0])
+        map(schema.is_whole, [*counts, sweeper.get("n_trials") or 0])
     )
 
 
@@ -176,4 +176,4 @@ def _is_entry(value: Any) -> bool:
     if not _is_mapping(value):
         return False
     ends = [value.get(end) for end in ("low", "high")]
-    return "low" not in value or ("log" in value and all(map(records.is_number, ends)))
+    return "low" not in value or ("log" in value and all(map(schema.is_number, ends)))

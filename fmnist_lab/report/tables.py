@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import comparison
-from fmnist_lab.report import horizon, sentences
+from fmnist_lab import statistics
+from fmnist_lab.report import lengths, sentences
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.figures import style
-from fmnist_lab.report.figures.search import RATE
+from fmnist_lab.report.figures.searched import RATE
 from fmnist_lab.report.method import Facts
 
 
@@ -92,9 +92,9 @@ def ranking(evidence: Evidence) -> str:
 def trust(evidence: Evidence) -> str:
     """What to know of each strategy's tuning before believing its score."""
     trials = evidence.trials
-    ends = comparison.divergence(trials).set_index("strategy")
+    ends = statistics.divergence(trials).set_index("strategy")
     flattery = (
-        comparison.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
+        statistics.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
     )
     widths = _widths(evidence)
     rows = []
@@ -114,7 +114,7 @@ def trust(evidence: Evidence) -> str:
 
 def savings(evidence: Evidence) -> str:
     """What early stopping saved; nothing where there was none."""
-    frame = horizon.savings(evidence) if evidence.stopping != "none" else None
+    frame = lengths.savings(evidence) if evidence.stopping != "none" else None
     rows = [
         [_name(evidence, row["strategy"]), f"{row['early_stopped']} of {row['runs']}",
          _number(row["median_epochs"], 0), f"{row['epochs']} of {row['horizon']}",
@@ -127,7 +127,7 @@ def savings(evidence: Evidence) -> str:
 
 def speed(evidence: Evidence) -> str:
     """How soon the replicates of each strategy reach what the baseline's reach in the end."""
-    if (found := horizon.speed(evidence)) is None:
+    if (found := lengths.speed(evidence)) is None:
         return ""
     rows = [
         [_name(evidence, row["strategy"]), _number(row["median_epochs"], 0),
@@ -140,7 +140,7 @@ def speed(evidence: Evidence) -> str:
 def _widths(evidence: Evidence) -> pd.DataFrame:
     if RATE not in evidence.trials or not evidence.maximised:
         return pd.DataFrame()
-    frame = comparison.good_range(evidence.trials).set_index("strategy")
+    frame = statistics.good_range(evidence.trials).set_index("strategy")
     return frame[frame["good"] > 0]
 
 

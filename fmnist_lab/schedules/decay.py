@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab.checks import require_non_negative, require_positive
 from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.validate import require_non_negative, require_positive
 from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule
 
 

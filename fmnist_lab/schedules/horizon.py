@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab.checks import (
+from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.validate import (
     require_non_negative,
     require_number,
     require_positive,
     require_whole,
 )
-from fmnist_lab.errors import RequestError
 from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule
 
 MOST_CYCLES = 1000  # of cosine_restarts; every one of them is listed

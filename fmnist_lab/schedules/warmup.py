@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab.checks import require_positive
+from fmnist_lab.foundation.validate import require_positive
 from fmnist_lab.schedules.schedule import Schedule, as_schedule
 
 

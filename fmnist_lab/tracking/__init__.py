@@ -5,12 +5,12 @@ else in this package writes to MLflow.
 """
 
 from fmnist_lab.tracking.attachments import attach
-from fmnist_lab.tracking.ending import STATUS
+from fmnist_lab.tracking.resend import Outcome, sync
+from fmnist_lab.tracking.run_end import STATUS
 from fmnist_lab.tracking.sender import SEND_SECONDS
 from fmnist_lab.tracking.store import ROOT, artifacts, database, open_experiment, store_uri
-from fmnist_lab.tracking.sweep import SweepRun
-from fmnist_lab.tracking.sync import Outcome, sync
-from fmnist_lab.tracking.trial import MlflowTracker, NoTracker, Tracker, flatten
+from fmnist_lab.tracking.sweep_run import SweepRun
+from fmnist_lab.tracking.trial_run import MlflowTracker, NoTracker, Tracker, flatten
 from fmnist_lab.tracking.views import runs_page, write_views
 
 __all__ = [

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fmnist_lab.checkpoints import FILE as CHECKPOINT
-from fmnist_lab.files import write_json
-from fmnist_lab.search.secrets import mask
-from fmnist_lab.tracking.record import Line, Record, is_key, is_record, unsent
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.foundation.secrets import mask
+from fmnist_lab.tracking.outbox import Line, Record, is_key, is_record, unsent
 from fmnist_lab.tracking.standings import link
 from fmnist_lab.tracking.store import NOTE, PARENT
+from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
 
 KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI does not show it
 MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters

@@ -18,7 +18,7 @@ import numpy as np
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import ConnectionLostError, RequestError
-from fmnist_lab.search.secrets import mask
+from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.tracking.store import open_experiment, short_waits, store_uri
 
 CHAMPION = "champion"  # the alias of the version that is to be used

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.ending import end
-from fmnist_lab.tracking.record import Record, unsent
+from fmnist_lab.tracking.open_stores import Stores, reason, shown, store_name
+from fmnist_lab.tracking.outbox import Record, unsent
+from fmnist_lab.tracking.run_end import end
 from fmnist_lab.tracking.store import ROOT
-from fmnist_lab.tracking.stores import Stores, reason, shown, store_name
 
 SEND_SECONDS = 10.0  # how long points wait for others
 PATIENCE = 1.0  # seconds that all of a process's waits for a server last, until it answers again

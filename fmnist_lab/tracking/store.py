@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from fmnist_lab.config import TrackingConfig
-from fmnist_lab.search.secrets import mask
+from fmnist_lab.foundation.secrets import mask
 
 ROOT = Path("mlruns")  # everything that a run leaves, in the folder where the command runs
 SOURCE = {"mlflow.source.name": "fmnist-lab", "mlflow.source.type": "LOCAL"}  # tags of our runs

@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from fmnist_lab.workers.stream import JobStream
+    from fmnist_lab.launcher.stream import JobStream
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ ConfigStore.instance().store(
 class DaskLauncher(Launcher):
     """Runs jobs on Dask workers, in batches for Hydra, one by one for a sweeper that can.
 
-    It is a `fmnist_lab.streaming.StreamingLauncher`.
+    It is a `fmnist_lab.launcher.streaming.StreamingLauncher`.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -69,7 +69,7 @@ class DaskLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra before anything else."""
-        from fmnist_lab.workers.settings import Settings
+        from fmnist_lab.launcher.options import Settings
 
         self._settings = Settings.checked(self._values)
         self._hydra_context = hydra_context
@@ -101,7 +101,7 @@ class DaskLauncher(Launcher):
     def slots(self) -> int:
         """How many jobs can run at once; on a running cluster, as of now."""
         if self.stream is None and self._settings.address is None:
-            from fmnist_lab.workers.cluster import count_workers
+            from fmnist_lab.launcher.cluster import count_workers
 
             return count_workers(self._settings)
         return self._opened().slots
@@ -127,7 +127,7 @@ class DaskLauncher(Launcher):
 
     def _opened(self) -> "JobStream":
         if self.stream is None or self.stream.closed:
-            from fmnist_lab.workers.stream import open_stream
+            from fmnist_lab.launcher.stream import open_stream
 
             self.stream = open_stream(
                 self._settings, self._hydra_context, self._task_function, self.config

@@ -54,7 +54,7 @@ class SweeperConf:
     target: float | None = None  # stops when the best value is as good as this
     plateau: int | None = None  # stops after so many trials without a better one
     changed_space: str = "refuse"  # or allow: continue a study whose search space was another
-    observers: list[Any] | None = None  # objects to call, see fmnist_lab.search.observers
+    observers: list[Any] | None = None  # objects to call, see fmnist_lab.sweeper.observers
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The class that Hydra finds; the work is done in `fmnist_lab.search`."""
+"""The class that Hydra finds; the work is done in `fmnist_lab.sweeper`."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ class FmnistLabSweeper(Sweeper):
         config: DictConfig,
     ) -> None:
         """Prepares the study's storage and the launcher."""
-        from fmnist_lab.search.sweep import Sweep
+        from fmnist_lab.sweeper.controller import Sweep
 
         self.hydra_context = hydra_context
         self.config = config

@@ -4,7 +4,7 @@ import hydra
 import optuna
 from omegaconf import DictConfig
 
-from fmnist_lab.search import current_trial
+from fmnist_lab.sweeper import current_trial
 
 
 @hydra.main(version_base="1.3", config_path=None)

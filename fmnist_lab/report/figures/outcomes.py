@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import comparison
+from fmnist_lab import statistics
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.figures import style
 from fmnist_lab.trial import StopReason
@@ -67,7 +67,7 @@ def _mean(strategy: str, row: int, values: style.Floats, colour: str) -> Any:
     import plotly.graph_objects as go
 
     mean = values.mean()
-    low, high = comparison.t_interval(values)
+    low, high = statistics.t_interval(values)
     stroke = {"color": colour}
     return go.Scatter(
         x=[mean], y=[row], mode="markers", showlegend=False,

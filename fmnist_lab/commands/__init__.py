@@ -1,0 +1,1 @@
+"""What each `fmnist-lab X` does, a module for each command."""

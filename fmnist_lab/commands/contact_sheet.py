@@ -1,0 +1,105 @@
+"""Pictures of the classes: the first training images of each, in the terminal or as a PNG."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.segment import Segment, Segments
+from rich.style import Style
+
+from fmnist_lab.data import DataConfig, Dataset, load
+from fmnist_lab.foundation.files import require_writable, whole_file
+
+Pixels = NDArray[np.uint8]
+
+PICTURE = Path("mlruns/fashion-mnist.png")
+CELL = 15  # columns in the terminal: 14 pixels, each 2x2 of the image's, and a gap
+PER_LINE = 5  # classes side by side, so that the sheet fits 80 columns
+SHADES = " .:-=+*#%@"  # where there are no colours
+
+
+def main(folder: str | None) -> None:
+    """What `fmnist-lab data` does: gets Fashion-MNIST, from a folder if one is named, and shows it.
+
+    Raises:
+        RequestError: The folder does not have its four files.
+        DataUnavailableError: No source has them.
+    """
+    require_writable(PICTURE.parent)
+    dataset = load(DataConfig(dir=folder))
+    print_sheet(dataset, Console())
+    save_sheet(dataset, PICTURE)
+    print(
+        f"Fashion-MNIST: {dataset.source}\n"
+        f"The checksums of all four files hold. As a picture: {PICTURE}"
+    )
+
+
+def print_sheet(dataset: Dataset, console: Console, per_class: int = 3) -> None:
+    """Prints `per_class` images of each class below its name, at half size, 75 columns wide."""
+    halves = examples(dataset, per_class).reshape(-1, per_class, 14, 2, 14, 2).mean((3, 5))
+    coloured = console.color_system is not None and not console.no_color
+    draw = _draw_colours if coloured else _draw_shades
+    for start in range(0, len(halves), PER_LINE):
+        line = slice(start, start + PER_LINE)
+        names = "".join(name.ljust(CELL) for name in dataset.class_names[line])
+        console.print(names.rstrip(), highlight=False, style="bold")
+        for column in halves[line].transpose(1, 2, 0, 3).astype(np.uint8):
+            console.print(draw(column))
+            console.print()
+
+
+def save_sheet(dataset: Dataset, path: Path, per_class: int = 10) -> None:
+    """Writes a PNG with a row of `per_class` images for each class."""
+    from matplotlib.figure import Figure
+
+    classes = len(dataset.class_names)
+    gap = 4  # pixels between images
+    tiles = np.pad(examples(dataset, per_class), ((0, 0), (0, 0), (gap, 0), (gap, 0)))
+    mosaic = tiles.transpose(0, 2, 1, 3).reshape(classes * (28 + gap), per_class * (28 + gap))
+    figure = Figure(figsize=(8, 8), facecolor="white")
+    axes = figure.add_subplot(frame_on=False)
+    axes.imshow(mosaic, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_yticks(np.arange(classes) * (28 + gap) + gap + 14, dataset.class_names, fontsize=12)
+    axes.set_xticks([])
+    axes.tick_params(length=0, pad=8)
+    axes.set_title(f"The first training images of each class ({dataset.name})", fontsize=14, pad=12)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", pad_inches=0.3)
+
+
+def examples(dataset: Dataset, per_class: int) -> Pixels:
+    """The first training images of each class, (classes, per_class, 28, 28); empty if too few."""
+    sheet = np.zeros((len(dataset.class_names), per_class, 28, 28), np.uint8)
+    for label, row in enumerate(sheet):
+        images = dataset.train_images[np.flatnonzero(dataset.train_labels == label)[:per_class]]
+        row[: len(images)] = images
+    return sheet
+
+
+def _draw_colours(rows: Pixels) -> Segments:
+    """Two rows of pixels (14, images, 14) to a line of text: upper half blocks on a colour."""
+    segments = []
+    for upper, lower in zip(rows[::2], rows[1::2], strict=True):
+        for image in zip(upper.tolist(), lower.tolist(), strict=True):
+            for above, below in zip(*image, strict=True):
+                style = Style(color=_grey(above), bgcolor=_grey(below))
+                segments.append(Segment("▀", style))
+            segments.append(Segment(" "))
+        segments.append(Segment.line())
+    return Segments(segments)
+
+
+def _draw_shades(rows: Pixels) -> Segments:
+    """The same lines with a character for each brightness: the mean of two rows."""
+    brightness = (rows[::2] // 2 + rows[1::2] // 2).astype(int) * len(SHADES) // 256
+    segments = []
+    for line in brightness:
+        text = " ".join("".join(SHADES[level] for level in image) for image in line)
+        segments += [Segment(text.rstrip()), Segment.line()]
+    return Segments(segments)
+
+
+def _grey(level: int) -> str:
+    return f"rgb({level},{level},{level})"

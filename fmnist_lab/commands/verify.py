@@ -1,0 +1,166 @@
+"""What `fmnist-lab verify` does: trains an exported file again and compares the curves.
+
+On the machine and with the versions of the record the curve must be the same bit for bit; how a
+sum of floats is rounded depends on the number of threads, so the trial is trained in a process
+with as many as the record says. Elsewhere it must stay within a tolerance.
+"""
+
+import datetime
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fmnist_lab import config, data
+from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.export import document as recipe
+from fmnist_lab.results import curve_diff
+from fmnist_lab.results.curve_diff import TOLERANCES, Departure, told
+from fmnist_lab.training import environment
+
+ROOT = Path("mlruns/verify")
+
+
+def main(path: Path, tracking: str = "none") -> None:
+    """Trains the file's trial again, shows where the curves part, and says whether they may.
+
+    Raises:
+        RequestError: The file is not what `export-best` has written, or the data is another.
+        NotReproducedError: The trial does not reproduce.
+    """
+    document = recipe.read(path)
+    config.to_tracking(config.compose([f"tracking={tracking}"]))
+    record = document["exported"]
+    _require_unchanged(document, path)
+    _require_data(document, path)
+    here = environment.describe() | {"threads": record["environment"].get("threads")}
+    other = differences(record["environment"], here)
+    print(_introduction(record, other), flush=True)
+    folder = _train(document, tracking)
+    found = curve_diff.departures(record["curve"], curve_diff.read(folder), exact=not other)
+    if found:
+        show(found, exact=not other)
+    _conclude(record, folder, found, other)
+
+
+def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What a curve depends on and is not the same: recorded, here.
+
+    What an older record does not say counts as the same, but for the number of threads.
+    """
+    return {
+        key: (recorded.get(key), here.get(key))
+        for key in environment.DECIDING
+        if (key in recorded and recorded[key] != here.get(key))
+        or (key == "threads" and recorded.get(key) is None)
+    }
+
+
+def show(found: Sequence[Departure], exact: bool, console: Console | None = None) -> None:
+    """Prints where the curves part, a line per metric."""
+    console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    table = Table(box=None, pad_edge=False, title_justify="left")
+    for heading in ("metric", "from epoch", "recorded", "now", "largest difference", "allowed"):
+        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    for row in found:
+        limit = 0 if exact else TOLERANCES.get(row.metric)
+        table.add_row(
+            row.metric,
+            str(row.epoch + 1),
+            told(row.recorded),
+            told(row.now),
+            f"{row.largest:.3g}",
+            "any" if limit is None else f"{limit:g}",
+            style=None if row.is_allowed else "bold red",
+        )
+    console.print(table)
+
+
+def _require_unchanged(document: Document, path: Path) -> None:
+    """The recipe is the recorded trial's, or RequestError."""
+    changed = recipe.differing(document)
+    if changed:
+        key, before, now = changed[0]
+        more = f" (and {len(changed) - 1} more keys)" if len(changed) > 1 else ""
+        raise RequestError(
+            f"`{key}` of {path.name} must be {before!r}, as recorded with the curve, got {now!r}"
+            f"{more}: the file, or an option that it builds on, was changed since; such a recipe "
+            "can be trained, but there is nothing to compare it with."
+        )
+
+
+def _require_data(document: Document, path: Path) -> None:
+    trial = recipe.to_trial(document)
+    dataset, recorded = data.load(trial.data), document["exported"]["data_checksum"]
+    if dataset.checksum != recorded:
+        raise RequestError(
+            f"`exported.data_checksum` of {path.name} must be {dataset.checksum}, that of the "
+            f"images here ({dataset.source}), got {recorded}: it was trained on other images."
+        )
+
+
+def _introduction(record: Mapping[str, Any], other: Mapping[str, tuple[Any, Any]]) -> str:
+    told = (
+        f"Trial {record['trial']} of {record['sweep']} ({record['strategy']}), "
+        f"{record['epochs_trained']} epochs, objective {record['objective']:.4f}.\n"
+    )
+    if not other:
+        return f"{told}Same machine and versions: the curve must be the same bit for bit.\n"
+    listed = "; ".join(f"{key} {before}, here {now}" for key, (before, now) in other.items())
+    allowed = ", ".join(f"{metric} {limit:g}" for metric, limit in TOLERANCES.items())
+    return f"{told}Recorded with {listed}. The curve may differ by at most: {allowed}.\n"
+
+
+def _train(document: Document, tracking: str) -> Path:
+    """Trains the trial in a process of its own; returns its folder."""
+    now = datetime.datetime.now(datetime.UTC).astimezone()
+    folder = ROOT / now.strftime("%Y-%m-%d_%H-%M-%S-%f")
+    arguments = [*recipe.overrides(document), f"tracking={tracking}", f"hydra.run.dir={folder}"]
+    threads = document["exported"]["environment"].get("threads")
+    settings = environment.with_threads(threads) if threads else {}
+    command = [sys.executable, "-P", "-m", "fmnist_lab", "train", *arguments]
+    done = subprocess.run(command, env=os.environ | settings, check=False)
+    if done.returncode == 2:
+        raise RequestError("`FILE` must be a trial that can be trained here; see above.")
+    if done.returncode or not (folder / "result.json").exists():
+        raise NotReproducedError(
+            f"The training did not end well (exit code {done.returncode}): "
+            f"{shlex.join(['fmnist-lab', 'train', *arguments])}"
+        )
+    return folder
+
+
+def _conclude(
+    record: Mapping[str, Any],
+    folder: Path,
+    found: Sequence[Departure],
+    other: Mapping[str, tuple[Any, Any]],
+) -> None:
+    """Says whether the trial reproduces."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    count = f"{record['epochs_trained']} epochs, {len(record['curve'])} metrics"
+    if result["stop_reason"] != record["stop_reason"]:
+        raise NotReproducedError(
+            f"Not reproduced: the trial has {result['stop_reason']}, not {record['stop_reason']} "
+            f"as recorded; see {folder}."
+        )
+    wrong = [departure for departure in found if not departure.is_allowed]
+    if wrong:
+        names = ", ".join(departure.metric for departure in wrong)
+        first = min(departure.epoch for departure in wrong) + 1
+        raise NotReproducedError(
+            f"Not reproduced: {names} differ{'s' * (len(wrong) == 1)} too much, from epoch {first} "
+            f"on; see {folder}."
+        )
+    if not found:
+        print(f"Reproduced: identical bit for bit ({count}); see {folder}.")
+    else:
+        print(f"Reproduced within the tolerance ({count}); see {folder}.")

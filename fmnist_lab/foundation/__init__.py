@@ -1,0 +1,1 @@
+"""What all other packages build on: files, checks of values, secrets, overrides."""

@@ -1,0 +1,130 @@
+"""The process that keeps a local cluster: scheduler, nannies and, below them, the workers.
+
+It is a process of its own for three reasons. The controller's main script is not run again in
+every worker; the thread counts are in the environment before anything is imported; and it
+notices at once when the controller is gone, however that went, since its standard input ends.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from typing import Any
+
+# What an interrupted job has to write its records, in seconds; then its process is killed.
+GRACE = 10.0
+
+_STARTS = 3  # attempts at having a first worker
+_HOST = "127.0.0.1"
+# What a client of the cluster needs, as texts; the host tells its controller through a pipe.
+CLIENT_KEYS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+
+_DASK_SETTINGS: dict[str, Any] = {
+    "distributed.scheduler.worker-ttl": None,  # a long call that holds the GIL is not a death
+    "distributed.scheduler.work-stealing": False,  # the controller places the jobs
+    # Otherwise malloc gives memory back at every chance, and each step of a training asks for more.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    "distributed.worker.daemon": False,  # daemons may not start processes, as data loaders do
+    "distributed.worker.profile.enabled": False,
+    "distributed.worker.memory.target": False,  # nothing to spill,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,  # and a paused worker would never be free again
+    "distributed.diagnostics.nvml": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+
+
+def main() -> None:
+    """Reads settings from the first line of standard input, runs until that input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what Ctrl-C means
+    settings = json.loads(sys.stdin.readline())
+    try:
+        asyncio.run(_keep(settings))
+    finally:
+        shutil.rmtree(settings["local_directory"], ignore_errors=True)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)  # what jobs started and left behind
+
+
+async def _keep(settings: dict[str, Any]) -> None:
+    import dask
+    from distributed import Scheduler, Security
+
+    dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    with os.fdopen(settings["answer_to"], "w") as answer:
+        try:
+            # Whoever reaches a scheduler can run code on its workers, and so could every user of
+            # this machine: the key to these certificates stays with this user and this command.
+            security = settings["security"] = Security.temporary()
+            # A port for HTTP must be had; behind it is nothing.
+            scheduler = await Scheduler(
+                host=_HOST,
+                protocol="tls",
+                security=security,
+                dashboard=False,
+                dashboard_address=f"{_HOST}:0",
+            )
+            nannies = await _start(scheduler.address, settings)
+        except Exception as error:
+            json.dump({"error": f"{type(error).__name__}: {error}"}, answer)
+            raise
+        keys = {key: getattr(security, key) for key in CLIENT_KEYS}
+        json.dump({"address": scheduler.address, "security": keys}, answer)
+    replacing = asyncio.create_task(_replace(nannies, settings))
+    await asyncio.to_thread(sys.stdin.read)
+    signal.alarm(int(3 * GRACE))  # if ending hangs, this process dies, and workers die with it
+    replacing.cancel()
+    # A job that still runs is interrupted. Four fifths of the time are for it to record that and
+    # for its worker to close, then the nanny kills it.
+    await asyncio.gather(*(nanny.close(timeout=GRACE / 0.8) for nanny in nannies))
+    await scheduler.close()
+
+
+async def _start(scheduler: str, settings: dict[str, Any]) -> list[Any]:
+    """Nannies, at least one of them with a worker process; the others are replaced later.
+
+    A process may be killed as it starts, by the kernel for want of memory, say.
+    """
+    for _ in range(_STARTS):
+        nannies = [_nanny(scheduler, settings) for _ in range(settings["workers"])]
+        ended = await asyncio.gather(*nannies, return_exceptions=True)
+        failures = [outcome for outcome in ended if isinstance(outcome, BaseException)]
+        if len(failures) < len(nannies):
+            return nannies
+    raise failures[0]
+
+
+def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
+    """What starts a worker process, and starts another one when it dies."""
+    from fmnist_lab.launcher.nanny import TellingNanny
+
+    return TellingNanny(
+        scheduler,
+        host=_HOST,
+        protocol="tls",
+        security=settings["security"],
+        nthreads=1,  # threads for arithmetic are another matter: see the environment
+        memory_limit=settings["memory_limit"] or 0,
+        local_directory=settings["local_directory"],
+        dashboard=False,
+        silence_logs=logging.CRITICAL + 1,
+    )
+
+
+async def _replace(nannies: list[Any], settings: dict[str, Any]) -> None:
+    """Replaces nannies that gave up because a worker process could not be started."""
+    from distributed.core import Status
+
+    while True:
+        await asyncio.sleep(1)
+        for i, nanny in enumerate(nannies):
+            if nanny.status in (Status.closed, Status.failed):
+                nannies[i] = _nanny(nanny.scheduler_addr, settings)
+                with contextlib.suppress(Exception):  # then it is closed, and replaced again
+                    await nannies[i]

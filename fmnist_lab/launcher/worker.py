@@ -1,0 +1,180 @@
+"""What happens inside a worker process: one job at a time, and what jobs share stays.
+
+The application (task function, configuration, Hydra's state) comes once, as a Dask plugin that
+every present and future worker is given. A job is then a few overrides and a number.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import cloudpickle
+from distributed import Worker, WorkerPlugin, get_worker
+from hydra.core.singleton import Singleton
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    configure_log,
+    env_override,
+    run_job,
+    setup_globals,
+)
+from hydra.errors import HydraException
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.files import whole_file
+from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.launcher.interrupts import Interruptible
+from fmnist_lab.launcher.transport import Outcome, encode
+
+# Of the whole process, whichever applications use it: run_job changes its folder and its logs.
+_slot = Interruptible()
+
+
+@dataclass(frozen=True)
+class Application:
+    """What a worker must know of a Hydra application to run its jobs."""
+
+    task_function: TaskFunction
+    hydra_context: HydraContext
+    config: DictConfig
+    singletons: Any
+    environment: dict[str, str] = field(repr=False)  # may hold passwords
+
+    def pickled(self) -> bytes:
+        """Raises RequestError if some part cannot leave this process."""
+        try:
+            return cast("bytes", cloudpickle.dumps(self))
+        except Exception as error:
+            raise RequestError(
+                f"The task function and its configuration must be such that they can be sent to "
+                f"worker processes, got: {error}."
+            ) from error
+
+
+class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
+    """An application on a worker; Dask brings it there under the name of the launch."""
+
+    def __init__(self, application: bytes, results: Path) -> None:
+        # Unpickled late: what it imports is found only once folder and path are as here.
+        self._pickled = application
+        self._folder = str(Path.cwd())
+        self._path = [entry or self._folder for entry in sys.path]
+        self._results = results
+        self._application: Application | None = None
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask in the worker's main thread."""
+        _slot.end_on_sigterm(worker)
+
+    def teardown(self, worker: Worker) -> None:
+        """Called by Dask when the worker closes: a job that still runs may record that."""
+        _slot.interrupt()
+
+    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
+        """Called by Dask; a running job is cancelled when nobody waits for it any more."""
+        if finish == "released":  # while it runs, that is; else the slot has another key
+            _slot.interrupt(key)
+
+    def run(self, key: str, overrides: Sequence[str], job_idx: int) -> bytes | None:
+        """Runs one job and returns its pickled outcome, None if it was interrupted."""
+        outcome = _slot.run(key, lambda: self._attempt(overrides, job_idx))
+        if outcome is None:
+            return None
+        pickled = encode(outcome, job_idx)
+        if self._results.is_dir():
+            with whole_file(self._results / key) as file:
+                file.write_bytes(pickled)
+        return pickled
+
+    def _attempt(self, overrides: Sequence[str], job_idx: int) -> Outcome | None:
+        try:
+            self._enter_folder()
+            application = self._load()
+            with env_override(application.environment):
+                try:
+                    config = _compose(application, overrides, job_idx)
+                except (HydraException, OmegaConfBaseException) as error:
+                    return Outcome(result=failed(overrides, error))
+                result = self._run_job(application, config)
+            if result.status == JobStatus.FAILED and interrupted.is_set():
+                return None
+            return Outcome(result=result)
+        except BaseException as error:  # SystemExit, say: it ends the command, as without workers
+            return None if interrupted.is_set() else Outcome(error=error)
+
+    def _enter_folder(self) -> None:
+        try:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)  # where no disk is shared
+            os.chdir(self._folder)
+        except OSError as error:
+            raise RequestError(
+                f"`hydra.launcher.address` must lead to workers that can work in {self._folder}, "
+                f"got {error.strerror} on {socket.gethostname()}."
+            ) from error
+
+    def _load(self) -> Application:
+        if self._application is None:
+            sys.path[:] = [*self._path, *(p for p in sys.path if p not in self._path)]
+            application: Application = cloudpickle.loads(self._pickled)
+            setup_globals()
+            Singleton.set_state(application.singletons)
+            self._application = application
+        return self._application
+
+    def _run_job(self, application: Application, config: DictConfig) -> JobReturn:
+        try:
+            return run_job(
+                hydra_context=application.hydra_context,
+                task_function=application.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        finally:
+            os.chdir(self._folder)
+            _reset_logging(application.config)
+            sys.stdout.flush()
+
+
+def run(launch: str, key: str, overrides: Sequence[str], job_idx: int) -> bytes | None:
+    """The Dask task: runs a job of the application that was brought under the name `launch`."""
+    runner: JobRunner = get_worker().plugins[launch]
+    return runner.run(key, overrides, job_idx)
+
+
+def is_busy() -> bool:
+    """Whether this worker process is in the middle of a job."""
+    return _slot.busy
+
+
+def failed(overrides: Sequence[str], error: Exception) -> JobReturn:
+    """The result of a job that never came to its task function."""
+    task = [override for override in overrides if not override.lstrip("+~").startswith("hydra.")]
+    return JobReturn(overrides=task, status=JobStatus.FAILED, _return_value=error)
+
+
+def _compose(application: Application, overrides: Sequence[str], job_idx: int) -> DictConfig:
+    loader = application.hydra_context.config_loader
+    config = loader.load_sweep_config(application.config, list(overrides))
+    with open_dict(config):
+        config.hydra.job.id = str(job_idx)
+        config.hydra.job.num = job_idx
+    return config
+
+
+def _reset_logging(config: DictConfig) -> None:
+    """Closes the job's log file and goes back to the launcher's own logging."""
+    for handler in logging.root.handlers[:]:
+        logging.root.removeHandler(handler)
+        handler.close()
+    logging.root.setLevel(logging.WARNING)
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)

@@ -1,0 +1,180 @@
+"""The second stage of a sweep: each strategy's winner again, with fresh seeds and the test set.
+
+Tuning picks the luckiest of many trials, so its best value is too high. What a winner is worth is
+told by replicates, which share nothing with the tuning but the configuration, and pair up across
+strategies by their seed. Only they see the test set, and each time it is opened that is written
+into `manifest.json`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fmnist_lab import config, data
+from fmnist_lab.foundation.spelling import spell
+from fmnist_lab.results import manifest, searches
+from fmnist_lab.statistics import least_pairs
+from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
+from fmnist_lab.sweeper.sweep_end import SweepEnd
+from fmnist_lab.sweeper.sweep_files import RESULTS
+from fmnist_lab.training import environment
+
+FOLDER = "replicates"
+_KEPT = (
+    "hydra/launcher",
+    "hydra.launcher",
+    "hydra.sweeper.storage",
+    "hydra.sweeper.strategies",  # which the user has left out or added
+    "hydra.verbose",
+)
+_SEEDS = "seed=range(0, 4294967296)"  # as many as NumPy has; those to train come from `enqueue`
+_OFF = ("timeout", "max_epochs", "target", "plateau", "custom_search_space", "params")
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the second stage trains."""
+
+    name: str  # of the search
+    winners: Mapping[str, Mapping[str, Any]]  # strategy: trial, value, overrides
+    seeds: Sequence[int]
+    arguments: Sequence[str]  # the user's overrides, as far as they hold for replicates too
+
+    def overrides(self, folder: Path) -> list[str]:
+        """The command line of the sweep over seeds, with its results in `folder`."""
+        enqueue = ", ".join(f"{{seed: {seed}}}" for seed in self.seeds)
+        strategies = [
+            f"hydra.sweeper.strategies.{name}=[{', '.join(map(_quote, winner['overrides']))}]"
+            for name, winner in self.winners.items()
+        ]
+        return [
+            *self.arguments,
+            *strategies,
+            "kind=replicate",
+            _SEEDS,
+            f"hydra.sweep.dir={folder}",
+            "hydra.sweep.subdir=${hydra.job.num}",
+            f"hydra.sweeper.study_name={self.name}-{FOLDER}",
+            f"hydra.sweeper.n_trials={len(self.seeds)}",
+            f"hydra.sweeper.enqueue=[{enqueue}]",
+            "hydra.sweeper.spaces=[]",
+            "hydra/sweeper/pruner=none",
+            *(f"hydra.sweeper.{key}=null" for key in _OFF),
+        ]
+
+
+def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | None:
+    """What to train, once a search is tuned; None where it is not, or where that is not wanted.
+
+    Args:
+        sweep: The file in `sweeps/`.
+        folder: The search's folder.
+        arguments: The user's overrides.
+    """
+    if not is_tuned(folder):
+        return None
+    strategies = _results(folder)["strategies"]
+    searched = {key for found in strategies.values() for key in found["best_params"]}
+    task = [item for item in arguments if not key_of(item).startswith(("hydra", "-"))]
+    fixed = [item for item in task if key_of(item) not in searched]
+    cfg = config.compose([f"sweeps={sweep}", *fixed])
+    if not cfg.replicates:
+        return None
+    given = {key_of(item) for item in fixed} | {"sweeps", "strategy"}
+    winners = {
+        name: {
+            "trial": found["best_trial"],
+            "value": found["best_value"],
+            "overrides": [item for item in found["best_overrides"] if key_of(item) not in given],
+        }
+        for name, found in strategies.items()
+    }
+    kept = [item for item in arguments if key_of(item).startswith(_KEPT)]
+    seeds = range(cfg.seed + 1, cfg.seed + 1 + cfg.replicates)
+    found = [f"sweeps={sweep}", *fixed, *kept]
+    return Confirmation(searches.name_of(folder), winners, list(seeds), found)
+
+
+def is_tuned(folder: Path) -> bool:
+    """Whether a search has come to its end, and every strategy has its best trial."""
+    if not (folder / RESULTS).exists():  # the command showed its configuration, say
+        return False
+    tuned = _results(folder)
+    strategies = tuned.get("strategies", {})
+    is_whole = all(found.get("best_overrides") for found in strategies.values())
+    end = SweepEnd.read(tuned["ended"])
+    return bool(strategies) and is_whole and end is not None and not end.reason.is_cut_short
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((folder / RESULTS).read_text(encoding="utf-8"))
+    return content
+
+
+def prepare(planned: Confirmation, folder: Path) -> Path:
+    """Writes down that the test set is opened, and for what; returns the folder of replicates.
+
+    Replicates of other winners are moved out of the way: they answer another question.
+    """
+    before = manifest.read(folder)
+    cfg = config.compose([item for item in planned.arguments if not item.startswith("hydra")])
+    content = {
+        "winners": dict(planned.winners),
+        "seeds": list(planned.seeds),
+        **manifest.asked(folder),
+        "data": data.load(config.to_trial(cfg).data).checksum,
+        "versions": environment.describe(),
+    }
+    replicates, changed = folder / FOLDER, manifest.changes(content, folder)
+    wanted = len(planned.winners) * len(planned.seeds)
+    is_whole = bool(before) and len(list(replicates.glob("*/result.json"))) >= wanted
+    if is_whole and not any(key.startswith(("winners", "seeds")) for key in changed):
+        return replicates  # there is nothing left to train, whatever the version is today
+    manifest.open_test_set(content, folder)
+    if any(key.startswith("winners") for key in changed) and replicates.exists():
+        replicates.rename(folder / f"{FOLDER}-{before.get('hash', 'before')[:8]}")
+    return replicates
+
+
+class Outlook:
+    """Says as a sweep starts where its seeds or searches are too few for any verdict.
+
+    An observer, see `fmnist_lab.sweeper.observers`.
+    """
+
+    def __init__(self, replicates: int, searches: int, kind: str) -> None:
+        """Takes the configuration's values; of replicates nothing is said again."""
+        self._replicates = replicates if kind == "trial" else 0
+        self._searches = searches
+
+    def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
+        """Prints a sentence, or nothing."""
+        if not self._replicates or searches.split(Path(sweep.folder))[1]:
+            return
+        if said := outlook(len(sweep.strategies), self._replicates, self._searches):
+            print(said)
+
+
+def outlook(strategies: int, replicates: int, searches: int) -> str | None:
+    """Why no strategy can be found better or worse than the baseline; None where one can."""
+    key, pairs = ("searches", searches) if searches > 1 else ("replicates", replicates)
+    if strategies < 2 or pairs >= (least := least_pairs(strategies - 1)):
+        return None
+    rivals = "a rival" if strategies == 2 else f"{strategies - 1} rivals"
+    return (
+        f"With {key}={pairs} no strategy can be found better or worse: against {rivals} of the "
+        f"baseline that takes at least {key}={least}, which may be given later, too."
+    )
+
+
+def key_of(override: str) -> str:
+    """The key that an override sets."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _quote(override: str) -> str:
+    """The override as an element of a list, whatever characters it has."""
+    return spell(override)

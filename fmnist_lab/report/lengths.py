@@ -1,0 +1,100 @@
+"""The length of the training: what early stopping saved or cut short, who trained longer."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab import statistics
+from fmnist_lab.errors import RequestError
+from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.schedules import scheduler
+
+_EPOCHS, _METRIC = "training.epochs", "val/accuracy"
+
+
+def savings(evidence: Evidence) -> pd.DataFrame:
+    """`comparison.saved_epochs` of trials and replicates together.
+
+    The best strategy first; nothing where nobody knows the horizon.
+    """
+    runs = pd.concat([evidence.trials, evidence.replicates], ignore_index=True)
+    common = evidence.setup.config.get("training", {}).get("epochs")
+    own = runs[_EPOCHS] if _EPOCHS in runs else pd.Series(np.nan, index=runs.index)
+    runs["horizon"] = pd.to_numeric(own, errors="coerce").fillna(common or np.nan)
+    return _best_first(evidence, statistics.saved_epochs(runs.dropna(subset="horizon")))
+
+
+def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
+    """How soon replicates are as good as the baseline's are in the end.
+
+    Returns:
+        The target, the median of the baseline's last validation accuracies, and
+        `comparison.epochs_to_target`, the best strategy first; None where it has none.
+    """
+    curves, runs = evidence.replicate_curves, evidence.replicates
+    own = curves[curves["strategy"] == evidence.baseline]
+    target = own.groupby(["search", "seed"])[_METRIC].last().median() if _METRIC in own else np.nan
+    if np.isnan(target):
+        return None
+    frame = statistics.epochs_to_target(curves, runs, float(target), _METRIC)
+    return float(target), _best_first(evidence, frame)
+
+
+def cut_short(evidence: Evidence) -> list[str]:
+    """The strategies whose schedule is laid over the whole training, and that were stopped."""
+    frame = savings(evidence)
+    stopped = frame.loc[frame["early_stopped"] > 0, "strategy"]
+    return [name for name in stopped if follows_horizon(_node(evidence, name, "scheduler"))]
+
+
+def lengths_and_batches(evidence: Evidence) -> dict[str, list[int]]:
+    """The epochs and batch sizes in which strategies differ though nobody searched them."""
+    found: dict[str, set[int]] = {_EPOCHS: set(), "training.batch_size": set()}
+    for strategy in evidence.strategies:
+        node, space = _node(evidence, strategy, "training"), evidence.setup.space(strategy)
+        for key, values in found.items():
+            name = key.rpartition(".")[2]
+            if name in node and key not in space:
+                values.add(node[name])
+    return {key: sorted(values) for key, values in found.items() if len(values) > 1}
+
+
+def _best_first(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
+    order = {name: place for place, name in enumerate(evidence.strategies)}
+    return frame.sort_values("strategy", key=lambda names: names.map(order), ignore_index=True)
+
+
+def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
+    """A group of a strategy's first trial, resolved; empty where its folder does not say."""
+    folders = evidence.trials.loc[evidence.trials["strategy"] == strategy, "folder"]
+    if folders.empty:
+        return {}
+    try:
+        cfg = OmegaConf.load(Path(folders.iloc[0]) / ".hydra" / "config.yaml")
+        selected = OmegaConf.select(cfg, group)
+        if OmegaConf.is_dict(selected):  # a space is computed with what only composing knows
+            selected.pop("space", None)
+        node = OmegaConf.to_container(selected, resolve=True)
+    except (OSError, ValueError, OmegaConfBaseException):  # elsewhere, or of another application
+        return {}
+    items = node.items() if isinstance(node, dict) else ()
+    return {str(key): value for key, value in items}
+
+
+def follows_horizon(node: dict[str, Any]) -> bool:
+    """Whether a scheduler gives other rates, in the same epochs, where training is longer."""
+    epochs = node.get("epochs")
+    if not epochs:
+        return False
+    try:
+        now, longer = (scheduler.build(node | {"epochs": n}) for n in (epochs, 2 * epochs))
+    except RequestError:  # a schedule of the user's that is not here
+        return False
+    return any(
+        not np.allclose(now.learning_rates(epoch, 4), longer.learning_rates(epoch, 4))
+        for epoch in range(int(epochs))
+    )

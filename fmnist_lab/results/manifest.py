@@ -1,0 +1,108 @@
+"""What the replicates of a search rest on, and each time the test set was opened for them.
+
+`manifest.json` stands in the search's folder. Its hash covers the strategies, their spaces and
+winners, the seeds, the data and the versions. Another hash is another opening, which says what
+had changed: replicates of before and after it differ in more than their seeds.
+"""
+
+import datetime
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.results import searches
+from fmnist_lab.results.schema import Record, Rules, are_texts, is_text
+from fmnist_lab.sweeper.sweep_files import SPACES
+
+MANIFEST = "manifest.json"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The manifest of a search; empty while the test set is closed.
+
+    Raises:
+        RequestError: It is not as it was written: nobody would know what it warns of.
+    """
+    record = Record(
+        folder / MANIFEST, "its sweep", "bring it back: it says how often the test set was opened"
+    )
+    try:
+        content = record.read()
+    except FileNotFoundError:
+        return {}
+    record.require(content, {}, _RULES)
+    return content
+
+
+def _is_opening(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and is_text(value.get("opened"))
+        and are_texts(value.get("changed", []))
+    )
+
+
+def _is_winner(value: Any) -> bool:
+    return isinstance(value, dict) and "trial" in value and are_texts(value.get("overrides"))
+
+
+_RULES: Rules = {
+    "hash": ("text", is_text),
+    "openings": (
+        "a list of openings, each with the time `opened` and the keys `changed`",
+        lambda value: isinstance(value, list) and all(map(_is_opening, value)),
+    ),
+    "winners": (
+        "a `trial` and its `overrides` for each strategy",
+        lambda value: isinstance(value, dict) and all(map(_is_winner, value.values())),
+    ),
+    "seeds": ("a list of seeds", lambda value: isinstance(value, list)),
+}
+
+
+def asked(folder: Path) -> dict[str, Any]:
+    """What a search was asked: its number, its strategies, and where each is searched."""
+    config = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+    return {
+        "search": searches.split(folder)[1],
+        "strategies": config["hydra"]["sweeper"]["strategies"],
+        "spaces": json.loads((folder / SPACES).read_text(encoding="utf-8")),
+    }
+
+
+def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
+    """The dotted keys whose values have changed since the test set was opened last.
+
+    What an older manifest does not say has not changed.
+    """
+    before = read(folder)
+    shared = {key: value for key, value in content.items() if key in before}
+    return differences({key: before[key] for key in shared}, shared)
+
+
+def open_test_set(content: dict[str, Any], folder: Path) -> None:
+    """Writes the manifest, and that the test set is opened unless it was for the very same."""
+    openings, changed = read(folder).get("openings", []), changes(content, folder)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    if changed or not openings:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        openings = [*openings, {"opened": now, "hash": digest, "changed": changed}]
+    write_json(folder / MANIFEST, {"hash": digest, "openings": openings} | content)
+
+
+def differences(before: Any, after: Any, key: str = "") -> list[str]:
+    """The dotted keys whose values differ."""
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
+        return [] if before == after else [key]
+    return [
+        found
+        for name in sorted({**before, **after})
+        for found in differences(
+            before.get(name), after.get(name), f"{key}.{name}" if key else str(name)
+        )
+    ]

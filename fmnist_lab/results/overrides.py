@@ -1,0 +1,61 @@
+"""What a job was asked for, read from overrides without Hydra: thousands of them in a moment."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fmnist_lab.results import schema
+
+PRIVATE = ("hydra.", "hydra/", "tracking.", "tracking=")  # they make no other trial of it
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_OF_THE_SWEEP = ("sweeps", "replicates", "searches")  # its file and its stages
+_NULL, _QUOTES = ("null", ""), ("'", '"')
+
+
+def asked(overrides: Sequence[str]) -> list[str]:
+    """The overrides without those that say where a trial runs and is recorded."""
+    return [word for word in overrides if not word.lstrip("+~").startswith(PRIVATE)]
+
+
+def read(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values by dotted key: float for numbers, None for null, text for all else."""
+    pairs = (word.partition("=") for word in overrides if not word.startswith("~"))
+    values = {key.lstrip("+"): _value(text) for key, _, text in pairs}
+    return {key: value for key, value in values.items() if key not in _OF_THE_SWEEP}
+
+
+@lru_cache(maxsize=100_000)
+def _value(text: str) -> float | str | None:
+    if text.lower() in _NULL:
+        return None
+    if text[0] in _QUOTES and text[-1] == text[0] and len(text) > 1:
+        return text[1:-1]
+    try:
+        return float(text) if "_" not in text else text  # Python's 1_000 is a word in Hydra
+    except ValueError:
+        return text
+
+
+def from_hydra(folder: Path) -> dict[str, Any]:
+    """`stopping` and `overrides` of a trial whose result does not say, from its `.hydra/`."""
+    given = _read_yaml(folder / "overrides.yaml", list)
+    config = _read_yaml(folder / "config.yaml", dict)
+    stopping = config.get("stopping")
+    name = stopping.get("name", "none") if isinstance(stopping, dict) else "none"
+    return {"stopping": str(name), "overrides": asked(list(map(str, given)))}
+
+
+def _read_yaml(path: Path, kind: type) -> Any:
+    try:
+        content = yaml.load(path.read_bytes(), Loader=_Loader)
+    except FileNotFoundError:
+        return kind()
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise schema.Record(path).refused(f"no YAML ({problem})") from error
+    if content is not None and not isinstance(content, kind):
+        raise schema.Record(path).refused(f"{schema.told(content)}")
+    return content or kind()

@@ -1,0 +1,57 @@
+"""How strategies are compared: pandas frames in, pandas frames out, nothing drawn, nothing read.
+
+The frames that go in are tidy. Every function names the columns it needs; more do no harm.
+
+`trials`, a row per tuning trial:
+    strategy (str), trial (int64), seed (int64), search (int64; 0 where there is one search),
+    objective (float64), objective_metric (str; val/accuracy is maximised, val/loss minimised),
+    stop_reason (str, a `StopReason`), epochs_trained (int64), and a column for every searched
+    parameter under its dotted key, `optimizer.learning_rate` (float64), say.
+`replicates`, a row per replicate of a tuned strategy:
+    strategy, seed, search, objective, objective_metric, stop_reason, epochs_trained as above,
+    test_accuracy and test_loss (float64, a share of 1 and nats).
+`curves`, a row per trial and epoch:
+    strategy, trial, seed, epoch (int64, from 0), and metrics such as val/accuracy (float64).
+
+NaN, None and infinity all mean "no value". What has no value is counted in every answer, never
+dropped in silence. Answers are in the units that came in: 0.002 is 0.2 points of accuracy.
+"""
+
+from fmnist_lab.statistics.budget import epochs_to_target, expected_best
+from fmnist_lab.statistics.origin import on_real_images
+from fmnist_lab.statistics.paired import (
+    MIN_PAIRS,
+    MOST_PAIRS,
+    equivalence_p,
+    holm,
+    least_pairs,
+    more_pairs,
+    sign_flip_p,
+    t_interval,
+)
+from fmnist_lab.statistics.savings import saved_epochs
+from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism, winners
+from fmnist_lab.statistics.verdicts import Verdict, compare, compare_to_best
+
+__all__ = [
+    "MIN_PAIRS",
+    "MOST_PAIRS",
+    "Verdict",
+    "at_edge",
+    "compare",
+    "compare_to_best",
+    "divergence",
+    "epochs_to_target",
+    "equivalence_p",
+    "expected_best",
+    "good_range",
+    "holm",
+    "least_pairs",
+    "more_pairs",
+    "on_real_images",
+    "optimism",
+    "saved_epochs",
+    "sign_flip_p",
+    "t_interval",
+    "winners",
+]

@@ -1,0 +1,200 @@
+"""A trial seen from its job: reports, pruning, and a result that outlives the controller."""
+
+import functools
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_method
+
+from fmnist_lab.errors import is_full_disk
+from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.sweeper.numbering import Place
+
+if TYPE_CHECKING:
+    import optuna
+
+    from fmnist_lab.sweeper.storage import StorageAddress
+
+log = logging.getLogger(__name__)
+
+RECORD = "sweep:job"  # the user attribute in which a job leaves its result
+REPEATS = "sweep:repeats"  # the number of the trial whose suggestion this one repeats
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a job needs to find its study; travels to the worker with the task."""
+
+    storage: "StorageAddress"
+    studies: Sequence[str]  # their names, in the order in which they take trial numbers
+    pruner: Mapping[str, Any] | None = None  # its configuration
+    recall: str | None = None  # the function behind `hydra.sweeper.recall`
+
+    def open_study(self, number: int) -> "optuna.Study":
+        """The study of the sweep's trial `number`."""
+        import optuna
+
+        from fmnist_lab.sweeper import samplers
+        from fmnist_lab.sweeper.storage import open_in_job
+
+        return optuna.load_study(
+            study_name=self.studies[number % len(self.studies)],
+            storage=open_in_job(self.storage),
+            sampler=optuna.samplers.RandomSampler(),  # never asked
+            pruner=samplers.build_pruner(self.pruner),
+        )
+
+
+class CurrentTrial:
+    """The trial that runs in this process; its number is the job's, unique within the sweep."""
+
+    def __init__(self, number: int, channel: Channel) -> None:
+        self.number = number
+        self.pruned = False  # whether `should_prune` has said so
+        self._place = Place(number % len(channel.studies), len(channel.studies))
+        self._channel = channel
+
+    @functools.cached_property
+    def _study(self) -> "optuna.Study":
+        """Opened at first use: most tasks never report."""
+        return self._channel.open_study(self.number)
+
+    def report(self, value: float, step: int) -> None:
+        """Tells the study how the objective stands after a step, counted from 0."""
+        value, step = float(value), int(step)
+        self._reach(lambda storage, trial: storage.set_trial_intermediate_value(trial, step, value))
+
+    def should_prune(self) -> bool:
+        """Whether the study gives this trial up.
+
+        After True the task cleans up and returns, or raises `optuna.TrialPruned`; either way
+        the trial counts as pruned. A study that cannot be reached prunes nothing.
+        """
+        self.pruned |= bool(self._reach(lambda storage, trial: self._ask_pruner()))
+        return self.pruned
+
+    def record(self, **content: Any) -> None:
+        """Leaves the result in the study, in case that nobody is there to take it."""
+        content |= {"dir": str(HydraConfig.get().runtime.output_dir), "pruned": self.pruned}
+        self._reach(lambda storage, trial: storage.set_trial_user_attr(trial, RECORD, content))
+
+    def earlier(self) -> list[int]:
+        """The numbers of the trials whose suggestion this one repeats, the last first."""
+        return self._reach(lambda storage, trial: self._repeated()) or []
+
+    def recorded(self) -> Sequence[float] | None:
+        """The values that an earlier attempt left before its worker died."""
+        record = self._reach(lambda storage, trial: self._stored().user_attrs.get(RECORD))
+        if record is None:
+            record = self._reach(lambda storage, trial: self._left())
+            if record is not None:
+                log.info("Trial %d has ended in an earlier attempt.", self.number)
+                self.record(values=record["values"])
+        return record.get("values") if record and not record["pruned"] else None
+
+    def _left(self) -> Mapping[str, Any] | None:
+        """What an earlier attempt left in the folder alone; one that was pruned is made again."""
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        left = left_in(folder, self._stored(), self._channel.recall)
+        return None if left is None or left["pruned"] else left
+
+    def _stored(self) -> "optuna.trial.FrozenTrial":
+        return self._study.get_trials(deepcopy=False)[self._place.in_study(self.number)]
+
+    def _repeated(self) -> list[int]:
+        trials, found = self._study.get_trials(deepcopy=False), []
+        number: int | None = self._place.in_study(self.number)
+        while number is not None and (number := trials[number].user_attrs.get(REPEATS)) is not None:
+            found.append(self._place.in_sweep(number))
+        return found
+
+    def _ask_pruner(self) -> bool:
+        if len(self._study.directions) > 1:
+            return False  # Optuna compares single values only
+        return self._study.pruner.prune(self._study, self._stored())
+
+    def _reach(self, action: Callable[["optuna.storages.BaseStorage", int], Any]) -> Any:
+        try:
+            storage = self._study._storage
+            trial = storage.get_trial_id_from_study_id_trial_number(
+                self._study._study_id, self._place.in_study(self.number)
+            )
+            return action(storage, trial)
+        except Exception:  # a training that goes well is worth more than its report
+            log.warning("Trial %d cannot reach its study.", self.number, exc_info=True)
+            return None
+
+
+_current: CurrentTrial | None = None
+
+
+def current_trial() -> CurrentTrial | None:
+    """The trial that this job is; None where no sweep is running it."""
+    return _current
+
+
+class RecordedTask:
+    """The user's task, which leaves its result in the study before anybody asks for it."""
+
+    def __init__(self, task: Callable[[Any], Any], channel: Channel) -> None:
+        functools.update_wrapper(self, task)
+        self.task = task
+        self.channel = channel
+
+    def __call__(self, cfg: Any) -> Any:
+        """Runs the task as the trial whose number is the job's."""
+        global _current  # noqa: PLW0603 - a process runs one job at a time
+        trial = CurrentTrial(int(HydraConfig.get().job.num), self.channel)
+        if (values := trial.recorded()) is not None:
+            return values[0] if len(values) == 1 else values
+        _current = trial
+        try:
+            returned = self.task(cfg)
+        except Exception as error:
+            if interrupted.is_set():  # which some library has taken for an error of its own
+                raise KeyboardInterrupt from error
+            trial.pruned |= is_pruned(error)
+            if not is_full_disk(error):  # which is not the trial's fault: it will be repeated
+                trial.record(error=traceback.format_exc())
+            raise
+        finally:
+            _current = None
+        trial.record(values=_numbers(returned))
+        return returned
+
+
+def left_in(
+    folder: Path, trial: "optuna.trial.FrozenTrial", recall: str | None
+) -> Mapping[str, Any] | None:
+    """What a job of the trial has left in its folder, if it had ended and could not say so.
+
+    Args:
+        folder: The job's.
+        trial: What is left there from before it began is not its own.
+        recall: See `hydra.sweeper.recall`.
+    """
+    if recall is None or trial.datetime_start is None:
+        return None
+    left: Mapping[str, Any] | None = get_method(recall)(folder, trial.datetime_start.timestamp())
+    return left
+
+
+def is_pruned(error: object) -> bool:
+    """Whether a task raised this in order to be pruned."""
+    from optuna import TrialPruned
+
+    return isinstance(error, TrialPruned)
+
+
+def _numbers(returned: Any) -> list[float] | None:
+    """The values as plain numbers; None for what is none, which the controller will refuse."""
+    many = returned if isinstance(returned, list | tuple) else [returned]
+    try:
+        return [float(value) for value in many]
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,222 @@
+"""Where studies are stored: a journal file that survives being killed, or a database."""
+
+import json
+import logging
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
+
+from fmnist_lab.errors import ConnectionLostError
+from fmnist_lab.foundation.secrets import STORAGE, mask
+from fmnist_lab.sweeper.settings import SweepRequestError
+
+log = logging.getLogger(__name__)
+
+_SCHEME = "journal://"
+
+
+@dataclass(frozen=True)
+class StorageAddress:
+    """Where a study is stored; small and picklable, unlike an open storage."""
+
+    # journal:///absolute/path, a database URL, or what to call an object
+    text: str = field(repr=False)
+    opened: BaseStorage | None = None  # of an object that the user configured
+
+    @property
+    def journal(self) -> Path | None:
+        """The journal's file, if it is one."""
+        return Path(self.text.removeprefix(_SCHEME)) if self.text.startswith(_SCHEME) else None
+
+    @property
+    def shown(self) -> str:
+        """The address without a password."""
+        return mask(self.text)
+
+    def through_environment(self) -> "StorageAddress":
+        """The same without its password, which child processes find in their environment."""
+        if self.shown == self.text:
+            return self
+        os.environ[STORAGE] = self.text
+        return replace(self, text=self.shown)
+
+
+def locate(storage: Any, default: Path) -> StorageAddress:
+    """Reads `hydra.sweeper.storage`; null means the journal `default`."""
+    if storage is None:
+        return StorageAddress(f"{_SCHEME}{default.absolute()}")
+    if isinstance(storage, str):
+        if storage.startswith(_SCHEME):
+            return StorageAddress(f"{_SCHEME}{Path(storage.removeprefix(_SCHEME)).absolute()}")
+        if "://" in storage:
+            return StorageAddress(_absolute(storage))
+    elif isinstance(storage, BaseStorage):
+        return StorageAddress(type(storage).__name__, storage)
+    elif OmegaConf.is_config(storage) or isinstance(storage, Mapping):
+        opened = instantiate(storage)
+        if isinstance(opened, BaseStorage):
+            return StorageAddress(type(opened).__name__, opened)
+    raise SweepRequestError(
+        "`hydra.sweeper.storage` must be journal:///path, a database URL or an Optuna storage, "
+        f"got {mask(str(storage))!r}."
+    )
+
+
+def _absolute(url: str) -> str:
+    """The URL with SQLite's file as an absolute path: jobs may run in folders of their own."""
+    scheme, _, path = url.partition(":///")
+    is_file = scheme.startswith("sqlite") and path and not path.startswith(("/", ":", "file:"))
+    return f"{scheme}:///{Path(path).absolute()}" if is_file else url
+
+
+def open_storage(address: StorageAddress) -> BaseStorage:
+    """Opens or creates a storage, for the controller.
+
+    Raises:
+        SweepRequestError: It cannot be opened.
+    """
+    if address.opened is not None:
+        return get_storage(address.opened)
+    try:
+        if address.journal:
+            return _open_journal(address.journal)
+        return get_storage(RDBStorage(address.text, engine_kwargs=_engine(address.text)))
+    except ImportError as error:
+        package = getattr(error.__cause__, "name", None) or "that is its driver"
+        wanted = "'fmnist-lab[postgresql]'" if package == "psycopg" else package
+        raise SweepRequestError(
+            f"`hydra.sweeper.storage` must be a storage that can be opened, got {address.shown}, "
+            f"which needs the package {package}: pip install {wanted}"
+        ) from None
+    except Exception as error:
+        # The cause is left out: its text or its frames could hold the password.
+        raise SweepRequestError(
+            f"`hydra.sweeper.storage` must be a storage that can be opened, got {address.shown}: "
+            f"{type(error).__name__}: {mask(str(error)).splitlines()[0] if str(error) else ''}"
+        ) from None
+
+
+@contextmanager
+def reaching(address: StorageAddress) -> Iterator[None]:
+    """In this block a database that is gone is one sentence.
+
+    Raises:
+        ConnectionLostError: It is gone.
+    """
+    try:
+        yield
+    except StorageInternalError as error:
+        cause = str(error.__cause__ or error).splitlines()[0]
+        raise ConnectionLostError(
+            f"The studies in {address.shown} are out of reach: {mask(cause)}"
+        ) from None
+
+
+@lru_cache(maxsize=4)
+def open_in_job(address: StorageAddress) -> BaseStorage:
+    """Opens the storage of a study that exists; once for a worker process, which runs many jobs."""
+    if address.opened is not None:
+        return get_storage(address.opened)
+    if address.journal:
+        return _open_journal(address.journal)
+    known = os.environ.get(STORAGE, "")
+    url = known if mask(known) == address.text else address.text
+    return get_storage(
+        RDBStorage(
+            url,
+            engine_kwargs=_engine(url),
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
+    )
+
+
+class _ReleasedOnDeath(BaseJournalFileLock):
+    """Optuna's own lock outlives a killed process and then stalls everybody for 30 seconds."""
+
+    def __init__(self, journal: str) -> None:
+        self._lock = FileLock(beside(Path(journal), "lock"), is_singleton=True)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+class _MendedJournal(JournalFileBackend):
+    """A journal file in which a killed process leaves no half-written line behind."""
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        yield from super().read_logs(log_number_from)
+        # Optuna goes on from the last line only, but keeps in mind where each line begins.
+        last = next(reversed(self._log_number_offset))
+        self._log_number_offset = {0: 0, last: self._log_number_offset[last]}
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        # Under the lock nobody is writing, so a line without an end never gets one.
+        with get_lock_file(self._lock):
+            mend(Path(self._file_path))
+            super().append_logs(logs)  # takes the lock again, which is re-entrant
+
+
+def beside(path: Path, what: str) -> Path:
+    """A hidden file beside another one."""
+    return path.with_name(f".{path.name}.{what}")
+
+
+def mend(journal: Path) -> None:
+    """Cuts a torn last line off; call it while holding the journal's lock."""
+    with journal.open("r+b") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 4096)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                end = start + newline + 1
+                break
+            end = start
+        if end < size:
+            log.warning("Cutting off %d bytes of a half-written line: %s", size - end, journal)
+            file.truncate(end)
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = _ReleasedOnDeath(str(path))
+    path.touch()
+    with get_lock_file(lock):
+        mend(path)
+        _require_last_line(path)
+    return JournalStorage(_MendedJournal(str(path), lock))
+
+
+def _require_last_line(journal: Path) -> None:
+    """Raises `ValueError` for what Optuna would take for half-written, until it adds lines."""
+    last = b""
+    with journal.open("rb") as file:
+        for last in file:  # noqa: B007 - the file is read line by line anyhow, to be replayed
+            pass
+    if last:
+        json.loads(last)
+
+
+def _engine(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        # Jobs write their result themselves, so SQLite's writers have to wait for one another.
+        return {"connect_args": {"timeout": 60}}
+    return {"pool_pre_ping": True}  # a server may have closed what idled while a trial trained

@@ -1,0 +1,154 @@
+"""The studies of a sweep, created or continued."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from fmnist_lab.foundation.secrets import mask
+from fmnist_lab.sweeper import samplers
+from fmnist_lab.sweeper.plans import Plan
+from fmnist_lab.sweeper.settings import ChangedSweepError, Settings
+
+log = logging.getLogger(__name__)
+
+SPACE = "sweep:space"
+FIXED = "sweep:fixed"
+CONFIGURATION = "sweep:configuration"
+STRATEGIES = "sweep:strategies"
+_TOLD = 4  # differences in one message
+_ADVICE = "Take another `hydra.sweeper.study_name` and folder"
+
+
+def open_studies(
+    storage: BaseStorage, plans: Sequence[Plan], settings: Settings
+) -> list[optuna.Study]:
+    """Creates the studies of a sweep, or opens them as they are.
+
+    Raises:
+        SweepRequestError: What exists has other strategies or directions.
+    """
+    _compare_strategies(storage, plans)
+    return [_open(storage, plan, settings) for plan in plans]
+
+
+def take_up(
+    studies: Sequence[optuna.Study], plans: Sequence[Plan], settings: Settings, at_once: int
+) -> None:
+    """Notes what the studies are asked, and gives them their samplers.
+
+    Call it when there is no other controller.
+
+    Raises:
+        SweepRequestError: They began with something else.
+    """
+    for study, plan in zip(studies, plans, strict=True):
+        _compare(study, plan, settings)
+        stored_trials = len(study.get_trials(deepcopy=False))
+        study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
+    strategies = _strategies(plans)
+    for study in studies:  # when all are as they should be, so that a refusal changes nothing
+        if strategies and study.user_attrs.get(STRATEGIES) != strategies:
+            study.set_user_attr(STRATEGIES, strategies)
+
+
+def _strategies(plans: Sequence[Plan]) -> list[str]:
+    return [plan.strategy for plan in plans if plan.strategy]
+
+
+def _compare_strategies(storage: BaseStorage, plans: Sequence[Plan]) -> None:
+    strategies = _strategies(plans)
+    if not strategies:
+        return
+    family = plans[0].study_name.removesuffix(strategies[0])
+    for name in optuna.get_all_study_names(storage):
+        if not name.startswith(family):
+            continue
+        study = optuna.load_study(study_name=name, storage=storage)
+        began = study.user_attrs.get(STRATEGIES, strategies)  # killed before it could say so
+        if began != strategies:
+            raise ChangedSweepError(
+                f"The strategies must stay those that the sweep began with ({', '.join(began)}), "
+                f"got {', '.join(strategies)}.",
+                f"{_ADVICE}.",
+            )
+
+
+def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
+    with _quiet():  # what it would log, the sweep logs
+        study = optuna.create_study(
+            study_name=plan.study_name,
+            storage=storage,
+            directions=[StudyDirection[name.upper()] for name in settings.directions],
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(),
+            pruner=samplers.build_pruner(settings.pruner),
+        )
+    stored = [direction.name.lower() for direction in study.directions]
+    if stored != settings.directions:
+        raise ChangedSweepError(
+            f"`hydra.sweeper.direction` must stay {', '.join(stored)} in the study "
+            f"{plan.study_name!r}, got {', '.join(settings.directions)}.",
+            "Take another `hydra.sweeper.study_name`.",
+        )
+    return study
+
+
+def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
+    """Notes what the study is asked; refuses it where that is not what it began with."""
+    # What may change between one start and the next makes no other trials.
+    free = tuple(settings.may_change or ())
+    fixed = {k: mask(v) for k, v in plan.space.fixed.items() if k not in free}
+    space = {"searched": plan.space.describe(), "custom": settings.custom_search_space}
+    asked: dict[str, Any] = {SPACE: space, FIXED: fixed, CONFIGURATION: plan.configuration}
+    asked = json.loads(json.dumps(asked))
+    stored = {key: study.user_attrs.get(key, asked[key]) for key in asked}
+    if settings.changed_space == "refuse":
+        _refuse_change(study.study_name, stored[SPACE], asked[SPACE])
+        _refuse_configuration(stored[CONFIGURATION], asked[CONFIGURATION])
+    if {k: v for k, v in stored[FIXED].items() if k not in free} != asked[FIXED]:
+        log.warning("Trials of this study ran with other overrides: %s", stored[FIXED])
+    for key, value in asked.items():
+        if study.user_attrs.get(key) != value:
+            study.set_user_attr(key, value)
+
+
+def _refuse_change(name: str, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    if stored == asked:
+        return
+    changed = _changed(stored["searched"], asked["searched"])
+    what = ", ".join(f"`{key}`" for key in changed) or "custom_search_space"
+    raise ChangedSweepError(
+        f"The search space must stay what the study {name!r} began with, got another for {what}.",
+        f"{_ADVICE}, or hydra.sweeper.changed_space=allow.",
+    )
+
+
+def _refuse_configuration(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    if changed := _changed(stored, asked):
+        told = [f"`{key}` {stored.get(key)} and now {asked.get(key)}" for key in changed[:_TOLD]]
+        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
+        raise ChangedSweepError(
+            "The configuration must stay what the sweep began with, got another: "
+            f"{', '.join(told)}{more}.",
+            f"{_ADVICE}, or hydra.sweeper.changed_space=allow.",
+        )
+
+
+def _changed(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    return [key for key in sorted({**stored, **asked}) if stored.get(key) != asked.get(key)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,1 @@
+"""How a trial is trained, and what it leaves in its folder while it trains."""

@@ -1,0 +1,243 @@
+"""The reference engine: plain `model.fit` with Keras's own callbacks."""
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_lab.data import Dataset
+from fmnist_lab.schedules import scheduler as scheduling
+from fmnist_lab.training import clipping
+from fmnist_lab.training.early_stopping import diverged
+from fmnist_lab.training.engines.backend import import_tensorflow
+from fmnist_lab.training.engines.base import (
+    NOT_KEPT,
+    Keeper,
+    Metrics,
+    OnEpoch,
+    Outcome,
+    State,
+    stop_reason,
+)
+from fmnist_lab.training.engines.batches import TrainingBatches, pixels, targets
+from fmnist_lab.training.engines.building import build_loss, build_model, build_optimizer
+from fmnist_lab.training.engines.state import copy_state, restore_state
+from fmnist_lab.trial import StopReason, Trial
+
+import_tensorflow()
+import keras  # noqa: E402  # only after the messages of its backend are silenced
+
+# Our metric -> the key of Keras's logs.
+LOG_KEYS = {
+    "train/loss": "loss",
+    "train/accuracy": "accuracy",
+    "val/loss": "val_loss",
+    "val/accuracy": "val_accuracy",
+}
+
+
+def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
+    """Trains one trial; see `Engine` for the contract."""
+    model = build_model(trial)
+    gauge = GradientGauge(trial)
+    # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
+    # of TensorFlow's own kernels.
+    model.compile(gauge.optimizer, build_loss(trial), metrics=["accuracy"], jit_compile=True)
+    batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
+    conductor = Conductor(scheduling.build(trial.scheduler), batches)
+    plateau = _plateau(conductor.scheduler)
+    recorder = Recorder(trial, gauge, on_epoch)
+    model.fit(
+        batches,
+        validation_data=(pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)),
+        validation_batch_size=1000,
+        shuffle=False,  # the batches come shuffled
+        initial_epoch=len(keeper.curve),
+        epochs=trial.training.epochs,
+        # The recorder comes late: it reads which of the others has asked to stop.
+        callbacks=[
+            conductor,
+            *plateau,
+            stopping,
+            recorder,
+            Continuation(keeper, plateau, stopping),
+        ],
+        verbose=0,
+    )
+    restored = stopping.best_weights is not None
+    delivered = stopping.best_epoch if restored else recorder.last_epoch
+    return Outcome(recorder.reason or StopReason.COMPLETED, delivered, model.get_weights())
+
+
+class GradientGauge:
+    """The trial's optimizer, with Keras's own clipping, and what it sees of the gradients."""
+
+    def __init__(self, trial: Trial) -> None:
+        self._kind, self._threshold = trial.clipping.name, trial.clipping.threshold or 0.0
+        self._norm, self._clipped = keras.metrics.Mean(), keras.metrics.Mean()
+        argument = clipping.KERAS_ARGUMENTS.get(self._kind)
+        limit = {argument: trial.clipping.threshold} if argument else {}
+        self.optimizer = build_optimizer(trial, **limit)
+        self._apply = self.optimizer.apply
+        self.optimizer.apply = self._measure_and_apply
+
+    def _measure_and_apply(self, gradients: Any, variables: Any = None) -> None:
+        _, norm, clipped = clipping.clip(self._kind, gradients, self._threshold)
+        self._norm.update_state(norm)
+        self._clipped.update_state(clipped)
+        self._apply(gradients, variables)
+
+    def read(self) -> dict[str, float]:
+        """Means since the last reading, per step."""
+        means = {
+            "opt/grad_norm": float(self._norm.result()),
+            "opt/clipped_fraction": float(self._clipped.result()),
+        }
+        self._norm.reset_state()
+        self._clipped.reset_state()
+        return means
+
+
+class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
+    """Starts every epoch's batches and sets the learning rate before every step.
+
+    Not Keras's `LearningRateScheduler`: that one knows epochs only. A plateau's cuts are
+    made by Keras's callback, so under it only the warm-up is set here.
+    """
+
+    def __init__(self, scheduler: scheduling.Scheduler, batches: TrainingBatches) -> None:
+        super().__init__()
+        self.scheduler, self._batches = scheduler, batches
+        self._rates: NDArray[np.float32] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._batches.start(epoch)
+        self._rates = self.scheduler.learning_rates(epoch, len(self._batches))
+        if isinstance(self.scheduler, scheduling.Performance):
+            ramp_is_over = epoch > math.ceil(self.scheduler.warmup_epochs)
+            self._rates = None if ramp_is_over else self._rates
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._rates is not None:
+            self.model.optimizer.learning_rate = self._rates[batch]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        # Before a plateau's callback cuts it: the rate of the epoch's last step.
+        logs["opt/learning_rate"] = float(self.model.optimizer.learning_rate)
+
+
+class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Hands every epoch's metrics on, and finds out why training stops."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        gauge: GradientGauge,
+        on_epoch: OnEpoch,
+    ) -> None:
+        super().__init__()
+        self._trial, self._gauge = trial, gauge
+        self._hand_on = on_epoch
+        self._start = 0.0
+        self.reason: StopReason | None = None
+        self.last_epoch = -1
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        metrics = {name: float(logs[key]) for name, key in LOG_KEYS.items()}
+        metrics |= self._gauge.read()
+        metrics["opt/learning_rate"] = logs["opt/learning_rate"]
+        metrics["time/epoch_seconds"] = time.perf_counter() - self._start
+        self.last_epoch = epoch
+        self.reason = stop_reason(
+            diverged=diverged(metrics),
+            pruned=not self._hand_on(epoch, metrics),
+            early=self.model.stop_training,
+            epoch=epoch,
+            epochs=self._trial.training.epochs,
+        )
+        self.model.stop_training = self.reason is not None
+
+
+class Continuation(keras.callbacks.Callback):  # type: ignore[misc]
+    """Goes on where an earlier attempt was, and offers what a later one needs.
+
+    It comes last: Keras's callbacks forget everything when training begins, and only after the
+    recorder is it clear whether another epoch follows.
+    """
+
+    def __init__(self, keeper: Keeper, plateau: Sequence[Any], stopping: Any) -> None:
+        super().__init__()
+        self._keeper, self._plateau, self._stopping = keeper, plateau, stopping
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        for epoch, metrics in enumerate(self._keeper.curve):
+            self._show_again(epoch, metrics)
+        if state := self._keeper.state:
+            self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
+            restore_state(state, self.model.variables, self.model.optimizer.variables)
+            self._stopping.best_weights = state.get("best")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if not self.model.stop_training:
+            self._keeper.offer(self._state)
+
+    def _show_again(self, epoch: int, metrics: Metrics) -> None:
+        """An earlier epoch, to those who watch the curve."""
+        # Whether a plateau cuts the rate depends on the rate that there was.
+        self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
+        for callback in (*self._plateau, self._stopping):
+            callback.on_epoch_end(epoch, {key: metrics[name] for name, key in LOG_KEYS.items()})
+
+    def _state(self) -> State:
+        best = self._stopping.best_weights
+        state = copy_state(self.model.variables, self.model.optimizer.variables)
+        return state if best is None else state | {"best": best}
+
+
+class PlateauAfterWarmup(keras.callbacks.ReduceLROnPlateau):  # type: ignore[misc]
+    """Keras's callback, which begins to watch after the warm-up."""
+
+    def __init__(self, warmup_epochs: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._warmup_epochs = warmup_epochs
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if epoch >= self._warmup_epochs:
+            super().on_epoch_end(epoch, logs)
+
+
+def _plateau(scheduler: scheduling.Scheduler) -> list[Any]:
+    if not isinstance(scheduler, scheduling.Performance):
+        return []
+    return [
+        PlateauAfterWarmup(
+            scheduler.warmup_epochs,
+            monitor=LOG_KEYS[scheduler.monitor],
+            mode=scheduler.mode,
+            factor=scheduler.factor,
+            patience=scheduler.patience,
+            min_delta=scheduler.min_delta,
+            cooldown=scheduler.cooldown,
+            min_lr=scheduler.min_lr,
+        )
+    ]
+
+
+def _early_stopping(trial: Trial) -> Any:
+    """Keras's callback; one that never stops, only finds the best epoch, for stopping=none."""
+    settings = trial.stopping
+    active = settings.name == "patience"
+    return keras.callbacks.EarlyStopping(
+        monitor=LOG_KEYS[settings.monitor],
+        mode=settings.mode,
+        min_delta=settings.min_delta,
+        patience=settings.patience if active else trial.training.epochs + 1,
+        restore_best_weights=settings.restore_best and active,
+        start_from_epoch=settings.start_from_epoch,
+    )

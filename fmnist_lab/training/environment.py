@@ -1,0 +1,99 @@
+"""What a result depends on besides its configuration: versions, machine, commit."""
+
+import os
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import fmnist_lab
+from fmnist_lab.results import schema
+
+# Whoever computes in parallel reads one of these.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+COMPUTING = ("fmnist-lab", "tensorflow", "keras", "numpy")  # another version, other numbers
+# What decides whether a trial trains again to the same bits.
+DECIDING = (*COMPUTING, "machine", "processor", "threads")
+PACKAGES = ("fmnist-lab", "tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "mlflow")
+
+
+def describe() -> dict[str, str | int | None]:
+    """Versions of Python and of the packages that matter, the machine, and the git commit."""
+    versions: dict[str, str | int | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+            versions[package] = fmnist_lab.__version__ if package == "fmnist-lab" else None
+    return versions | {
+        "machine": platform.platform(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "git_commit": git_commit(),
+    }
+
+
+def threads() -> int:
+    """How many threads TensorFlow computes with in this process: sums of floats depend on it."""
+    asked = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    here = getattr(os, "sched_getaffinity", None)  # Linux: a container may have fewer cores
+    return len(here(0)) if here else os.cpu_count() or 1
+
+
+def with_threads(count: int) -> dict[str, str]:
+    """The variables that let a process which starts with them compute with so many threads."""
+    return dict.fromkeys(THREAD_VARIABLES, str(count))
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What `environment.json` in a trial's folder says; `threads` is None where nobody knows."""
+    facts = schema.environment(folder)
+    # Trials of earlier versions do not say; the launcher that started their process does.
+    return {"threads": _launched_with(folder / ".hydra" / "hydra.yaml")} | facts
+
+
+def _launched_with(job: Path) -> int | None:
+    from omegaconf import OmegaConf
+
+    if not job.exists():
+        return None
+    said = OmegaConf.select(OmegaConf.load(job), "hydra.launcher.threads_per_worker")
+    return None if said is None else int(said)
+
+
+def _processor() -> str:
+    """Its model, which decides on the instructions that are used."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    # Virtual machines call many models by one name.
+    wanted = ("model name", "cpu family", "model")
+    return ", ".join(facts[key] for key in wanted if key in facts) or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def git_commit() -> str | None:
+    """The commit of the checkout that this package runs from, or None where it is installed."""
+    folder = Path(__file__).parents[1]
+    command = ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    top, commit = answer.stdout.splitlines()
+    # A virtual environment may lie inside somebody else's checkout.
+    return commit if Path(top) == folder.parent else None

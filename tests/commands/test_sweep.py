@@ -1,0 +1,379 @@
+"""`fmnist-lab sweep`, in a folder of its own; one sweep and the interrupted ones are processes."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab import config
+from fmnist_lab.commands import sweep, train
+from fmnist_lab.protocol.confirm import outlook
+from fmnist_lab.protocol.progress import words
+from fmnist_lab.sweeper.plans import Plan, Planner
+from fmnist_lab.sweeper.settings import Settings
+from tests.conftest import TINY, run_here
+from tests.support.sweeping import ROOT, wait_for
+
+SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
+MINE = """# @package _global_
+# Question: is my schedule any good?
+# 2 strategies, 1 trial each, 3 epochs.
+defaults:
+  - override /data: synthetic
+  - override /architecture: mlp
+  - override /hydra/sweeper: fmnist_lab
+  - override /hydra/sweeper/sampler: qmc
+
+data: {train_size: 320, val_size: 100}
+architecture: {hidden_sizes: [16]}
+training: {epochs: 3}
+replicates: 0
+
+hydra:
+  sweeper:
+    n_trials: 1
+    sampler: {seed: 0, scramble: true}
+    strategies:
+      plain: scheduler=constant
+      own: scheduler=mine
+"""
+SCHEDULER = """# Choose this when it is yours.
+_target_: fmnist_lab.schedules.exponential
+initial_learning_rate: ${optimizer.learning_rate}
+decay_epochs: 2
+update: epoch
+space:
+  decay_epochs: interval(3, 4)
+"""
+
+
+def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """Starts `fmnist-lab` in a folder, out of reach of the settings of whoever runs the test."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("FMNIST_LAB", "MLFLOW"))}
+    return subprocess.Popen(
+        [sys.executable, "-m", "fmnist_lab", *arguments],
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
+    """Runs a command to its end, trials in this process; what it printed, and its complaints."""
+    if arguments[0] == "sweep":
+        arguments = (*arguments, "hydra/launcher=basic")
+    done = run_here(folder, *arguments)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def own_files(folder: Path) -> None:
+    """Writes a sweep and a scheduler of the user's."""
+    for name, text in {"sweeps/mine.yaml": MINE, "conf/scheduler/mine.yaml": SCHEDULER}.items():
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """What the trials of a sweep have left."""
+    found = sorted(folder.glob("trials/*/result.json"), key=lambda path: int(path.parent.name))
+    return [json.loads(path.read_text()) for path in found]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder in which a sweep of the user's own has ended, and what it printed."""
+    folder = tmp_path_factory.mktemp("swept")
+    own_files(folder)
+    process = start(folder, "sweep", "mine")
+    printed, complaint = process.communicate(timeout=200)
+    assert (process.returncode, complaint) == (0, ""), printed
+    return folder, printed
+
+
+@pytest.fixture
+def again(swept: tuple[Path, str], tmp_path: Path) -> Path:
+    """The same, to be changed; what MLflow knows is left behind."""
+    folder = tmp_path / "again"
+    shutil.copytree(swept[0], folder, ignore=shutil.ignore_patterns("mlflow.db", "artifacts"))
+    return folder
+
+
+@pytest.mark.slow
+class TestSweep:
+    """A sweep that ends."""
+
+    def test_every_trial_is_labelled(self, swept: tuple[Path, str]) -> None:
+        own, plain = results(swept[0] / "mlruns/sweeps/mine")
+        assert [result["strategy"] for result in (own, plain)] == ["own", "plain"]
+        assert [result["scheduler"] for result in (own, plain)] == ["mine", "constant"]
+        assert [result["trial"] for result in (own, plain)] == [0, 1]
+        assert {result["sweep"] for result in (own, plain)} == {"mine"}
+        assert {result["stop_reason"] for result in (own, plain)} == {"completed"}
+        given = (swept[0] / "mlruns/sweeps/mine/trials/0/.hydra/overrides.yaml").read_text()
+        assert re.search(r"scheduler\.decay_epochs=3\.\d+", given)
+
+    def test_mlflow_has_a_parent_and_its_children(self, swept: tuple[Path, str]) -> None:
+        import mlflow
+
+        client = mlflow.MlflowClient(f"sqlite:///{swept[0]}/mlruns/mlflow.db")
+        experiment = client.get_experiment_by_name("fmnist-lab")
+        assert experiment is not None
+        runs = client.search_runs([experiment.experiment_id])
+        (parent,) = [run for run in runs if run.data.tags["kind"] == "sweep"]
+        assert (parent.info.run_name, parent.info.status) == ("mine", "FINISHED")
+        trials = {run.info.run_id: run.data.tags for run in runs if run is not parent}
+        for result in results(swept[0] / "mlruns/sweeps/mine"):
+            tags = trials.pop(result["mlflow_run_id"])
+            assert tags["mlflow.parentRunId"] == parent.info.run_id
+            for key in ("kind", "sweep", "strategy", "trial", "scheduler"):
+                assert tags[key] == str(result[key])
+        assert trials == {}
+
+    def test_compare_shows_its_trials(self, swept: tuple[Path, str]) -> None:
+        table, complaint = run(swept[0], "compare", "mine")
+        assert complaint == ""
+        for result in results(swept[0] / "mlruns/sweeps/mine"):
+            row = next(line for line in table.splitlines() if f" {result['strategy']} " in line)
+            assert f"{result['objective']:.4f}" in row
+
+    def test_the_best_trial_trains_once_more_to_the_same_objective(
+        self, swept: tuple[Path, str]
+    ) -> None:
+        folder, printed = swept
+        _, _, after = printed.partition("# the best trial, #")
+        program, *command = shlex.split(after.splitlines()[1])
+        assert program == "fmnist-lab"
+        run(folder, *command, "tracking=none", "hydra.run.dir=mlruns/once-more")
+        repeated = json.loads((folder / "mlruns/once-more/result.json").read_text())
+        best = max(results(folder / "mlruns/sweeps/mine"), key=lambda result: result["objective"])
+        for key in ("objective", "best_val_loss", "strategy", "scheduler"):
+            assert repeated[key] == best[key]
+
+    def test_to_start_afresh_is_to_start_beside(self, again: Path) -> None:
+        before = contents(again / "mlruns/sweeps/mine")
+        run(again, "sweep", "mine", "--new", "tracking=none")
+        beside = again / "mlruns/sweeps/mine-2"
+        assert {result["sweep"] for result in results(beside)} == {"mine-2"}
+        assert contents(again / "mlruns/sweeps/mine") == before
+        printed, _ = run(again, "sweep", "mine", "tracking=none")  # continues the newest
+        assert "Sweep mine-2: 2 of 2 trials are done" in printed
+        assert len(results(beside)) == 2
+
+
+@pytest.mark.slow
+class TestRefusals:
+    """Requests that are wrong: one sentence, exit code 2, and nothing has changed."""
+
+    def test_a_changed_configuration(self, again: Path) -> None:
+        before = contents(again / "mlruns")
+        _, complaint = run(again, "sweep", "mine", "training.epochs=4", code=2)
+        assert complaint == (
+            "fmnist-lab: The configuration must stay what the sweep began with, got another: "
+            "`training.epochs` 3 and now 4. To start afresh beside mlruns/sweeps/mine: "
+            "fmnist-lab sweep mine --new\n"
+        )
+        after = contents(again / "mlruns")
+        journal = "sweeps/mine/study.journal"  # notes that it was opened
+        assert after.pop(journal).startswith(before.pop(journal))
+        assert after == before
+        assert "Sweep mine: 2 of 2" in run(again, "sweep", "mine", "tracking=none")[0]
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["demi"], f"`NAME` must be one of {', '.join(SWEEPS)}, got 'demi'."),
+            (["demo", "training.batch_size=-1"],
+             "`training.batch_size` must be a whole number, zero or more, got -1."),
+            (["demo", "scheduler=linear"],
+             "`scheduler` must be left to the strategies of this sweep, got scheduler=linear."),
+            (["demo", "data.dir=/nowhere"],
+             "`data.dir` (or FMNIST_LAB_DATA_DIR) must be a folder with the four"),
+        ],
+    )  # fmt: skip
+    def test_of_a_sweep_that_does_not_exist(
+        self, tmp_path: Path, arguments: list[str], sentence: str
+    ) -> None:
+        printed, complaint = run(tmp_path, "sweep", *arguments, code=2)
+        assert printed == ""
+        assert complaint.startswith(f"fmnist-lab: {sentence}")
+        assert complaint.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+class TestFailures:
+    """Trials that fail."""
+
+    QUICK = (*TINY[:-1], "training.epochs=1", "tracking=none", "hydra.sweeper.n_trials=1")
+
+    def test_of_all_end_the_sweep(self, tmp_path: Path) -> None:
+        diverging = "optimizer.learning_rate=1e30"
+        # One at a time: of two that fail together the second may or may not be counted.
+        one = "hydra.sweeper.n_jobs=1"
+        printed, complaint = run(tmp_path, "sweep", "demo", *self.QUICK, diverging, one, code=1)
+        assert complaint == (
+            "fmnist-lab: 3 trials failed, more than max_failure_rate=0.5 of 4 allows.\n"
+        )
+        assert "0 complete, 0 pruned, 3 failed." in printed
+        assert "The sweep failed with ValueError; see mlruns/sweeps/demo/sweep.log." in printed
+        reasons = {result["stop_reason"] for result in results(tmp_path / "mlruns/sweeps/demo")}
+        assert reasons == {"diverged"}
+
+    def test_of_some_are_counted(self, tmp_path: Path) -> None:
+        own_files(tmp_path)
+        # Half of what is searched is refused, but not before its turn has come.
+        choice = "training.batch_size=choice(32,0)"
+        more = "hydra.sweeper.n_trials=2"
+        printed, complaint = run(tmp_path, "sweep", "mine", "tracking=none", choice, more)
+        assert complaint == ""
+        assert "All 4 trials are done.\n2 complete, 0 pruned, 2 failed." in printed
+        failed = "RequestError: `training.batch_size` must be positive, got 0."
+        assert printed.count(f" failed: fmnist_lab.errors.{failed}") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_an_interruption_is_one_sentence(
+    tmp_path: Path, sent: signal.Signals, workers: int
+) -> None:
+    endless = (
+        *TINY[:-1],
+        "training.epochs=100000",
+        "tracking=none",
+        f"hydra.launcher.workers={workers}",
+    )
+    process = start(tmp_path, "sweep", "demo", *endless)
+    wait_for(lambda: bool(list(tmp_path.rglob("curves.jsonl"))), 120)
+    process.send_signal(sent)
+    printed, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    again = shlex.join(["fmnist-lab", "sweep", "demo", *endless])
+    assert complaint == f"fmnist-lab: Interrupted; continue with: {again}\n"
+    assert "Interrupted.\n0 of 16 trials are done and kept" in printed
+    reasons = {result["stop_reason"] for result in results(tmp_path / "mlruns/sweeps/demo")}
+    assert reasons == {"interrupted"}
+
+
+@pytest.mark.parametrize("error", [HydraException, OmegaConfBaseException])
+def test_an_interruption_is_seen_through_what_it_breaks(error: type[Exception]) -> None:
+    def broken() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise error("what was being cleaned up is no longer there")
+
+    with pytest.raises(KeyboardInterrupt):
+        train.run(broken, "fmnist-lab sweep demo", [])
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["-c", "job"], ["--info", "searchpath"]])
+def test_a_look_at_the_configuration_runs_nothing(
+    flags: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep.main("demo", [*flags, "training.epochs=2"])
+    printed = capsys.readouterr().out
+    assert ("epochs: 2" in printed) is ("job" in flags)  # `--info` speaks through the log
+    assert list(folder.iterdir()) == []
+
+
+class TestFolders:
+    """Where a sweep is."""
+
+    def test_the_latest_one_goes_on_and_the_next_one_is_beside_it(self, tmp_path: Path) -> None:
+        assert sweep.latest_folder("demo", tmp_path) == tmp_path / "demo"
+        assert sweep.next_folder("demo", tmp_path) == tmp_path / "demo"
+        for name in ("demo", "demo-2", "demo-10", "demo-x", "demonstration-11"):
+            (tmp_path / name).mkdir()
+        assert sweep.latest_folder("demo", tmp_path) == tmp_path / "demo-10"
+        assert sweep.next_folder("demo", tmp_path) == tmp_path / "demo-11"
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+class TestFiles:
+    """The files in `sweeps/`."""
+
+    def test_every_strategy_can_be_trained(self, name: str) -> None:
+        settings, planner, plans = planned(name)
+        planner.validate(plans, [])
+        assert {plan.strategy for plan in plans} == set(settings.strategies or {})
+        searched = {"optimizer.learning_rate" in plan.space.searched for plan in plans}
+        assert searched == {name != "textbook_confounded"}  # whose settings are the book's
+
+    def test_says_first_what_it_asks_and_how_large_it_is(self, name: str) -> None:
+        package, question, size = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()[:3]
+        assert package == "# @package _global_"
+        assert re.fullmatch(r"# Question: .+\?", question)
+        settings, _, plans = planned(name)
+        lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
+        trials = words.count(settings.n_trials, "trial")
+        counts = (
+            f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
+        )
+        assert re.fullmatch(rf"{counts}[.:].*", size)
+
+    def test_has_replicates_or_searches_enough_for_a_verdict(self, name: str) -> None:
+        with composer(name) as (loader, settings):
+            cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
+        if name != "demo":  # which gives none
+            assert outlook(len(settings.strategies or {}), cfg.replicates, cfg.searches) is None
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [f"hydra/launcher={name}" for name in ("basic", "joblib", "submitit_local", "dask")]
+    + [f"hydra/sweeper/sampler={name}" for name in ("tpe", "random", "grid", "qmc")],
+)
+def test_every_launcher_and_sampler_fits_a_sweep_that_ships(chosen: str) -> None:
+    with composer("demo") as (loader, _):
+        given = ["sweeps=demo", chosen]
+        cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
+    group, _, name = chosen.partition("=")
+    assert cfg.hydra.runtime.choices[group] == name
+
+
+@cache
+def planned(name: str) -> tuple[Settings, Planner, list[Plan]]:
+    """What a sweep would try, on little data; one strategy after the other is composed for it."""
+    given = [f"sweeps={name}", "data=synthetic", "data.train_size=320", "data.val_size=100"]
+    with composer(name) as (loader, settings):
+        cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
+        planner = Planner(settings, loader, cfg)
+        return settings, planner, planner.plans(name, given)
+
+
+@contextmanager
+def composer(name: str) -> Iterator[tuple[ConfigLoader, Settings]]:
+    """What composes the sweep's configuration, and what the sweep asks of the sweeper."""
+    config.register()
+    with initialize_config_dir(config.config_dir(), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
+        sweeper = cfg.hydra.sweeper
+        yield loader, Settings.read({key: sweeper[key] for key in sweeper if key[0] != "_"})

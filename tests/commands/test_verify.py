@@ -1,0 +1,162 @@
+"""`verify`: the same curve again, or where it departs."""
+
+import io
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fmnist_lab import data
+from fmnist_lab.commands import verify
+from fmnist_lab.config import exported_schema
+from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.export import writing
+from fmnist_lab.results import curve_diff
+from fmnist_lab.training import environment
+from fmnist_lab.training.environment import THREAD_VARIABLES
+from tests.conftest import TINY, run_here
+from tests.support.exporting import copied, document, leave_trial
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def test_the_table() -> None:
+    file = io.StringIO()
+    before: curve_diff.Curve = {"val/loss": [0.5, 0.4, 0.3], "val/accuracy": [0.7, 0.8, None]}
+    found = curve_diff.departures(before, {**before} | {"val/loss": [0.5, 0.45, 0.3]}, exact=True)
+    verify.show(found, True, Console(file=file, width=100, no_color=True))
+    heading, row = (line.split() for line in file.getvalue().splitlines())
+    assert heading[:3] == ["metric", "from", "epoch"]
+    assert row == ["val/loss", "2", "0.4", "0.45", "0.05", "0"]
+
+
+def test_what_a_curve_depends_on() -> None:
+    here = environment.describe() | {"threads": 1}
+    assert verify.differences(here, here) == {}
+    assert verify.differences(here | {"git_commit": "other", "mlflow": "0"}, here) == {}
+    assert verify.differences(here | {"keras": "2"}, here) == {"keras": ("2", here["keras"])}
+    older = {key: value for key, value in here.items() if key not in ("threads", "processor")}
+    assert verify.differences(older, here | {"threads": None}) == {"threads": (None, None)}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document]:
+    """A trial's folder, and its document with the checksum of its data."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("made"))
+        place = Path.cwd() / "mlruns/multirun/night"
+        leave_trial(place, 0)
+        content = document(place)
+    settings = data.DataConfig("synthetic", train_size=320, val_size=100)
+    content["exported"]["data_checksum"] = data.load(settings).checksum
+    return place / "0", content
+
+
+@pytest.fixture
+def night(folder: Path, made: tuple[Path, Document]) -> tuple[Path, Document]:
+    """The same, to be changed."""
+    return made[0], copied(made[1])
+
+
+def written(content: Document) -> Path:
+    path = Path("x.yaml")
+    path.write_text(writing.to_yaml(content, "x"))
+    return path
+
+
+class TestChanged:
+    """Files that somebody has edited, and trainings that go another way."""
+
+    def test_a_digit_of_the_seed(self, night: tuple[Path, Document]) -> None:
+        path = written(night[1] | {"seed": 43})
+        with pytest.raises(RequestError, match=r"`seed` of x\.yaml must be 42, .* got 43"):
+            verify.main(path)
+
+    @pytest.mark.parametrize(
+        ("tracking", "sentence"),
+        [("foo", "`tracking` must be one of local, none, server, got 'foo'"),
+         ("server", "`tracking.uri` must be a server's address with tracking=server, got none")],
+    )  # fmt: skip
+    def test_nowhere_to_record(
+        self, night: tuple[Path, Document], tracking: str, sentence: str
+    ) -> None:
+        with pytest.raises(RequestError, match=sentence):
+            verify.main(written(night[1]), tracking)
+
+    def test_another_data_set(self, night: tuple[Path, Document]) -> None:
+        checksum = night[1]["exported"]["data_checksum"]
+        night[1]["exported"]["data_checksum"] = "0" + checksum[1:]
+        with pytest.raises(RequestError, match=r"data_checksum` .* it was trained on other images"):
+            verify.main(written(night[1]))
+
+    @pytest.mark.parametrize("digit", [None, "train/loss", "opt/grad_norm"])
+    def test_a_digit_of_the_curve(
+        self,
+        night: tuple[Path, Document],
+        digit: str | None,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(verify, "_train", lambda content, tracking: night[0])
+        if digit is None:
+            verify.main(written(night[1]))
+            assert (
+                "Reproduced: identical bit for bit (3 epochs, 7 metrics)" in capsys.readouterr().out
+            )
+            return
+        night[1]["exported"]["curve"][digit][1] += 1e-9
+        with pytest.raises(NotReproducedError, match=f"{digit} differs too much, from epoch 2 on"):
+            verify.main(written(night[1]))
+        assert digit in capsys.readouterr().out
+
+    def test_another_end(
+        self, night: tuple[Path, Document], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(verify, "_train", lambda content, tracking: night[0])
+        night[1]["exported"]["stop_reason"] = "early_stopped"
+        with pytest.raises(NotReproducedError, match="has completed, not early_stopped"):
+            verify.main(written(night[1]))
+
+    def test_other_versions_within_the_tolerance(
+        self,
+        night: tuple[Path, Document],
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.setattr(verify, "_train", lambda content, tracking: night[0])
+        night[1]["exported"]["environment"]["keras"] = "3.0"
+        night[1]["exported"]["curve"]["val/loss"][1] += 1e-3
+        verify.main(written(night[1]))
+        printed = capsys.readouterr().out
+        assert f"Recorded with keras 3.0, here {environment.describe()['keras']}." in printed
+        assert "Reproduced within the tolerance" in printed
+        night[1]["exported"]["curve"]["val/loss"][1] += 1
+        with pytest.raises(NotReproducedError, match="val/loss differs too much"):
+            verify.main(written(night[1]))
+
+
+@pytest.mark.slow
+def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict[str, str]) -> None:
+    environment |= dict.fromkeys(THREAD_VARIABLES, "1")  # as a sweep's workers have it
+    jobs = ["scheduler=cosine", "architecture.dropout=0.2", "tracking=none"]
+    done = lab("train", "-m", *TINY, *jobs)
+    assert done.returncode == 0, done.stderr
+    for name in THREAD_VARIABLES:
+        del environment[name]
+    done = run_here(folder, "export-best", "--out", "my best.yaml")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    text = Path("my best.yaml").read_text()
+    assert text.startswith(exported_schema.HEADER)
+    assert "\n    threads: 1\n" in text
+
+    done = lab("verify", "my best.yaml")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    assert "epoch 3/3" in done.stdout
+    assert "Reproduced: identical bit for bit (3 epochs, 7 metrics)" in done.stdout
+    (again,) = folder.glob("mlruns/verify/*/environment.json")
+    assert json.loads(again.read_text())["threads"] == 1
+    assert not (folder / "mlruns/mlflow.db").exists()

@@ -1,0 +1,208 @@
+"""Every option composes to a trial; every mistake is answered in one sentence."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from fmnist_lab import config
+from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation import instantiate
+from fmnist_lab.schedules import scheduler as scheduling
+from fmnist_lab.training.clipping import ClippingConfig
+from fmnist_lab.training.engines import building
+from fmnist_lab.trial import Trial
+
+CONF = Path(config.config_dir())
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
+OPTIONS = [
+    (group, str(path.relative_to(CONF / group).with_suffix("")))
+    for group in GROUPS
+    for path in sorted((CONF / group).rglob("*.yaml"))
+]
+SHARED_SCHEDULER_KEYS = {"epochs", "update", "warmup_epochs"}
+
+
+def trial(*overrides: str) -> Trial:
+    return config.to_trial(config.compose(list(overrides)))
+
+
+class TestOptions:
+    """The files in `conf/`."""
+
+    def test_all_groups_of_the_design_have_options(self) -> None:
+        named = {group: config.options(group) for group in GROUPS}
+        assert {"architecture", "optimizer", "scheduler", "recipe"} < named.keys()
+        assert named["clipping"] == ["global_norm", "none", "norm", "value"]
+        assert named["stopping"] == ["none", "patience"]
+        assert named["tracking"] == ["local", "none", "server"]
+        assert named["data"] == ["fashion_mnist", "synthetic"]
+
+    @pytest.mark.parametrize(("group", "option"), OPTIONS)
+    def test_composes_to_a_valid_trial(self, group: str, option: str) -> None:
+        extra = ["tracking.uri=http://127.0.0.1:5000"] if option == "server" else []
+        cfg = config.compose([f"{group}={option}", *extra])
+        assert isinstance(config.to_trial(cfg), Trial)
+        assert isinstance(config.to_tracking(cfg), config.TrackingConfig)
+        if group in ("data", "clipping", "stopping", "tracking"):
+            assert cfg[group].name == option
+
+    @pytest.mark.parametrize(("group", "option"), OPTIONS)
+    def test_says_first_when_to_choose_it(self, group: str, option: str) -> None:
+        lines = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8").splitlines()
+        first = lines[1] if lines[0].startswith("# @package") else lines[0]
+        assert first.startswith("# Choose ")
+
+    @pytest.mark.parametrize("option", config.options("architecture"))
+    def test_an_architecture_lists_every_argument_and_its_default(self, option: str) -> None:
+        node = trial(f"architecture={option}").architecture
+        parameters = inspect.signature(instantiate.locate("architecture", node)).parameters
+        listed = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in node.items()
+            if key != "_target_"
+        }
+        assert listed == {name: parameter.default for name, parameter in parameters.items()}
+
+    @pytest.mark.parametrize("option", config.options("scheduler"))
+    def test_a_scheduler_lists_every_argument(self, option: str) -> None:
+        node = trial(f"scheduler={option}").scheduler
+        parameters = inspect.signature(instantiate.locate("scheduler", node)).parameters
+        assert node.keys() - {"_target_"} == set(parameters) | SHARED_SCHEDULER_KEYS
+
+    @pytest.mark.parametrize("option", config.options("optimizer"))
+    def test_an_optimizer_can_be_built(self, option: str) -> None:
+        chosen = trial(f"optimizer={option}")
+        optimizer = building.build_optimizer(chosen)
+        for key, value in chosen.optimizer.items():
+            if key != "_target_":
+                assert optimizer.get_config()[key] == pytest.approx(value)
+
+    def test_defaults_equal_the_schema(self) -> None:
+        composed, schema = trial(), Trial()
+        closed = ("seed", "data", "clipping", "stopping", "training", "objective")
+        for key in closed:
+            assert getattr(composed, key) == getattr(schema, key), key
+        assert config.to_tracking(config.compose([])) == config.TrackingConfig()
+
+    def test_the_notebooks_recipe_wins_over_the_defaults(self) -> None:
+        notebook = trial("recipe=notebook")
+        assert notebook.optimizer["_target_"] == "keras.optimizers.Adam"
+        assert notebook.scheduler["_target_"] == "fmnist_lab.schedules.notebook_linear"
+        assert (notebook.training.epochs, notebook.training.batch_size) == (200, 32)
+        assert (notebook.stopping.name, notebook.stopping.patience) == ("patience", 5)
+        assert not notebook.stopping.restore_best
+
+    def test_the_command_line_wins_over_a_recipe(self) -> None:
+        mixed = trial("recipe=notebook", "optimizer=sgd", "training.epochs=3")
+        assert mixed.optimizer["_target_"] == "keras.optimizers.SGD"
+        assert mixed.training.epochs == 3
+        assert mixed.stopping.name == "patience"
+
+    def test_schedules_follow_the_optimizer_and_the_length(self) -> None:
+        composed = trial("scheduler=linear", "optimizer.learning_rate=0.5", "training.epochs=4")
+        rates = scheduling.build(composed.scheduler).learning_rates(2, steps=1)
+        assert rates.tolist() == [0.25]
+
+
+class TestSpaces:
+    """A node's search space belongs to the configuration, not to the trial."""
+
+    @pytest.mark.parametrize("group", ["architecture", "optimizer", "scheduler", "clipping"])
+    def test_no_trial_has_one(self, group: str) -> None:
+        option = {"architecture": "mlp", "scheduler": "wsd", "clipping": "norm"}.get(group, "adam")
+        cfg = config.compose([f"{group}={option}"])
+        assert cfg[group].space
+        assert "space" not in config.to_trial(cfg).as_dict()[group]
+
+    def test_a_trials_clipping_is_plain(self) -> None:
+        assert trial("clipping=norm").clipping == ClippingConfig("norm", 1.0)
+
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "+scheduler.space.decay_rate='interval(0.1,1)'",
+            "scheduler.space.decay_epochs='interval(1,2)'",
+            "~scheduler.space.decay_epochs",
+            "~scheduler.space",
+            "+clipping.space.threshold='interval(1,2)'",
+            "+optimizer.space.momentum=0.5",
+        ],
+    )
+    def test_overriding_one_changes_no_trial(self, override: str) -> None:
+        assert trial("scheduler=exponential", override) == trial("scheduler=exponential")
+
+    def test_a_key_inside_one_is_not_dropped(self) -> None:
+        nested = trial("+architecture.mine={space: 3}")
+        assert nested.architecture["mine"] == {"space": 3}
+
+    @pytest.mark.parametrize(
+        ("epochs", "share", "expected"),
+        [(3, "0.1", 0.3), (20, "5", 100), (4, "0.25,2", 2), (100, "0.25,2", 25)],
+    )
+    def test_a_share_of_the_training_in_epochs(
+        self, epochs: int, share: str, expected: float
+    ) -> None:
+        override = f"+scheduler.space.epochs=${{fmnist_lab.epochs:{share}}}"
+        cfg = config.compose([f"training.epochs={epochs}", override])
+        assert cfg.scheduler.space.epochs == expected
+
+
+OWN_CODE = """
+import numpy as np
+from keras import Input, Sequential, layers
+
+def halving(initial_learning_rate, every):
+    return lambda epoch: initial_learning_rate * 0.5 ** (np.asarray(epoch) // every)
+
+def one_layer(units):
+    return Sequential([Input((28, 28)), layers.Flatten(), layers.Dense(units, "softmax")])
+"""
+
+
+class TestOwnConf:
+    """A `./conf` in the folder where the command runs extends ours."""
+
+    @pytest.fixture(autouse=True)
+    def own(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for group in ("scheduler", "architecture"):
+            (folder / "conf" / group).mkdir(parents=True)
+        (folder / "own_code.py").write_text(OWN_CODE)
+        (folder / "conf/scheduler/mine.yaml").write_text(
+            "_target_: own_code.halving\n"
+            "initial_learning_rate: ${optimizer.learning_rate}\nevery: 2\nupdate: epoch\n"
+        )
+        (folder / "conf/architecture/mine.yaml").write_text(
+            "_target_: own_code.one_layer\nunits: 10\n"
+        )
+        monkeypatch.syspath_prepend(folder)  # as the command line does
+
+    def test_its_options_are_listed_and_chosen(self) -> None:
+        assert {"mine", "constant"} <= set(config.options("scheduler"))
+        chosen = trial("scheduler=mine", "architecture=mine", "optimizer.learning_rate=1")
+        scheduler = scheduling.build(chosen.scheduler)
+        rates = [scheduler.learning_rates(epoch, 1)[0] for epoch in range(5)]
+        assert rates == [1, 1, 0.5, 0.5, 0.25]
+        assert building.build_model(chosen).count_params() == 7850
+
+    def test_ours_are_still_there(self) -> None:
+        assert trial("scheduler=cosine").scheduler["_target_"] == "fmnist_lab.schedules.cosine"
+
+    def test_a_misspelt_key_names_what_is_allowed(self) -> None:
+        with pytest.raises(RequestError, match=r"`scheduler\.evry` must be .* allowed keys: every"):
+            trial("scheduler=mine", "+scheduler.evry=3")
+
+    def test_an_unknown_option_lists_it(self) -> None:
+        with pytest.raises(RequestError, match=r"one of .*\bmine\b"):
+            trial("scheduler=minne")
+
+
+def test_a_password_in_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "http://me:s3cret@host"
+    stated = config.compose(["tracking=server", f"tracking.uri='{uri}'"])
+    with pytest.raises(RequestError, match=r"`tracking.uri` must take its password from the env"):
+        config.refuse_password(stated)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    config.refuse_password(config.compose(["tracking=server"]))
+    inside = "tracking.uri='http://me:${oc.env:P}@host'"
+    config.refuse_password(config.compose(["tracking=server", inside]))

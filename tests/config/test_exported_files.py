@@ -1,0 +1,169 @@
+"""Exported files of others: what they may not say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.global_hydra import GlobalHydra
+
+from fmnist_lab import config
+from fmnist_lab.config import exported_files, exported_schema
+from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.errors import RequestError
+from fmnist_lab.export import document as recipe
+from tests.support.exporting import copied, document, leave_trial
+
+TUNED = ("scheduler=exponential", "scheduler.decay_epochs=2.5", "optimizer.learning_rate=0.004",
+         "stopping=patience", "stopping.patience=4")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """The document of the better trial, to be copied before it is changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("content"))
+        place = Path("mlruns/multirun/night")
+        leave_trial(place, 0, *TUNED, objective=0.7)
+        return document(place)
+
+
+def changed(content: Document, key: str, value: Any) -> str:
+    """The file with another value under a dotted key; None removes it."""
+    copy = copied(content)
+    *parents, last = key.split("/") if key.startswith("exported/") else key.split(".")
+    node = copy
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    return f"{exported_schema.HEADER}\n{yaml.safe_dump(copy, sort_keys=False)}"
+
+
+CODE = {"_target_": "os.system", "command": "touch pwned"}
+HOSTILE: list[tuple[str, Any, str]] = [
+    ("optimizer", CODE, "`optimizer._target_` .* names no code"),
+    ("scheduler._target_", "os.system", "`scheduler._target_` .* names no code"),
+    ("architecture.activation", {"module": "os", "class_name": "system"}, "a number, a word"),
+    ("architecture._args_", ["x"], "names no code"),
+    ("hydra.callbacks.x", CODE, "`hydra` .* must be one of seed, data"),
+    ("hydra.searchpath", ["file:///tmp"], "`hydra` .* must be one of seed, data"),
+    ("tracking.uri", "http://127.0.0.1:9", "`tracking` .* must be one of seed, data"),
+    ("strategy", "${oc.env:HOME}", "`strategy` .* must be one of seed, data"),
+    ("optimizer.beta_1", "${oc.env:HOME}", "a number, a word"),
+    ("scheduler.alpha", "${tracking.uri}", "a number, a word"),
+    ("seed", "${fmnist_lab.search_path:}", "a number, a word"),
+    ("data.dir", "/etc", "`data.dir` .* no folders"),
+    ("defaults", [{"override /hydra/launcher": "dask"}], "`defaults` .* choose by override /data"),
+    ("defaults", ["/scheduler: cosine"], "`defaults` .* choose by override /data"),
+    ("defaults", [{"override /scheduler": "../../x"}], "name an option"),
+    ("defaults", [{"override /scheduler": "cosine"}], "choose an option for data, architecture"),
+    ("exported/format", 2, "at most 1, got 2: it comes from a newer fmnist-lab"),
+    ("exported/format", "x", "a whole number from 1"),
+    ("exported/curve", None, "`exported.curve` .* must be there"),
+    ("exported/data_checksum", None, "`exported.data_checksum` .* must be there"),
+    ("exported/trial", "x", "`exported.trial` .* must be int"),
+    ("exported/epochs_trained", 4, "be 4 numbers, one per epoch"),
+    ("exported/curve/val/loss", [1.0], "hold train/loss"),
+    ("exported/curve/train/loss", [10**400] * 3, "numbers of at most 64 bits, got one of 1329 bit"),
+    ("exported/objective", -(10**400), "numbers of at most 64 bits, got one of 1329 bits"),
+    ("exported/replicates", {"count": [{"x": 10**400}]}, "numbers of at most 64 bits, got one"),
+    ("seed", 10**400, "numbers of at most 64 bits, got one of 1329 bits"),
+    ("exported/environment/threads", 10**9, "from 1 to 1024"),
+    ("exported/strategy", "\x1b]0;pwned\x07", "printable text"),
+    ("exported", "x", "a file that `fmnist-lab export-best` has written"),
+]  # fmt: skip
+TEXTS: list[tuple[str, str]] = [
+    ("", "a file that `fmnist-lab export-best` has written|keys and values"),
+    ("a: [", "must be a file in YAML or JSON"),
+    ("a: &x [1]\nb: *x", "must not use aliases"),
+    ("a: !!python/object/apply:os.system ['touch pwned']", "plain values, got the tag"),
+    ("a: " + "[" * 50 + "]" * 50, "nested deeper"),
+    ("seed: 1\nseed: 2", "must be a file in YAML or JSON, got .*duplicate key seed"),
+    (f"seed: 0x{'f' * 5000}", "numbers of at most 64 bits, got one of 20000 bits"),
+    ("- 1", "must hold keys and values"),
+]  # fmt: skip
+
+
+class TestHostile:
+    """Files of others: `train best=` and `verify` refuse them in one sentence, and run nothing."""
+
+    @pytest.mark.parametrize(("key", "value", "sentence"), HOSTILE)
+    def test_what_a_file_may_not_say(
+        self, folder: Path, content: Document, key: str, value: Any, sentence: str
+    ) -> None:
+        self.refused(changed(content, key, value), sentence)
+
+    @pytest.mark.parametrize(("text", "sentence"), TEXTS)
+    def test_what_is_no_such_file(self, folder: Path, text: str, sentence: str) -> None:
+        self.refused(f"{exported_schema.HEADER}\n{text}", sentence)
+
+    @pytest.mark.parametrize(
+        "header", ["# @package hydra", "# mine", "# @package _global_\n# @package hydra.callbacks"]
+    )
+    def test_where_a_file_may_not_lie(self, folder: Path, content: Document, header: str) -> None:
+        text = changed(content, "seed", 1).replace(exported_schema.HEADER, header)
+        self.refused(text, "must begin with the line '# @package _global_'")
+
+    def test_an_option_of_somebody_elses(self, folder: Path, content: Document) -> None:
+        content = copied(content)
+        content["defaults"][3] = {"override /scheduler": "evil"}
+        evil = Path("elsewhere/scheduler/evil.yaml")
+        evil.parent.mkdir(parents=True)
+        evil.write_text(yaml.safe_dump(CODE))
+        sentence = "`scheduler` must be one of .*, got 'evil'; an option of somebody's own has to"
+        self.refused(f"{exported_schema.HEADER}\n{yaml.safe_dump(content)}", sentence)
+
+    @pytest.mark.parametrize(("key", "value", "sentence"), HOSTILE[:7])
+    def test_hydra_gets_to_see_none_of_it(
+        self, folder: Path, content: Document, key: str, value: Any, sentence: str
+    ) -> None:
+        path = Path("conf/best/evil.yaml")
+        path.parent.mkdir(parents=True)
+        path.write_text(changed(content, key, value))
+        with pytest.raises(RequestError, match=sentence):
+            config.compose(["best=evil"])
+        GlobalHydra.instance().clear()
+        assert not Path("pwned").exists()
+
+    def test_a_folder_that_brings_its_own_options(self, folder: Path, content: Document) -> None:
+        shadow = Path("there/scheduler/exponential.yaml")
+        for path, text in {
+            Path("there/best/evil.yaml"): changed(content, "seed", 1),
+            shadow: yaml.safe_dump(CODE),
+        }.items():
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+        asked = ["best=evil", f"hydra.searchpath=[file://{folder}/there]"]
+        with pytest.raises(RequestError, match="`scheduler` must be an option that is installed"):
+            config.compose(asked)
+        GlobalHydra.instance().clear()
+        shadow.unlink()
+        assert config.to_trial(config.compose(asked)).seed == 1
+
+    def test_workers_read_them_in_the_same_way(self) -> None:
+        config.register()
+        registry = SourcesRegistry.instance()
+        registry.register(FileConfigSource)  # Hydra's own, as where its state is restored
+        assert registry.resolve("file") is exported_files.FileConfigSource
+
+    def refused(self, text: str, sentence: str) -> None:
+        path = Path("evil.yaml")
+        path.write_text(text)
+        with pytest.raises(RequestError, match=sentence) as caught:
+            recipe.read(path)
+        assert "\n" not in str(caught.value)
+        assert not Path("pwned").exists()
+
+    def test_what_cannot_be_read(self, folder: Path) -> None:
+        with pytest.raises(RequestError, match=r"`x\.yaml` must be a readable text file"):
+            recipe.read(Path("x.yaml"))
+        Path("x.yaml").write_bytes(b"\xff\xfe\x00")
+        with pytest.raises(RequestError, match=r"`x\.yaml` must be a readable text file"):
+            recipe.read(Path("x.yaml"))
+        with pytest.raises(RequestError, match=r"`FILE` must end in \.yaml or \.json"):
+            recipe.read(Path("x.py"))

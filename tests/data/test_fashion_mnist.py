@@ -1,0 +1,321 @@
+"""The five sources, played with tiny files, a pretended apt and a pretended Keras."""
+
+import gzip
+import hashlib
+import logging
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fmnist_lab.data import debian, fashion_mnist
+from fmnist_lab.data.fashion_mnist import find, keras_cache, own_cache
+from fmnist_lab.data.idx import FILES, IdxFile
+from fmnist_lab.errors import DataUnavailableError, RequestError
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def idx(*shape: int) -> bytes:
+    """An IDX file that counts upwards."""
+    lengths = b"".join(length.to_bytes(4, "big") for length in shape)
+    size = 1
+    for length in shape:
+        size *= length
+    return bytes([0, 0, 8, len(shape)]) + lengths + bytes(i % 256 for i in range(size))
+
+
+CONTENTS = dict(
+    zip(
+        (file.name for file in FILES),
+        (idx(3, 28, 28), idx(3), idx(2, 28, 28), idx(2)),
+        strict=True,
+    )
+)
+TINY = tuple(
+    IdxFile(name, len(content), hashlib.sha256(content).hexdigest())
+    for name, content in CONTENTS.items()
+)
+
+
+def fill(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in CONTENTS.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+    return folder
+
+
+def damage(folder: Path) -> Path:
+    path = folder / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    return path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with no source at all; returns its folder of programs."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", tmp_path / "installed")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    pretend_keras(monkeypatch, fail)
+    return programs
+
+
+def fail() -> None:
+    raise Exception("URL fetch failure: no network")
+
+
+def pretend_keras(monkeypatch: pytest.MonkeyPatch, load_data: Callable[[], None]) -> None:
+    module = SimpleNamespace(load_data=load_data)
+    keras = SimpleNamespace(datasets=SimpleNamespace(fashion_mnist=module))
+    monkeypatch.setitem(sys.modules, "keras", keras)
+
+
+def pretend_apt(programs: Path, before_download: str = "") -> Path:
+    """Programs that unpack the folder `upstream`; returns the record of apt-get's calls."""
+    tmp = programs.parent
+    fill(tmp / "upstream")
+    calls = tmp / "calls"
+    inside = f"root/{fashion_mnist.PACKAGE_FOLDER.relative_to('/')}"
+    scripts = {
+        "apt-get": f"""shift; settings=$1; shift; echo "$@" >> {calls}
+            if [ "$1" = download ]; then {before_download or ":"}; touch data_1_all.deb; fi""",
+        "dpkg": f"""[ "$*" = "-x data_1_all.deb root" ] || exit 3
+            mkdir -p {inside}; cp {tmp}/upstream/* {inside}; touch root/extra {inside}/extra""",
+    }
+    for name, script in scripts.items():
+        (programs / name).write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
+        (programs / name).chmod(0o755)
+    return calls
+
+
+class TestNamedFolder:
+    """The user's folder is used or refused, never passed over."""
+
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_is_used_before_all_others(self, tmp_path: Path, packed: bool) -> None:
+        fill(own_cache())
+        folder = fill(tmp_path / "mine")
+        if not packed:
+            for name, content in CONTENTS.items():
+                (folder / f"{name}.gz").unlink()
+                (folder / name).write_bytes(content)
+        found = find(str(folder), TINY)
+        assert found.source == f"the named folder ({folder})"
+        assert found.train[0].shape == (3, 28, 28)
+        assert found.train[1].tolist() == [0, 1, 2]
+        assert found.test[0].shape == (2, 28, 28)
+        assert found.test[1].tolist() == [0, 1]
+
+    def test_damage_is_the_users_to_mend(self, tmp_path: Path) -> None:
+        fill(own_cache())
+        path = damage(fill(tmp_path / "mine"))
+        with pytest.raises(RequestError, match=f"`data.dir`.*{path} is truncated; put sound files"):
+            find(str(tmp_path / "mine"), TINY)
+
+    def test_lacking_files_are_named(self, tmp_path: Path) -> None:
+        (fill(tmp_path / "mine") / "t10k-images-idx3-ubyte.gz").unlink()
+        with pytest.raises(RequestError, match="mine lacks t10k-images-idx3-ubyte "):
+            find(str(tmp_path / "mine"), TINY)
+
+    def test_other_data_of_the_same_shape_is_refused(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "mine")
+        with pytest.raises(RequestError, match=r"train-images.* must hold 47,040,016 bytes"):
+            find(str(folder))
+
+
+class TestOrder:
+    """Which source is used, and what is said about the others."""
+
+    def test_each_source_steps_in_for_those_before_it(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folders = [fill(own_cache()), fill(keras_cache()), fill(fashion_mnist.PACKAGE_FOLDER)]
+        used = []
+        for folder in folders:
+            used.append(find(files=TINY).source)
+            shutil.rmtree(folder)
+        pretend_apt(home)
+        used.append(find(files=TINY).source)
+        shutil.rmtree(own_cache())
+        (home / "apt-get").unlink()
+        pretend_keras(monkeypatch, lambda: void(fill(keras_cache())))
+        used.append(find(files=TINY).source)
+        assert used == [
+            f"the project's cache ({own_cache()})",
+            f"Keras's cache ({keras_cache()})",
+            f"the installed package ({fashion_mnist.PACKAGE_FOLDER})",
+            f"the package, by apt-get ({own_cache()})",
+            f"the download, by Keras ({keras_cache()})",
+        ]
+
+    def test_a_damaged_copy_is_named_and_passed_over(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = damage(fill(own_cache()))
+        fill(keras_cache())
+        with caplog.at_level(logging.WARNING):
+            assert find(files=TINY).source.startswith("Keras's cache")
+        assert f"{path} is truncated; delete it" in caplog.text
+
+    def test_if_none_works_all_reasons_and_remedies_are_listed(self) -> None:
+        path = damage(fill(keras_cache()))
+        with pytest.raises(DataUnavailableError) as caught:
+            find(files=TINY)
+        lines = str(caught.value).splitlines()
+        assert [line for line in lines if line.startswith("  - ")] == [
+            f"  - the project's cache: {own_cache()} lacks all of the files (with or without .gz)",
+            f"  - Keras's cache: {path} is truncated",
+            f"  - the installed package: there is no folder {fashion_mnist.PACKAGE_FOLDER}",
+            "  - the package, by apt-get: this system has no apt-get and dpkg",
+            "  - the download, by Keras: the download failed (URL fetch failure: no network)",
+            "  - name a folder that holds the four files: data.dir=FOLDER or FMNIST_LAB_DATA_DIR",
+            "  - install the package dataset-fashion-mnist (Debian, Ubuntu), or mend the network "
+            "and try again",
+            "  - use data=synthetic for a trial run on images that the program draws",
+        ]
+
+    def test_a_cache_that_cannot_be_written_is_an_answer_not_a_crash(self) -> None:
+        Path(os.environ["XDG_CACHE_HOME"]).write_text("a file where a folder should be")
+        with pytest.raises(DataUnavailableError, match=r"the project's cache: .*cache"):
+            find(files=TINY)
+
+
+class TestKerasDownload:
+    """The last resort."""
+
+    def test_cannot_hang_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        limits = []
+
+        def load_data() -> None:
+            limits.append(socket.getdefaulttimeout())
+            fill(keras_cache())
+
+        pretend_keras(monkeypatch, load_data)
+        find(files=TINY)
+        assert limits == [15]
+        assert socket.getdefaulttimeout() is None
+
+
+class TestPackage:
+    """The Debian package, without root."""
+
+    def test_leaves_the_four_files_decompressed_and_nothing_else(self, home: Path) -> None:
+        pretend_apt(home)
+        find(files=TINY)
+        assert {path.name: path.read_bytes() for path in own_cache().iterdir()} == CONTENTS
+
+    def test_is_fetched_once(self, home: Path) -> None:
+        calls = pretend_apt(home)
+        find(files=TINY)
+        assert find(files=TINY).source.startswith("the project's cache")
+        assert calls.read_text().splitlines() == ["download dataset-fashion-mnist"]
+
+    def test_replaces_a_damaged_cache(self, home: Path) -> None:
+        pretend_apt(home)
+        find(files=TINY)
+        (own_cache() / "train-images-idx3-ubyte").write_bytes(b"rotten")
+        assert find(files=TINY).source.startswith("the package")
+        assert find(files=TINY).source.startswith("the project's cache")
+
+    def test_uses_private_lists_where_the_systems_are_absent(self, home: Path) -> None:
+        lists_or_fail = "grep -q Dir::State::lists $settings || { echo E: No package; exit 100; }"
+        calls = pretend_apt(home, lists_or_fail)
+        find(files=TINY)
+        download = "download dataset-fashion-mnist"
+        assert calls.read_text().splitlines() == [download, "update", download]
+
+    def test_apts_first_complaint_is_the_reason(self, home: Path) -> None:
+        pretend_apt(home, "echo Reading; echo E: No such package; echo E: Bye; exit 100")
+        with pytest.raises(DataUnavailableError, match=r"apt-get failed \(E: No such package\)"):
+            find(files=TINY)
+
+    def test_a_hung_apt_is_given_up(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(debian, "COMMAND_SECONDS", 0.2)
+        pretend_apt(home, "exec sleep 60")
+        with pytest.raises(DataUnavailableError, match=r"apt-get took more than 0\.2 seconds"):
+            find(files=TINY)
+
+    def test_a_damaged_package_is_not_kept(self, home: Path) -> None:
+        pretend_apt(home)
+        damage(home.parent / "upstream")
+        with pytest.raises(DataUnavailableError, match=r"train-labels\S* is truncated"):
+            find(files=TINY)
+        assert list(own_cache().iterdir()) == []
+
+    def test_eight_processes_fetch_it_once(self, home: Path) -> None:
+        calls = pretend_apt(home, "sleep 1")
+        with ProcessPoolExecutor(8, mp_context=SPAWN) as pool:
+            found = list(pool.map(find_elsewhere, [fashion_mnist.PACKAGE_FOLDER] * 8))
+        assert calls.read_text().count("download") == 1
+        assert sorted(source.split(" (")[0] for source in found) == sorted(
+            ["the package, by apt-get"] + ["the project's cache"] * 7
+        )
+
+    def test_killed_halfway_it_starts_afresh(self, home: Path) -> None:
+        pretend_apt(home)
+        process = SPAWN.Process(target=die_while_writing, args=(fashion_mnist.PACKAGE_FOLDER,))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        left = sorted(path.name for path in own_cache().iterdir())
+        assert left == ["train-images-idx3-ubyte", "train-labels-idx1-ubyte.part"]
+        assert find(files=TINY).source.startswith("the package")
+        assert {path.name: path.read_bytes() for path in own_cache().iterdir()} == CONTENTS
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("apt-get"), reason="needs apt-get")
+@pytest.mark.parametrize("lists", ["system", "absent"])
+def test_the_real_package_comes_without_root_or_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lists: str
+) -> None:
+    monkeypatch.setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+    monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", Path("/usr/share/datasets/fashion-mnist"))
+    monkeypatch.setattr(fashion_mnist, "_READY", fashion_mnist._READY[:2])
+    if lists == "absent":
+        (tmp_path / "lists" / "partial").mkdir(parents=True)
+        (tmp_path / "apt.conf").write_text(f'Dir::State::lists "{tmp_path}/lists/";')
+        monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    try:
+        found = find()
+    except DataUnavailableError as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(str(error))
+    assert found.source.startswith("the package, by apt-get")
+    assert found.train[0].shape == (60_000, 28, 28)
+
+
+def void(_: object) -> None:
+    """Turns an expression into a statement for a lambda."""
+
+
+def find_elsewhere(package_folder: Path) -> str:
+    """In another process, which has the same environment but not the patched modules."""
+    fashion_mnist.PACKAGE_FOLDER = package_folder
+    return find(files=TINY).source
+
+
+def die_while_writing(package_folder: Path) -> None:
+    """Is killed when the second file is written but not yet in its place."""
+    replace = Path.replace
+
+    def replace_or_die(self: Path, target: Path) -> Path:
+        if self.name.startswith("train-labels"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(self, target)
+
+    Path.replace = replace_or_die  # type: ignore[method-assign,assignment]
+    find_elsewhere(package_folder)

@@ -1,0 +1,132 @@
+"""However a command with workers ends, its jobs record that and no process is left."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.launchers import wait_for
+
+APPLICATION = """
+import os, time
+from pathlib import Path
+import hydra
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    log = Path(f"job{cfg.x}")
+    log.write_text(str(os.getpid()))
+    nap = cfg.get("nap", 0.01)
+    try:
+        for _ in range(int(cfg.seconds / nap)):
+            time.sleep(nap)
+    except KeyboardInterrupt:
+        log.with_suffix(".interrupted").touch()
+        raise
+    if cfg.x == 9:
+        raise ValueError("nine")
+
+main()  # not guarded: workers must not run it again
+"""
+ARGUMENTS = ["-m", "hydra/launcher=dask", "hydra.launcher.workers=2"]
+
+
+@contextmanager
+def command(folder: Path, *overrides: str) -> Iterator["subprocess.Popen[str]"]:
+    """The application as a command, in a folder and a process group of its own."""
+    (folder / "temporary").mkdir()
+    (folder / "app.py").write_text(APPLICATION)
+    process = subprocess.Popen(
+        [sys.executable, "-Werror", "app.py", *ARGUMENTS, *overrides],
+        cwd=folder,
+        env=os.environ
+        | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder / "temporary")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def running(folder: Path) -> set[int]:
+    """Processes that work in the folder."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == folder:
+                found.add(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def started(folder: Path) -> bool:
+    return all(
+        (folder / name).exists() and (folder / name).read_text() for name in ("job1", "job2")
+    )
+
+
+def test_a_command_ends_with_nothing_to_say_and_nothing_left(tmp_path: Path) -> None:
+    with command(tmp_path, "+x=1,2,3", "+seconds=0.1", "hydra.sweep.dir=out") as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in output
+    assert "distributed" not in output
+    assert running(tmp_path) == set()
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_failed_job_is_an_error_of_the_command(tmp_path: Path) -> None:
+    with command(tmp_path, "+x=1,9", "+seconds=0.1") as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ValueError: nine" in output
+    assert running(tmp_path) == set()
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_ctrl_c_interrupts_the_jobs(tmp_path: Path, signals: int) -> None:
+    with command(tmp_path, "+x=1,2,3", "+seconds=60") as process:
+        wait_for(lambda: started(tmp_path))
+        for _ in range(signals):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.1)
+        process.communicate(timeout=30)
+        assert process.returncode not in (0, None)
+        wait_for(lambda: running(tmp_path) == set())
+    assert (tmp_path / "job1.interrupted").exists()
+    assert (tmp_path / "job2.interrupted").exists()
+    assert not (tmp_path / "job3").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_jobs_do_not_outlive_a_killed_controller(tmp_path: Path, number: signal.Signals) -> None:
+    with command(tmp_path, "+x=1,2,3", "+seconds=60") as process:
+        wait_for(lambda: started(tmp_path))
+        process.send_signal(number)
+        start = time.monotonic()
+        wait_for(lambda: running(tmp_path) == set(), seconds=20)
+        print(f"nothing is left after {time.monotonic() - start:.2f} s")
+    assert time.monotonic() - start < 15
+    assert (tmp_path / "job1.interrupted").exists()
+    assert (tmp_path / "job2.interrupted").exists()
+
+
+def test_jobs_that_cannot_be_interrupted_are_killed(tmp_path: Path) -> None:
+    with command(tmp_path, "+x=1,2", "+seconds=60", "+nap=60") as process:
+        wait_for(lambda: started(tmp_path))
+        process.kill()
+        wait_for(lambda: running(tmp_path) == set(), seconds=25)

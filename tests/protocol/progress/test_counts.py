@@ -1,0 +1,171 @@
+"""What is counted of a sweep: trials, the best one, speed and time left."""
+
+import pytest
+
+from fmnist_lab.sweeper.observers import TrialEnd
+from tests.support.watching import Clock, begin, end, info, progress
+
+
+class TestCounts:
+    """Trials by how they ended."""
+
+    @pytest.mark.parametrize(
+        ("trial", "done", "pruned", "failed"),
+        [
+            (end(0, 0.9), 1, 0, 0),
+            (end(0, 0.5, state="pruned"), 1, 1, 0),
+            (end(0, state="failed"), 1, 0, 1),
+            (end(0, state="failed", counts=False), 0, 0, 0),
+            (end(0, state="interrupted", counts=False), 0, 0, 0),
+        ],
+    )
+    @pytest.mark.parametrize("is_earlier", [True, False])
+    def test_a_trial_counts_by_how_it_ended(
+        self, clock: Clock, trial: TrialEnd, done: int, pruned: int, failed: int, is_earlier: bool
+    ) -> None:
+        state = progress(clock, *[trial] * is_earlier)
+        if not is_earlier:
+            state.start(begin(0))
+            assert list(state.running) == [0]
+            state.end(trial)
+        assert (state.done, state.pruned, state.failed) == (done, pruned, failed)
+        cosine = state.strategies["cosine"]
+        assert (cosine.done, cosine.pruned, cosine.failed) == (done, pruned, failed)
+        assert (state.left, state.running) == (10 - done, {})
+        assert state.strategies["constant"].done == 0
+
+    def test_strategies_share_the_total(self, clock: Clock) -> None:
+        assert [one.total for one in progress(clock).strategies.values()] == [5, 5]
+
+    def test_without_strategies_there_is_one_line(self, clock: Clock) -> None:
+        state = progress(clock, end(0, 0.8, strategy=None), strategies=())
+        ((name, only),) = state.strategies.items()
+        assert (name, only.done, only.total) == (None, 1, 10)
+
+    def test_trials_of_a_strategy_that_was_dropped_are_still_counted(self, clock: Clock) -> None:
+        state = progress(clock, end(0, 0.8, strategy="dropped"))
+        assert (state.done, state.strategies["dropped"].total) == (1, 0)
+
+
+class TestBest:
+    """The best so far, and whose."""
+
+    @pytest.mark.parametrize(("direction", "number"), [("maximize", 1), ("minimize", 0)])
+    def test_direction_decides(self, clock: Clock, direction: str, number: int) -> None:
+        state = progress(clock, directions=[direction])
+        trials = (
+            end(0, 0.7), end(1, 0.9, strategy="constant"), end(2, 0.8, strategy="constant")
+        )  # fmt: skip
+        for trial in trials:
+            state.end(trial)
+        assert state.best is trials[number]
+        assert state.ranking()[0].best is state.best
+
+    def test_first_of_equals_stays(self, clock: Clock) -> None:
+        best = progress(clock, end(3, 0.9), end(4, 0.9)).best
+        assert best is not None
+        assert best.number == 3
+
+    def test_pruned_trials_are_never_best(self, clock: Clock) -> None:
+        state = progress(clock, end(0, 0.95, state="pruned"))
+        assert state.best is None
+        assert [one.name for one in state.ranking()] == ["constant", "cosine"]
+
+    def test_several_objectives_have_no_best(self, clock: Clock) -> None:
+        state = progress(clock, end(0, 0.9, 3.0), directions=["maximize", "minimize"])
+        assert state.best is None
+        assert state.strategies["cosine"].latest is not None
+
+
+class TestSpeed:
+    """Epochs per second, of all trials together."""
+
+    def test_recent_speed_forgets_what_is_over_a_minute_old(self, clock: Clock) -> None:
+        state = progress(clock)
+        state.start(begin(0))
+        for second in range(1, 101):  # one epoch per second, then one in ten
+            clock.wait(1)
+            state.advance({0: second})
+        for tenth in range(1, 13):
+            clock.wait(10)
+            state.advance({0: 100 + tenth})
+        assert state.epochs_per_second == pytest.approx(0.1)
+        assert state.mean_epochs_per_second == pytest.approx(112 / 220)
+
+    def test_speed_falls_while_nothing_comes(self, clock: Clock) -> None:
+        state = progress(clock)
+        state.start(begin(0))
+        clock.wait(10)
+        state.advance({0: 10})
+        assert state.epochs_per_second == 1.0
+        clock.wait(10)
+        assert state.epochs_per_second == 0.5
+
+    def test_ended_and_running_trials_add_up_but_earlier_ones_do_not(self, clock: Clock) -> None:
+        state = progress(clock, end(0, 0.9))
+        assert state.epochs_per_second == 0
+        state.start(begin(1))
+        state.start(begin(2))
+        clock.wait(10)
+        state.advance({1: 4, 2: 5, 99: 7})
+        state.end(end(1, state="pruned", steps=5))
+        assert state.epochs_per_second == state.mean_epochs_per_second == 1.0
+
+    def test_a_trial_that_starts_over_gives_no_negative_speed(self, clock: Clock) -> None:
+        state = progress(clock)
+        state.start(begin(0))
+        for steps in (10, 1):
+            clock.wait(61)
+            state.advance({0: steps})
+        assert state.epochs_per_second == 0
+
+
+class TestTimeLeft:
+    """From what trials took, and how many are to come."""
+
+    def test_it_is_unknown_until_something_was_reported(self, clock: Clock) -> None:
+        state = progress(clock, end(0, 0.9))
+        state.start(begin(1))
+        clock.wait(5)
+        assert state.seconds_left is None
+
+    def test_until_a_trial_ended_running_ones_are_extrapolated(self, clock: Clock) -> None:
+        state = progress(clock, n_trials=4, slots=1)
+        state.start(begin(0))
+        clock.wait(10)
+        state.advance({0: 5})  # 40 seconds for 20 epochs
+        assert state.seconds_left == pytest.approx(30 + 3 * 40)
+
+    @pytest.mark.parametrize(
+        ("slots", "waited", "left"),
+        [
+            (1, 0, 9 * 40),
+            (2, 0, 9 * 40 / 2),
+            (2, 30, (2 * 10 + 7 * 40) / 2),
+            (2, 60, 7 * 40 / 2),  # overdue trials are about to end
+        ],
+    )
+    def test_mean_of_the_trials_that_ended_counts(
+        self, clock: Clock, slots: int, waited: int, left: float
+    ) -> None:
+        state = progress(clock, slots=slots)
+        state.end(end(0, 0.9, seconds=60.0))
+        state.end(end(1, state="interrupted", counts=False, seconds=1.0))
+        state.end(end(2, state="pruned", seconds=20.0))
+        state.end(end(3, 0.9, seconds=None))
+        state.sweep = info(slots=slots, n_trials=12)
+        for number in range(4, 4 + slots):
+            state.start(begin(number))
+        clock.wait(waited)
+        assert state.seconds_left == pytest.approx(left)
+
+    def test_last_trials_take_as_long_as_the_longest(self, clock: Clock) -> None:
+        state = progress(clock, n_trials=3, slots=8)
+        state.start(begin(1))
+        clock.wait(30)
+        state.start(begin(2))
+        state.end(end(0, 0.9))
+        assert state.seconds_left == pytest.approx(40)
+
+    def test_none_is_left_at_the_end(self, clock: Clock) -> None:
+        assert progress(clock, end(0, 0.9), n_trials=1).seconds_left == 0

@@ -1,0 +1,212 @@
+"""The second stage of a sweep: what is trained again, and what is written down before."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.protocol import confirm
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
+
+TINY = ("data=synthetic", "data.train_size=10", "data.val_size=10")
+RATE = "optimizer.learning_rate"
+
+
+def over(*reasons: EndReason) -> dict[str, Any]:
+    """The end of a sweep whose strategies have reached these limits."""
+    ends = {f"way {number}": BudgetEnd(reason, 5, 6) for number, reason in enumerate(reasons)}
+    return SweepEnd.of_budgets(ends, 2, 2).as_dict()
+
+
+def tuned(folder: Path, **changes: Any) -> Path:
+    """The folder of a sweep whose strategies were tuned."""
+    strategies = {
+        name: {
+            "best_params": {RATE: rate},
+            "best_value": 0.9,
+            "best_trial": number,
+            "best_overrides": [f"{RATE}={rate}", f"scheduler={name}", f"strategy={name}", *TINY],
+        }
+        for number, (name, rate) in enumerate({"constant": 0.001, "cosine": 0.004}.items())
+    }
+    content = {"ended": over(EndReason.N_TRIALS), "strategies": strategies} | changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "optimization_results.yaml").write_text(yaml.safe_dump(content))
+    sweeper = {"strategies": {"constant": "scheduler=constant", "cosine": "scheduler=cosine"}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"sweeper": sweeper}}))
+    write_json(folder / "spaces.json", {"constant": {RATE: {"low": 1e-4, "high": 1e-2}}})
+    return folder
+
+
+def planned(folder: Path, *arguments: str) -> confirm.Confirmation:
+    found = confirm.plan("demo", folder, ["replicates=8", *TINY, *arguments])
+    assert found
+    return found
+
+
+class TestPlan:
+    """What is trained again."""
+
+    def test_every_winner_with_the_same_fresh_seeds(self, tmp_path: Path) -> None:
+        found = planned(tuned(tmp_path / "demo"), "seed=7")
+        assert found.seeds == list(range(8, 16))
+        assert [winner["overrides"] for winner in found.winners.values()] == [
+            [f"{RATE}=0.001", "scheduler=constant"],
+            [f"{RATE}=0.004", "scheduler=cosine"],
+        ]
+
+    def test_what_was_searched_is_not_searched_again(self, tmp_path: Path) -> None:
+        given = (f"{RATE}=interval(0.001, 0.1)", "training.epochs=3", "hydra.sweeper.n_trials=2")
+        kept = planned(tuned(tmp_path / "demo"), *given, "hydra.launcher.workers=1").arguments
+        assert kept == ["sweeps=demo", "replicates=8", *TINY, "training.epochs=3",
+                        "hydra.launcher.workers=1"]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"ended": over(EndReason.INTERRUPTED)},
+            {"ended": over(EndReason.TIMEOUT)},
+            {"ended": over(EndReason.FAILED)},
+            {"ended": None},
+            {"ended": "constant, cosine: timeout: 96 of 20 seconds are over"},  # of version 0.1
+            {"strategies": {"constant": dict.fromkeys(["best_params", "best_overrides"])}},
+            {"strategies": {}},
+        ],
+    )
+    def test_nothing_before_all_are_tuned(self, tmp_path: Path, changes: dict[str, Any]) -> None:
+        folder = tuned(tmp_path / "demo", **changes)
+        assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is None
+
+    @pytest.mark.parametrize("reason", [reason for reason in EndReason if not reason.is_cut_short])
+    def test_any_budget_tunes(self, tmp_path: Path, reason: EndReason) -> None:
+        folder = tuned(tmp_path / "demo", ended=over(reason))
+        assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is not None
+
+    def test_nothing_where_it_is_not_wanted_or_nothing_ran(self, tmp_path: Path) -> None:
+        assert confirm.plan("demo", tuned(tmp_path / "demo"), ["replicates=0"]) is None
+        assert confirm.plan("demo", tmp_path / "nothing", []) is None
+
+    def test_awkward_values_reach_the_second_command_line(self, tmp_path: Path) -> None:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        strategy = {
+            "best_params": {"scheduler.factors": "[1.0,0.5]"},
+            "best_value": 0.9,
+            "best_trial": 0,
+            "best_overrides": ["scheduler.factors=[1.0,0.5]", "data.dir='it\\'s, here'"],
+        }
+        folder = tuned(tmp_path / "demo", strategies={"odd": strategy})
+        overrides = planned(folder).overrides(folder / "replicates")
+        parser = OverridesParser.create()
+        parsed = {found.key_or_group: found for found in parser.parse_overrides(overrides)}
+        listed: Any = parsed["hydra.sweeper.strategies.odd"].value()
+        listed = [getattr(item, "text", item) for item in listed]
+        assert listed == strategy["best_overrides"]
+
+
+class TestPrepare:
+    """The test set is opened on the record."""
+
+    def manifest(self, folder: Path) -> dict[str, Any]:
+        content = json.loads((folder / "manifest.json").read_text())
+        assert isinstance(content, dict)
+        return content
+
+    def test_an_opening_is_recorded_once(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        for _ in range(2):
+            assert confirm.prepare(planned(folder), folder) == folder / "replicates"
+        found = self.manifest(folder)
+        assert len(found["openings"]) == 1
+        assert found["openings"][0]["hash"] == found["hash"]
+        assert found["seeds"] == list(range(43, 51))
+        assert len(found["data"]) == 64
+
+    def test_more_seeds_are_another_opening_of_the_same(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        (confirm.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        confirm.prepare(planned(folder, "replicates=12"), folder)
+        assert len(self.manifest(folder)["openings"]) == 2
+        assert (folder / "replicates" / "0").exists()
+
+    def test_replicates_of_other_winners_are_put_aside(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        (confirm.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        first = self.manifest(folder)["hash"]
+        winner = {"best_params": {}, "best_value": 1, "best_trial": 5, "best_overrides": ["seed=1"]}
+        tuned(folder, strategies={"constant": winner})
+        assert not confirm.prepare(planned(folder), folder).exists()
+        assert (folder / f"replicates-{first[:8]}" / "0").exists()
+
+    def test_what_has_changed_is_said(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        confirm.prepare(planned(folder), folder)
+        confirm.prepare(planned(folder, "replicates=12"), folder)
+        write_json(folder / "spaces.json", {"constant": {RATE: {"low": 1e-4, "high": 1}}})
+        confirm.prepare(planned(folder, "replicates=12"), folder)
+        changed = [opening["changed"] for opening in self.manifest(folder)["openings"]]
+        assert changed == [[], ["seeds"], [f"spaces.constant.{RATE}.high"]]
+
+    def test_an_older_manifest_that_says_less_is_the_same(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        confirm.prepare(planned(folder), folder)
+        older = self.manifest(folder)
+        for key in ("strategies", "spaces", "search"):
+            del older[key]
+        older["openings"] = [{"opened": "2026-11-01", "hash": "older"}]
+        write_json(folder / "manifest.json", older | {"hash": "older"})
+        confirm.prepare(planned(folder), folder)
+        assert self.manifest(folder)["openings"] == older["openings"]
+        assert self.manifest(folder)["strategies"]
+
+    def test_where_nothing_is_left_to_train_nothing_is_opened(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        replicates = confirm.prepare(planned(folder, "replicates=1"), folder)
+        before = self.manifest(folder)
+        write_json(folder / "spaces.json", {})  # or another version, say
+        for number in range(2):
+            write_json(replicates / str(number) / "result.json", {})
+        confirm.prepare(planned(folder, "replicates=1"), folder)
+        assert self.manifest(folder) == before
+        confirm.prepare(planned(folder, "replicates=2"), folder)
+        assert self.manifest(folder)["openings"][1]["changed"] == ["seeds", "spaces.constant"]
+
+
+class TestOutlook:
+    """What is said before a sweep starts whose seeds are too few."""
+
+    @pytest.mark.parametrize(
+        ("strategies", "replicates", "searches", "words"),
+        [
+            (13, 8, 1, "With replicates=8 no .* against 12 rivals .* at least replicates=9"),
+            (2, 5, 1, "With replicates=5 no .* against a rival .* at least replicates=6"),
+            (4, 3, 5, "With searches=5 no .* against 3 rivals .* at least searches=7"),
+        ],
+    )
+    def test_too_few(self, strategies: int, replicates: int, searches: int, words: str) -> None:
+        said = confirm.outlook(strategies, replicates, searches)
+        assert said is not None
+        assert re.search(words, said)
+
+    def test_enough_or_nothing_to_compare(self) -> None:
+        assert confirm.outlook(13, 9, 1) is None
+        assert confirm.outlook(2, 1, 6) is None
+        assert confirm.outlook(1, 1, 1) is None
+        assert confirm.outlook(0, 1, 1) is None
+
+    def test_it_is_said_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def start(kind: str, folder: str, replicates: int = 8) -> str:
+            shares = {f"rival{number}": 1 for number in range(13)}
+            info = SweepInfo("demo", "journal", folder, ["maximize"], shares, 13, 0, 2)
+            confirm.Outlook(replicates, 1, kind).on_start(info, [])
+            return capsys.readouterr().out
+
+        assert start("trial", "sweeps/demo").startswith("With replicates=8 no strategy")
+        assert start("trial", "sweeps/demo", 0) == ""  # no verdict is wanted
+        assert start("replicate", "sweeps/demo/replicates") == ""
+        assert start("trial", "sweeps/demo/searches/1") == ""

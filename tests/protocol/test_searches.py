@@ -1,0 +1,154 @@
+"""Several searches in one sweep: what differs between them, where they are, how they go on."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from fmnist_lab import cli, results
+from fmnist_lab.commands import sweep
+from fmnist_lab.errors import RequestError
+from fmnist_lab.results import searches
+from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
+from tests.conftest import TINY
+
+SMALL = (
+    *TINY[:-1],
+    "training.epochs=1",
+    "hydra/launcher=basic",  # in this process
+    "tracking=none",
+    "replicates=2",
+    "hydra.sweeper.n_trials=2",
+    "~hydra.sweeper.strategies.exponential",
+    "~hydra.sweeper.strategies.one_cycle",
+)
+PLACE = Path("mlruns/sweeps/demo")
+RATE = "optimizer.learning_rate"
+
+
+def lab(*words: str) -> str:
+    """Runs a command to its end; what it printed."""
+    result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def stamps() -> dict[str, int]:
+    """When each run has ended, by folder."""
+    return {str(path): path.stat().st_mtime_ns for path in PLACE.rglob("result.json")}
+
+
+@pytest.mark.slow
+def test_a_sweep_is_tuned_confirmed_and_searched_again(folder: Path) -> None:
+    lab("sweep", "demo", *SMALL)
+    alone = stamps()
+    assert {path.split("/")[3] for path in alone} == {"trials", "replicates"}
+    printed = lab("sweep", "demo", *SMALL, "searches=2")
+    assert "Search 2 of 2" in printed
+    assert printed.count("4 of 4 trials are done") == 2  # tuning and replicates
+    assert alone.items() < stamps().items()  # what the first search has done stays
+
+    trials, replicates = results.trials("demo"), results.replicates("demo")
+    assert trials["search"].tolist() == [0] * 4 + [1] * 4
+    assert trials["trial"].tolist() == [0, 1, 2, 3] * 2
+    assert set(trials["sweep"]) == {"demo"}
+    assert trials["search"].map({0: 42, 1: 1042}).tolist() == trials["seed"].tolist()
+    assert "test_accuracy" not in trials  # closed while anything was chosen
+    # Other trials, but within a search the same ones for all strategies.
+    assert trials[RATE].nunique() == 4
+    assert replicates.groupby(["search", "seed"])["strategy"].unique().map(list).to_dict() == {
+        (search, seed + 1000 * search): ["constant", "cosine"]
+        for search in (0, 1) for seed in (43, 44)
+    }  # fmt: skip
+    assert replicates["test_accuracy"].between(0, 1).all()
+    tuned = json.loads((PLACE / "trials/0/result.json").read_text())
+    assert math.isnan(tuned["test_accuracy"])
+    for number in range(2):
+        manifest = json.loads((searches.folder_of(PLACE, number) / "manifest.json").read_text())
+        assert manifest["search"] == number
+        assert len(manifest["openings"]) == 1
+        assert manifest["strategies"]["cosine"] == "scheduler=cosine"
+        assert RATE in manifest["spaces"]["cosine"]
+
+
+@pytest.mark.slow
+def test_a_sweep_that_time_cuts_short_opens_no_test_set(folder: Path) -> None:
+    printed = lab("sweep", "demo", *SMALL, "hydra.sweeper.n_trials=200", "hydra.sweeper.timeout=1")
+    kept = yaml.safe_load((PLACE / "optimization_results.yaml").read_text())
+    trials = {name: found["trials"]["complete"] for name, found in kept["strategies"].items()}
+    assert min(trials.values()) > 0  # each strategy has a best trial
+    end = SweepEnd.read(kept["ended"])
+    assert end is not None
+    assert (end.reason, end.n_trials) == (EndReason.TIMEOUT, 400)
+    assert end.strategies["cosine"].limit == 1
+    assert end.strategies["cosine"].reached > 1
+    assert (
+        f"Stopped by hydra.sweeper.timeout=1 after {end.strategies['cosine'].reached:.0f} s: "
+        in (printed)
+    )
+    assert f"{400 - sum(trials.values())} of 400 trials are left." in printed
+    assert not (PLACE / "replicates").exists()
+    assert not (PLACE / "manifest.json").exists()
+
+
+class TestAgain:
+    """What makes another search of it."""
+
+    def overrides(self, folder: Path, sampler: Any, *arguments: str) -> list[str]:
+        content = {"seed": 7, "hydra": {"sweeper": {"sampler": sampler}}}
+        folder.mkdir(parents=True)
+        (folder / "multirun.yaml").write_text(yaml.safe_dump(content))
+        return searches.again(folder, 2, arguments)
+
+    def test_other_seeds_and_a_folder_of_its_own(self, tmp_path: Path) -> None:
+        sampler = {"_target_": "optuna.samplers.QMCSampler", "seed": 3, "scramble": True}
+        found = self.overrides(tmp_path / "demo", sampler, "seed=7", "training.epochs=3")
+        assert found == [
+            "seed=2007", "hydra.sweeper.sampler.seed=5", "hydra.sweeper.study_name=demo-search-2",
+            f"hydra.sweep.dir={tmp_path / 'demo/searches/2'}", "training.epochs=3",
+        ]  # fmt: skip
+
+    def test_overrides_stay_together_beside_flags(self, tmp_path: Path) -> None:
+        given = ("--config-dir=mine", "training.epochs=3", "hydra.sweeper.sampler.seed=8")
+        found = self.overrides(tmp_path / "demo", {"seed": 8}, *given)
+        assert found[:3] == ["--config-dir=mine", "training.epochs=3", "seed=2007"]
+        assert found[3] == "hydra.sweeper.sampler.seed=10"
+
+    def test_a_sequence_is_scrambled_and_chance_needs_no_seed(self, tmp_path: Path) -> None:
+        found = self.overrides(tmp_path / "demo", {"seed": None, "scramble": False})
+        assert "hydra.sweeper.sampler.scramble=true" in found
+        assert not any(item.startswith("hydra.sweeper.sampler.seed") for item in found)
+
+
+class TestFolders:
+    """Where searches are."""
+
+    def test_there_and_back(self, tmp_path: Path) -> None:
+        place = tmp_path / "demo"
+        for number in (0, 1, 12):
+            assert searches.split(searches.folder_of(place, number)) == (place, number)
+        assert searches.name_of(place) == "demo"
+        assert searches.name_of(searches.folder_of(place, 12)) == "demo-search-12"
+
+    def test_in_the_order_of_their_numbers(self, tmp_path: Path) -> None:
+        for number in (10, 2):
+            searches.folder_of(tmp_path, number).mkdir(parents=True)
+        assert [searches.split(path)[1] for path in searches.folders(tmp_path)] == [0, 2, 10]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["searches=0"], "`searches` must be from 1 to 1000, got 0"),
+        (["searches=2", "replicates=1000"], "`replicates` must be zero or more and below 1000"),
+        (["searches=2", "seed=choice(1,2)"], "`seed` must be a number with several searches"),
+    ],
+)
+def test_a_mistake_is_one_sentence(folder: Path, given: list[str], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        sweep.main("demo", [*SMALL, *given])
+    assert not PLACE.exists()

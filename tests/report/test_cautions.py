@@ -1,0 +1,396 @@
+"""What a report warns of: test sets opened twice, too few pairs, schedules cut short."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fmnist_lab import report, results
+from fmnist_lab.commands import compare
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.report import cautions, lengths, page, sentences
+from fmnist_lab.report.setup import Setup
+from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
+
+RATES = (1e-4, 1e-3)
+BOTH = {"constant": RATES, "cosine": RATES}
+LEVELS = {"constant": 0.88, "cosine": 0.89}
+
+
+def gather(place: Path) -> report.Evidence:
+    return report.gather(place, results.trials(results.ended(place)))
+
+
+def asked(place: Path, **changes: Any) -> None:
+    """Changes the sweep's configuration."""
+    path = place / "multirun.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | changes, sort_keys=False))
+
+
+def many(root: Path, strategies: int, seeds: int, gain: float = 0.0) -> report.Evidence:
+    """A sweep of a constant rate and its rivals, one of them better by `gain`."""
+    names = ["constant", *(f"rival{number}" for number in range(1, strategies))]
+    place = leave_sweep(root, dict.fromkeys(names, RATES), dict.fromkeys(names, 0.88))
+    accuracies = {name: paired(0.88, seeds, 1e-5 * index) for index, name in enumerate(names)}
+    return gather(leave_replicates(place, accuracies | {"rival1": paired(0.88, seeds, gain)}))
+
+
+class TestTooFewPairs:
+    """Seeds enough for one rival, but not for all of them."""
+
+    def test_it_says_how_many_it_takes_and_how(self, tmp_path: Path) -> None:
+        (said,) = cautions.grave(many(tmp_path, 13, 8, gain=0.02))
+        assert said == (
+            "8 seeds cannot show any of 12 rivals better or worse than constant, however large "
+            "the difference: Holm's correction takes at least 9, with: fmnist-lab sweep night "
+            "replicates=9."
+        )
+
+    @pytest.mark.parametrize(("strategies", "seeds"), [(13, 9), (7, 8), (2, 6)])
+    def test_enough(self, tmp_path: Path, strategies: int, seeds: int) -> None:
+        evidence = many(tmp_path, strategies, seeds, gain=0.02)
+        assert cautions.grave(evidence) == []
+        assert sentences.headline(evidence).startswith("Use rival1")
+
+    def test_fewer_than_six_are_no_verdict_at_all(self, tmp_path: Path) -> None:
+        evidence = many(tmp_path, 13, 5)
+        assert cautions.grave(evidence) == []
+        assert "fewer than 9 can never reach p < 0.05 against 12 rivals" in sentences.headline(
+            evidence
+        )
+
+    def test_before_there_are_any_enough_are_asked_for(self, tmp_path: Path) -> None:
+        names = [f"rival{number}" for number in range(13)]
+        place = leave_sweep(tmp_path, dict.fromkeys(names, RATES), dict.fromkeys(names, 0.9))
+        assert sentences.headline(gather(place)).endswith("fmnist-lab sweep night replicates=9.")
+
+
+class TestCommand:
+    """What continues a sweep is what it was started with."""
+
+    def test_the_users_overrides_stay(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        config = yaml.safe_load((place / "multirun.yaml").read_text())
+        config["hydra"]["overrides"] = {
+            "task": ["sweeps=night", "training.epochs=5", "replicates=2"],
+            "hydra": ["hydra.sweep.dir=x", "hydra.sweeper.n_trials=4", "hydra.mode=MULTIRUN"],
+        }
+        asked(place, **config)
+        assert sentences.headline(gather(place)).endswith(
+            "with: fmnist-lab sweep night training.epochs=5 hydra.sweeper.n_trials=4 replicates=8."
+        )
+
+    def test_replicates_to_come_are_waited_for(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {name: paired(0.88, 4) for name in BOTH})
+        asked(place, replicates=8)
+        winners = {name: {"trial": 0, "overrides": []} for name in BOTH}
+        write_json(place / "manifest.json", {"winners": winners, "seeds": list(range(8))})
+        said = sentences.headline(gather(place))
+        assert said.endswith("may be luck; the sweep has yet to come to its 8 seeds.")
+
+    def test_a_sweep_that_runs_will_do_it_itself(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH | {"linear": RATES[:1]}, LEVELS | {"linear": 0.9})
+        asked(place, replicates=8)
+        (place / "optimization_results.yaml").write_text("ended: null\n")
+        evidence = gather(place)
+        assert "the sweep itself trains the best configurations again" in sentences.headline(
+            evidence
+        )
+        assert cautions.warnings(evidence) == []  # strategies take turns
+
+
+class TestConfounding:
+    """Strategies that differ in more than a schedule."""
+
+    def leave(self, place: Path, **training: Any) -> None:
+        """Lets the first trials say how they were trained: the second one's values are given."""
+        for number, changes in enumerate(({}, training)):
+            content = {"training": {"epochs": 5, "batch_size": 32} | changes}
+            (place / f"trials/{number}/.hydra").mkdir()
+            path = place / f"trials/{number}/.hydra/config.yaml"
+            path.write_text(yaml.safe_dump(content))
+
+    def test_longer_training_in_other_batches(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        self.leave(place, epochs=25, batch_size=128)
+        (said,) = cautions.grave(gather(place))
+        assert said.startswith(
+            "The strategies differ in training.epochs (5 or 25) and training.batch_size (32 or 128)"
+        )
+
+    def test_what_is_searched_may_differ(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        self.leave(place, batch_size=128)
+        write_json(place / "spaces.json", {"": {"training.batch_size": {"choices": [32, 128]}}})
+        assert cautions.grave(gather(place)) == []
+
+    def test_nothing_differs(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        self.leave(place)
+        assert cautions.grave(gather(place)) == []
+
+
+@pytest.mark.parametrize("runs", ["trials", "replicates"])
+def test_trials_that_were_judged_on_different_images(tmp_path: Path, runs: str) -> None:
+    place = leave_sweep(tmp_path, BOTH, LEVELS)
+    for number, size in enumerate((20, 100), 8):
+        given = [f"data.val_size={size}", f"data.dir=d{size}", "data.split=last"]
+        kind = runs.removesuffix("s")
+        leave_run(place / runs / str(number), kind=kind, trial=number, overrides=given)
+    said = cautions.grave(gather(place))[0]
+    keys = "data.split, data.val_size" if runs == "trials" else "data.val_size"
+    assert said == f"The {runs} differ in {keys}: their objectives are of different images."
+
+
+@pytest.mark.parametrize(
+    ("changed", "dataset", "split", "differ"),
+    [
+        ("train_size", "fashion_mnist", "random", False),
+        ("train_size", "synthetic", "first", False),
+        ("train_size", "synthetic", "last", True),
+        ("split_seed", "fashion_mnist", "last", False),
+        ("split_seed", "fashion_mnist", "random", True),
+    ],
+)
+def test_more_of_the_data_may_differ_than_what_validates(
+    tmp_path: Path, changed: str, dataset: str, split: str, differ: bool
+) -> None:
+    for number in range(2):
+        given = [f"data.{changed}={number}"]
+        run = leave_run(tmp_path / str(number), trial=number, dataset=dataset, overrides=given)
+        checksum = str(number if changed == "train_size" else differ)
+        write_json(run / "environment.json", {"data_checksum": checksum})
+    trials = results.trials(results.ended(tmp_path))
+    said = list(cautions.mixed_images({"trials": trials}, Setup(config={"data": {"split": split}})))
+    told = f"The trials differ in data.{changed}: their objectives are of different images."
+    assert said == ([told] if differ else [])
+
+
+class TestVersions:
+    """A sweep that went on after an upgrade."""
+
+    def leave(self, root: Path, *keras: str) -> report.Evidence:
+        place = leave_sweep(root, BOTH, LEVELS)
+        for number, version in enumerate(keras):
+            write_json(
+                place / "trials" / str(number) / "environment.json",
+                {"keras": version, "tensorflow": "2.21.0", "mlflow": f"3.{number}", "cpus": number},
+            )
+        return gather(place)
+
+    def test_they_are_named(self, tmp_path: Path) -> None:
+        evidence = self.leave(tmp_path, "3.15.0", "3.15.1", "3.15.0")  # the last does not say
+        (said,) = cautions.grave(evidence)
+        assert said == (
+            "The trials were trained with different versions of keras (3.15.0 or 3.15.1): what "
+            "they differ in is not only what was asked of them."
+        )
+        assert said in page.page(evidence)
+
+    def test_the_terminal_says_so_too(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.leave(tmp_path / "mlruns", "3.15.0", "3.15.1")
+        monkeypatch.chdir(tmp_path)
+        compare.main(compare.Request("night", with_report=False))
+        assert "Caution: The trials were trained with different" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("runs", ["trials", "replicates"])
+    def test_of_trials_and_of_replicates(self, tmp_path: Path, runs: str) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {name: paired(0.88, 8) for name in BOTH})
+        write_json(place / "trials/3/environment.json", {"git_commit": None})  # installed
+        for number in range(3):
+            here = {"git_commit": f"{number % 2}" * 40, "data_checksum": "ab"[number % 2] * 64}
+            write_json(place / runs / str(number) / "environment.json", here | {"keras": "3.15.0"})
+        images, versions = cautions.grave(gather(place))
+        assert images.startswith(f"The {runs} were trained and judged on images with")
+        assert versions.startswith(
+            f"The {runs} were trained at different commits (00000000 or 11111111): what they"
+        )
+
+    def test_what_computes_nothing_may_differ(self, tmp_path: Path) -> None:
+        assert cautions.grave(self.leave(tmp_path, "3.15.0", "3.15.0")) == []
+
+
+class TestOpenings:
+    """A test set that was opened more than once."""
+
+    def warned(self, place: Path, *changed: str, **more: Any) -> list[str]:
+        first = {"opened": "2026-11-01T10:00:00", "hash": "a", "changed": []}
+        second = {"opened": "2026-11-02T10:00:00", "hash": "b", "changed": list(changed)} | more
+        openings = [first, second] if changed else [first]
+        write_json(place / "manifest.json", {"openings": openings})
+        return cautions.grave(gather(place))
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Path:
+        accuracies = {name: paired(0.88, 8) for name in BOTH}
+        return leave_replicates(leave_sweep(tmp_path, BOTH, LEVELS), accuracies)
+
+    def test_once(self, place: Path) -> None:
+        assert self.warned(place) == []
+
+    @pytest.mark.parametrize(
+        ("changed", "words"),
+        [
+            (("seeds",), "On 2026-11-02 seeds were added after the test set had been opened."),
+            (("seeds", "winners.cosine.trial"), "opened again, for other winners"),
+            (("seeds", "versions.keras", "data"), "versions.keras and data had changed."),
+        ],
+    )
+    def test_what_had_changed(self, place: Path, changed: tuple[str, ...], words: str) -> None:
+        (said,) = self.warned(place, *changed)
+        assert words in said
+
+    def test_an_older_manifest_does_not_say(self, place: Path) -> None:
+        openings = [{"opened": "2026-11-01", "hash": "a"}, {"opened": "2026-11-02", "hash": "b"}]
+        write_json(place / "manifest.json", {"openings": openings})
+        (said,) = cautions.grave(gather(place))
+        assert "opened, something that is not recorded had changed." in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("spaces.json", "[]"),
+        ("spaces.json", '{"constant": {"a.b": {"low": "x", "high": 1, "log": true}}}'),
+        ("multirun.yaml", "{bad"),
+        ("multirun.yaml", "hydra: {sweeper: [1]}"),
+        ("optimization_results.yaml", "5"),
+    ],
+)
+def test_what_a_damaged_file_would_have_said_is_missing(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    place = leave_sweep(tmp_path, BOTH, LEVELS)
+    (place / name).write_text(content)
+    evidence = gather(place)
+    (said,) = cautions.grave(evidence)
+    assert said.startswith(f"{name} is not as the sweep has left it: what it says, and what")
+    assert said in page.page(evidence)
+
+
+class TestSearches:
+    """Several searches in one report."""
+
+    def searched(self, root: Path, searches: int) -> report.Evidence:
+        place = leave_sweep(root, BOTH, LEVELS)
+        leave_replicates(place, {"constant": [0.88, 0.881], "cosine": [0.885, 0.886]})
+        for number in range(1, searches):
+            folder = place / "searches" / str(number)
+            for index, name in enumerate(BOTH):
+                leave_run(folder / "trials" / str(index), strategy=name, trial=index,
+                          seed=42 + 1000 * number, search=number, objective=0.9 + 0.001 * number,
+                          overrides=["optimizer.learning_rate=0.1"])  # fmt: skip
+            (folder / "optimization_results.yaml").write_text("ended: all 2 trials are done\n")
+            common = 1e-4 * number
+            leave_replicates(folder, {"constant": [0.88 + common, 0.881], "cosine": [0.885, 0.886]},
+                             search=number)  # fmt: skip
+        asked(place, searches=searches)
+        return gather(place)
+
+    def test_too_few_are_no_verdict(self, tmp_path: Path) -> None:
+        said = sentences.headline(self.searched(tmp_path, 3))
+        assert said == (
+            "No verdict: 3 searches per strategy, and fewer than 6 can never reach p < 0.05. The "
+            "ranking may be luck; it takes at least 3 more, with: fmnist-lab sweep night "
+            "searches=6."
+        )
+
+    def test_six_speak_about_the_strategies(self, tmp_path: Path) -> None:
+        evidence = self.searched(tmp_path, 6)
+        assert evidence.pair == "search"
+        assert sentences.headline(evidence).startswith("Use cosine: +0.4")
+        assert "about the strategies" in sentences.claim(evidence)
+        assert evidence.versus_baseline is not None
+        assert evidence.versus_baseline["pairs"].tolist() == [6]
+        assert evidence.standings["search"].tolist() == [5, 5]  # where the best trials are
+        means = evidence.replicates.groupby(["strategy", "search"])["test_accuracy"].mean()
+        spread = means.groupby("strategy").std()[evidence.strategies]
+        assert evidence.standings["test_sd"].tolist() == pytest.approx(spread.tolist())
+        assert not evidence.is_running
+        edges = [text for text in cautions.warnings(evidence) if "at the edge" in text]
+        assert edges[0].startswith("The best optimizer.learning_rate of constant, in 5 of 6 search")
+        assert len(edges) == 2
+        assert "6 searches" in page.page(evidence)
+
+    def test_those_to_come_are_counted(self, tmp_path: Path) -> None:
+        place = self.searched(tmp_path, 2).folder
+        asked(place, searches=4)
+        evidence = gather(place)
+        assert evidence.is_running
+        assert sentences.progress(evidence).startswith("6 of 16 tuning trials and 8 replicates")
+
+
+class TestHorizon:
+    """Early stopping and the length that was meant."""
+
+    def stopped(self, root: Path, target: str) -> report.Evidence:
+        place = root / "multirun" / "night"
+        folder = leave_run(place / "0", stopping="patience", stop_reason="early_stopped",
+                           epochs_trained=5)  # fmt: skip
+        node = {"_target_": f"fmnist_lab.schedules.{target}", "epochs": "${training.epochs}",
+                "initial_learning_rate": "${optimizer.learning_rate}",
+                "space": {"warmup_epochs": "${only_known_while_composing:0.1}"}}  # fmt: skip
+        content = {"scheduler": node, "training": {"epochs": 20},
+                   "optimizer": {"learning_rate": 0.01}}  # fmt: skip
+        (folder / ".hydra").mkdir()
+        (folder / ".hydra/config.yaml").write_text(yaml.safe_dump(content))
+        (place / "multirun.yaml").write_text(yaml.safe_dump({"training": {"epochs": 20}}))
+        return gather(place)
+
+    def test_a_schedule_that_was_cut_short_is_named(self, tmp_path: Path) -> None:
+        evidence = self.stopped(tmp_path, "cosine")
+        assert lengths.cut_short(evidence) == ["constant"]  # what the strategy is called
+        said = cautions.warnings(evidence)[-1]
+        assert said.startswith("constant belongs to the whole training, and early stopping ended")
+        assert "stopping=none" in said
+
+    def test_one_that_knows_no_horizon_is_not(self, tmp_path: Path) -> None:
+        evidence = self.stopped(tmp_path, "constant")
+        assert lengths.cut_short(evidence) == []
+        assert len(cautions.warnings(evidence)) == 1
+
+    def test_what_was_saved_is_in_the_report(self, tmp_path: Path) -> None:
+        evidence = self.stopped(tmp_path, "constant")
+        (row,) = lengths.savings(evidence).to_dict("records")
+        assert (row["epochs"], row["horizon"], row["saved"]) == (5, 20, 0.75)
+        text = page.page(evidence)
+        assert "saved 75% of the epochs: 5 were trained of the 20" in text
+        assert "<td>5 of 20</td><td>75%</td>" in text
+
+    def test_how_soon_the_baseline_is_reached(self, tmp_path: Path) -> None:
+        evidence = many(tmp_path, 3, 8, gain=0.02)
+        found = lengths.speed(evidence)
+        assert found is not None
+        ends = evidence.replicates.loc[evidence.replicates["strategy"] == "constant", "objective"]
+        assert found[0] == pytest.approx(ends.median())
+        rows = found[1].set_index("strategy")
+        assert rows.index.tolist() == evidence.strategies
+        assert (rows.at["rival1", "reached"], rows.at["rival1", "median_epochs"]) == (8, 5)
+        assert rows.at["constant", "reached"] == 4  # half of them: that makes the median
+        assert "Epochs until a replicate" in page.page(evidence)
+
+    @pytest.mark.parametrize(
+        ("target", "more", "follows"),
+        [
+            ("schedules.cosine", {}, True),
+            ("schedules.one_cycle", {}, True),
+            ("schedules.wsd", {"warmup_epochs": 0.5}, True),
+            ("schedules.cosine_restarts", {"cycles": 2}, True),
+            ("schedules.cosine_restarts", {"first_decay_epochs": 3}, False),
+            ("schedules.exponential", {"decay_epochs": 3, "decay_rate": 0.1}, False),
+            ("scheduling.Performance", {}, False),
+            ("schedules.of_somebody_else", {}, False),
+        ],
+    )
+    def test_which_schedules_follow_it(
+        self, target: str, more: dict[str, Any], follows: bool
+    ) -> None:
+        rate = "max_learning_rate" if target.endswith("one_cycle") else "initial_learning_rate"
+        node = {"_target_": f"fmnist_lab.{target}", "epochs": 10, rate: 0.01} | more
+        assert lengths.follows_horizon(node) is follows

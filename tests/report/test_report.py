@@ -1,0 +1,415 @@
+"""What a report says: evidence from folders, verdicts in words, one file that needs no other."""
+
+import json
+import math
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from fmnist_lab import report, results
+from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.report import cautions, method, page, sentences
+from fmnist_lab.report import evidence as gathering
+from fmnist_lab.statistics import Verdict
+from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
+
+RATES = (1e-4, 3e-4, 1e-3, 3e-3)
+BOTH = {"constant": RATES, "cosine": RATES}
+LEVELS = {"constant": 0.88, "cosine": 0.89}
+
+
+def gather(place: Path, stopping: str | None = None) -> report.Evidence:
+    """The evidence in a folder."""
+    return report.gather(place, results.trials(results.ended(place)), stopping)
+
+
+def judged(root: Path, gain: float, seeds: int = 8, spread: float = 0.001) -> report.Evidence:
+    """A sweep whose cosine is better by `gain`, with replicates."""
+    place = leave_sweep(root, BOTH, LEVELS)
+    accuracies = {"constant": paired(0.88, seeds, 0.0, 1e-4),
+                  "cosine": paired(0.88, seeds, gain, spread)}  # fmt: skip
+    return gather(leave_replicates(place, accuracies))
+
+
+class TestHeadline:
+    """The answer in a sentence."""
+
+    def test_use_the_better_one(self, tmp_path: Path) -> None:
+        said = sentences.headline(judged(tmp_path, 0.006))
+        assert said.startswith("Use cosine: +0.60 points over constant (95 % interval +0.")
+        assert "8 seeds, p = 0.008 after Holm)." in said
+        assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
+
+    def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
+        assert sentences.headline(judged(tmp_path, -0.006)) == (
+            "Stay with constant: no other strategy is better."
+        )
+
+    def test_undecided_says_how_many_more(self, tmp_path: Path) -> None:
+        said = sentences.headline(judged(tmp_path, 0.003, spread=0.006))
+        assert said.startswith(
+            "Undecided: no strategy is shown to be better than constant. Ahead is cosine, +0.30"
+        )
+        assert " more seeds would decide." in said
+
+    def test_rivals_that_may_be_as_good_are_named(self, tmp_path: Path) -> None:
+        rates = dict.fromkeys(("constant", "cosine", "linear", "step"), RATES)
+        place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
+        gains = {"constant": 0, "cosine": 0.0104, "linear": 0.0101, "step": -0.0198}
+        accuracies = {name: paired(0.88, 10, gain) for name, gain in gains.items()}
+        said = sentences.headline(gather(leave_replicates(place, accuracies)))
+        assert said.startswith("Use cosine: +1.04 points")
+        assert said.endswith("Whether it is also better than linear is not shown.")
+
+    @pytest.mark.parametrize(("seeds", "reason"), [
+        (0, "No verdict: one seed per trial. The ranking may be luck; to get a verdict, train"),
+        (1, "No verdict: 1 seed per strategy, and fewer than 6 can never reach p < 0.05."),
+        (5, "No verdict: 5 seeds per strategy, and fewer than 6 can never reach p < 0.05."),
+    ])  # fmt: skip
+    def test_too_few_seeds(self, tmp_path: Path, seeds: int, reason: str) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {name: paired(0.88, seeds) for name in BOTH})
+        assert sentences.headline(gather(place)).startswith(reason)
+
+    def test_several_seeds_in_the_search_are_no_replicates(self, tmp_path: Path) -> None:
+        for number in range(12):
+            leave_run(tmp_path / "multirun/night" / str(number), trial=number, seed=number % 6,
+                      strategy=("constant", "cosine")[number // 6])  # fmt: skip
+        said = sentences.headline(gather(tmp_path / "multirun/night"))
+        assert said.startswith("No verdict: these trials were compared to choose from.")
+
+    def test_a_sealed_test_set(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {name: paired(0.88, 8) for name in BOTH}, test_accuracy=math.nan)
+        assert "test accuracy of the replicates is not measured yet" in sentences.headline(
+            gather(place)
+        )
+
+    def test_one_strategy_and_none(self, tmp_path: Path) -> None:
+        alone = leave_sweep(tmp_path, {"cosine": RATES}, LEVELS)
+        assert "only one strategy, cosine" in sentences.headline(gather(alone))
+        leave_replicates(alone, {"cosine": [0.9, 0.91, 0.92]})
+        said = sentences.headline(gather(alone))
+        assert said.endswith("Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48).")
+        assert "<td>91.00 (88.52 to 93.48)</td>" in page.page(gather(alone))
+        (tmp_path / "sweeps/empty").mkdir()
+        nothing = gather(tmp_path / "sweeps/empty")
+        assert sentences.headline(nothing) == "No verdict: no trial has ended yet."
+
+
+class TestVerdicts:
+    """A sentence for each row."""
+
+    @pytest.mark.parametrize(
+        ("gain", "verdict", "said"),
+        [
+            (0.006, Verdict.BETTER, "Better than constant."),
+            (-0.006, Verdict.WORSE, "Worse than constant."),
+            (0.0002, Verdict.EQUIVALENT, "As good as constant, give or take 0.2 points."),
+        ],
+    )
+    def test_decided(self, tmp_path: Path, gain: float, verdict: Verdict, said: str) -> None:
+        evidence = judged(tmp_path, gain)
+        (row,) = sentences.records(evidence.versus_baseline)
+        assert row["verdict"] == verdict
+        assert sentences.verdict(row, "seed") == said
+
+    def test_what_diverged_is_told(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        better = [*paired(0.9, 7), math.nan]
+        evidence = gather(leave_replicates(place, {"constant": paired(0.88, 8), "cosine": better}))
+        (row,) = sentences.records(evidence.versus_baseline)
+        said = sentences.verdict(row, "seed")
+        assert said.startswith("Undecided: cosine diverged with 1 seed, constant with 0")
+
+    def test_one_seed_has_no_interval(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        evidence = gather(leave_replicates(place, {"constant": [0.88], "cosine": [0.89]}))
+        written = page.page(evidence)
+        assert "<td>+1.00</td><td>no interval: 1 seed shows no spread</td><td>1</td>" in written
+        assert "+nan" not in written
+        assert sentences.tested(evidence, "cosine") == (
+            " Its test accuracy is 89.00 % (no interval: 1 seed shows no spread)."
+        )
+
+    def test_a_strategy_of_which_every_seed_diverged(self, tmp_path: Path) -> None:
+        rates = BOTH | {"linear": RATES}
+        place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
+        lost = [math.nan] * 8
+        replicates = {"linear": lost, "constant": paired(0.88, 8), "cosine": paired(0.88, 8, 0.003)}
+        evidence = gather(leave_replicates(place, replicates))
+        assert "<td>-</td><td>no interval: no seed in common</td><td>0</td><td>-</td>" in page.page(
+            evidence
+        )
+        assert "Ahead is cosine, +0.30" in sentences.headline(evidence)
+        alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
+        leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
+        assert "+nan" not in sentences.headline(gather(alone))
+
+    def test_what_they_claim(self, tmp_path: Path) -> None:
+        evidence = judged(tmp_path, 0.006)
+        assert "about these tuned configurations" in sentences.claim(evidence)
+        place = leave_sweep(tmp_path, BOTH, LEVELS, "searched")
+        for search in range(6):
+            leave_replicates(place, {"constant": paired(0.88, 2), "cosine": paired(0.89, 2)},
+                             search=search, first=10 * search)  # fmt: skip
+        searched = gather(place)
+        assert searched.pair == "search"
+        assert "about the strategies, each tuned anew" in sentences.claim(searched)
+        assert "6 searches" in sentences.headline(searched)
+
+    def test_the_baseline(self, tmp_path: Path) -> None:
+        rates = {"zero": RATES, "none": RATES}
+        place = leave_sweep(tmp_path, rates, {"none": 0.8, "zero": 0.9})
+        assert gather(place).baseline == "zero"  # the first in the sweep's file
+        write_json(place / "manifest.json", {"baseline": "none"})
+        assert gather(place).baseline == "none"
+        usual = leave_sweep(tmp_path, {"cosine": RATES, "constant": RATES}, LEVELS, "usual")
+        assert gather(usual).baseline == "constant"
+
+
+class TestEvidence:
+    """What counts, and what is refused."""
+
+    def test_the_best_strategy_stands_first(self, tmp_path: Path) -> None:
+        standings = gather(leave_sweep(tmp_path, BOTH, LEVELS)).standings
+        assert standings["strategy"].tolist() == ["cosine", "constant"]
+        assert standings["best"].tolist() == [pytest.approx(0.89), pytest.approx(0.88)]
+        assert standings["trial"].tolist() == [5, 4]
+        assert standings["trials"].tolist() == [4, 4]
+
+    def test_replicates_go_before_trials(self, tmp_path: Path) -> None:
+        evidence = judged(tmp_path, -0.006)
+        assert evidence.strategies == ["constant", "cosine"]
+        assert evidence.standings["replicates"].tolist() == [8, 8]
+
+    def test_interrupted_and_repeated_runs_count_nowhere(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_run(place / "trials/90", trial=90, objective=0.99, stop_reason="interrupted")
+        leave_run(place / "trials/91", trial=91, strategy="cosine", stop_reason="failed",
+                  objective=math.nan, overrides=["optimizer.learning_rate=9"])  # fmt: skip
+        leave_run(place / "trials/92", trial=92, strategy="cosine", objective=0.5,
+                  overrides=["optimizer.learning_rate=9"])  # fmt: skip
+        leave_replicates(place, {name: paired(0.88, 8) for name in BOTH})
+        leave_run(place / "replicates/90", kind="replicate", seed=1000, trial=90,
+                  stop_reason="interrupted", test_accuracy=0.1, test_loss=1.0)  # fmt: skip
+        evidence = gather(place)
+        assert evidence.superseded == 3
+        assert set(evidence.trials["trial"]) == {*range(8), 92}
+        assert set(evidence.curves["trial"]) == {*range(8), 92}
+        assert evidence.standings["failed"].tolist() == [0, 0]
+        assert len(evidence.replicates) == 16
+        assert "3 more were interrupted or tried again" in sentences.progress(evidence)
+
+    def test_a_sweep_that_runs(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, {"constant": RATES, "cosine": RATES[:2]}, LEVELS)
+        (place / "optimization_results.yaml").write_text("ended: null\n")
+        (place / "trials/5").mkdir()
+        evidence = gather(place)
+        assert sentences.progress(evidence) == (
+            "6 of 8 tuning trials have ended; 1 more began and left no result yet: still running, "
+            "or lost."
+        )
+        (place / "optimization_results.yaml").write_text("ended: {reason: interrupted}\n")
+        said = sentences.progress(gather(place))
+        assert said.endswith("tuning trials have ended; 1 more was cut off without a result.")
+        (warning,) = cautions.warnings(evidence)
+        assert warning.startswith("The strategies had unequal budgets, from 2 trials (cosine) to 4")
+
+    def test_replicates_that_are_still_to_come(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, {"constant": [0.9], "cosine": [0.8]})
+        winners = {name: {"trial": 0, "overrides": []} for name in BOTH}
+        write_json(place / "manifest.json", {"winners": winners, "seeds": [1, 2, 3]})
+        said = sentences.progress(gather(place))
+        assert said == "8 tuning trials and 2 of 6 replicates have ended."
+
+    def test_what_to_do_about_it(self, tmp_path: Path) -> None:
+        said = sentences.headline(gather(leave_sweep(tmp_path, BOTH, LEVELS)))
+        assert said.endswith("6 fresh seeds, with: fmnist-lab sweep night replicates=8.")
+
+    @pytest.mark.parametrize("mixed", ["trials", "replicates"])
+    def test_horizons_and_early_stopping_are_not_mixed(self, tmp_path: Path, mixed: str) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_run(place / mixed / "77", trial=77, strategy="cosine", stopping="patience",
+                  objective=0.99)  # fmt: skip
+        with pytest.raises(RequestError, match=r"`stopping` must be one .* got 8 .* none, 1 "):
+            gather(place)
+        assert gather(place, "none").standings["best"].max() == pytest.approx(0.89)
+        assert gather(place, "patience").stopping == "patience"
+        with pytest.raises(RequestError, match="`--stopping` must be one of none, patience, got"):
+            gather(place, "patient")
+
+    def test_early_stopping_is_said(self, tmp_path: Path) -> None:
+        leave_run(tmp_path / "multirun/night/0", stopping="patience")
+        (warning,) = cautions.warnings(gather(tmp_path / "multirun/night"))
+        assert warning.startswith("All trials had early stopping (stopping=patience).")
+
+    def test_objectives_are_not_mixed(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_run(place / "trials/77", trial=77, objective_metric="val/loss")
+        with pytest.raises(RequestError, match=r"`objective\.metric` must be one .* val/loss"):
+            gather(place)
+
+    def test_a_winner_at_the_edge(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        space = {"optimizer.learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
+                 "scheduler": {"choices": ["a", "b"]}}  # fmt: skip
+        write_json(place / "spaces.json", {"": space})
+        warnings = cautions.warnings(gather(place))
+        assert warnings[0] == (
+            "The best optimizer.learning_rate of constant, 0.001, lies at the edge of what was "
+            "searched (0.001 to 1): a better one may lie beyond."
+        )
+        assert len(warnings) == 2
+
+    def test_much_divergence(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        for number in (8, 10):
+            leave_run(place / f"trials/{number}", trial=number, stop_reason="diverged",
+                      objective=math.nan, epochs_trained=1)  # fmt: skip
+        warnings = cautions.warnings(gather(place))
+        assert any(text.startswith("2 of 6 trials of constant diverged") for text in warnings)
+
+    def test_the_rows_of_the_comparison(self, tmp_path: Path) -> None:
+        evidence = judged(tmp_path, 0.006)
+        cosine, constant = gathering.summary(evidence).to_dict("records")
+        assert (cosine["strategy"], cosine["verdict"]) == ("cosine", "better")
+        assert (constant["strategy"], constant["best_verdict"]) == ("constant", "worse")
+        assert isinstance(constant["verdict"], float)  # NaN: it is what others are compared with
+        untested = gathering.summary(gather(leave_sweep(tmp_path, BOTH, LEVELS, "bare")))
+        assert "verdict" not in untested
+
+
+class TestMethod:
+    """How it was measured."""
+
+    def test_all_that_is_known(self, tmp_path: Path) -> None:
+        evidence = judged(tmp_path, 0.006)
+        winner = {"trial": 5, "value": 0.9, "overrides": ["a.b=1", "scheduler=cosine"]}
+        manifest = {
+            "hash": "abc", "data": {"sha256": "123"}, "seeds": [1, 2], "versions": {"keras": "3"},
+            "winners": {"cosine": winner}, "openings": [{"opened": "today", "hash": "abc"}],
+        }  # fmt: skip
+        write_json(evidence.folder / "manifest.json", manifest)
+        versions = {"python": "3.11.7", "keras": "3"}
+        write_json(evidence.folder / "trials/0/environment.json", versions)
+        facts = dict(method.measured(gather(evidence.folder)))
+        assert facts["Architecture"] == "notebook"
+        assert facts["Training"] == "5 epochs, batches of 32"
+        assert facts["Search"] == (
+            "4 trials for each strategy by QMCSampler, each in a study of its own."
+        )
+        assert "8 seeds that took no part in the search" in facts["Replicates"]
+        assert facts["Environment"] == "python 3.11.7, keras 3"
+        assert facts["Manifest: data.sha256"] == "123"
+        assert facts["Manifest: seeds"] == "1, 2"
+        assert facts["Winner cosine"] == "trial 5: a.b=1 scheduler=cosine"
+        assert facts["Test set opened"] == "today"
+        assert not any("versions" in name for name in facts)
+
+    def test_a_multirun_knows_less(self, tmp_path: Path) -> None:
+        leave_run(tmp_path / "multirun/night/0")
+        facts = dict(method.measured(gather(tmp_path / "multirun/night")))
+        assert facts["Search"] == "None: the trials are those of the command line."
+        assert not {"Replicates", "Training", "Environment"} & set(facts)
+
+
+class Outline(HTMLParser):
+    """Headings, text, charts and whatever would be loaded from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.charts: list[str] = []
+        self.loaded: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+        given = dict(attrs)
+        links = (given.get("src"), given.get("href"))
+        self.loaded += [link for link in links if link and not link.startswith("data:")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["h2"]:
+            self.headings.append(data)
+        elif self.open[-2:] == ["figure", "script"]:
+            self.charts.append(data)
+        elif "script" not in self.open and "style" not in self.open:
+            self.text += data
+
+
+def outline(evidence: report.Evidence) -> Outline:
+    parsed = Outline()
+    parsed.feed(page.page(evidence))
+    assert parsed.open == []
+    return parsed
+
+
+class TestPage:
+    """The HTML file."""
+
+    def test_everything_at_once(self, tmp_path: Path) -> None:
+        parsed = outline(judged(tmp_path, 0.006))
+        assert parsed.headings == [
+            "Verdict", "Learning rates", "Validation", "Speed", "Final test accuracy",
+            "Learning-rate sensitivity", "Budget", "Parameters", "How far to trust the tuning",
+            "How it was measured",
+        ]  # fmt: skip
+        assert parsed.loaded == []
+        assert len(parsed.charts) == 6
+        for chart in parsed.charts:
+            assert json.loads(chart).keys() >= {"data", "layout"}
+        assert "Use cosine: +0.60 points over constant" in parsed.text
+        assert "Better than constant." in parsed.text
+        for name in ("constant", "cosine"):
+            assert name in parsed.text
+
+    def test_a_name_cannot_break_the_page(self, tmp_path: Path) -> None:
+        name = "<b>&</script>'\""
+        rates = {"constant": RATES, name: RATES}
+        place = leave_sweep(tmp_path, rates, {"constant": 0.88, name: 0.9})
+        evidence = gather(
+            leave_replicates(place, {"constant": paired(0.88, 8), name: paired(0.9, 8)})
+        )
+        parsed = outline(evidence)
+        assert f"Use {name}" in parsed.text
+        assert any(name in json.dumps(json.loads(chart), ensure_ascii=False).replace('\\"', '"')
+                   for chart in parsed.charts)  # fmt: skip
+
+    def test_without_trials(self, tmp_path: Path) -> None:
+        (tmp_path / "sweeps/empty").mkdir(parents=True)
+        parsed = outline(gather(tmp_path / "sweeps/empty"))
+        assert parsed.headings == ["Verdict", "How it was measured"]
+
+    def test_when_nothing_worked(self, tmp_path: Path) -> None:
+        place = tmp_path / "sweeps/broken"
+        for number in range(4):
+            leave_run(place / "trials" / str(number), trial=number, objective=math.nan,
+                      strategy=("constant", "cosine")[number % 2], stop_reason="failed",
+                      overrides=[f"optimizer.learning_rate={number + 1}"])  # fmt: skip
+            (place / "trials" / str(number) / "curves.jsonl").unlink()
+        parsed = outline(gather(place))
+        assert "4 tuning trials have ended" in parsed.text
+        assert "4 of 4" not in parsed.text
+
+    def test_it_is_whole_or_absent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        evidence = judged(tmp_path, 0.006)
+        path = tmp_path / "report.html"
+        report.write(evidence, path)
+        before = path.read_text()
+        assert before.startswith("<!doctype html>")
+        monkeypatch.setattr(page, "page", lambda evidence: "\ud800")  # cannot be encoded
+        with pytest.raises(UnicodeEncodeError):
+            report.write(evidence, path)
+        assert path.read_text() == before
+        assert [entry.name for entry in tmp_path.iterdir() if entry.is_file()] == ["report.html"]

@@ -1,0 +1,311 @@
+"""Rates and decisions against Keras's callbacks, and every option in conf/scheduler."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_lab import schedules
+from fmnist_lab.errors import RequestError
+from fmnist_lab.schedules.scheduler import Performance, Scheduled, Scheduler, Update, build
+
+OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "scheduler").glob("*.yaml"))
+RATE = 0.01
+
+
+def option(name: str, epochs: int = 25, **changes: Any) -> dict[str, Any]:
+    """The node `conf/scheduler/<name>.yaml`, resolved beside a training of so many epochs."""
+    stated = OmegaConf.load(next(path for path in OPTIONS if path.stem == name))
+    assert isinstance(stated, DictConfig)
+    del stated["space"]  # no trial has it
+    parent = OmegaConf.create(
+        {
+            "optimizer": {"learning_rate": RATE},
+            "training": {"epochs": epochs},
+            "scheduler": OmegaConf.merge(stated, changes),
+        }
+    )
+    node: dict[str, Any] = OmegaConf.to_container(parent, resolve=True)["scheduler"]  # type: ignore[assignment, index, call-overload]
+    return node
+
+
+def curve(scheduler: Scheduler, epochs: int, steps: int) -> Any:
+    return np.concatenate([scheduler.learning_rates(epoch, steps) for epoch in range(epochs)])
+
+
+class TestScheduled:
+    """Rates of a schedule, per epoch and per step."""
+
+    def test_per_epoch_the_rate_holds_for_the_epoch(self) -> None:
+        scheduler = Scheduled(schedules.exponential(0.01, 20), update="epoch")
+        rates = curve(scheduler, 25, 3).reshape(25, 3)
+        expected = np.array([0.01 * 0.1 ** (epoch / 20) for epoch in range(25)], np.float32)
+        np.testing.assert_array_equal(rates, np.repeat(expected[:, None], 3, axis=1))
+
+    def test_per_step_it_moves_with_every_update(self) -> None:
+        scheduler = Scheduled(schedules.linear(1.0, 4), update="step")
+        np.testing.assert_allclose(curve(scheduler, 4, 5), np.arange(20, 0, -1) / 20, rtol=1e-6)
+
+    def test_positions_do_not_drift_over_a_long_training(self) -> None:
+        scheduler = Scheduled(schedules.piecewise(1.0, [2000], [1, 0.5]), update="step")
+        np.testing.assert_array_equal(scheduler.learning_rates(2000, 1719), [1] + 1718 * [0.5])
+        np.testing.assert_array_equal(scheduler.learning_rates(1999, 1719), 1)
+
+    def test_every_training_has_whole_float32_rates(self) -> None:
+        rates = Scheduled(schedules.constant(0.1), update="step").learning_rates(3, 7)
+        assert rates.dtype == np.float32
+        assert rates.shape == (7,)
+
+    def test_a_warmup_per_epoch_does_not_waste_the_first_epoch(self) -> None:
+        scheduler = Scheduled(schedules.constant(1.0), update="epoch", warmup_epochs=2)
+        np.testing.assert_array_equal(curve(scheduler, 4, 1), [0.25, 0.75, 1, 1])
+
+    @pytest.mark.parametrize("update", ["epoch", "step"])
+    def test_a_whole_training_is_its_epochs_one_after_another(self, update: Update) -> None:
+        scheduler = Scheduled(schedules.cosine(RATE, 10), update, warmup_epochs=2.5)
+        np.testing.assert_array_equal(scheduler.all_learning_rates(11, 7), curve(scheduler, 11, 7))
+
+    def test_metrics_change_nothing(self) -> None:
+        scheduler = Scheduled(schedules.cosine(RATE, 10))
+        before = scheduler.learning_rates(1, 5)
+        scheduler.observe(0, {"val/loss": float("nan")})
+        np.testing.assert_array_equal(scheduler.learning_rates(1, 5), before)
+
+
+losses = st.lists(
+    st.one_of(
+        st.sampled_from([0.5, 0.5 - 1e-4, 0.5 + 1e-8, 0.4, 0.4 - 2e-9, float("nan"), float("inf")]),
+        st.floats(-2.0, 2.0, allow_subnormal=False),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def keras_rates(values: list[float], monitor: str, rate: float, **settings: Any) -> list[Any]:
+    """The rates that ReduceLROnPlateau leaves after each epoch, on a real optimizer."""
+    import keras
+
+    optimizer = keras.optimizers.SGD(rate)
+    callback = keras.callbacks.ReduceLROnPlateau(monitor=monitor, **settings)
+    callback.set_model(SimpleNamespace(optimizer=optimizer))
+    callback.on_train_begin()
+    rates = []
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {monitor: value})
+        rates.append(np.float32(optimizer.learning_rate.numpy()))
+    return rates
+
+
+def performance_rates(values: list[float], scheduler: Performance) -> list[Any]:
+    rates = []
+    for epoch, value in enumerate(values):
+        scheduler.observe(epoch, {scheduler.monitor: value})
+        rates.append(scheduler.learning_rates(epoch + 1, 1)[0])
+    return rates
+
+
+class TestPerformance:
+    """Cuts on a plateau."""
+
+    @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
+    @settings(deadline=None, max_examples=100)
+    @given(
+        losses,
+        st.fixed_dictionaries(
+            {
+                "factor": st.sampled_from([0.1, 0.3, 0.5, 0.999]),
+                "patience": st.integers(0, 4),
+                "min_delta": st.sampled_from([0.0, 1e-8, 1e-4, 0.1]),
+                "cooldown": st.integers(0, 3),
+                "min_lr": st.sampled_from([0.0, 0.003, 0.01, 0.02]),
+                "mode": st.sampled_from(["min", "max"]),
+            }
+        ),
+    )
+    def test_keras_decides_the_same(self, values: list[float], chosen: dict[str, Any]) -> None:
+        ours = performance_rates(values, Performance(RATE, monitor="any", **chosen))
+        np.testing.assert_array_equal(ours, keras_rates(values, "any", RATE, **chosen))
+
+    @pytest.mark.parametrize(
+        ("cooldown", "cuts"), [(0, [4, 7, 10]), (1, [4, 7, 10]), (2, [4, 8, 12])]
+    )
+    def test_a_flat_metric(self, cooldown: int, cuts: list[int]) -> None:
+        scheduler = Performance(RATE, patience=3, cooldown=cooldown)
+        rates = performance_rates(12 * [0.5], scheduler)
+        fallen = np.flatnonzero(np.diff([np.float32(RATE), *rates])) + 1
+        assert fallen.tolist() == cuts
+
+    @pytest.mark.parametrize(("monitor", "rising"), [("val/loss", False), ("val/accuracy", True)])
+    def test_auto_knows_what_is_better(self, monitor: str, rising: bool) -> None:
+        values = [0.1, 0.2, 0.3, 0.4]
+        scheduler = Performance(1.0, monitor=monitor, factor=0.5, patience=1)
+        assert performance_rates(values, scheduler)[-1] == (1.0 if rising else 0.125)
+
+    def test_warmup_comes_first_and_is_not_observed(self) -> None:
+        scheduler = Performance(1.0, factor=0.5, patience=1, warmup_epochs=2, update="step")
+        np.testing.assert_array_equal(scheduler.learning_rates(0, 2), [0, 0.25])
+        rates = performance_rates([0.1, 0.2, 0.9, 0.9], scheduler)
+        assert rates == [0.5, 1.0, 1.0, 0.5]
+
+    def test_a_metric_that_is_not_measured(self) -> None:
+        scheduler = Performance(RATE, monitor="val/los", mode="min")
+        message = r"`scheduler\.monitor` must be one of train/loss, val/loss, got 'val/los'\."
+        with pytest.raises(RequestError, match=message):
+            scheduler.observe(0, {"val/loss": 0.1, "train/loss": 0.2})
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("factor", 1.0),
+            ("factor", 0),
+            ("patience", 1.5),
+            ("patience", -1),
+            ("min_delta", -1e-4),
+            ("cooldown", -1),
+            ("min_lr", -1),
+            ("mode", "down"),
+            ("update", "batch"),
+            ("warmup_epochs", -1),
+            ("initial_learning_rate", 0),
+        ],
+    )
+    def test_a_mistake_is_named(self, key: str, value: Any) -> None:
+        with pytest.raises(
+            RequestError, match=rf"^`scheduler\.{key}` must be .*, got {value!r}\.$"
+        ):
+            Performance(**{"initial_learning_rate": RATE, key: value})
+
+    def test_a_metric_without_a_direction(self) -> None:
+        with pytest.raises(RequestError, match=r"`scheduler\.mode` must be min or max when"):
+            Performance(RATE, monitor="opt/grad_norm")
+
+
+class TestOptions:
+    """The files in conf/scheduler."""
+
+    @pytest.mark.parametrize("path", OPTIONS, ids=lambda path: path.stem)
+    @pytest.mark.parametrize("epochs", [1, 25])
+    @pytest.mark.parametrize("update", ["epoch", "step"])
+    def test_it_builds(self, path: Path, epochs: int, update: str) -> None:
+        scheduler = build(option(path.stem, epochs, update=update, warmup_epochs=0.5))
+        rates = curve(scheduler, epochs, 4)
+        assert isinstance(scheduler, Scheduler)
+        assert np.all(np.isfinite(rates))
+        assert np.all(rates >= 0)
+        assert path.read_text().startswith("# Choose this ")
+
+    def test_the_notebooks_piecewise(self) -> None:
+        rates = curve(build(option("piecewise")), 25, 1719).reshape(25, 1719)
+        notebook = np.array([0.01] * 5 + [0.005] * 10 + [0.001] * 10, np.float32)
+        np.testing.assert_array_equal(rates[:, 1:], np.repeat(notebook[:, None], 1718, axis=1))
+
+    def test_the_notebooks_one_cycle(self) -> None:
+        epochs, steps = 25, 400
+        rates = curve(build(option("one_cycle", epochs)), epochs, steps)
+        total = epochs * steps
+        last = total // 10
+        half = (total - last) // 2
+        corners = [(0, 0.001), (half, 0.01), (2 * half, 0.001), (total, 1e-6)]
+        steps_at, rates_at = zip(*corners, strict=True)
+        np.testing.assert_allclose(
+            rates, np.interp(np.arange(total), steps_at, rates_at), rtol=1e-5
+        )
+
+    def test_per_step_and_per_epoch_exponentials_meet_at_epoch_starts(self) -> None:
+        per_step = curve(build(option("exponential_step")), 25, 10).reshape(25, 10)
+        per_epoch = curve(build(option("exponential")), 25, 10).reshape(25, 10)
+        np.testing.assert_array_equal(per_step[:, 0], per_epoch[:, 0])
+        assert np.all(per_step[:, 1:] < per_epoch[:, 1:])
+
+    @pytest.mark.parametrize("name", ["linear", "cosine", "cosine_restarts", "wsd", "one_cycle"])
+    def test_after_a_warmup_it_still_ends_with_the_training(self, name: str) -> None:
+        scheduler = build(option(name, epochs=10, warmup_epochs=3))
+        assert scheduler.learning_rates(9, 1000)[-1] < 1e-4 * RATE * 60
+        assert scheduler.learning_rates(10, 1)[0] <= RATE / 1e4
+
+    def test_a_warmup_delays_what_has_no_horizon(self) -> None:
+        late = build(option("power", warmup_epochs=2))
+        np.testing.assert_array_equal(
+            late.learning_rates(7, 10), build(option("power")).learning_rates(5, 10)
+        )
+
+
+def my_schedule(peak: float, **others: float) -> schedules.Schedule:
+    """A user's own factory, which takes any further key."""
+    return lambda epochs: np.asarray(peak + sum(others.values()))
+
+
+def no_schedule() -> list[float]:
+    """A user's own mistake."""
+    return []
+
+
+class MyScheduler:
+    """A user's own scheduler, which applies `update` itself."""
+
+    def __init__(self, epochs: int, update: str) -> None:
+        self.settings = (epochs, update)
+
+    def learning_rates(self, epoch: int, steps: int) -> Any:
+        return np.full(steps, 0.1, np.float32)
+
+    def observe(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        pass
+
+
+class TestBuild:
+    """From a configuration node to a scheduler."""
+
+    def test_your_own_factory(self) -> None:
+        node = {"_target_": f"{__name__}.my_schedule", "peak": 0.25, "extra": 0.25, "epochs": 3}
+        np.testing.assert_array_equal(build(node).learning_rates(0, 3), 0.5)
+
+    def test_your_own_scheduler(self) -> None:
+        made = build({"_target_": f"{__name__}.MyScheduler", "epochs": 9, "update": "step"})
+        assert isinstance(made, MyScheduler)
+        assert made.settings == (9, "step")
+
+    def test_performance_shows_its_settings(self) -> None:
+        made = build(option("performance", warmup_epochs=1, min_lr=1e-5))
+        assert isinstance(made, Performance)
+        assert (made.factor, made.patience, made.min_lr) == (0.5, 3, 1e-5)
+        assert (made.monitor, made.warmup_epochs) == ("val/loss", 1)
+
+    @pytest.mark.parametrize("target", [None, 3, "cosine", "fmnist_lab.schedules.cosin", "math.pi"])
+    def test_a_target_that_is_no_factory(self, target: Any) -> None:
+        with pytest.raises(RequestError, match=r"^`scheduler\._target_` must .* got"):
+            build({"_target_": target})
+
+    def test_a_target_that_returns_no_schedule(self) -> None:
+        with pytest.raises(
+            RequestError, match=r"`scheduler\._target_` must .*, which returns \[\]"
+        ):
+            build({"_target_": f"{__name__}.no_schedule"})
+
+    def test_a_misspelt_key(self) -> None:
+        with pytest.raises(RequestError, match=r"`scheduler\.alhpa` .* got 0\.1.*alpha"):
+            build(option("cosine", alhpa=0.1))
+
+    def test_a_missing_key(self) -> None:
+        node = option("exponential")
+        del node["decay_epochs"]
+        with pytest.raises(RequestError, match=r"`scheduler\.decay_epochs` must be given"):
+            build(node)
+
+    @pytest.mark.parametrize("name", ["constant", "cosine", "performance"])
+    @pytest.mark.parametrize("warmup_epochs", [5, 7])
+    def test_a_warmup_as_long_as_the_training(self, name: str, warmup_epochs: int) -> None:
+        message = r"`scheduler\.warmup_epochs` must be shorter than the training of 5 epochs, got"
+        with pytest.raises(RequestError, match=message):
+            build(option(name, epochs=5, warmup_epochs=warmup_epochs))
+
+    def test_an_unknown_update(self) -> None:
+        with pytest.raises(RequestError, match=r"`scheduler\.update` must be epoch or step, got"):
+            build(option("cosine", update="batch"))

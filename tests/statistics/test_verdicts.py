@@ -1,0 +1,342 @@
+"""Verdicts on strategies: the rule, its controls on simulated curves, and what never changes it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fmnist_lab.errors import RequestError
+from fmnist_lab.statistics import compare, compare_to_best
+
+SPREAD = 0.0025  # of a paired difference: 0.25 points, as in DeepOBS's runs on Fashion-MNIST
+
+
+def replicates(
+    scores: Mapping[str, Any], value: str = "test_accuracy", **columns: Any
+) -> pd.DataFrame:
+    """A replicate per strategy and score; the seeds are 0, 1, ..., NaN has diverged."""
+    rows = [
+        {"strategy": strategy, "seed": seed, "search": 0, value: score}
+        for strategy, values in scores.items()
+        for seed, score in enumerate(values)
+    ]
+    frame = pd.DataFrame(rows)
+    reasons = frame[value].isna().map({True: "diverged", False: "completed"})
+    return frame.assign(stop_reason=reasons, **columns)
+
+
+def simulated(
+    rng: np.random.Generator, gains: Mapping[str, float], seeds: int = 10
+) -> pd.DataFrame:
+    """Replicates of simulated learning curves: what is read after 20 epochs, paired by seed."""
+    epochs = np.arange(1, 21)
+    of_seed = rng.normal(0, 0.002, seeds)  # the split and the order of batches, alike for all
+    plateaus = 0.89 + np.array(list(gains.values()))[:, None] + of_seed
+    noise = rng.normal(0, SPREAD / np.sqrt(2), (len(gains), seeds, len(epochs)))
+    curves = plateaus[:, :, None] * (1 - 0.3 * np.exp(-epochs)) + noise
+    return replicates(dict(zip(gains, curves[:, :, -1], strict=True)))
+
+
+def verdicts(frame: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(frame["strategy"], frame["verdict"], strict=True))
+
+
+class TestControls:
+    """What must come out of a hundred experiments whose truth is known."""
+
+    def test_constant_under_another_name_is_not_found_better_or_worse(self) -> None:
+        rng = np.random.default_rng(11)
+        found = [verdicts(compare(simulated(rng, {"constant": 0, "twin": 0}))) for _ in range(100)]
+        assert sum(each["twin"] in ("equivalent", "undecided") for each in found) >= 95
+        assert sum(each["twin"] == "equivalent" for each in found) > 25  # and it can be told
+
+    def test_neither_is_any_of_eight_twins(self) -> None:
+        rng = np.random.default_rng(12)
+        names = ["constant", *(f"twin {number}" for number in range(8))]
+        found = [compare(simulated(rng, dict.fromkeys(names, 0))) for _ in range(100)]
+        assert sum(each["verdict"].isin(["better", "worse"]).any() for each in found) <= 5
+
+    def test_half_a_point_is_found_among_eight_rivals(self) -> None:
+        rng = np.random.default_rng(13)
+        gains = {"constant": 0, "planted": 0.005} | {f"twin {number}": 0 for number in range(7)}
+        found = [verdicts(compare(simulated(rng, gains))) for _ in range(100)]
+        assert sum(each["planted"] == "better" for each in found) >= 90
+
+    def test_intervals_cover_the_true_difference(self) -> None:
+        rng = np.random.default_rng(14)
+        gains = {"constant": 0} | {f"better {number}": 0.001 * number for number in range(1, 9)}
+        truth = np.array(list(gains.values()))[1:]
+        found = [compare(simulated(rng, gains)) for _ in range(100)]
+        covered = [(each["low"] <= truth) & (truth <= each["high"]) for each in found]
+        assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+
+    def test_choosing_the_best_of_equals_makes_no_verdict(self) -> None:
+        rng = np.random.default_rng(15)
+        names = [f"twin {number}" for number in range(6)]
+        found = [compare_to_best(simulated(rng, dict.fromkeys(names, 0), 12)) for _ in range(100)]
+        assert sum((each["verdict"] == "worse").any() for each in found) <= 5
+        assert sum((5 * each["p"] < 0.05).any() for each in found) > 5  # Holm over rivals would
+
+    def test_the_best_is_still_found(self) -> None:
+        rng = np.random.default_rng(16)
+        gains = {"constant": 0, "cosine": 0, "planted": 0.005}
+        found = [compare_to_best(simulated(rng, gains)) for _ in range(20)]
+        assert all((each["opponent"] == "planted").all() for each in found)
+        assert np.mean([(each["verdict"] == "worse").all() for each in found]) > 0.9
+
+
+UP = [0.001, 0.0011, 0.0009, 0.001, 0.0012, 0.0008, 0.001, 0.001]
+
+
+def one_row(differences: Any, **arguments: Any) -> pd.Series:
+    """The verdict on a strategy that differs from the baseline by these."""
+    differences = np.asarray(differences, float)
+    value = arguments.get("value", "test_accuracy")
+    scores = {"constant": np.full(len(differences), 0.5), "other": 0.5 + differences}
+    return compare(replicates(scores, value), **arguments).iloc[0]
+
+
+class TestRule:
+    """Better, worse, equivalent, undecided."""
+
+    def test_better_and_worse(self) -> None:
+        assert one_row(10 * np.array(UP))["verdict"] == "better"
+        assert one_row(-10 * np.array(UP))["verdict"] == "worse"
+
+    def test_a_lower_loss_is_better(self) -> None:
+        lower = one_row(-10 * np.array(UP), value="test_loss")
+        assert (lower["verdict"], lower["difference"] < 0) == ("better", True)
+
+    def test_the_objective_says_itself_which_way_is_better(self) -> None:
+        scores = {"constant": np.full(8, 0.5), "other": 0.5 + 10 * np.array(UP)}
+        for metric, verdict in [("val/accuracy", "better"), ("val/loss", "worse")]:
+            frame = replicates(scores, "objective", objective_metric=metric)
+            assert verdicts(compare(frame, value="objective")) == {"other": verdict}
+
+    def test_significant_but_too_small_to_matter_is_equivalent(self) -> None:
+        row = one_row(UP)
+        assert row["p_holm"] < 0.05
+        assert (row["verdict"], row["more_pairs"]) == ("equivalent", 0)
+        assert one_row(UP, margin=0.0005)["verdict"] == "better"
+
+    def test_the_margin_is_held_to_the_interval_of_twice_alpha(self) -> None:
+        differences = np.array([0.003, -0.003, 0.001, -0.001, 0.002, -0.002, 0, 0])
+        half = 1.8946 * differences.std(ddof=1) / np.sqrt(8)  # t(7) at 95 %, from a table
+        assert one_row(differences, margin=half * 1.001)["verdict"] == "equivalent"
+        assert one_row(differences, margin=half * 0.999)["verdict"] == "undecided"
+
+    @pytest.mark.parametrize("difference", [0.0, 0.03125])
+    def test_five_pairs_never_decide(self, difference: float) -> None:
+        row = one_row([difference] * 5)
+        assert (row["pairs"], row["verdict"], row["more_pairs"]) == (5, "undecided", 1)
+
+    def test_identical_replicates(self) -> None:
+        same = one_row([0.0] * 6)
+        assert (same["verdict"], same["low"], same["high"], same["p"]) == ("equivalent", 0, 0, 1)
+        above = one_row([0.03125] * 6)
+        assert (above["verdict"], above["low"], above["p"]) == ("better", 0.03125, 0.03125)
+
+    def test_six_pairs_are_too_few_for_eight_rivals(self) -> None:
+        scores = {f"rival {number}": np.full(6, 0.75) for number in range(8)}
+        frame = compare(replicates({"constant": np.full(6, 0.5)} | scores))
+        assert (frame["p_holm"] == 0.25).all()
+        assert set(frame["verdict"]) == {"undecided"}
+        assert (frame["more_pairs"] == 3).all()
+
+    def test_a_table_by_hand(self) -> None:
+        differences = np.array([0.01, 0.02, 0.03, 0.04, 0.05, -0.01])
+        row = one_row(differences)
+        assert row["difference"] == pytest.approx(0.14 / 6)
+        half = 2.5706 * np.sqrt(0.0056 - 0.14**2 / 6) / np.sqrt(5 * 6)  # t(5) at 97.5 %
+        assert (row["low"], row["high"]) == pytest.approx(
+            (0.14 / 6 - half, 0.14 / 6 + half), abs=1e-6
+        )
+        assert row["p"] == row["p_holm"] == 6 / 64  # none or one of the two 0.01 flipped
+
+    def test_only_the_baseline(self) -> None:
+        alone = replicates({"constant": [0.5] * 6})
+        assert compare(alone).empty
+        assert compare_to_best(alone).empty
+
+
+class TestMissing:
+    """Counted, shown, and never to the advantage of those who have left."""
+
+    def test_pairs_without_a_value_are_counted_on_either_side(self) -> None:
+        frame = replicates({"constant": [0.5] * 10, "other": [0.75] * 10})
+        frame.loc[0, "test_accuracy"] = np.nan
+        frame.loc[1, "test_accuracy"] = np.inf
+        frame = frame.drop(index=19)  # the other's last seed was never trained
+        row = compare(frame).iloc[0]
+        assert (row["pairs"], row["missing"], row["opponent_missing"]) == (7, 1, 2)
+        assert (row["diverged"], row["opponent_diverged"]) == (0, 0)
+        assert row["verdict"] == "better"
+
+    def test_who_diverges_more_is_not_called_better_by_the_rest(self) -> None:
+        gain = [0.75] * 8 + [np.nan] * 2
+        row = compare(replicates({"constant": [0.5] * 10, "other": gain})).iloc[0]
+        assert (row["diverged"], row["p_holm"]) == (2, 2 / 2**8)
+        assert (row["verdict"], pd.isna(row["more_pairs"])) == ("undecided", True)
+
+    @pytest.mark.parametrize(
+        ("constant", "other", "verdict"),
+        [
+            (np.nan, 0.75, "better"),
+            (0.5, 0.25, "worse"),
+            (np.nan, 0.25, "undecided"),
+            (np.nan, 0.5, "undecided"),
+            (0.5, 0.5, "equivalent"),
+        ],
+    )
+    def test_divergence_withholds_what_it_favours(
+        self, constant: float, other: float, verdict: str
+    ) -> None:
+        scores = {"constant": [0.5] * 8 + [constant], "other": [other] * 9}
+        assert verdicts(compare(replicates(scores))) == {"other": verdict}
+
+    def test_a_strategy_that_always_failed_is_still_named(self) -> None:
+        scores = {"constant": [0.5] * 6, "other": [0.75] * 6, "broken": [np.nan] * 6}
+        for frame in (compare(replicates(scores)), compare_to_best(replicates(scores))):
+            row = frame.set_index("strategy").loc["broken"]
+            assert (row["pairs"], row["missing"], row["diverged"]) == (0, 6, 6)
+            assert row[["difference", "low", "high", "p", "p_holm", "p_equivalent"]].isna().all()
+            assert row["verdict"] == "undecided"
+        # the planned comparison that could not be made still counts in Holm's family
+        assert compare(replicates(scores)).set_index("strategy").loc["other", "p_holm"] == 2 / 2**5
+
+
+class TestSearches:
+    """Where every search is one sample."""
+
+    def frame(self) -> pd.DataFrame:
+        """Eight searches, three replicates each, the seeds of each strategy its own."""
+        rows = [
+            {"strategy": name, "search": search, "seed": 100 * own + 3 * search + number}
+            | {"test_accuracy": level + 0.01 * number + 0.001 * search, "stop_reason": "completed"}
+            for own, (name, level) in enumerate({"constant": 0.5, "other": 0.6}.items())
+            for search in range(8)
+            for number in range(3)
+        ]
+        return pd.DataFrame(rows)
+
+    def test_replicates_are_averaged_within_their_search(self) -> None:
+        frame = self.frame()
+        frame.loc[24, "test_accuracy"] = 0.6 + 0.3  # the other's first replicate of search 0
+        row = compare(frame, pair="search").iloc[0]
+        assert (row["pairs"], row["missing"]) == (8, 0)
+        assert row["difference"] == pytest.approx(0.1 + 0.3 / 3 / 8)
+
+    @pytest.mark.parametrize("leave", ["out", "empty"])
+    def test_a_search_that_lacks_a_replicate_is_missing(self, leave: str) -> None:
+        frame = self.frame()
+        frame.loc[24, "test_accuracy"] = np.nan
+        row = compare(frame.drop(index=24) if leave == "out" else frame, pair="search").iloc[0]
+        assert (row["pairs"], row["missing"], row["opponent_missing"]) == (7, 1, 0)
+
+
+class TestRequests:
+    """Mistakes, each answered with key, value and what is allowed."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"baseline": "cosine"}, r"`baseline` must be one of constant, other, got cosine\."),
+            ({"pair": "epoch"}, r"`pair` must be one of seed, search, got epoch\."),
+            ({"value": "test_loss"}, r"`replicates` must have the columns test_loss, got strat"),
+            ({"value": "seed"}, r"`value` must be an accuracy or a loss, got 'seed'\."),
+            ({"margin": 0}, r"`margin` must be positive and `alpha` in \(0, 0\.5\), got 0 and"),
+            ({"alpha": 0.5}, r"`margin` must be positive and `alpha` in \(0, 0\.5\), got"),
+        ],
+    )
+    def test_arguments(self, arguments: dict[str, Any], message: str) -> None:
+        frame = replicates({"constant": [0.5] * 6, "other": [0.75] * 6})
+        with pytest.raises(RequestError, match=message):
+            compare(frame, **arguments)
+
+    def test_a_replicate_counts_once(self) -> None:
+        frame = replicates({"constant": [0.5] * 6})
+        with pytest.raises(RequestError, match="once, got another of strategy constant, search 0"):
+            compare(pd.concat([frame, frame]))
+
+    def test_no_replicates_and_unknown_reasons(self) -> None:
+        frame = replicates({"constant": [0.5] * 6})
+        with pytest.raises(RequestError, match="`replicates` must hold a replicate, got none"):
+            compare(frame.iloc[:0])
+        with pytest.raises(RequestError, match=r"must be one of completed, .*, got bored\."):
+            compare(frame.assign(stop_reason="bored"))
+
+
+# Multiples of 1/64 add up exactly, so that equal means equal.
+SCORES = st.lists(
+    st.tuples(*[st.one_of(st.none(), st.integers(20, 60))] * 3), min_size=1, max_size=9
+)
+
+
+def table(scores: list[tuple[int | None, ...]], shift: int = 0) -> pd.DataFrame:
+    """Replicates of three strategies; each seed shifts all of them alike."""
+    shifted = np.array(scores, float).T + shift * np.arange(len(scores))  # None is NaN
+    return replicates(dict(zip(["constant", "cosine", "wsd"], shifted / 64, strict=True)))
+
+
+MIRROR = {"better": "worse", "worse": "better"}
+few = settings(max_examples=40, deadline=None)  # a comparison takes some 30 ms
+
+
+class TestProperties:
+    """What must not matter."""
+
+    @few
+    @given(SCORES, st.randoms(use_true_random=False))
+    def test_the_order_of_rows_and_strategies(self, scores: Any, random: Any) -> None:
+        frame = table(scores)
+        order = list(frame.index)
+        random.shuffle(order)
+        for comparing in (compare, compare_to_best):
+            plain, shuffled = comparing(frame), comparing(frame.loc[order])
+            assert set(plain["strategy"]) == set(shuffled["strategy"])
+            aligned = shuffled.set_index("strategy").loc[plain["strategy"]].reset_index()
+            pd.testing.assert_frame_equal(plain, aligned)
+
+    @few
+    @given(SCORES)
+    def test_names(self, scores: Any) -> None:
+        frame = table(scores)
+        swapped = frame.replace({"strategy": {"cosine": "wsd", "wsd": "cosine"}})
+        there, back = compare(frame), compare(swapped)
+        back = back.replace({"strategy": {"cosine": "wsd", "wsd": "cosine"}})
+        pd.testing.assert_frame_equal(there, back)
+
+    @few
+    @given(SCORES)
+    def test_exchanging_the_sides_mirrors_the_answer(self, scores: Any) -> None:
+        frame = table(scores)
+        frame = frame[frame["strategy"] != "wsd"]
+        there, back = compare(frame).iloc[0], compare(frame, "cosine").iloc[0]
+        mirrored = (-there["high"], -there["low"], -there["difference"])
+        assert (back["low"], back["high"], back["difference"]) == pytest.approx(
+            mirrored, nan_ok=True
+        )
+        assert back["p"] == pytest.approx(there["p"], nan_ok=True)
+        assert back["verdict"] == MIRROR.get(there["verdict"], there["verdict"])
+        assert (
+            there["more_pairs"] is back["more_pairs"] or there["more_pairs"] == back["more_pairs"]
+        )
+
+    @few
+    @given(SCORES, st.integers(-2, 2))
+    def test_what_a_seed_does_to_all(self, scores: Any, shift: int) -> None:
+        pd.testing.assert_frame_equal(compare(table(scores)), compare(table(scores, shift)))
+
+    @few
+    @given(SCORES)
+    def test_every_pair_is_complete_or_missing(self, scores: Any) -> None:
+        for row in compare(table(scores)).to_dict("records"):
+            column = {"cosine": 1, "wsd": 2}[row["strategy"]]
+            assert row["missing"] == sum(pair[column] is None for pair in scores)
+            assert row["opponent_missing"] == sum(pair[0] is None for pair in scores)
+            assert row["pairs"] == sum(None not in (pair[0], pair[column]) for pair in scores)
+            assert row["verdict"] == "undecided" or row["pairs"] >= 6

@@ -1,0 +1,56 @@
+"""Exported files without a training: folders of trials as Hydra leaves them, and a document."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from fmnist_lab import config
+from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.export import choosing
+from fmnist_lab.export import document as recipe
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.training import environment
+from tests.conftest import TINY
+from tests.support.folders import leave_run
+
+
+def leave_trial(place: Path, number: int, *overrides: str, **result: Any) -> Path:
+    """A trial's folder in a multirun; the tiny trial, after these overrides."""
+    words = [*TINY, *overrides]
+    cfg = config.compose(words)
+    given = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    chosen = {group: given.get(group, default) for group, default in _DEFAULTS.items()}
+    folder = leave_run(
+        place / str(number),
+        **{"trial": number, "sweep": place.name, "dataset": "synthetic", "epochs_trained": 3,
+           "delivered_epoch": 2, "strategy": chosen["scheduler"], "overrides": words} | result,
+    )  # fmt: skip
+    OmegaConf.save(cfg, _made(folder / ".hydra/config.yaml"))
+    hydra = {"runtime": {"choices": chosen}, "overrides": {"task": words}}
+    OmegaConf.save({"hydra": hydra}, folder / ".hydra/hydra.yaml")
+    facts = {"threads": environment.threads(), "data_checksum": "a" * 64}
+    write_json(folder / "environment.json", environment.describe() | facts)
+    return folder
+
+
+def document(place: Path) -> Document:
+    """What is exported of the only multirun in `mlruns`."""
+    return recipe.build(choosing.choose(place.name))
+
+
+def copied(content: Document) -> Document:
+    """A copy, to be changed."""
+    copy: Document = json.loads(json.dumps(content))
+    return copy
+
+
+_DEFAULTS = {"data": "fashion_mnist", "architecture": "notebook", "optimizer": "adam",
+             "scheduler": "constant", "clipping": "none", "stopping": "none",
+             "training": "default"}  # fmt: skip
+
+
+def _made(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,108 @@
+"""Runs the applications of `tests/apps` as a user would, and reads what they leave."""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import optuna
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from optuna.trial import FrozenTrial, TrialState
+
+from fmnist_lab.sweeper.storage import StorageAddress, open_storage
+
+ROOT = Path(__file__).parents[2]
+APPS = ROOT / "tests" / "apps"
+
+
+def start(app: str, folder: Path, *overrides: str, **variables: str) -> subprocess.Popen[bytes]:
+    """Starts `python app.py -m ...` with the sweep in `folder`."""
+    command = [sys.executable, str(APPS / f"{app}.py"), "-m", f"hydra.sweep.dir={folder}"]
+    folder.parent.mkdir(exist_ok=True)
+    # Not a pipe: workers that outlive a killed controller would keep it open.
+    with _log(folder).open("w") as output:
+        return subprocess.Popen(
+            [*command, *overrides],
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def end(process: subprocess.Popen[bytes], sent: signal.Signals) -> int:
+    """Sends a signal to the controller alone, and then ends what it has left behind."""
+    process.send_signal(sent)
+    code = process.wait(timeout=60)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return code
+
+
+def run(app: str, folder: Path, *overrides: str, code: int = 0, **variables: str) -> str:
+    """Runs an application to its end and returns what it printed."""
+    # With another launcher, jobs look for the application in the main module of a process.
+    if any(word.startswith("hydra/launcher=") and word[-5:] != "basic" for word in overrides):
+        returned = start(app, folder, *overrides, **variables).wait(timeout=250)
+    else:
+        returned = _run_here(app, folder, *overrides, **variables)
+    output = _log(folder).read_text()
+    assert returned == code, output
+    return output
+
+
+def _run_here(app: str, folder: Path, *overrides: str, **variables: str) -> int:
+    """Runs `python app.py -m ...` without the seconds that another Python takes for imports."""
+    path = str(APPS / f"{app}.py")
+    words = [path, "-m", f"hydra.sweep.dir={folder}", *overrides]
+    folder.parent.mkdir(exist_ok=True)
+    with (
+        _log(folder).open("w") as output,
+        redirect_stdout(output),
+        redirect_stderr(output),
+        mock.patch.dict(os.environ, variables),
+        mock.patch.object(sys, "argv", words),
+        mock.patch.object(sys, "path", [str(APPS), *sys.path]),
+    ):
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        finally:
+            GlobalHydra.instance().clear()
+    return 0
+
+
+def results(folder: Path) -> dict[str, Any]:
+    content = yaml.safe_load((folder / "optimization_results.yaml").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def study(folder: Path, name: str) -> optuna.Study:
+    storage = open_storage(StorageAddress(f"journal://{folder / 'study.journal'}"))
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def trials(folder: Path, name: str, *states: str) -> list[FrozenTrial]:
+    wanted = [TrialState[state] for state in states] or None
+    return study(folder, name).get_trials(states=wanted)
+
+
+def _log(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.log")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)

@@ -1,0 +1,136 @@
+"""A run's record: what survives a kill, and who may send it."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from fmnist_lab.tracking.outbox import Header, Record, interrupted, is_record, unsent
+
+HEADER = Header("trial", None, "night", "calm", {"kind": "trial"}, time=1000)
+
+
+def only(folder: Path) -> Path:
+    (path,) = unsent(folder)
+    return path
+
+
+def test_what_was_appended_is_read(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, HEADER)
+    record.append(time=2000, step=0, metrics={"val/loss": 0.5})
+    lines, end = record.read(record.start)
+    record.append(status="FINISHED", time=3000)
+    assert lines == [{"time": 2000, "step": 0, "metrics": {"val/loss": 0.5}}]
+    assert [line["status"] for line in record.read(end)[0]] == ["FINISHED"]
+    assert record.has_ended
+    record.close()
+
+
+def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, HEADER)
+    record.append(time=2000, step=0, metrics={})
+    record.close()
+    again = Record.take(only(tmp_path))
+    assert again is not None
+    assert (again.header, again.start) == (HEADER, record.start)
+    assert len(again.read(again.start)[0]) == 1
+    again.close()
+
+
+def test_nobody_else_may_have_it(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, HEADER)
+    assert Record.take(only(tmp_path)) is None
+    record.close()
+    first = Record.take(only(tmp_path))
+    assert first is not None
+    assert Record.take(only(tmp_path)) is None
+    path = first.path
+    first.archive()
+    assert Record.take(path) is None
+    assert list(unsent(tmp_path)) == []
+    assert [path.name for path in tmp_path.iterdir()] == [path.name.replace(".unsent", "")]
+
+
+def test_a_killed_process_lets_it_go_with_whole_lines(tmp_path: Path) -> None:
+    code = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from fmnist_lab.tracking.record import Header, Record
+        header = Header("trial", None, "night", "calm", {{}})
+        record = Record.create(Path({str(tmp_path)!r}), header)
+        record.append(time=5, step=0, metrics={{}})
+        record._file.write(b'{{"time": 6, "st')
+        record._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    """)
+    subprocess.run([sys.executable, "-c", code], check=False)
+    taken = Record.take(only(tmp_path))
+    assert taken is not None
+    assert not taken.has_ended
+    taken.append(**interrupted(taken))
+    assert [line.get("status") for line in taken.read(taken.start)[0]] == [None, "KILLED"]
+    taken.close()
+
+
+def test_a_torn_line_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Record.create(tmp_path, HEADER).close()
+    with only(tmp_path).open("ab") as file:
+        file.write(b'{"time": 7000')
+    taken = Record.take(only(tmp_path))
+    assert taken is not None
+    assert "was not whole" in caplog.text
+    taken.append(time=8000)
+    assert taken.read(taken.start)[0] == [{"time": 8000}]
+    taken.close()
+
+
+@pytest.mark.parametrize("content", ["", "{bad\n", "[1]\n", '{"kind": "trial"}\n', None])
+def test_a_damaged_one_is_set_aside_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    Record.create(tmp_path, HEADER).close()
+    path = only(tmp_path)
+    path.write_text(path.read_text() + "[1]\n" if content is None else content)
+    assert Record.take(path) is None
+    assert "is damaged" in caplog.text
+    (aside,) = tmp_path.iterdir()
+    assert aside.name == f"{path.name}.damaged"
+    assert is_record(aside)
+    assert list(unsent(tmp_path)) == []
+
+
+def test_a_clock_that_is_set_back_makes_no_time_decrease(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, HEADER)
+    for moment in (2000, 900, 2500):
+        record.append(time=moment, step=0, metrics={})
+    record.close()
+    again = Record.take(only(tmp_path))
+    assert again is not None
+    again.append(status="FINISHED", time=1000)
+    times = [line["time"] for line in again.read(again.start)[0]]
+    assert times == [2000, 2000, 2500, 2500]
+    again.close()
+
+
+def test_an_end_without_one_is_when_it_was_last_heard_of(tmp_path: Path) -> None:
+    record = Record.create(tmp_path, HEADER)
+    assert interrupted(record)["time"] == 1000
+    record.append(time=2000, step=0, metrics={})
+    assert interrupted(record) == {
+        "status": "KILLED", "time": 2000, "tags": {"stop_reason": "interrupted"}, "files": False,
+    }  # fmt: skip
+    record.close()
+
+
+def test_a_second_attempt_ends_the_first(tmp_path: Path) -> None:
+    first = Record.create(tmp_path, HEADER)
+    first.append(status="FINISHED", time=2000, tags={}, files=True)
+    first.close()
+    second = Record.create(tmp_path, Header("trial", None, "night", "calm", {}))
+    lines = [json.loads(line) for line in first.path.read_text().splitlines()]
+    assert (lines[-1]["status"], lines[-1]["files"]) == ("KILLED", False)
+    assert len(list(unsent(tmp_path))) == 2
+    second.close()

@@ -1,0 +1,371 @@
+"""Both engines keep one contract, and their curves agree."""
+
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from fmnist_lab import data
+from fmnist_lab.data import DataConfig, Dataset
+from fmnist_lab.errors import RequestError
+from fmnist_lab.training import engines
+from fmnist_lab.training.clipping import ClippingConfig
+from fmnist_lab.training.early_stopping import StoppingConfig
+from fmnist_lab.training.engines import Metrics, Outcome
+from fmnist_lab.training.engines.base import batch_order, steps_per_epoch
+from fmnist_lab.training.engines.building import build_model
+from fmnist_lab.trial import StopReason, TrainingConfig, Trial
+
+Node = dict[str, Any]
+NAMES = {
+    "train/loss", "train/accuracy", "val/loss", "val/accuracy",
+    "opt/learning_rate", "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds",
+}  # fmt: skip
+ARCHITECTURES: dict[str, Node] = {
+    "notebook": {"_target_": "fmnist_lab.architectures.notebook"},
+    "mlp": {
+        "_target_": "fmnist_lab.architectures.mlp",
+        "hidden_sizes": [24, 16],
+        "activation": "gelu",
+        "normalization": "after",
+        "dropout": 0.2,
+        "l2": 1e-3,
+    },
+    "cnn": {"_target_": "fmnist_lab.architectures.cnn", "filters": [4, 8], "dense": 16},
+}
+SCHEDULERS: dict[str, Node] = {
+    "per epoch": {
+        "_target_": "fmnist_lab.schedules.exponential",
+        "initial_learning_rate": 0.01,
+        "decay_epochs": 2,
+        "update": "epoch",
+    },
+    "per step": {
+        "_target_": "fmnist_lab.schedules.cosine",
+        "initial_learning_rate": 0.01,
+        "epochs": 3,
+    },
+    "performance": {
+        "_target_": "fmnist_lab.schedules.scheduler.Performance",
+        "initial_learning_rate": 0.01,
+        "patience": 1,
+        "min_delta": 10.0,  # nothing improves by so much: a cut after every epoch but the first
+        "warmup_epochs": 0.5,
+        "update": "step",
+    },
+}
+CLIPPING = {
+    "none": ClippingConfig(),
+    "value": ClippingConfig("value", 0.01),
+    "norm": ClippingConfig("norm", 0.3),
+    "global_norm": ClippingConfig("global_norm", 0.5),
+}
+ADAM: Node = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.01}
+# A last batch that is smaller, of 8 images, costs each engine a second compilation.
+SMALLER_LAST = DataConfig(name="synthetic", train_size=200, val_size=60)
+SGD: Node = {"_target_": "keras.optimizers.SGD", "learning_rate": 0.01}
+CONSTANT: Node = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 0.01}
+
+
+def a_trial(**changes: Any) -> Trial:
+    """A small network, three epochs of 192 synthetic images: six batches of 32."""
+    trial = Trial(
+        seed=7,
+        data=DataConfig(name="synthetic", train_size=192, val_size=60),
+        architecture={"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": [16]},
+        optimizer=SGD,
+        scheduler=CONSTANT,
+        training=TrainingConfig(epochs=3),
+    )
+    return replace(trial, **changes)
+
+
+def train(
+    trial: Trial, engine: str, dataset: Dataset | None = None, prune_after: int = 99
+) -> tuple[Outcome, list[Metrics]]:
+    curve: list[Metrics] = []
+
+    def on_epoch(epoch: int, metrics: Metrics) -> bool:
+        assert epoch == len(curve)
+        curve.append(metrics)
+        return epoch < prune_after
+
+    outcome = engines.get(engine)(trial, dataset or data.load(trial.data), on_epoch)
+    return outcome, curve
+
+
+def without_time(curve: list[Metrics]) -> list[dict[str, float]]:
+    return [{k: v for k, v in line.items() if k != "time/epoch_seconds"} for line in curve]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("engine", engines.ENGINES)
+class TestContract:
+    """What every engine keeps."""
+
+    def test_every_epoch_has_every_metric(self, engine: str) -> None:
+        outcome, curve = train(a_trial(data=SMALLER_LAST), engine)
+        assert [set(line) for line in curve] == [NAMES] * 3
+        assert outcome.stop_reason is StopReason.COMPLETED
+        assert outcome.delivered_epoch == 2
+
+    def test_the_same_trial_twice_is_the_same_bit_for_bit(self, engine: str) -> None:
+        trial = a_trial(architecture=ARCHITECTURES["mlp"])
+        first, curve = train(trial, engine)
+        other, _ = train(replace(trial, seed=8), engine)  # leaves nothing behind
+        again, repeated = train(trial, engine)
+        assert without_time(curve) == without_time(repeated)
+        assert all((a == b).all() for a, b in zip(first.weights, again.weights, strict=True))
+        assert any((a != b).any() for a, b in zip(first.weights, other.weights, strict=True))
+
+    def test_pruning_ends_it_after_the_epoch_that_was_reported(self, engine: str) -> None:
+        outcome, curve = train(a_trial(), engine, prune_after=1)
+        assert outcome.stop_reason is StopReason.PRUNED
+        assert len(curve) == 2
+
+    def test_divergence_ends_it_and_stays_nan(self, engine: str) -> None:
+        wild = a_trial(scheduler=CONSTANT | {"initial_learning_rate": 1e30})
+        outcome, curve = train(wild, engine)
+        assert outcome.stop_reason is StopReason.DIVERGED
+        assert not math.isfinite(curve[-1]["train/loss"])
+        assert len(curve) < 3
+
+    def test_early_stopping_delivers_the_best_weights(self, engine: str) -> None:
+        # At a rate of zero nothing improves after the first epoch; its weights are the initial
+        # ones, but for the batch normalisation's statistics, which go on moving.
+        still = a_trial(
+            architecture=ARCHITECTURES["notebook"],
+            scheduler=CONSTANT | {"initial_learning_rate": 1e-30},
+            training=TrainingConfig(epochs=9),
+            stopping=StoppingConfig(name="patience", patience=2, monitor="val/accuracy",
+                                    min_delta=0.5, restore_best=True),
+        )  # fmt: skip
+        outcome, curve = train(still, engine)
+        assert outcome.stop_reason is StopReason.EARLY_STOPPED
+        assert len(curve) == 3
+        assert outcome.delivered_epoch == 0
+        alone, _ = train(replace(still, training=TrainingConfig(epochs=1)), engine)
+        assert all((a == b).all() for a, b in zip(outcome.weights, alone.weights, strict=True))
+
+    def test_the_last_epoch_is_no_early_stop(self, engine: str) -> None:
+        stopping = StoppingConfig(name="patience", patience=1, min_delta=99.0)
+        outcome, _ = train(a_trial(stopping=stopping, training=TrainingConfig(epochs=2)), engine)
+        assert outcome.stop_reason is StopReason.COMPLETED
+
+    def test_one_hot_labels_and_smoothing_change_the_loss(self, engine: str) -> None:
+        def loss(**training: Any) -> float:
+            trial = a_trial(training=TrainingConfig(epochs=1, **training))
+            return train(trial, engine)[1][0]["train/loss"]
+
+        plain = loss()
+        assert loss(labels="one_hot") == pytest.approx(plain, rel=1e-5)
+        assert loss(labels="one_hot", label_smoothing=0.2) != pytest.approx(plain, rel=1e-3)
+
+    def test_standardised_pixels_reach_the_model(self, engine: str) -> None:
+        raw = data.load(a_trial().data)
+        standardised = data.load(replace(a_trial().data, standardize=True))
+        first = train(a_trial(), engine, raw)[1][0]["train/loss"]
+        assert train(a_trial(), engine, standardised)[1][0]["train/loss"] != pytest.approx(first)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"optimizer": SGD | {"clipnorm": 1.0}}, "`optimizer.clipnorm`"),
+            (
+                {"optimizer": SGD | {"momentum": 2.0}},
+                "`optimizer` must be such that it can be built",
+            ),
+            (
+                {"optimizer": SGD | {"momentun": 0.9}},
+                "`optimizer` must be such that it can be built",
+            ),
+            ({"architecture": {"_target_": "keras.Sequential"}}, "`architecture._target_`"),
+        ],
+    )
+    def test_what_cannot_be_built_is_refused(
+        self, engine: str, changes: dict[str, Node], words: str
+    ) -> None:
+        with pytest.raises(RequestError, match=words):
+            train(a_trial(**changes), engine)
+
+
+# Every two options of different groups meet: all 36 combinations would take minutes.
+PAIRS = [
+    # With a smaller last batch each option is met once: that much is a matter of its own.
+    (architecture, clipping, [*SCHEDULERS][(row + column) % len(SCHEDULERS)], row == column % 3)
+    for row, architecture in enumerate(ARCHITECTURES)
+    for column, clipping in enumerate(CLIPPING)
+]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+class TestTwins:
+    """Both engines see the same batches and agree to rounding, epoch after epoch."""
+
+    @pytest.mark.parametrize(("architecture", "clipping", "scheduler", "smaller"), PAIRS)
+    def test_curves_agree(
+        self, architecture: str, clipping: str, scheduler: str, smaller: bool
+    ) -> None:
+        self.compare(
+            a_trial(
+                data=SMALLER_LAST if smaller else a_trial().data,
+                architecture=ARCHITECTURES[architecture],
+                clipping=CLIPPING[clipping],
+                scheduler=SCHEDULERS[scheduler],
+            )
+        )
+
+    @pytest.mark.parametrize(
+        "optimizer",
+        [
+            SGD | {"momentum": 0.9},
+            SGD | {"momentum": 0.9, "nesterov": True},
+            {"_target_": "keras.optimizers.RMSprop", "learning_rate": 1e-3},
+            ADAM,
+            {"_target_": "keras.optimizers.AdamW", "learning_rate": 1e-3, "weight_decay": 0.01},
+            {"_target_": "keras.optimizers.Nadam", "learning_rate": 1e-3},
+            {"_target_": "keras.optimizers.Lion", "learning_rate": 1e-3},
+        ],
+        ids=["momentum", "nesterov", "rmsprop", "adam", "adamw", "nadam", "lion"],
+    )
+    def test_optimizers_agree(self, optimizer: Node) -> None:
+        scheduler = SCHEDULERS["per step"] | {"initial_learning_rate": 1e-3}
+        self.compare(a_trial(optimizer=optimizer, scheduler=scheduler))
+
+    def compare(self, trial: Trial) -> None:
+        _, compiled = train(trial, "compiled")
+        _, reference = train(trial, "keras")
+        assert len(compiled) == len(reference) == 3
+        for mine, theirs in zip(compiled, reference, strict=True):
+            for name in NAMES - {"time/epoch_seconds", "opt/learning_rate"}:
+                assert mine[name] == pytest.approx(theirs[name], rel=2e-3, abs=2e-3), name
+            assert mine["opt/learning_rate"] == theirs["opt/learning_rate"]
+        assert compiled[0]["train/loss"] != compiled[2]["train/loss"]
+
+
+COUNT_COMPILATIONS = """
+import json, sys
+from pathlib import Path
+from test_engines import CLIPPING, SGD, CONSTANT, SCHEDULERS, a_trial, train, without_time
+from fmnist_lab.clipping import ClippingConfig
+dump = Path(sys.argv[1])
+compiled = lambda: len(list(dump.glob("*before_optimizations.txt")))
+counts = [compiled()]
+first = a_trial(clipping=ClippingConfig("norm", 0.3))
+curves = [without_time(train(first, "compiled")[1])]
+counts.append(compiled())
+second = a_trial(
+    seed=8, clipping=ClippingConfig("norm", 0.01),
+    optimizer=SGD | {"learning_rate": 0.5}, scheduler=SCHEDULERS["performance"],
+)
+curves.append(without_time(train(second, "compiled")[1]))
+counts.append(compiled())
+print(json.dumps([counts, curves]))
+"""
+
+FULL_SIZE = """
+from pathlib import Path
+from dataclasses import replace
+from test_engines import ADAM, ARCHITECTURES, a_trial, train
+from fmnist_lab.data import DataConfig
+from fmnist_lab.trial import TrainingConfig
+trial = a_trial(
+    data=DataConfig(name="synthetic"), architecture=ARCHITECTURES["notebook"], optimizer=ADAM,
+    training=TrainingConfig(epochs=2),
+)
+train(trial, "compiled")
+# Not ru_maxrss, which begins at the size of the process that started this one.
+status = Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) * 1024)
+"""
+
+
+def run_script(script: str, *arguments: str, **environment: str) -> Any:
+    """Runs Python in a process of its own, and returns the JSON that it prints last."""
+    answer = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env=os.environ | {"PYTHONPATH": "tests"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def test_a_second_trial_of_the_same_shape_compiles_nothing(tmp_path: Any) -> None:
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
+    counts, curves = run_script(COUNT_COMPILATIONS, str(tmp_path), XLA_FLAGS=flags)
+    assert counts[0] == 0 < counts[1] == counts[2]
+    assert curves[0] != curves[1]
+    # And the second trial is what it would have been as the first of another process.
+    second = a_trial(
+        seed=8, clipping=ClippingConfig("norm", 0.01), scheduler=SCHEDULERS["performance"]
+    )
+    assert without_time(train(second, "compiled")[1]) == curves[1]
+
+
+@pytest.mark.slow
+def test_training_the_notebook_on_full_size_data_stays_within_1500_mb() -> None:
+    as_for_users = {"XLA_FLAGS": "", "TF_NUM_INTRAOP_THREADS": ""}
+    assert run_script(FULL_SIZE, **as_for_users) < 1.5e9
+
+
+def test_batch_order_is_a_permutation_that_seed_and_epoch_decide() -> None:
+    order = batch_order(3, 5, 100).tolist()
+    assert sorted(order) == list(range(100))
+    assert order == batch_order(3, 5, 100).tolist()
+    assert order != batch_order(3, 6, 100).tolist()
+    assert order != batch_order(4, 5, 100).tolist()
+
+
+def test_steps_per_epoch_count_the_smaller_last_batch() -> None:
+    assert steps_per_epoch(55_000, 32) == 1719
+    assert steps_per_epoch(64, 32) == 2
+    assert steps_per_epoch(1, 32) == 1
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    with pytest.raises(RequestError, match=r"`training.engine` must be one of compiled, keras"):
+        engines.get("torch")
+
+
+def test_parameters_are_counted_before_training() -> None:
+    assert engines.count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
+
+
+def test_the_test_accuracy_is_a_share_of_whole_images() -> None:
+    trial = a_trial()
+    dataset = data.load(trial.data)
+    dataset = replace(
+        dataset, test_images=dataset.test_images[:99], test_labels=dataset.test_labels[:99]
+    )
+    _, accuracy = engines.evaluate(trial, dataset, build_model(trial).get_weights())
+    # Single precision can tell none of these but the first and the last.
+    assert accuracy in {correct / 99 for correct in range(1, 99)}
+
+
+def test_threads_that_draw_random_numbers_leave_the_first_weights_alone() -> None:
+    trial = a_trial(architecture=ARCHITECTURES["mlp"])
+    alone = build_model(trial).get_weights()
+    ended = threading.Event()
+
+    def draw() -> None:
+        while not ended.wait(0.001):
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        beside = [build_model(trial).get_weights() for _ in range(20)]
+    finally:
+        ended.set()
+        thread.join()
+    for weights in beside:
+        assert all((a == b).all() for a, b in zip(alone, weights, strict=True))
