@@ -1,8 +1,10 @@
 """Every option composes to a trial; every mistake is answered in one sentence."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fmnist_lab import config
@@ -20,6 +22,7 @@ OPTIONS = [
     for group in GROUPS
     for path in sorted((CONF / group).rglob("*.yaml"))
 ]
+UPDATES = 1719  # per epoch: 55,000 images in batches of 32
 SHARED_SCHEDULER_KEYS = {"epochs", "update", "warmup_epochs"}
 
 
@@ -85,14 +88,6 @@ class TestOptions:
             assert getattr(composed, key) == getattr(schema, key), key
         assert config.to_tracking(config.compose([])) == config.TrackingConfig()
 
-    def test_the_notebooks_recipe_wins_over_the_defaults(self) -> None:
-        notebook = trial("recipe=notebook")
-        assert notebook.optimizer["_target_"] == "keras.optimizers.Adam"
-        assert notebook.scheduler["_target_"] == "fmnist_lab.schedules.notebook_linear"
-        assert (notebook.training.epochs, notebook.training.batch_size) == (200, 32)
-        assert (notebook.stopping.name, notebook.stopping.patience) == ("patience", 5)
-        assert not notebook.stopping.restore_best
-
     def test_the_command_line_wins_over_a_recipe(self) -> None:
         mixed = trial("recipe=notebook", "optimizer=sgd", "training.epochs=3")
         assert mixed.optimizer["_target_"] == "keras.optimizers.SGD"
@@ -103,6 +98,69 @@ class TestOptions:
         composed = trial("scheduler=linear", "optimizer.learning_rate=0.5", "training.epochs=4")
         rates = scheduling.build(composed.scheduler).learning_rates(2, steps=1)
         assert rates.tolist() == [0.25]
+
+
+class TestNotebook:
+    """The recipes of the notebook's variants, against the numbers and formulas in it."""
+
+    @pytest.mark.parametrize(
+        ("recipe", "optimizer", "clipping"),
+        [
+            ("notebook", "Adam", ClippingConfig()),
+            ("notebook_exponential", "Adam", ClippingConfig()),
+            ("notebook_piecewise", "Adam", ClippingConfig()),
+            ("notebook_performance", "Adam", ClippingConfig()),
+            ("notebook_exponential_step", "SGD", ClippingConfig()),
+            ("notebook_clipping", "SGD", ClippingConfig("value", 1.0)),
+        ],
+    )
+    def test_the_choices(self, recipe: str, optimizer: str, clipping: ClippingConfig) -> None:
+        chosen = trial(f"recipe={recipe}")
+        assert chosen.architecture["_target_"] == "fmnist_lab.architectures.notebook"
+        assert chosen.optimizer["_target_"] == f"keras.optimizers.{optimizer}"
+        assert chosen.optimizer["learning_rate"] == 0.01
+        assert chosen.clipping == clipping
+        assert (chosen.training.epochs, chosen.training.batch_size) == (200, 32)
+        assert (chosen.stopping.name, chosen.stopping.patience) == ("patience", 5)
+        assert not chosen.stopping.restore_best
+
+    @pytest.mark.parametrize(
+        ("recipe", "formula"),
+        [
+            ("notebook", lambda epoch: 0.01 * 0.1 * (epoch / 20)),
+            ("notebook_exponential", lambda epoch: 0.01 * 0.1 ** (epoch / 20)),
+            (
+                "notebook_piecewise",
+                lambda epoch: 0.01 if epoch < 5 else 0.005 if epoch < 15 else 0.001,
+            ),
+            ("notebook_clipping", lambda epoch: 0.01),
+        ],
+    )
+    def test_the_rate_of_each_epoch(self, recipe: str, formula: Callable[[int], float]) -> None:
+        scheduler = scheduling.build(trial(f"recipe={recipe}").scheduler)
+        for epoch in range(25):
+            rates = scheduler.learning_rates(epoch, UPDATES)
+            assert rates == pytest.approx(np.full(UPDATES, formula(epoch)), rel=1e-6)
+
+    def test_the_second_epoch_as_it_was_written(self) -> None:
+        scheduler = scheduling.build(trial("recipe=notebook").scheduler)
+        assert scheduler.learning_rates(0, 1).tolist() == [0]
+        assert scheduler.learning_rates(1, 1) == pytest.approx([5e-5])
+
+    def test_half_the_rate_after_five_epochs_without_improvement(self) -> None:
+        scheduler = scheduling.build(trial("recipe=notebook_performance").scheduler)
+        rates = []
+        for epoch in range(12):
+            rates.append(float(scheduler.learning_rates(epoch, UPDATES)[-1]))
+            scheduler.observe(epoch, {"val/loss": 0.3})  # the first is an improvement
+        assert rates == pytest.approx([0.01] * 6 + [0.005] * 5 + [0.0025])
+
+    def test_ten_updates_for_a_tenth_of_the_rate(self) -> None:
+        scheduler = scheduling.build(trial("recipe=notebook_exponential_step").scheduler)
+        rates = scheduler.learning_rates(0, UPDATES)
+        expected = [0.01 * 0.1 ** (update / 10) for update in range(30)]
+        assert rates[:30] == pytest.approx(np.array(expected), rel=1e-6)
+        assert rates[20] == pytest.approx(0.01 / 100)
 
 
 class TestSpaces:
