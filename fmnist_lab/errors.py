@@ -9,18 +9,43 @@ from pathlib import Path
 MOST_CHARACTERS = 800  # of a sentence: the list of a group's options may be long
 
 
+class Phrase(str):
+    """Words of a message that stand as they are; values are shown as Python spells them."""
+
+
 class RequestError(ValueError):
     """The request was wrong: a key, a value, a file or a folder. Exit code 2.
 
-    The message is one sentence that names the key, the value received and what is allowed. It is
-    printed on one line, of which the middle is left out where a value goes on for pages.
+    The message is one sentence in one line, "`key` must rule, got value; hint.", of which the
+    middle is left out where a value goes on for pages.
+
+    Args:
+        key: The key, option or file that is wrong; without a rule the whole sentence.
+        rule: What is allowed, from the verb on: `be positive`.
+        got: The value received; a `Phrase` stands as it is.
+        hint: What else helps: a reason, a remedy.
+
+    Example:
+        >>> print(RequestError("clipping.threshold", "be positive", -1.0, "null turns it off"))
+        `clipping.threshold` must be positive, got -1.0; null turns it off.
     """
 
-    def __init__(self, message: str) -> None:
-        line = " ".join(message.split())
+    def __init__(self, key: str, rule: str = "", got: object = "", hint: str = "") -> None:
+        shown = got if isinstance(got, Phrase) else Phrase(repr(got))
+        super().__init__(key, rule, shown, hint)  # what a pickle is made of
+        self.key, self.rule, self.got, self.hint = key, rule, shown, hint
+
+    def __str__(self) -> str:
+        """The sentence."""
+        sentence = self.key
+        if self.rule:
+            more = f"; {self.hint}" if self.hint else ""
+            sentence = f"`{self.key}` must {self.rule}, got {self.got}{more}"
+            sentence = f"{sentence.rstrip('.')}."
+        line = " ".join(sentence.split())
         if len(line) > MOST_CHARACTERS:
             line = f"{line[: MOST_CHARACTERS // 2]} [...] {line[-MOST_CHARACTERS // 4 :]}"
-        super().__init__(line)
+        return line
 
 
 class TooManyFailuresError(RuntimeError):
