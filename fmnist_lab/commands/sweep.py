@@ -1,24 +1,20 @@
-"""The Hydra application behind `fmnist-lab sweep`: a question from `sweeps/`, on every core."""
+"""`fmnist-lab sweep`: answers a question from `sweeps/`, on every core."""
 
-import functools
 import re
 import shlex
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from fmnist_lab import config, data
-from fmnist_lab.commands import train
-from fmnist_lab.data import DataConfig
-from fmnist_lab.errors import RequestError
+from fmnist_lab import config
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import secrets
 from fmnist_lab.foundation.files import require_writable
 from fmnist_lab.foundation.validate import require_name
-from fmnist_lab.hydra_app import leftovers
-from fmnist_lab.protocol import confirm
+from fmnist_lab.hydra_app import run as hydra_run
+from fmnist_lab.protocol import stages
 from fmnist_lab.results import searches
-from fmnist_lab.sweeper.settings import ChangedSweepError, SecondControllerError
+from fmnist_lab.sweeper.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
 _command: list[str] = []  # what the user has typed, without passwords
@@ -32,45 +28,55 @@ def load() -> None:
 def main(name: str, arguments: list[str], new: bool = False) -> None:
     """Starts a sweep, or continues it where it stopped.
 
+    Tunes every strategy in each search; if all searches reach their budgets, trains the replicates
+    of each search, which open the test set.
+
     Args:
         name: A file in `sweeps/`, ours or the user's, without its ending.
         arguments: Overrides, for Hydra.
         new: Start afresh, beside what exists.
 
     Raises:
-        RequestError: Hydra, the sweeper or a check refused the request.
+        RequestError: Hydra, the sweeper or a check refuses the request.
     """
-    known = config.options("sweeps")
-    if name not in known:
-        raise RequestError(f"`NAME` must be one of {', '.join(known)}, got {name!r}.")
+    if name not in (known := config.options("sweeps")):
+        raise RequestError("NAME", f"be one of {', '.join(known)}", name)
     require_name("NAME", name)
     folder = next_folder(name) if new else latest_folder(name)
     arguments = secrets.into_environment(arguments)
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
-    overrides = searches.together([f"sweeps={name}", f"hydra.sweep.dir={folder}"], arguments)
-    if train.looks(arguments):
-        train.run(_application, f"fmnist-lab sweep {name}", overrides)
+    program = f"fmnist-lab sweep {name}"
+    first = stages.together([f"sweeps={name}", f"hydra.sweep.dir={folder}"], arguments)
+    if hydra_run.shows(arguments):
+        hydra_run.run(hydra_run.sweep, program, first)
         return
     require_writable(ROOT)
-    is_new = not folder.exists()
+    count = _count_searches(name, arguments)
+    tuned: dict[Path, list[str]] = {}  # folder of a search: its overrides
     try:
-        tuned = _tune(name, folder, arguments, overrides)
-        for search, given in tuned.items():
-            if planned := confirm.plan(name, search, given):
-                if len(tuned) > 1:
-                    print(f"\nReplicates of search {searches.split(search)[1] + 1}")
-                _run(name, planned.overrides(confirm.prepare(planned, search)))
+        for number in range(count):
+            given = stages.again(folder, number, arguments) if number else arguments
+            if count > 1:
+                print(f"\nSearch {number + 1} of {count}")
+            overrides = stages.together([f"sweeps={name}"], given) if number else first
+            hydra_run.run(hydra_run.sweep, program, ["--multirun", *overrides])
+            search = searches.folder_of(folder, number)
+            if not stages.is_tuned(search):
+                return
+            tuned[search] = given
+        for number, (search, given) in enumerate(tuned.items(), 1):
+            planned = stages.plan(name, search, given)
+            if planned is None:
+                return
+            if count > 1:
+                print(f"\nReplicates of search {number}")
+            replicates = stages.prepare(planned, search)
+            hydra_run.run(hydra_run.sweep, program, ["--multirun", *planned.overrides(replicates)])
     except ChangedSweepError as error:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
-    except SecondControllerError:  # then the folder is the first one's
-        raise
-    except RequestError:
-        if is_new:
-            leftovers.discard_sweep(folder)
-        raise
 
 
 def command() -> str:
@@ -81,66 +87,14 @@ def command() -> str:
     return secrets.mask(shlex.join(_command))
 
 
-def _tune(
-    name: str, folder: Path, arguments: list[str], overrides: list[str]
-) -> dict[Path, list[str]]:
-    """Runs every search of a sweep; `overrides` are those of the first.
-
-    Returns:
-        Folder and overrides of each search; nothing unless all of them are whole, because the
-        test set stays closed until then.
-    """
-    count, tuned, given = _searches(name, arguments), {}, arguments
-    for number in range(count):
-        if number:
-            given = searches.again(folder, number, arguments)
-            overrides = searches.together([f"sweeps={name}"], given)
-        if count > 1:
-            print(f"\nSearch {number + 1} of {count}")
-        _run(name, overrides)
-        search = searches.folder_of(folder, number)
-        if not confirm.is_tuned(search):
-            return {}
-        tuned[search] = given
-    return tuned
-
-
-def _searches(name: str, arguments: list[str]) -> int:
-    """How many searches are asked for."""
-    own = [item for item in arguments if confirm.key_of(item) in ("searches", "replicates")]
+def _count_searches(name: str, arguments: list[str]) -> int:
+    own = [item for item in arguments if stages.key_of(item) in ("searches", "replicates")]
     cfg = config.compose([f"sweeps={name}", *own])
-    searches.validate(cfg.replicates, cfg.searches)
+    config.validate_stages(cfg.replicates, cfg.searches)
     for item in arguments:
-        if cfg.searches > 1 and confirm.key_of(item) == "seed" and not item[5:].isdigit():
-            raise RequestError(f"`seed` must be a number with several searches, got {item[5:]}.")
+        if cfg.searches > 1 and stages.key_of(item) == "seed" and not item[5:].isdigit():
+            raise RequestError("seed", "be a number with several searches", Phrase(item[5:]))
     return int(cfg.searches)
-
-
-def _run(name: str, overrides: list[str]) -> None:
-    train.run(_application, f"fmnist-lab sweep {name}", ["--multirun", *overrides])
-
-
-@hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="sweep")
-def _application(cfg: DictConfig) -> float:
-    return train.job(cfg)
-
-
-def check(cfg: DictConfig) -> None:
-    """Refuses a trial that cannot run, and gets its data, before anything is started.
-
-    Raises:
-        RequestError: A value is not allowed.
-        DataUnavailableError: No source has the data.
-    """
-    trial = config.to_trial(cfg)
-    config.to_tracking(cfg)
-    config.refuse_password(cfg)
-    _get(trial.data)
-
-
-@functools.cache  # a check for each strategy, but they have their data in common
-def _get(wanted: DataConfig) -> None:
-    data.load(wanted)
 
 
 def latest_folder(name: str, root: Path = ROOT) -> Path:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, data
-from fmnist_lab.config import exported_files, exported_schema, refusals
+from fmnist_lab.config import exported_files, exported_schema
 from fmnist_lab.config.exported_schema import FORMAT, GROUPS, Document
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export.choosing import Choice
@@ -153,7 +153,7 @@ def _require_same(trial: Trial, given: DictConfig, folder: Path) -> None:
     try:
         whole = OmegaConf.to_container(given, resolve=True)
     except OmegaConfBaseException as error:
-        raise refusals.refusal(error) from error
+        raise config.refusal(error) from error
     assert isinstance(whole, dict)
     resolved = {
         key: _without_space(whole[key]) if isinstance(whole[key], dict) else whole[key]

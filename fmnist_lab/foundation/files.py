@@ -10,7 +10,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 
 
 @contextmanager
@@ -45,14 +45,16 @@ def write_json(path: Path, content: Any) -> None:
 
 def require_writable(folder: Path) -> None:
     """Raises `RequestError` unless the folder, which need not exist, can take results."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:  # too long a name, say
+        reason = Phrase(error.strerror)
+        raise RequestError(f"{folder}", "be a folder that can be made", reason) from error
     if not there.is_dir():
-        raise RequestError(f"`{folder}` must be a folder for results, got the file {there}.")
+        raise RequestError(f"{folder}", "be a folder for results", Phrase(f"the file {there}"))
     if not os.access(there, os.W_OK | os.X_OK):
-        raise RequestError(
-            f"`{folder}` must be a folder that can be written, got {there}, which this user may "
-            "only read."
-        )
+        got = Phrase(f"{there}, which this user may only read")
+        raise RequestError(f"{folder}", "be a folder that can be written", got)
 
 
 def listed(folder: Path) -> list[Path]:

@@ -1,10 +1,7 @@
-"""What is refused before Hydra makes the first folder: jobs without end or place of their own.
+"""Hydra callback: checks a request before Hydra makes a folder, for every sweeper and launcher."""
 
-And what our sweeper, which serves other applications too, is told about this one.
-
-A callback of Hydra's (`hydra.callbacks.gate`), so that it holds for every sweeper.
-"""
-
+import copy
+import logging.config
 import os
 import re
 from pathlib import Path
@@ -13,81 +10,115 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import RangeSweep
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, flag_override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab.config.refusals import Refused
-from fmnist_lab.errors import RequestError
+from fmnist_lab import config as configuration
+from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.foundation.files import require_writable
 
 _COMPUTED = re.compile(r"\$\{.*\}")
-_OURS = {
-    "check": "fmnist_lab.commands.sweep.check",
-    "check_together": "fmnist_lab.hydra_app.comparable.check",
-    "recall": "fmnist_lab.hydra_app.recall.of_trial",
+_OUR_SWEEPER = "hydra_plugins.fmnist_lab_sweeper.sweeper.FmnistLabSweeper"
+_OUR_HOOKS = {
+    "check": "fmnist_lab.hydra_app.sweeper_hooks.check",
+    "check_together": "fmnist_lab.hydra_app.sweeper_hooks.check_together",
+    "recall": "fmnist_lab.hydra_app.sweeper_hooks.recall",
 }
+_BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+class Refused(BaseException):
+    """Carries an error past Hydra, which reports other exceptions of a job or a callback itself."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class Progress:
+    """How far Hydra has come with this command."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins with another command."""
+        self.has_started = False  # whether the configuration is composed and checked
+        self.new_folder: Path | None = None  # for results, where there was none before
+
+
+progress = Progress()  # of the command that runs in this process
 
 
 class Gate(Callback):
-    """Raises `Refused`, because Hydra makes a warning of any other error of a callback's."""
+    """Checks what is composed, and notes where Hydra is about to make a folder."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before it makes the folder of a trial."""
-        try:
-            _require_inside(config)
-        except RequestError as error:
-            raise Refused(error) from error
+        _check(config, RunMode.RUN)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before it gives a multirun to its sweeper."""
-        try:
-            _require_inside(config)
+        _check(config, RunMode.MULTIRUN)
+
+
+def _check(config: DictConfig, mode: RunMode) -> None:
+    try:
+        _require_subfolder(config)
+        if mode == RunMode.RUN:
+            folder = Path(str(config.hydra.run.dir))
+            _require_trial(config)
+        else:
+            folder = Path(str(config.hydra.sweep.dir))
             _require_folders(config)
             _require_jobs(config)
-            _instruct(config)
-        except RequestError as error:
-            raise Refused(error) from error
+            _add_hooks(config)
+        require_writable(folder / str(config.hydra.output_subdir or ""))
+        _require_logging(config)
+    except Exception as error:
+        # Hydra makes a warning of any other exception of a callback.
+        raise Refused(configuration.refusal(error)) from error
+    progress.has_started = True
+    progress.new_folder = None if folder.exists() else folder
 
 
-def _instruct(config: DictConfig) -> None:
-    """Hydra makes the sweeper from this configuration, whichever file or word has chosen it."""
-    sweeper = config.hydra.sweeper
-    if not str(sweeper._target_).endswith(".FmnistLabSweeper"):
-        return
-    with flag_override(sweeper, ["struct", "readonly"], False):
-        for key, function in _OURS.items():
-            if sweeper.get(key) is None:
-                sweeper[key] = function
+def _require_trial(config: DictConfig) -> None:
+    """Checks the trial that is about to run. Jobs of a multirun check their own."""
+    with flag_override(trial := copy.copy(config), ["struct", "readonly"], False):
+        del trial["hydra"]
+    configuration.to_trial(trial)
+    configuration.to_tracking(trial)
+    configuration.refuse_password(trial)
 
 
-def _require_inside(config: DictConfig) -> None:
-    """What Hydra writes about a job stays in the job's folder."""
+def _require_subfolder(config: DictConfig) -> None:
+    """Requires that what Hydra writes about a job stays in the job's folder."""
     try:
         given = config.hydra.output_subdir
     except OmegaConfBaseException:  # it depends on the job
         given = config.hydra._get_node("output_subdir")._value()
-    inside = os.path.normpath(str(given))
-    if given is not None and (Path(inside).is_absolute() or inside.startswith("..")):
-        raise RequestError(
-            f"`hydra.output_subdir` must be a folder in that of the trial, got {str(given)!r}."
-        )
+    inside = Path(os.path.normpath(str(given)))
+    if given is not None and (inside.is_absolute() or ".." in inside.parts):
+        raise RequestError("hydra.output_subdir", "be a folder in that of the trial", str(given))
 
 
 def _require_folders(config: DictConfig) -> None:
-    """No two jobs share a folder for certain; a job that finds another's is refused there."""
-    given = config.hydra.sweep._get_node("subdir")._value()
-    if not _COMPUTED.search(str(given)):
+    """Requires a folder for each job; a job that finds another's result refuses itself."""
+    given = str(config.hydra.sweep._get_node("subdir")._value())
+    if not _COMPUTED.search(given):
         raise RequestError(
-            "`hydra.sweep.subdir` must give each job a folder of its own, as in "
-            f"${{hydra.job.num}}, got {str(given)!r} for all of them."
+            "hydra.sweep.subdir",
+            "give each job a folder of its own, as in ${hydra.job.num}",
+            Phrase(f"{given!r} for all of them"),
         )
 
 
 def _require_jobs(config: DictConfig) -> None:
-    """Ranges have values, and no more than can be jobs: Hydra would list them all."""
+    """Requires ranges that have values, and no more than can be jobs: Hydra lists them all."""
     sweeper = config.hydra.sweeper
-    if not str(sweeper._target_).endswith("BasicSweeper"):
-        return  # ours says itself what it cannot search
-    words = list(config.hydra.overrides.task)
+    if sweeper._target_ != _BASIC_SWEEPER:
+        return  # ours checks what it searches
+    words = [*config.hydra.overrides.task]
     words += [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     ranges = [word for word in words if "range(" in word]
     if not ranges:
@@ -100,7 +131,34 @@ def _require_jobs(config: DictConfig) -> None:
         try:
             Range(sweep).values()
         except (ValueError, ArithmeticError) as error:
-            raise RequestError(
-                f"`{override.get_key_element()}` must be a range of jobs, got "
-                f"{override.get_value_string()}: {error}."
-            ) from error
+            got = Phrase(f"{override.get_value_string()}: {error}")
+            raise RequestError(override.get_key_element(), "be a range of jobs", got) from error
+
+
+def _require_logging(config: DictConfig) -> None:
+    """Tries the configuration of the jobs' log, with nowhere for its files."""
+    if config.hydra.job_logging is None:
+        return
+    logs: Any = OmegaConf.to_container(config.hydra.job_logging, resolve=False)
+    for handler in (logs.get("handlers") or {}).values():
+        if "filename" in handler:
+            handler["filename"] = os.devnull
+    try:
+        logging.config.DictConfigurator(logs).configure()
+    except Exception as error:
+        raise RequestError(
+            "hydra.job_logging",
+            "be what logging.config.dictConfig takes",
+            Phrase(f"{type(error).__name__}: {error}"),
+        ) from error
+
+
+def _add_hooks(config: DictConfig) -> None:
+    """Gives our sweeper, which serves other applications too, what it needs for this one."""
+    sweeper = config.hydra.sweeper
+    if sweeper._target_ != _OUR_SWEEPER:
+        return
+    with flag_override(sweeper, ["struct", "readonly"], False):
+        for key, function in _OUR_HOOKS.items():
+            if sweeper.get(key) is None:
+                sweeper[key] = function

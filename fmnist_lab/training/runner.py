@@ -15,13 +15,12 @@ from pathlib import Path
 from fmnist_lab import data
 from fmnist_lab.foundation.files import append_line, write_json
 from fmnist_lab.foundation.interruption import interrupted
-from fmnist_lab.hydra_app.recall import AGAIN
 from fmnist_lab.tracking import Tracker
 from fmnist_lab.training import engines, environment, plots
 from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, Tell, basis
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines import Metrics, OnEpoch
-from fmnist_lab.trial import WHOLE, Labels, StopReason, Trial, TrialResult
+from fmnist_lab.trial import REPEATED, WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         asked = {"stopping": trial.stopping.name, "overrides": list(overrides)}
         try:
             write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
-            if reason not in AGAIN:
+            if reason not in REPEATED:
                 checkpoint.remove()
             if recording.curve:
                 _draw(recording.curve, labels, folder)

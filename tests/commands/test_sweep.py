@@ -23,9 +23,11 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config
-from fmnist_lab.commands import sweep, train
-from fmnist_lab.protocol.confirm import outlook
+from fmnist_lab.commands import sweep
+from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.protocol.progress import words
+from fmnist_lab.protocol.stages import outlook
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
 from tests.conftest import TINY, run_here
@@ -285,13 +287,11 @@ def test_an_interruption_is_one_sentence(
 @pytest.mark.parametrize("error", [HydraException, OmegaConfBaseException])
 def test_an_interruption_is_seen_through_what_it_breaks(error: type[Exception]) -> None:
     def broken() -> None:
-        try:
-            raise KeyboardInterrupt
-        finally:
-            raise error("what was being cleaned up is no longer there")
+        interrupted.set()  # as the program's signal handler does
+        raise error("what was being cleaned up is no longer there")
 
     with pytest.raises(KeyboardInterrupt):
-        train.run(broken, "fmnist-lab sweep demo", [])
+        hydra_run.run(broken, "fmnist-lab sweep demo", [])
 
 
 @pytest.mark.parametrize("flags", [["--cfg", "job"], ["-c", "job"], ["--info", "searchpath"]])

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config
-from fmnist_lab.config import refusals
 from fmnist_lab.errors import MOST_CHARACTERS, RequestError
 from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Trial
@@ -78,9 +77,7 @@ def answer(cfg: DictConfig, key: str, value: Any) -> Trial | str:
         try:
             OmegaConf.update(cfg, key, value, merge=False)
         except Exception as error:  # `compose` answers in the same words
-            if not refusals.is_of_configuration(error):
-                raise
-            raise refusals.refusal(error) from error
+            raise config.refusal(error) from error
         trial = config.to_trial(cfg)
         config.to_tracking(cfg)
         config.refuse_password(cfg)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from fmnist_lab import cli, results
 from fmnist_lab.commands import sweep
 from fmnist_lab.errors import RequestError
+from fmnist_lab.protocol import stages
 from fmnist_lab.results import searches
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 from tests.conftest import TINY
@@ -102,7 +103,7 @@ class TestAgain:
         content = {"seed": 7, "hydra": {"sweeper": {"sampler": sampler}}}
         folder.mkdir(parents=True)
         (folder / "multirun.yaml").write_text(yaml.safe_dump(content))
-        return searches.again(folder, 2, arguments)
+        return stages.again(folder, 2, arguments)
 
     def test_other_seeds_and_a_folder_of_its_own(self, tmp_path: Path) -> None:
         sampler = {"_target_": "optuna.samplers.QMCSampler", "seed": 3, "scramble": True}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lab.hydra_app import recall
+from fmnist_lab.hydra_app.sweeper_hooks import recall
 from tests.conftest import TINY
 from tests.end_to_end.test_soak import Soaked
 from tests.end_to_end.test_sweep_faults import check, workers
@@ -28,23 +28,23 @@ class TestWhatATrialLeft:
     @pytest.mark.parametrize("reason", ["completed", "early_stopped", "diverged", "pruned"])
     def test_is_its_objective(self, tmp_path: Path, reason: str) -> None:
         leave(tmp_path, stop_reason=reason, objective=0.5)
-        left = recall.of_trial(tmp_path, time.time() - 60)
+        left = recall(tmp_path, time.time() - 60)
         assert left == {"values": [0.5], "pruned": reason == "pruned"}
 
     @pytest.mark.parametrize("reason", ["interrupted", "failed", "nonsense"])
     def test_is_nothing_if_it_is_made_again(self, tmp_path: Path, reason: str) -> None:
         leave(tmp_path, stop_reason=reason, objective=0.5)
-        assert recall.of_trial(tmp_path, 0) is None
+        assert recall(tmp_path, 0) is None
 
     def test_is_nothing_if_another_left_it(self, tmp_path: Path) -> None:
         leave(tmp_path, stop_reason="completed", objective=0.5)
-        assert recall.of_trial(tmp_path, time.time() + 60) is None
+        assert recall(tmp_path, time.time() + 60) is None
 
     @pytest.mark.parametrize("text", [None, "", "{", "[1]", "{}", '{"stop_reason": "completed"}'])
     def test_is_nothing_if_there_is_nothing_whole(self, tmp_path: Path, text: str | None) -> None:
         if text is not None:
             (tmp_path / "result.json").write_text(text)
-        assert recall.of_trial(tmp_path, 0) is None
+        assert recall(tmp_path, 0) is None
 
 
 @pytest.mark.faults

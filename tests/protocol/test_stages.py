@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.protocol import confirm
+from fmnist_lab.protocol import stages
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
 
@@ -43,8 +43,8 @@ def tuned(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def planned(folder: Path, *arguments: str) -> confirm.Confirmation:
-    found = confirm.plan("demo", folder, ["replicates=8", *TINY, *arguments])
+def planned(folder: Path, *arguments: str) -> stages.Confirmation:
+    found = stages.plan("demo", folder, ["replicates=8", *TINY, *arguments])
     assert found
     return found
 
@@ -80,16 +80,16 @@ class TestPlan:
     )
     def test_nothing_before_all_are_tuned(self, tmp_path: Path, changes: dict[str, Any]) -> None:
         folder = tuned(tmp_path / "demo", **changes)
-        assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is None
+        assert stages.plan("demo", folder, ["replicates=8", *TINY]) is None
 
     @pytest.mark.parametrize("reason", [reason for reason in EndReason if not reason.is_cut_short])
     def test_any_budget_tunes(self, tmp_path: Path, reason: EndReason) -> None:
         folder = tuned(tmp_path / "demo", ended=over(reason))
-        assert confirm.plan("demo", folder, ["replicates=8", *TINY]) is not None
+        assert stages.plan("demo", folder, ["replicates=8", *TINY]) is not None
 
     def test_nothing_where_it_is_not_wanted_or_nothing_ran(self, tmp_path: Path) -> None:
-        assert confirm.plan("demo", tuned(tmp_path / "demo"), ["replicates=0"]) is None
-        assert confirm.plan("demo", tmp_path / "nothing", []) is None
+        assert stages.plan("demo", tuned(tmp_path / "demo"), ["replicates=0"]) is None
+        assert stages.plan("demo", tmp_path / "nothing", []) is None
 
     def test_awkward_values_reach_the_second_command_line(self, tmp_path: Path) -> None:
         from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -120,7 +120,7 @@ class TestPrepare:
     def test_an_opening_is_recorded_once(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
         for _ in range(2):
-            assert confirm.prepare(planned(folder), folder) == folder / "replicates"
+            assert stages.prepare(planned(folder), folder) == folder / "replicates"
         found = self.manifest(folder)
         assert len(found["openings"]) == 1
         assert found["openings"][0]["hash"] == found["hash"]
@@ -129,51 +129,51 @@ class TestPrepare:
 
     def test_more_seeds_are_another_opening_of_the_same(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
-        (confirm.prepare(planned(folder), folder) / "0").mkdir(parents=True)
-        confirm.prepare(planned(folder, "replicates=12"), folder)
+        (stages.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        stages.prepare(planned(folder, "replicates=12"), folder)
         assert len(self.manifest(folder)["openings"]) == 2
         assert (folder / "replicates" / "0").exists()
 
     def test_replicates_of_other_winners_are_put_aside(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
-        (confirm.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        (stages.prepare(planned(folder), folder) / "0").mkdir(parents=True)
         first = self.manifest(folder)["hash"]
         winner = {"best_params": {}, "best_value": 1, "best_trial": 5, "best_overrides": ["seed=1"]}
         tuned(folder, strategies={"constant": winner})
-        assert not confirm.prepare(planned(folder), folder).exists()
+        assert not stages.prepare(planned(folder), folder).exists()
         assert (folder / f"replicates-{first[:8]}" / "0").exists()
 
     def test_what_has_changed_is_said(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
-        confirm.prepare(planned(folder), folder)
-        confirm.prepare(planned(folder, "replicates=12"), folder)
+        stages.prepare(planned(folder), folder)
+        stages.prepare(planned(folder, "replicates=12"), folder)
         write_json(folder / "spaces.json", {"constant": {RATE: {"low": 1e-4, "high": 1}}})
-        confirm.prepare(planned(folder, "replicates=12"), folder)
+        stages.prepare(planned(folder, "replicates=12"), folder)
         changed = [opening["changed"] for opening in self.manifest(folder)["openings"]]
         assert changed == [[], ["seeds"], [f"spaces.constant.{RATE}.high"]]
 
     def test_an_older_manifest_that_says_less_is_the_same(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
-        confirm.prepare(planned(folder), folder)
+        stages.prepare(planned(folder), folder)
         older = self.manifest(folder)
         for key in ("strategies", "spaces", "search"):
             del older[key]
         older["openings"] = [{"opened": "2026-11-01", "hash": "older"}]
         write_json(folder / "manifest.json", older | {"hash": "older"})
-        confirm.prepare(planned(folder), folder)
+        stages.prepare(planned(folder), folder)
         assert self.manifest(folder)["openings"] == older["openings"]
         assert self.manifest(folder)["strategies"]
 
     def test_where_nothing_is_left_to_train_nothing_is_opened(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
-        replicates = confirm.prepare(planned(folder, "replicates=1"), folder)
+        replicates = stages.prepare(planned(folder, "replicates=1"), folder)
         before = self.manifest(folder)
         write_json(folder / "spaces.json", {})  # or another version, say
         for number in range(2):
             write_json(replicates / str(number) / "result.json", {})
-        confirm.prepare(planned(folder, "replicates=1"), folder)
+        stages.prepare(planned(folder, "replicates=1"), folder)
         assert self.manifest(folder) == before
-        confirm.prepare(planned(folder, "replicates=2"), folder)
+        stages.prepare(planned(folder, "replicates=2"), folder)
         assert self.manifest(folder)["openings"][1]["changed"] == ["seeds", "spaces.constant"]
 
 
@@ -189,21 +189,21 @@ class TestOutlook:
         ],
     )
     def test_too_few(self, strategies: int, replicates: int, searches: int, words: str) -> None:
-        said = confirm.outlook(strategies, replicates, searches)
+        said = stages.outlook(strategies, replicates, searches)
         assert said is not None
         assert re.search(words, said)
 
     def test_enough_or_nothing_to_compare(self) -> None:
-        assert confirm.outlook(13, 9, 1) is None
-        assert confirm.outlook(2, 1, 6) is None
-        assert confirm.outlook(1, 1, 1) is None
-        assert confirm.outlook(0, 1, 1) is None
+        assert stages.outlook(13, 9, 1) is None
+        assert stages.outlook(2, 1, 6) is None
+        assert stages.outlook(1, 1, 1) is None
+        assert stages.outlook(0, 1, 1) is None
 
     def test_it_is_said_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         def start(kind: str, folder: str, replicates: int = 8) -> str:
             shares = {f"rival{number}": 1 for number in range(13)}
             info = SweepInfo("demo", "journal", folder, ["maximize"], shares, 13, 0, 2)
-            confirm.Outlook(replicates, 1, kind).on_start(info, [])
+            stages.Outlook(replicates, 1, kind).on_start(info, [])
             return capsys.readouterr().out
 
         assert start("trial", "sweeps/demo").startswith("With replicates=8 no strategy")

@@ -1,9 +1,8 @@
-"""The second stage of a sweep: each strategy's winner again, with fresh seeds and the test set.
+"""The stages of a sweep: tune each strategy in one or more searches, then train replicates.
 
-Tuning picks the luckiest of many trials, so its best value is too high. What a winner is worth is
-told by replicates, which share nothing with the tuning but the configuration, and pair up across
-strategies by their seed. Only they see the test set, and each time it is opened that is written
-into `manifest.json`.
+The best value of many trials is too high an estimate. Replicates train each winner again with
+fresh seeds, the same for all strategies. They alone see the test set, and `manifest.json` records
+each time it is opened.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +46,7 @@ class Confirmation:
         """The command line of the sweep over seeds, with its results in `folder`."""
         enqueue = ", ".join(f"{{seed: {seed}}}" for seed in self.seeds)
         strategies = [
-            f"hydra.sweeper.strategies.{name}=[{', '.join(map(_quote, winner['overrides']))}]"
+            f"hydra.sweeper.strategies.{name}=[{', '.join(map(spell, winner['overrides']))}]"
             for name, winner in self.winners.items()
         ]
         return [
@@ -170,11 +169,37 @@ def outlook(strategies: int, replicates: int, searches: int) -> str | None:
     )
 
 
+def again(sweep: Path, number: int, arguments: Sequence[str]) -> list[str]:
+    """Returns the overrides that make search `number` of a sweep.
+
+    Every trial has another seed, and so has the sampler, if it has one. A Sobol sequence is
+    scrambled, whatever the first one was.
+
+    Args:
+        sweep: The sweep's folder, with the `multirun.yaml` of search 0.
+        number: From 1.
+        arguments: Of search 0.
+    """
+    first = yaml.safe_load((sweep / "multirun.yaml").read_text(encoding="utf-8"))
+    sampler: Mapping[str, Any] = first["hydra"]["sweeper"].get("sampler") or {}
+    more = [f"seed={first['seed'] + number * config.STRIDE}"]
+    if sampler.get("seed") is not None:
+        more.append(f"hydra.sweeper.sampler.seed={sampler['seed'] + number}")
+    if sampler.get("scramble") is False:
+        more.append("hydra.sweeper.sampler.scramble=true")
+    folder = searches.folder_of(sweep, number)
+    more += [f"hydra.sweeper.study_name={searches.name_of(folder)}", f"hydra.sweep.dir={folder}"]
+    changed = {item.partition("=")[0] for item in more}
+    kept = [item for item in arguments if item.partition("=")[0].lstrip("+") not in changed]
+    return together(more, kept)
+
+
+def together(ours: Sequence[str], users: Sequence[str]) -> list[str]:
+    """Joins overrides; Hydra's parser wants all of them before its flags, or all behind."""
+    flags_first = bool(users) and users[0].startswith("-")
+    return [*users, *ours] if flags_first else [*ours, *users]
+
+
 def key_of(override: str) -> str:
     """The key that an override sets."""
     return override.lstrip("+~").partition("=")[0]
-
-
-def _quote(override: str) -> str:
-    """The override as an element of a list, whatever characters it has."""
-    return spell(override)

@@ -1,0 +1,247 @@
+"""The configuration: where its files are, how it is composed, what it stands for."""
+
+import math
+from collections.abc import Callable
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fmnist_lab.config import exported_files
+from fmnist_lab.config.addresses import require_store
+from fmnist_lab.config.schema import Config, SearchableClipping, Tracking, TrackingConfig
+from fmnist_lab.config.validation import validate
+from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.foundation.files import listed
+from fmnist_lab.foundation.secrets import mask
+from fmnist_lab.foundation.validate import require_choice, require_text
+from fmnist_lab.training.clipping import ClippingConfig
+from fmnist_lab.trial import Trial
+
+STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of its replicates
+
+_NOTES = (
+    "full_key",
+    "object_type",
+    "reference_type",
+    "See https",
+    "Set the env",
+    "Config search",
+    "provider=",
+)
+
+
+def config_dir() -> str:
+    """The folder with the configuration files: inside an installed package, else beside it."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return str(installed if installed.is_dir() else package.parent / "conf")
+
+
+def register() -> None:
+    """Makes the schema and the resolvers known to Hydra and OmegaConf.
+
+    Raises:
+        PermissionError: There are files of the user's here that this user may not read.
+    """
+    schema = OmegaConf.structured(Config)
+    _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
+    ConfigStore.instance().store(name="schema", node=schema)
+    listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
+    resolvers: dict[str, Callable[..., Any]] = {
+        "search_path": _search_path,
+        "epochs": _epochs,
+        "direction": lambda metric: "minimize" if metric == "val/loss" else "maximize",
+        "name_of": lambda folder: Path(folder).name,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(f"fmnist_lab.{name}", resolver, replace=True)
+    exported_files.install()  # files in `best` come from others
+
+
+def compose(overrides: list[str]) -> DictConfig:
+    """Composes the configuration that `fmnist-lab train` has with these overrides.
+
+    Raises:
+        RequestError: Hydra or the schema refuses it.
+    """
+    register()
+    try:
+        with hydra.initialize_config_dir(config_dir(), version_base="1.3"):
+            return hydra.compose("config", overrides)
+    except Exception as error:
+        raise refusal(error) from error
+
+
+def load(path: Path) -> DictConfig:
+    """Loads the configuration that a trial has left in its folder, in `.hydra/config.yaml`.
+
+    Raises:
+        RequestError: There is none, or the schema refuses it.
+    """
+    register()
+    schema = ConfigStore.instance().load("schema.yaml").node
+    try:
+        merged = OmegaConf.merge(schema, OmegaConf.load(path))
+    except FileNotFoundError as error:
+        raise RequestError(f"{path}", "hold a trial's configuration", Phrase("no file")) from error
+    except OmegaConfBaseException as error:
+        raise refusal(error) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def options(group: str) -> list[str]:
+    """The names that may be chosen in a group, ours and the user's, sorted."""
+    ours, own = Path(config_dir()), Path.cwd()
+    folders = [ours, ours.parent, own / "conf", own]
+    found = [path for folder in folders for path in listed(folder / group)]
+    return sorted({path.stem for path in found if path.suffix == ".yaml"})
+
+
+def to_trial(cfg: DictConfig) -> Trial:
+    """The trial that a composed configuration describes, without its search spaces.
+
+    Raises:
+        RequestError: A value is not allowed.
+    """
+    _refuse_unknown(cfg)
+    config = _to_object(cfg)
+    assert isinstance(config, Config)  # the schema opens the defaults list
+    for item in fields(Config):  # `${oc.env:HOME}` in a file makes a single value of a group
+        node, default = getattr(config, item.name), item.default_factory
+        if default is not MISSING and not isinstance(node, type(default())):
+            raise RequestError(item.name, "hold keys and values", node)
+    if config.kind not in ("trial", "replicate"):
+        raise RequestError("kind", "be trial or replicate", config.kind)
+    if config.strategy is not None:
+        require_text("strategy", config.strategy)
+    validate_stages(config.replicates, config.searches)
+    seconds = config.checkpoint_seconds
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise RequestError(
+            "checkpoint_seconds", "be a finite number, zero or more, or null", seconds
+        )
+    trial = Trial(**{key: _plain(getattr(config, key)) for key in Trial.__dataclass_fields__})
+    validate(trial)
+    return trial
+
+
+def to_tracking(cfg: DictConfig) -> TrackingConfig:
+    """The tracking that a composed configuration describes.
+
+    Raises:
+        RequestError: A value is not allowed.
+    """
+    tracking = _to_object(cfg.tracking)
+    assert isinstance(tracking, TrackingConfig)  # `to_trial` comes first
+    require_choice("tracking", list(Tracking), name=tracking.name)
+    if tracking.name == Tracking.SERVER and not tracking.uri:
+        raise RequestError(
+            "tracking.uri", "be a server's address with tracking=server", Phrase("none")
+        )
+    if tracking.name != Tracking.NONE and tracking.uri:
+        require_store("tracking.uri", tracking.uri)
+    require_text("tracking.experiment", tracking.experiment)
+    return tracking
+
+
+def refuse_password(cfg: DictConfig) -> None:
+    """Raises `RequestError` where a password in `tracking.uri` would be copied with the file."""
+    uri = str(cfg.tracking._get_node("uri"))
+    if mask(uri) != uri:
+        raise RequestError(
+            "tracking.uri",
+            "take its password from the environment, as in ${oc.env:MLFLOW_TRACKING_URI}",
+            mask(uri),
+            "it stands in a file",
+        )
+
+
+def validate_stages(replicates: int, searches: int) -> None:
+    """Raises `RequestError` for stages that no sweep could have."""
+    if not 0 <= replicates < STRIDE:  # the next search's seeds begin there
+        raise RequestError("replicates", f"be zero or more and below {STRIDE}", replicates)
+    if not 1 <= searches <= STRIDE:
+        raise RequestError("searches", f"be from 1 to {STRIDE}", searches)
+
+
+def refusal(error: Exception) -> RequestError:
+    """What Hydra or OmegaConf says of a configuration, in one line.
+
+    The value that an interpolation leads to is left out: it may be a secret.
+    """
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, RecursionError):
+        return RequestError("defaults", "not lead back to its own file", Phrase("a circle"))
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        reason = str(error.msg or error).partition("\n")[0].partition(": Value '")[0]
+        return RequestError(error.full_key, "have another value", Phrase(reason.rstrip(".")))
+    lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines()]
+    text = " ".join(line for line in lines if line and not line.startswith(_NOTES))
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        text = f"The configuration cannot be composed: {type(error).__name__}: {text}"
+    return RequestError(f"{text.rstrip('.')}.")
+
+
+def _search_path() -> list[str]:
+    """Where else groups are: the user's `./conf` and `./sweeps`, and our `sweeps/`."""
+    ours, own = Path(config_dir()), Path.cwd()
+    folders = [own / "conf"] if (own / "conf").is_dir() else []
+    folders += [folder for folder in (own, ours.parent) if (folder / "sweeps").is_dir()]
+    return [folder.as_uri() for folder in dict.fromkeys(folders) if folder != ours]
+
+
+def _epochs(share: float, least: float = 0.0, *, _root_: DictConfig) -> float:
+    """A share of the training, in epochs: for search spaces that follow its length."""
+    epochs: int = _root_.training.epochs
+    return max(round(share * epochs, 6), least)  # 0.3, not 0.30000000000000004
+
+
+def _unlock(node: Any) -> None:
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        child = node._get_node(key)
+        if OmegaConf.is_config(child):
+            _unlock(child)
+
+
+def _to_object(node: Any) -> Any:
+    """The dataclass that a node stands for."""
+    try:
+        return OmegaConf.to_object(node)
+    except OmegaConfBaseException as error:  # `training.epochs=${nope}`
+        raise refusal(error) from error
+
+
+def _refuse_unknown(node: Any) -> None:
+    """Refuses `+foo=1`: a plus takes a key past the schema."""
+    schema = OmegaConf.get_type(node)
+    assert is_dataclass(schema)
+    known = [item.name for item in fields(schema)]
+    for key in node:
+        child = node._get_node(key)
+        if key not in known:
+            raise RequestError(
+                child._get_full_key(None),
+                f"be one of {', '.join(known)}",
+                Phrase("another key"),
+                "only architecture, optimizer and scheduler take others by +",
+            )
+        if OmegaConf.is_dict(child) and is_dataclass(OmegaConf.get_type(child)):
+            _refuse_unknown(child)
+
+
+def _plain(node: Any) -> Any:
+    """The node as whatever it configures knows it: without its search space."""
+    if isinstance(node, SearchableClipping):
+        return ClippingConfig(node.name, node.threshold)
+    if isinstance(node, dict):
+        return {key: value for key, value in node.items() if key != "space"}
+    return node
