@@ -26,7 +26,6 @@ from fmnist_lab.trial import Trial
 STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of its replicates
 
 _NOTES = (
-    "full_key",
     "object_type",
     "reference_type",
     "See https",

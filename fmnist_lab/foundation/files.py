@@ -12,6 +12,8 @@ from typing import Any
 
 from fmnist_lab.errors import Phrase, RequestError
 
+_LONGEST_NAME = 255  # bytes, in the file systems of Linux and macOS
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -45,11 +47,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def require_writable(folder: Path) -> None:
     """Raises `RequestError` unless the folder, which need not exist, can take results."""
-    try:
-        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    except OSError as error:  # too long a name, say
-        reason = Phrase(error.strerror)
-        raise RequestError(f"{folder}", "be a folder that can be made", reason) from error
+    if any(len(os.fsencode(name)) > _LONGEST_NAME for name in folder.parts):
+        rule = f"be a folder whose names have at most {_LONGEST_NAME} bytes"
+        raise RequestError(f"{folder}", rule, Phrase("a longer one"))
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise RequestError(f"{folder}", "be a folder for results", Phrase(f"the file {there}"))
     if not os.access(there, os.W_OK | os.X_OK):

@@ -64,17 +64,18 @@ class Gate(Callback):
 
 def _check(config: DictConfig, mode: RunMode) -> None:
     try:
+        is_run = mode == RunMode.RUN
+        folder = Path(str(config.hydra.run.dir if is_run else config.hydra.sweep.dir))
         _require_subfolder(config)
-        if mode == RunMode.RUN:
-            folder = Path(str(config.hydra.run.dir))
+        _require_logging(config)
+        if is_run:
+            require_writable(folder / str(config.hydra.output_subdir or ""))
             _require_trial(config)
         else:
-            folder = Path(str(config.hydra.sweep.dir))
+            require_writable(folder)
             _require_folders(config)
             _require_jobs(config)
             _add_hooks(config)
-        require_writable(folder / str(config.hydra.output_subdir or ""))
-        _require_logging(config)
     except Exception as error:
         # Hydra makes a warning of any other exception of a callback.
         raise Refused(configuration.refusal(error)) from error

@@ -251,7 +251,7 @@ class TestOwnConf:
             trial("scheduler=mine", "+scheduler.evry=3")
 
     def test_an_unknown_option_lists_it(self) -> None:
-        with pytest.raises(RequestError, match=r"one of .*\bmine\b"):
+        with pytest.raises(RequestError, match=r"Available options in 'scheduler': .*\bmine\b"):
             trial("scheduler=minne")
 
 
