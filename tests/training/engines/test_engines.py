@@ -53,7 +53,7 @@ SCHEDULERS: dict[str, Node] = {
         "epochs": 3,
     },
     "performance": {
-        "_target_": "fmnist_lab.schedules.scheduler.Performance",
+        "_target_": "fmnist_lab.scheduling.Performance",
         "initial_learning_rate": 0.01,
         "patience": 1,
         "min_delta": 10.0,  # nothing improves by so much: a cut after every epoch but the first
