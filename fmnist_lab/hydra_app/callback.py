@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import RangeSweep
+from hydra.core.utils import configure_log
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
@@ -31,8 +32,9 @@ _BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 class Refused(BaseException):
     """Carries an error past Hydra, which reports other exceptions of a job or a callback itself."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception, folder: Path | None = None) -> None:
         self.error = error
+        self.folder = folder  # of the job
 
 
 class Progress:
@@ -145,13 +147,14 @@ def _require_logging(config: DictConfig) -> None:
         if "filename" in handler:
             handler["filename"] = os.devnull
     try:
-        logging.config.DictConfigurator(logs).configure()
+        logging.config.dictConfig(logs)
     except Exception as error:
         raise RequestError(
             "hydra.job_logging",
             "be what logging.config.dictConfig takes",
             Phrase(f"{type(error).__name__}: {error}"),
         ) from error
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # as it was
 
 
 def _add_hooks(config: DictConfig) -> None:

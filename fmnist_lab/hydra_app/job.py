@@ -44,7 +44,7 @@ def job(cfg: DictConfig) -> float:
         error = config.refusal(failure)
         if current_trial() is not None:
             raise error from failure
-        raise Refused(error) from failure
+        raise Refused(error, folder) from failure
     except OSError as failure:
         if current_trial() is not None or not is_full_disk(failure):
             raise

@@ -63,7 +63,7 @@ def run(application: Callable[[], object], program: str, arguments: Sequence[str
     try:
         application()
     except Refused as refused:
-        _remove_new_folder()
+        _remove_new_folder(refused.folder)
         raise refused.error from None
     except Exception as error:
         if interrupted.is_set():
@@ -89,12 +89,17 @@ def _refuse_pickles(arguments: Sequence[str]) -> None:
             )
 
 
-def _remove_new_folder() -> None:
-    folder = progress.new_folder
-    if folder is None or any(folder.rglob(CURVES)):
+def _remove_new_folder(job: Path | None = None) -> None:
+    """Removes what the command has made: all, or where jobs have trained the refused one's."""
+    if progress.new_folder is None:
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    for above in folder.absolute().parents:
+    new = progress.new_folder.absolute()
+    if any(new.rglob(CURVES)):
+        if job is not None and new in job.parents and not (job / CURVES).exists():
+            shutil.rmtree(job, ignore_errors=True)
+        return
+    shutil.rmtree(new, ignore_errors=True)
+    for above in new.parents:
         if Path.cwd() not in above.parents:
             break
         try:

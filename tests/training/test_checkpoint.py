@@ -316,7 +316,7 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
         refused = run_here(folder, "train", *words)
         first.send_signal(signal.SIGKILL)
     assert refused.returncode == 2, refused.stderr
-    assert "must be a folder in which nobody trains now, got " in refused.stderr
+    assert "must be a folder in which no other process trains, got " in refused.stderr
     assert run_here(folder, "train", *words, "training.epochs=0").returncode == 2
     assert path.exists(), "a slip of the keyboard has cost what was trained"
     before = (path.parent / "curves.jsonl").read_text().splitlines()
