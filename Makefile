@@ -32,10 +32,11 @@ test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 soak: setup ## Let everything around a sweep fail for an hour, and see that nothing is missing
 	$(BIN)/python -m pytest -m soak -n0 -s
 
-check: setup ## Lint, check types, check YAML, look dependencies up among known vulnerabilities
+check: setup ## Lint, check types, imports and YAML, look dependencies up among known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/yamllint --strict conf sweeps .yamllint.yaml
 	$(BIN)/python -m tools.audit
 
