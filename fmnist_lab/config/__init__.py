@@ -13,7 +13,7 @@ from fmnist_lab.config.compose import (
     to_trial,
     validate_stages,
 )
-from fmnist_lab.config.schema import Config, Tracking, TrackingConfig
+from fmnist_lab.config.structured import Config, Tracking, TrackingConfig
 
 __all__ = [
     "STRIDE",

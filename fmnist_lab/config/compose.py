@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab.config import exported_files
 from fmnist_lab.config.addresses import require_store
-from fmnist_lab.config.schema import Config, SearchableClipping, Tracking, TrackingConfig
+from fmnist_lab.config.structured import Config, SearchableClipping, Tracking, TrackingConfig
 from fmnist_lab.config.validation import validate
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import listed

@@ -16,7 +16,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import secrets
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.hydra_app.callback import Refused, progress
-from fmnist_lab.hydra_app.job import job
+from fmnist_lab.hydra_app.trial_job import job
 from fmnist_lab.results.schema import CURVES
 from fmnist_lab.sweeper.settings import SecondControllerError
 

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fmnist_lab import cli
-from fmnist_lab.hydra_app import job
+from fmnist_lab.hydra_app import trial_job
 from fmnist_lab.tracking import NoTracker
 from fmnist_lab.training import checkpoint, runner
 from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint
@@ -274,7 +274,7 @@ def test_a_sweep_repeats_a_trial_from_its_checkpoint(
 ) -> None:
     (folder / "sweeps").mkdir()
     (folder / "sweeps" / "night.yaml").write_text(SWEEP)
-    keep_training, stops = job._Study.keep_training, [3, 5]
+    keep_training, stops = trial_job._Study.keep_training, [3, 5]
 
     def interrupted(study: Any, epoch: int, metrics: Any) -> bool:
         if stops and epoch == stops[0]:
@@ -282,7 +282,7 @@ def test_a_sweep_repeats_a_trial_from_its_checkpoint(
             raise KeyboardInterrupt
         return keep_training(study, epoch, metrics)
 
-    monkeypatch.setattr(job._Study, "keep_training", interrupted)
+    monkeypatch.setattr(trial_job._Study, "keep_training", interrupted)
     words = ["sweep", "night", "tracking=none", "hydra/launcher=basic"]  # in this process
     done = [CliRunner().invoke(cli.app, words) for _ in range(3)]
     assert [one.exit_code for one in done] == [130, 130, 0], [one.output for one in done]
