@@ -1,4 +1,4 @@
-"""What a trial's values must be, alone and together, before anything is trained."""
+"""Checks a trial's values, alone and together, before anything is trained."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import data
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import (
     require_choice,
     require_number,
@@ -49,7 +49,7 @@ def _validate_training(trial: Trial) -> None:
     for name, most in (("epochs", MOST_EPOCHS), ("batch_size", data.TRAIN_IMAGES)):
         value = getattr(training, name)
         if value > most:
-            raise RequestError(f"`training.{name}` must be at most {most}, got {value}.")
+            raise RequestError(f"training.{name}", f"be at most {most}", value)
     require_choice("training", engines.ENGINES, engine=training.engine)
     require_choice("training", ("integer", "one_hot"), labels=training.labels)
     require_number(
@@ -60,26 +60,24 @@ def _validate_training(trial: Trial) -> None:
     )
     if training.label_smoothing and training.labels == "integer":
         raise RequestError(
-            f"`training.label_smoothing` must be 0 with training.labels=integer, "
-            f"got {training.label_smoothing}; smoothing needs training.labels=one_hot."
+            "training.label_smoothing",
+            "be 0 with training.labels=integer",
+            training.label_smoothing,
+            "smoothing needs training.labels=one_hot",
         )
 
 
 def _validate_optimizer(node: dict[str, Any]) -> None:
-    """Keras takes any string for a number and any number for a share, and fails in a step."""
+    """Checks what Keras's optimizers take without complaint, and fail with in a step."""
     require_positive("optimizer", learning_rate=node.get("learning_rate"))
-    if not str(node.get("_target_")).startswith("keras."):
-        return
     for key, value in node.items():
-        if key in ("_target_", "name") or value is None or isinstance(value, bool):
+        if value is None or key not in (*_SHARES, *_NON_NEGATIVE):
             continue
-        if isinstance(value, str):
-            raise RequestError(f"`optimizer.{key}` must be a number, got {value!r}.")
-        require_number("optimizer", "a number", lambda _: True, **{str(key): value})
+        require_number("optimizer", "a number", lambda _: True, **{key: value})
         if key in _SHARES and not 0 <= value < 1:
-            raise RequestError(f"`optimizer.{key}` must be at least 0 and below 1, got {value}.")
+            raise RequestError(f"optimizer.{key}", "be at least 0 and below 1", value)
         if key in _NON_NEGATIVE and value < 0:
-            raise RequestError(f"`optimizer.{key}` must be zero or more, got {value}.")
+            raise RequestError(f"optimizer.{key}", "be zero or more", value)
 
 
 def _validate_stopping(trial: Trial) -> None:
@@ -89,8 +87,10 @@ def _validate_stopping(trial: Trial) -> None:
     _require_direction("stopping", stopping.monitor, stopping.mode)
     if stopping.start_from_epoch >= epochs:
         raise RequestError(
-            f"`stopping.start_from_epoch` must be below training.epochs={epochs}, "
-            f"got {stopping.start_from_epoch}: no epoch would be looked at."
+            "stopping.start_from_epoch",
+            f"be below training.epochs={epochs}",
+            stopping.start_from_epoch,
+            "no epoch would be looked at",
         )
 
 
@@ -102,10 +102,8 @@ def _validate_scheduler(trial: Trial) -> None:
         _require_direction("scheduler", scheduler.monitor, scheduler.mode)
     warmup = node.get("warmup_epochs", 0)
     if isinstance(warmup, int | float) and not 0 <= warmup < epochs:
-        raise RequestError(
-            f"`scheduler.warmup_epochs` must be shorter than the training of {epochs} epochs, "
-            f"got {warmup}."
-        )
+        rule = f"be shorter than the training of {epochs} epochs"
+        raise RequestError("scheduler.warmup_epochs", rule, warmup)
     ends = dict.fromkeys((0, epochs - 1))
     for epoch in ends if _is_sound(scheduler, epochs) else range(epochs):
         _require_rates(scheduler, epoch)
@@ -132,28 +130,21 @@ def _require_rates(scheduler: scheduling.Scheduler, epoch: int) -> None:
         with np.errstate(all="ignore"):
             rates = np.asarray(scheduler.learning_rates(epoch, 2), dtype=np.float64)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise RequestError(
-            f"`scheduler` must give a learning rate for every epoch, got in epoch {epoch}: "
-            f"{reason}."
-        ) from error
+        got = Phrase(f"{type(error).__name__}: {error} in epoch {epoch}")
+        raise RequestError("scheduler", "give a learning rate for every epoch", got) from error
     if rates.shape != (2,) or not _are_rates(rates):
-        raise RequestError(
-            "`scheduler` must give finite learning rates, zero or more, one for every step, got "
-            f"{rates.tolist()} in epoch {epoch}."
-        )
+        rule = "give finite learning rates, zero or more, one for every step"
+        raise RequestError("scheduler", rule, Phrase(f"{rates.tolist()} in epoch {epoch}"))
 
 
 def _require_direction(group: str, monitor: str, mode: str) -> None:
     better = direction(group, monitor)
     if mode not in ("auto", better):
-        raise RequestError(
-            f"`{group}.mode` must be auto or {better} with {group}.monitor={monitor}, "
-            f"got {mode!r}: the worst epoch would be the best."
-        )
+        rule = f"be auto or {better} with {group}.monitor={monitor}"
+        raise RequestError(f"{group}.mode", rule, mode, "the worst epoch would be the best")
 
 
 def _require_seed(seed: int) -> None:
     # NumPy's generators, which Keras seeds too, take 32-bit seeds.
     if not 0 <= seed < 2**32:
-        raise RequestError(f"`seed` must be from 0 to {2**32 - 1}, got {seed}.")
+        raise RequestError("seed", f"be from 0 to {2**32 - 1}", seed)
