@@ -120,7 +120,7 @@ VALUES = [
     ("optimizer.learning_rate=null", "`optimizer.learning_rate` must be a finite number, got None"),
     ("optimizer.learning_rate=hi", "`optimizer.learning_rate` must be a finite number, got 'hi'"),
     ("optimizer.learning_rate=true", "`optimizer.learning_rate` must be a finite number, got True"),
-    ("optimizer=sgd optimizer.momentum=x", "`optimizer.momentum` must be a number, got 'x'"),
+    ("optimizer=sgd optimizer.momentum=x", "`optimizer.momentum` must be a finite number, got 'x'"),
     ("stopping.name=never", "`stopping.name` must be none or patience, got 'never'"),
     ("stopping.monitor=loss", "`stopping.monitor` must be val/loss or val/accuracy or "),
     ("stopping.mode=best", "`stopping.mode` must be auto or min or max, got 'best'"),

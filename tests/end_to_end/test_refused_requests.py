@@ -378,7 +378,7 @@ CONTRADICTIONS = [
     ("scheduler=performance scheduler.mode=max", "must be auto or min with scheduler.monitor"),
     ("stopping.mode=max", "`stopping.mode` must be auto or min with stopping.monitor=val/loss"),
     ("stopping.monitor=val/accuracy stopping.mode=min", "must be auto or max with"),
-    ("stopping.start_from_epoch=20", "must be below training.epochs=20, got 20: no epoch would be"),
+    ("stopping.start_from_epoch=20", "must be below training.epochs=20, got 20; no epoch would be"),
     ("clipping=none clipping.threshold=1", "`clipping.threshold` must be null with clipping=none"),
     ("optimizer=[adam,sgd]", "`optimizer` must be the name of one option, got several or none"),
     ("training.batch_size=60001", "`training.batch_size` must be at most 60000, got 60001"),
