@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fmnist_lab import config, data
 from fmnist_lab.config import Config
+from fmnist_lab.foundation.threads import threads
 from fmnist_lab.training import engines, environment
 from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint, basis
 from fmnist_lab.training.engines import Metrics, State
@@ -40,7 +41,7 @@ def main() -> None:
     trial = config.to_trial(config.compose([f"training.epochs={given.epochs}", *given.overrides]))
     dataset = data.load(trial.data)
     with tempfile.TemporaryDirectory() as folder:
-        here = environment.describe() | {"threads": environment.threads()}
+        here = environment.describe() | {"threads": threads()}
         here["data_checksum"] = dataset.checksum
         kept = Timed(Path(folder), basis(trial, here), Attempts(checkpoint_seconds=0))
 

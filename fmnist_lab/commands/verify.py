@@ -22,6 +22,7 @@ from fmnist_lab import config, data
 from fmnist_lab.config.exported_schema import Document
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export import document as recipe
+from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.results import curve_diff
 from fmnist_lab.results.curve_diff import TOLERANCES, Departure, told
 from fmnist_lab.training import environment
@@ -125,7 +126,7 @@ def _train(document: Document, tracking: str) -> Path:
     folder = ROOT / now.strftime("%Y-%m-%d_%H-%M-%S-%f")
     arguments = [*recipe.overrides(document), f"tracking={tracking}", f"hydra.run.dir={folder}"]
     threads = document["exported"]["environment"].get("threads")
-    settings = environment.with_threads(threads) if threads else {}
+    settings = with_threads(threads) if threads else {}
     command = [sys.executable, "-P", "-m", "fmnist_lab", "train", *arguments]
     done = subprocess.run(command, env=os.environ | settings, check=False)
     if done.returncode == 2:

@@ -10,6 +10,7 @@ from fmnist_lab import config
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.results import curve_diff, schema
 from fmnist_lab.results.curve_diff import Curve, told
 from fmnist_lab.training import engines, environment
@@ -70,7 +71,7 @@ def train_again(recorded: Recorded, dataset: Dataset, anyway: bool) -> Any:
         NotReproducedError: It departed.
     """
     if recorded.threads:  # TensorFlow, which reads these, is not imported yet
-        os.environ.update(environment.with_threads(recorded.threads))
+        os.environ.update(with_threads(recorded.threads))
     departure: list[str] = []
     total = recorded.result["epochs_trained"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
+from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.launcher.host import GRACE
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
-from fmnist_lab.training import environment
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -80,7 +80,7 @@ class LocalCluster:
             stdout=self._output,
             stderr=self._output,
             pass_fds=[writer],
-            env=os.environ | environment.with_threads(settings.threads_per_worker),
+            env=os.environ | with_threads(settings.threads_per_worker),
             start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
         )
         os.close(writer)

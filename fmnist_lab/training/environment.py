@@ -11,16 +11,6 @@ from typing import Any
 import fmnist_lab
 from fmnist_lab.results import schema
 
-# Whoever computes in parallel reads one of these.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
 COMPUTING = ("fmnist-lab", "tensorflow", "keras", "numpy")  # another version, other numbers
 # What decides whether a trial trains again to the same bits.
 DECIDING = (*COMPUTING, "machine", "processor", "threads")
@@ -41,20 +31,6 @@ def describe() -> dict[str, str | int | None]:
         "cpus": os.cpu_count(),
         "git_commit": git_commit(),
     }
-
-
-def threads() -> int:
-    """How many threads TensorFlow computes with in this process: sums of floats depend on it."""
-    asked = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    here = getattr(os, "sched_getaffinity", None)  # Linux: a container may have fewer cores
-    return len(here(0)) if here else os.cpu_count() or 1
-
-
-def with_threads(count: int) -> dict[str, str]:
-    """The variables that let a process which starts with them compute with so many threads."""
-    return dict.fromkeys(THREAD_VARIABLES, str(count))
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from fmnist_lab import data
 from fmnist_lab.foundation.files import append_line, write_json
 from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.foundation.threads import threads
 from fmnist_lab.tracking import Tracker
 from fmnist_lab.training import engines, environment, plots
 from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, Tell, basis
@@ -58,7 +59,7 @@ def run(  # noqa: PLR0913 - all but the first four have a default
     log.info("Data: %s", dataset.source)
     parameters = engines.count_parameters(trial)
     here = environment.describe() | {
-        "threads": environment.threads(),
+        "threads": threads(),
         "data_checksum": dataset.checksum,
     }
     checkpoint = Checkpoint(folder, basis(trial, here), attempts)

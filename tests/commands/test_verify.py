@@ -15,9 +15,9 @@ from fmnist_lab.config import exported_schema
 from fmnist_lab.config.exported_schema import Document
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export import writing
+from fmnist_lab.foundation.threads import THREAD_VARIABLES
 from fmnist_lab.results import curve_diff
 from fmnist_lab.training import environment
-from fmnist_lab.training.environment import THREAD_VARIABLES
 from tests.conftest import TINY, run_here
 from tests.support.exporting import copied, document, leave_trial
 

@@ -11,6 +11,7 @@ from fmnist_lab.config.exported_schema import Document
 from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
 from fmnist_lab.foundation.files import write_json
+from fmnist_lab.foundation.threads import threads
 from fmnist_lab.training import environment
 from tests.conftest import TINY
 from tests.support.folders import leave_run
@@ -30,7 +31,7 @@ def leave_trial(place: Path, number: int, *overrides: str, **result: Any) -> Pat
     OmegaConf.save(cfg, _made(folder / ".hydra/config.yaml"))
     hydra = {"runtime": {"choices": chosen}, "overrides": {"task": words}}
     OmegaConf.save({"hydra": hydra}, folder / ".hydra/hydra.yaml")
-    facts = {"threads": environment.threads(), "data_checksum": "a" * 64}
+    facts = {"threads": threads(), "data_checksum": "a" * 64}
     write_json(folder / "environment.json", environment.describe() | facts)
     return folder
 
