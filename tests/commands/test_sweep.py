@@ -24,8 +24,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config
 from fmnist_lab.commands import sweep, train
+from fmnist_lab.foundation import wording
 from fmnist_lab.protocol.confirm import outlook
-from fmnist_lab.protocol.progress import words
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
 from tests.conftest import TINY, run_here
@@ -333,7 +333,7 @@ class TestFiles:
         assert re.fullmatch(r"# Question: .+\?", question)
         settings, _, plans = planned(name)
         lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
-        trials = words.count(settings.n_trials, "trial")
+        trials = wording.count(settings.n_trials, "trial")
         counts = (
             f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
         )
