@@ -18,7 +18,7 @@ from fmnist_lab import data, results, statistics
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export.reproduce import Recorded, train_again
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.protocol.progress.words import count
+from fmnist_lab.foundation.wording import count
 from fmnist_lab.report import cautions
 from fmnist_lab.report.evidence import require_one_objective
 from fmnist_lab.report.setup import Setup

@@ -10,7 +10,7 @@ import pandas as pd
 from fmnist_lab import report, results
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import confirmed, tuned
-from fmnist_lab.protocol.progress import words
+from fmnist_lab.foundation import wording
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import Evidence, ran_to_the_end
 
@@ -56,7 +56,7 @@ def choose(
     if whole.empty:
         raise RequestError(
             f"`{place}` must hold a trial that was trained to its end, got "
-            f"{words.count(len(evidence.trials), 'trial')}, none of them such."
+            f"{wording.count(len(evidence.trials), 'trial')}, none of them such."
         )
     if strategy is not None and strategy not in (known := list(whole["strategy"].unique())):
         raise RequestError(f"`--strategy` must be one of {', '.join(known)}, got {strategy!r}.")
@@ -79,7 +79,7 @@ def _real(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         return trials, ["SYNTHETIC images: this says nothing about Fashion-MNIST."]
     if not drawn.any():
         return trials, []
-    left_out = words.count(int(drawn.sum()), "trial")
+    left_out = wording.count(int(drawn.sum()), "trial")
     return trials[~drawn], [
         f"{left_out} on synthetic images left out: not comparable with real ones."
     ]

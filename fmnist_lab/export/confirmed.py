@@ -9,7 +9,7 @@ import pandas as pd
 from fmnist_lab import statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export.tuned import first, listed
-from fmnist_lab.protocol.progress import words
+from fmnist_lab.foundation import wording
 from fmnist_lab.report import sentences
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.statistics import MIN_PAIRS, Verdict
@@ -41,11 +41,13 @@ def choose(
     mean = replicates[replicates["strategy"] == chosen][value].mean()
     units = sentences.units(int((replicates["strategy"] == chosen).sum()), "seed")
     why = (
-        f"{chosen} has the best mean {metric} of its replicates, {words.number(mean)} over {units}."
+        f"{chosen} has the best mean {metric} of its replicates, "
+        f"{wording.number(mean)} over {units}."
     )
     if strategy:
         why = (
-            f"You asked for {chosen}: its replicates have a mean {metric} of {words.number(mean)}."
+            f"You asked for {chosen}: its replicates have a mean {metric} of "
+            f"{wording.number(mean)}."
         )
     why += f" Trial {trial['trial']} is the configuration that they repeat."
     return trial, why, _rivals(verdicts, first, chosen, value, evidence.pair)

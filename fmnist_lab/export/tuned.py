@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fmnist_lab import statistics
-from fmnist_lab.protocol.progress import words
+from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
 
 NAMED = 6  # runners-up that are listed by name
@@ -20,11 +20,11 @@ def choose(
     own = scored if strategy is None else scored[scored["strategy"] == strategy]
     winners = statistics.winners(own)
     best = first(winners, metric)
-    among = f"{words.count(len(own), 'trial')} trained to the end"
+    among = f"{wording.count(len(own), 'trial')} trained to the end"
     of = f" of strategy {strategy}" if strategy else ""
     why = (
         f"Trial {best['trial']} ({best['strategy']}) has the best {metric}, "
-        f"{words.number(best['objective'])}, of {among}{of}."
+        f"{wording.number(best['objective'])}, of {among}{of}."
     )
     trial = whole[whole["folder"] == best["folder"]].iloc[0]
     return trial, why, _luck(evidence, scored, best, metric)
@@ -55,7 +55,7 @@ def _luck(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: str
         )
     ranked = rivals.sort_values("objective", ascending=metric == "val/loss", kind="stable")
     close = [
-        f"{row['strategy']} #{row['trial']} {words.number(row['objective'])}"
+        f"{row['strategy']} #{row['trial']} {wording.number(row['objective'])}"
         for row in ranked.to_dict("records")
     ]
     if close:

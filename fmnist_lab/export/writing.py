@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from fmnist_lab import config
 from fmnist_lab.config import exported_schema
 from fmnist_lab.config.exported_schema import Document
-from fmnist_lab.protocol.progress.words import count, number
+from fmnist_lab.foundation.wording import count, number
 
 _WIDTH = 98
 _SETTINGS = {

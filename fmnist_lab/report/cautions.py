@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist_lab import data, results, statistics
-from fmnist_lab.protocol.progress import words
+from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import listed, records, units, with_more
@@ -44,8 +44,8 @@ def grave(evidence: Evidence) -> list[str]:
 def _drawn(evidence: Evidence) -> Iterator[str]:
     if evidence.drawn:
         yield (
-            f"{words.count(evidence.drawn, 'trial')} on synthetic images left out: not comparable "
-            "with real ones."
+            f"{wording.count(evidence.drawn, 'trial')} on synthetic images left out: not "
+            "comparable with real ones."
         )
     elif len(evidence.trials) and (evidence.trials["dataset"] == "synthetic").all():
         yield "The images are SYNTHETIC: nothing here is about Fashion-MNIST."
@@ -169,7 +169,7 @@ def _unequal(evidence: Evidence) -> Iterator[str]:
     if counts.min() + in_turn < counts.max():
         most, least = counts.idxmax(), counts.idxmin()
         yield (
-            f"The strategies had unequal budgets, from {words.count(counts.min(), 'trial')} "
+            f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
             f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
             "alone."
         )

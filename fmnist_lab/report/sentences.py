@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab.protocol.progress import words
+from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
 
@@ -158,10 +158,10 @@ def progress(evidence: Evidence) -> str:
     """How far the sweep has come."""
     done, planned = len(evidence.trials), evidence.setup.planned
     of = f"{done} of " if evidence.is_running else ""
-    told = of + words.count(planned or 0 if of else done, "tuning trial")
+    told = of + wording.count(planned or 0 if of else done, "tuning trial")
     if again := len(evidence.replicates):
         whole = evidence.setup.planned_replicates or again
-        told += f" and {f'{again} of ' * (again < whole)}{words.count(whole, 'replicate')}"
+        told += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
     told = f"{told} {'has' if done + again == 1 else 'have'} ended"
     if lost := evidence.superseded:
         told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "

@@ -24,9 +24,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config
 from fmnist_lab.commands import sweep
+from fmnist_lab.foundation import wording
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.hydra_app import run as hydra_run
-from fmnist_lab.protocol.progress import words
 from fmnist_lab.protocol.stages import outlook
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
@@ -333,7 +333,7 @@ class TestFiles:
         assert re.fullmatch(r"# Question: .+\?", question)
         settings, _, plans = planned(name)
         lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
-        trials = words.count(settings.n_trials, "trial")
+        trials = wording.count(settings.n_trials, "trial")
         counts = (
             f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
         )

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_lab.foundation import wording
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.protocol.progress import words
 from fmnist_lab.protocol.progress.counts import Progress
@@ -63,9 +64,9 @@ def _counts(progress: Progress) -> str:
     complete = progress.done - progress.pruned - progress.failed
     counts = f"{complete} complete, {progress.pruned} pruned, {progress.failed} failed."
     if progress.left:
-        total = words.count(progress.sweep.n_trials, "trial")
+        total = wording.count(progress.sweep.n_trials, "trial")
         counts = f"{progress.done} of {total} are done and kept: {counts}"
-    took = words.duration(progress.elapsed)
+    took = wording.duration(progress.elapsed)
     return f"{counts}\nThis run took {took} at {words.speed(progress.mean_epochs_per_second)}."
 
 
@@ -131,7 +132,7 @@ def repeat_best(progress: Progress, end: SweepEnd) -> Command | None:
 
 
 def _left(progress: Progress) -> str:
-    return f"the {words.count(progress.left, 'trial')} left"
+    return f"the {wording.count(progress.left, 'trial')} left"
 
 
 def _overrides(trial: TrialEnd, folder: Path) -> list[str]:

@@ -6,6 +6,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from fmnist_lab.foundation import wording
 from fmnist_lab.protocol.progress import words
 from fmnist_lab.protocol.progress.counts import Progress, StrategyProgress
 
@@ -39,7 +40,7 @@ def _headline(progress: Progress) -> Table:
     line.add_row(
         Text(progress.sweep.study_name, style="bold"),
         bar,
-        f"{progress.done}/{words.count(total, 'trial')}",
+        f"{progress.done}/{wording.count(total, 'trial')}",
     )
     return line
 
@@ -73,10 +74,10 @@ def _counts(progress: Progress) -> Text:
 
 def _time(progress: Progress) -> str:
     left = progress.seconds_left
-    gone = f"{words.duration(progress.elapsed)} gone"
+    gone = f"{wording.duration(progress.elapsed)} gone"
     if left is None:
         return f"{gone}, time left not known yet"
-    return f"{gone}, about {words.duration(left)} left" if progress.left else gone
+    return f"{gone}, about {wording.duration(left)} left" if progress.left else gone
 
 
 def _strategies(progress: Progress) -> Table:

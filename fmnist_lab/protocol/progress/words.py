@@ -2,13 +2,9 @@
 
 from pathlib import Path
 
+from fmnist_lab.foundation.wording import count, duration, number
 from fmnist_lab.protocol.progress.counts import Progress, RunningTrial
 from fmnist_lab.sweeper.observers import TrialEnd, TrialInfo
-
-
-def number(value: float) -> str:
-    """An objective, with four digits after the point where these say enough."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3g}"
 
 
 def objective(trial: TrialEnd) -> str:
@@ -16,30 +12,10 @@ def objective(trial: TrialEnd) -> str:
     return ", ".join(map(number, trial.values or [])) or "-"
 
 
-def duration(seconds: float) -> str:
-    """As a person would say it: `34 s`, `12 min`, `1 h 05 min`, `2 d 03 h`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes:02d} min"
-    days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours:02d} h"
-
-
 def speed(epochs_per_second: float) -> str:
     """`3.4 epochs/s`, `0.27 epochs/s`."""
     digits = 1 if epochs_per_second >= 1 else 2
     return f"{epochs_per_second:.{digits}f} epochs/s"
-
-
-def count(how_many: int, noun: str) -> str:
-    """`1 epoch`, `2 epochs`."""
-    return f"{how_many} {noun}{'' if how_many == 1 else 's'}"
 
 
 def who(trial: TrialEnd | TrialInfo | RunningTrial, trial_number: int) -> str:

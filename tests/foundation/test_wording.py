@@ -1,12 +1,12 @@
-"""Numbers as people say them."""
+"""Numbers and durations as text."""
 
 import pytest
 
-from fmnist_lab.protocol.progress import words
+from fmnist_lab.foundation import wording
 
 
-class TestWords:
-    """Numbers as people say them."""
+class TestWording:
+    """Numbers and durations as text."""
 
     @pytest.mark.parametrize(
         ("seconds", "text"),
@@ -16,11 +16,11 @@ class TestWords:
         ],
     )  # fmt: skip
     def test_durations(self, seconds: float, text: str) -> None:
-        assert words.duration(seconds) == text
+        assert wording.duration(seconds) == text
 
     @pytest.mark.parametrize(
         ("value", "text"),
         [(0.90084, "0.9008"), (0, "0.0000"), (-2.5, "-2.5000"), (1.234e-5, "1.23e-05")],
     )
     def test_numbers(self, value: float, text: str) -> None:
-        assert words.number(value) == text
+        assert wording.number(value) == text
