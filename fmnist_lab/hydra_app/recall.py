@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_lab.errors import RequestError
-from fmnist_lab.results import schema
+from fmnist_lab.results import layout, schema
 from fmnist_lab.trial import StopReason
 
 AGAIN = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is made
@@ -24,7 +24,7 @@ def of_trial(folder: Path, since: float) -> dict[str, Any] | None:
         `values`, its objective in a list, and whether it was `pruned`; None if it has not ended.
     """
     try:
-        if (folder / schema.RESULT).stat().st_mtime < since:
+        if (folder / layout.RESULT).stat().st_mtime < since:
             return None
         result = schema.result(folder)
     except (OSError, RequestError):  # no trial wrote that: it is made again

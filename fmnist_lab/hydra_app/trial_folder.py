@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import FolderHeldError, held
 from fmnist_lab.hydra_app import leftovers
-from fmnist_lab.results import schema
+from fmnist_lab.results import layout, schema
 from fmnist_lab.results.overrides import asked
 from fmnist_lab.sweeper import current_trial
 from fmnist_lab.training.checkpoint import FILE
@@ -31,7 +31,7 @@ def alone_in(folder: Path) -> Iterator[None]:
                 _require_own(folder)
                 yield
             except (RequestError, OmegaConfBaseException):
-                trained = (schema.RESULT, schema.CURVES, FILE)  # by an earlier command
+                trained = (layout.RESULT, layout.CURVES, FILE)  # by an earlier command
                 if current_trial() is None and not any(
                     (folder / name).exists() for name in trained
                 ):
