@@ -1,5 +1,6 @@
-"""Whether the watched metric has improved, judged exactly as Keras's callbacks judge it."""
+"""Names of metrics, which direction is better, and when a watched metric has improved."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,6 +9,10 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_choice, require_non_negative
 
 MODES = ("auto", "min", "max")
+OBJECTIVES = ("val/accuracy", "val/loss")
+CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "opt/learning_rate",
+          "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds")  # fmt: skip
+_IS_MAXIMISED = {"accuracy": True, "loss": False}
 
 
 class Monitor:
@@ -54,16 +59,34 @@ class Monitor:
             return bool(np.float32(value - self.min_delta) > np.float32(best))
 
 
+def is_maximised(metric: str, key: str = "objective.metric") -> bool:
+    """Tells which direction is better: accuracies are maximised, losses are minimised.
+
+    Args:
+        metric: A name that ends in `accuracy` or `loss`, after a slash or an underscore if at all.
+        key: What the metric is the value of, for the message.
+
+    Raises:
+        RequestError: The name ends in neither.
+
+    Example:
+        >>> is_maximised("val/accuracy"), is_maximised("test_loss")
+        (True, False)
+    """
+    kind = re.split("[/_]", str(metric))[-1]  # the file may say null
+    if kind not in _IS_MAXIMISED:
+        raise RequestError(key, "be an accuracy or a loss", metric)
+    return _IS_MAXIMISED[kind]
+
+
 def direction(group: str, monitor: str) -> str:
     """What is better, by the metric's name: `min` of a loss, `max` of an accuracy.
 
     Raises:
         RequestError: The name does not tell.
     """
-    directions = {"loss": "min", "accuracy": "max"}
-    name = str(monitor).rpartition("/")[2]  # the file may say null
-    if name not in directions:
-        raise RequestError(
-            f"`{group}.mode` must be min or max when `{group}.monitor` is {monitor!r}, got 'auto'."
-        )
-    return directions[name]
+    try:
+        return "max" if is_maximised(monitor) else "min"
+    except RequestError:
+        rule = f"be min or max when `{group}.monitor` is {monitor!r}"
+        raise RequestError(f"{group}.mode", rule, "auto") from None

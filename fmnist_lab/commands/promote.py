@@ -11,6 +11,7 @@ one with the first seed. Test accuracies choose neither, so that they stay worth
 import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,9 +21,8 @@ from fmnist_lab.export.reproduce import Recorded, train_again
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.wording import count
 from fmnist_lab.report import cautions
-from fmnist_lab.report.evidence import require_one_objective
-from fmnist_lab.report.setup import Setup
-from fmnist_lab.results.schema import Record
+from fmnist_lab.report.evidence import Setup, require_one_objective
+from fmnist_lab.results import schema
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
 from fmnist_lab.training import engines
@@ -71,7 +71,7 @@ def find_run(run: str, root: Path = results.ROOT) -> Path:
         RequestError: No trial here has it, or the result of one that comes first is damaged.
     """
     for path in root.rglob("result.json"):
-        if Record(path).read().get("mlflow_run_id") == run:
+        if schema.read(path, dict[str, Any]).get("mlflow_run_id") == run:
             return path.parent
     raise RequestError(
         f"`--run` must be the MLflow id of a trial under {root}, got {run!r}; "

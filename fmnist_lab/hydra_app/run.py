@@ -17,7 +17,7 @@ from fmnist_lab.foundation import secrets
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.hydra_app.callback import Refused, progress
 from fmnist_lab.hydra_app.trial_job import job
-from fmnist_lab.results.schema import CURVES
+from fmnist_lab.results.layout import CURVES
 from fmnist_lab.sweeper.settings import SecondControllerError
 
 _SHOWS = ("--cfg", "-c", "--info", "-i", "--help", "-h", "--hydra-help", "--version", "-sc")

@@ -11,6 +11,7 @@ from fmnist_lab import config, data
 from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.results import schema
+from fmnist_lab.results.layout import RESULT
 from fmnist_lab.trial import REPEATED, StopReason
 
 DIRECTIONS = {"val/accuracy": "maximize", "val/loss": "minimize"}
@@ -98,7 +99,7 @@ def recall(folder: Path, since: float) -> dict[str, Any] | None:
         `values`, its objective in a list, and whether it was `pruned`; None if it has not ended.
     """
     try:
-        if (folder / schema.RESULT).stat().st_mtime < since:
+        if (folder / RESULT).stat().st_mtime < since:
             return None
         result = schema.result(folder)
     except (OSError, RequestError):  # no trial wrote that: it is trained again

@@ -8,9 +8,8 @@ import pandas as pd
 from fmnist_lab import data, results, statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import Evidence, Setup
 from fmnist_lab.report.sentences import listed, records, units, with_more
-from fmnist_lab.report.setup import Setup
 from fmnist_lab.statistics import MIN_PAIRS, Verdict, least_pairs
 from fmnist_lab.training.environment import COMPUTING
 

@@ -1,19 +1,147 @@
-"""What a report rests on: frames and facts, gathered from a sweep's folder."""
+"""What a report rests on: how a sweep was asked for, and the frames of what it has left."""
 
-from dataclasses import dataclass, replace
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import results, statistics
-from fmnist_lab.errors import RequestError
-from fmnist_lab.report.setup import Setup
+from fmnist_lab import metrics, results, statistics
+from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.results import layout, manifest, schema, searches
 from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
+_INDEPENDENT = (  # samplers that choose a trial without looking at the results of others
+    "optuna.samplers.QMCSampler",
+    "optuna.samplers.RandomSampler",
+    "optuna.samplers.GridSampler",
+    "optuna.samplers.BruteForceSampler",
+)
 _LOST = ("diverged", "failed", "pruned")
 _TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is known beside the trials; everything may be missing, as for a plain multirun."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration
+    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by strategy
+    manifests: Sequence[Mapping[str, Any]] = ()  # of the second stage, one for each search
+    environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
+    has_ended: bool = False  # false while the sweep runs, and after a kill
+    unended: int = 0  # trials with a folder and no result: they run, or their worker died
+    damaged: Sequence[str] = ()  # a sentence for each file that nothing could be read from
+
+    @staticmethod
+    def read(place: Path, trial_folders: Sequence[Path]) -> "Setup":
+        """Reads the folder of a sweep or multirun.
+
+        Raises:
+            RequestError: A manifest or the environment has another shape.
+        """
+        damaged: list[str] = []
+
+        def read(path: Path, shape: Any) -> dict[str, Any]:
+            try:
+                content: dict[str, Any] = schema.read(path, shape)
+            except FileNotFoundError:
+                return {}
+            except RequestError:
+                damaged.append(
+                    f"{path.name} is not as the sweep has left it: what it says, and what follows "
+                    "from that, is missing here."
+                )
+                return {}
+            return content
+
+        begun = searches.folders(place)
+        tuned = [read(folder / layout.SWEEP_RESULTS, dict[str, Any]) for folder in begun]
+        config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
+        is_whole = all(found.get("ended") for found in tuned)
+        started = 0
+        for folder in begun:
+            trials = folder / layout.TRIALS
+            numbered = (trials if trials.is_dir() else folder).glob("[0-9]*")
+            started += sum(path.is_dir() for path in numbered)
+        return Setup(
+            config=config,
+            spaces=read(place / layout.SPACES, schema.Spaces),
+            manifests=[found for found in map(manifest.read, begun) if found],
+            environment=schema.environment(trial_folders[0] if trial_folders else place),
+            has_ended=is_whole and len(begun) >= config.get("searches", 1),
+            unended=started - len(trial_folders),
+            damaged=damaged,
+        )
+
+    @property
+    def sweeper(self) -> Mapping[str, Any]:
+        """The configuration of our sweeper; empty for a plain multirun."""
+        sweeper: Mapping[str, Any] = self.config.get("hydra", {}).get("sweeper", {})
+        return sweeper if "n_trials" in sweeper else {}
+
+    @property
+    def strategies(self) -> list[str]:
+        """Their names, in the order of the sweep's file."""
+        return list(self.sweeper.get("strategies") or {})
+
+    @property
+    def searches(self) -> int:
+        """How often the sweep is tuned."""
+        return int(self.config.get("searches", 1))
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Of the first search; empty while the test set is closed."""
+        return self.manifests[0] if self.manifests else {}
+
+    @property
+    def planned(self) -> int | None:
+        """How many trials the sweep will have; None if that is not known."""
+        shares = max(1, len(self.strategies)) * self.searches
+        return int(self.sweeper["n_trials"]) * shares if self.sweeper else None
+
+    @property
+    def replicates(self) -> int:
+        """How often the sweep trains each winner again once it is tuned."""
+        return int(self.config.get("replicates", 0))
+
+    @property
+    def planned_replicates(self) -> int | None:
+        """How many replicates there will be; None if that is not known."""
+        if not {"winners", "seeds"} <= self.manifest.keys():
+            return None
+        return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
+
+    def command(self, more: str) -> str | None:
+        """The command that continues the sweep with one more override; None for a multirun."""
+        hydra = self.config.get("hydra", {})
+        name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
+        if not name or not self.sweeper:
+            return None
+        given = [*hydra.get("overrides", {}).get("task", [])]
+        given += hydra.get("overrides", {}).get("hydra", [])
+        changed = ("sweeps", "hydra.mode", "hydra.sweep.dir", more.partition("=")[0])
+        kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
+        return shlex.join(["fmnist-lab", "sweep", name, *kept, more])
+
+    @property
+    def sampler(self) -> str | None:
+        """The import path of the sampler."""
+        return (self.sweeper.get("sampler") or {}).get("_target_")
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether trials are chosen without the results of others, as far as is known."""
+        return not self.sweeper or self.sampler in _INDEPENDENT
+
+    def space(self, strategy: str) -> Mapping[str, Any]:
+        """Where a strategy is searched, by dotted key; empty if that was not kept."""
+        return self.spaces.get(strategy, self.spaces.get("", {}))
 
 
 @dataclass(frozen=True)
@@ -43,12 +171,12 @@ class Evidence:
     @property
     def maximised(self) -> bool:
         """Whether more of the objective is better."""
-        return self.metric.endswith("accuracy")
+        return metrics.is_maximised(self.metric)
 
     @property
     def is_multirun(self) -> bool:
         """Whether Hydra's own `-m` made these trials."""
-        return self.folder.parent.name == "multirun"
+        return self.folder.parent.name == layout.MULTIRUN
 
     @property
     def strategies(self) -> list[str]:
@@ -97,7 +225,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         replicate_curves=results.curves(replicates),
         superseded=superseded,
         drawn=drawn,
-        standings=_standings(setup, trials, replicates),
+        standings=_standings(setup, trials, replicates, metric),
         baseline=_baseline(setup, list(replicates["strategy"]) or list(trials["strategy"])),
     )
     return _judged(evidence)
@@ -121,12 +249,15 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 def _track(stopping: pd.Series, wanted: str | None) -> str:
     found = sorted(stopping.unique())
     if wanted is not None and found and wanted not in found:
-        raise RequestError(f"`--stopping` must be one of {', '.join(found)}, got {wanted!r}.")
+        raise RequestError("--stopping", f"be one of {', '.join(found)}", wanted)
     if wanted is None and len(found) > 1:
         counts = ", ".join(f"{(stopping == name).sum()} trials with {name}" for name in found)
         raise RequestError(
-            "`stopping` must be one for all that is compared, because early stopping cuts off "
-            f"schedules that get better late, got {counts}; choose with --stopping {found[0]}."
+            "stopping",
+            "be one for all that is compared, because early stopping cuts off schedules that get "
+            "better late",
+            Phrase(counts),
+            f"choose with --stopping {found[0]}",
         )
     return wanted or (found[0] if found else "none")
 
@@ -134,12 +265,13 @@ def _track(stopping: pd.Series, wanted: str | None) -> str:
 def require_one_objective(trials: pd.DataFrame) -> None:
     """Raises `RequestError` where an accuracy would be ranked against a loss."""
     if len(found := sorted(trials["objective_metric"].unique())) > 1:
-        raise RequestError(
-            f"`objective.metric` must be one for all that is compared, got {', '.join(found)}."
-        )
+        rule = "be one for all that is compared"
+        raise RequestError("objective.metric", rule, Phrase(", ".join(found)))
 
 
-def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> pd.DataFrame:
+def _standings(
+    setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame, metric: str
+) -> pd.DataFrame:
     """A row per strategy, the best first.
 
     Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
@@ -153,11 +285,10 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     rows = []
     for strategy in dict.fromkeys([*listed, *seen]):
         own, again = (frame[frame["strategy"] == strategy] for frame in (trials, replicates))
-        found = winners[winners["strategy"] == strategy]
-        best = _best_row(found)
+        best = statistics.best(winners[winners["strategy"] == strategy])
         rows.append(
-            {"strategy": strategy, "best": best["objective"] if best is not None else np.nan}
-            | {name: best[name] if best is not None else None for name in ("trial", "search")}
+            {"strategy": strategy, "best": np.nan if best is None else best["objective"]}
+            | {name: None if best is None else best[name] for name in ("trial", "search")}
             | {"trials": len(own)}
             | {reason: int((own["stop_reason"] == reason).sum()) for reason in _LOST}
             | {"replicates": int(again["test_accuracy"].count())}
@@ -168,10 +299,10 @@ def _standings(setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame) -> 
     columns += ["replicates", "replicates_lost", *_TEST]
     frame = pd.DataFrame(rows, columns=columns)
     frame = frame.astype({"trial": "Int64", "search": "Int64", "best": "float64"})
-    tested = frame["test_accuracy"].notna().any()
-    falling = tested or not (trials["objective_metric"] == "val/loss").any()
-    order = "test_accuracy" if tested else "best"
-    ranked = frame.sort_values(order, ascending=not falling, kind="stable", na_position="last")
+    if frame["test_accuracy"].notna().any():
+        ranked = statistics.rank(frame, "test_accuracy")
+    else:
+        ranked = statistics.rank(frame, "best", metrics.is_maximised(metric))
     return ranked.reset_index(drop=True)
 
 
@@ -182,14 +313,6 @@ def _test(replicates: pd.DataFrame) -> dict[str, float]:
         accuracies = accuracies.groupby(searches).mean()
     low, high = statistics.t_interval(accuracies.to_numpy(dtype=np.float64))
     return dict(zip(_TEST, (accuracies.mean(), accuracies.std(), low, high), strict=True))
-
-
-def _best_row(found: pd.DataFrame) -> pd.Series | None:
-    """The best of several searches' winners."""
-    if found.empty:
-        return None
-    falling = found["objective_metric"].iloc[0] == "val/accuracy"
-    return found.sort_values("objective", ascending=not falling, kind="stable").iloc[0]
 
 
 def _judged(evidence: Evidence) -> Evidence:

@@ -9,6 +9,7 @@ from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import MARGIN, progress, units
 from fmnist_lab.statistics import MIN_PAIRS
 
+_NO_PRUNER = "optuna.pruners.NopPruner"
 Facts = list[tuple[str, str]]
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
 # Of the manifest, in other words or elsewhere.
@@ -67,11 +68,16 @@ def _search(evidence: Evidence) -> Facts:
         return [("Search", "None: the trials are those of the command line.")]
     if not (setup := evidence.setup).sweeper:
         return []
-    pruner = (setup.sweeper.get("pruner") or {}).get("_target_", "none").rpartition(".")[2]
-    text = f"{setup.sweeper['n_trials']} trials for each strategy by {setup.sampler}"
+    pruner = (setup.sweeper.get("pruner") or {}).get("_target_", _NO_PRUNER)
+    text = f"{setup.sweeper['n_trials']} trials for each strategy by {class_name(setup.sampler)}"
     text += ", each in a study of its own" if setup.strategies else ""
-    text += "" if pruner in ("none", "NopPruner") else f"; pruned by {pruner}"
+    text += "" if pruner == _NO_PRUNER else f"; pruned by {class_name(pruner)}"
     return [("Search", f"{text}.")]
+
+
+def class_name(target: str | None) -> str | None:
+    """Returns the class's own name, from its import path."""
+    return target.rpartition(".")[2] if target else None
 
 
 def _replicates(evidence: Evidence) -> Facts:

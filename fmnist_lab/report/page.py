@@ -174,8 +174,9 @@ def _budget_text(evidence: Evidence) -> str:
             "The best that n trials of a strategy find on average, over all ways to pick them. "
             "Where lines cross, the better strategy depends on the budget."
         )
+    sampler = method.class_name(evidence.setup.sampler)
     return (
-        f"The best after n trials, as it went. The trials of {evidence.setup.sampler} learn from "
+        f"The best after n trials, as it went. The trials of {sampler} learn from "
         "each other, so this is one course of many that there might have been."
     )
 

@@ -12,9 +12,10 @@ that still runs gives the trials that have ended so far. Frames of nothing have 
 
 from typing import TYPE_CHECKING, Any
 
+from fmnist_lab.results.layout import ROOT
+
 if TYPE_CHECKING:
     from fmnist_lab.results.frames import (
-        ROOT,
         curves,
         ended,
         environments,

@@ -10,11 +10,18 @@ import pandas as pd
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import listed
 from fmnist_lab.results import overrides, schema, searches
+from fmnist_lab.results.layout import (
+    HYDRA,
+    MULTIRUN,
+    RESULT,
+    ROOT,
+    STAGES,
+    SWEEP_CONFIG,
+    SWEEPS,
+)
 from fmnist_lab.results.schema import METRICS
 from fmnist_lab.trial import StopReason
 
-ROOT = Path("mlruns")
-STAGES = {"trial": "trials", "replicate": "replicates"}  # kind of run: folder in the sweep's
 Source = str | Sequence[Path] | None
 
 LABELS = ("kind", "sweep", "strategy", "trial", "seed", "search")  # the first columns
@@ -38,7 +45,7 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
     Raises:
         RequestError: There is none of that name, or none at all.
     """
-    below = [*listed(root / "sweeps"), *listed(root / "multirun")]
+    below = [*listed(root / SWEEPS), *listed(root / MULTIRUN)]
     found = [path for path in below if path.is_dir()]
     found.sort(key=_started)
     if not found:
@@ -74,7 +81,7 @@ def ended(place: Path, kind: str = "trial") -> list[Path]:
         runs = listed(search / STAGES[kind])
         if kind == "trial":  # a multirun has its trials at the top
             runs += listed(search)
-        numbered = (path for path in runs if (path / "result.json").exists())
+        numbered = (path for path in runs if (path / RESULT).exists())
         found += sorted(numbered, key=lambda path: (len(path.name), path.name))
     return found
 
@@ -168,7 +175,7 @@ def _row(folder: Path) -> dict[str, Any]:
     """What `result.json` says, and what older ones leave to Hydra's files."""
     row = schema.result(folder)
     if "overrides" not in row:
-        row |= overrides.from_hydra(folder / ".hydra")
+        row |= overrides.from_hydra(folder / HYDRA)
     return row | {"search": row.get("search") or 0, "folder": str(folder)}
 
 
@@ -199,5 +206,5 @@ def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
 
 def _started(place: Path) -> float:
     """When a sweep was started or continued; reports that are written later do not count."""
-    note = place / "multirun.yaml"
+    note = place / SWEEP_CONFIG
     return (note if note.exists() else place).stat().st_mtime

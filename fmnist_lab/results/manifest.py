@@ -15,59 +15,29 @@ from typing import Any
 import yaml
 
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.results import searches
-from fmnist_lab.results.schema import Record, Rules, are_texts, is_text
-from fmnist_lab.sweeper.sweep_files import SPACES
-
-MANIFEST = "manifest.json"
+from fmnist_lab.results import schema, searches
+from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG
 
 
 def read(folder: Path) -> dict[str, Any]:
     """The manifest of a search; empty while the test set is closed.
 
     Raises:
-        RequestError: It is not as it was written: nobody would know what it warns of.
+        RequestError: It has another shape: its warnings would be lost.
     """
-    record = Record(
-        folder / MANIFEST, "its sweep", "bring it back: it says how often the test set was opened"
-    )
+    remedy = "bring it back: it says how often the test set was opened"
     try:
-        content = record.read()
+        content: dict[str, Any] = schema.read(
+            folder / MANIFEST, schema.Manifest, "its sweep", remedy
+        )
     except FileNotFoundError:
         return {}
-    record.require(content, {}, _RULES)
     return content
-
-
-def _is_opening(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and is_text(value.get("opened"))
-        and are_texts(value.get("changed", []))
-    )
-
-
-def _is_winner(value: Any) -> bool:
-    return isinstance(value, dict) and "trial" in value and are_texts(value.get("overrides"))
-
-
-_RULES: Rules = {
-    "hash": ("text", is_text),
-    "openings": (
-        "a list of openings, each with the time `opened` and the keys `changed`",
-        lambda value: isinstance(value, list) and all(map(_is_opening, value)),
-    ),
-    "winners": (
-        "a `trial` and its `overrides` for each strategy",
-        lambda value: isinstance(value, dict) and all(map(_is_winner, value.values())),
-    ),
-    "seeds": ("a list of seeds", lambda value: isinstance(value, list)),
-}
 
 
 def asked(folder: Path) -> dict[str, Any]:
     """What a search was asked: its number, its strategies, and where each is searched."""
-    config = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((folder / SWEEP_CONFIG).read_text(encoding="utf-8"))
     return {
         "search": searches.split(folder)[1],
         "strategies": config["hydra"]["sweeper"]["strategies"],

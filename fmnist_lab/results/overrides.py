@@ -5,12 +5,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from fmnist_lab.results import schema
+from fmnist_lab.results import layout, schema
 
 PRIVATE = ("hydra.", "hydra/", "tracking.", "tracking=")  # they make no other trial of it
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OF_THE_SWEEP = ("sweeps", "replicates", "searches")  # its file and its stages
 _NULL, _QUOTES = ("null", ""), ("'", '"')
 
@@ -40,22 +37,16 @@ def _value(text: str) -> float | str | None:
 
 
 def from_hydra(folder: Path) -> dict[str, Any]:
-    """`stopping` and `overrides` of a trial whose result does not say, from its `.hydra/`."""
-    given = _read_yaml(folder / "overrides.yaml", list)
-    config = _read_yaml(folder / "config.yaml", dict)
+    """Reads `stopping` and `overrides` of a trial of an earlier version from its `.hydra/`."""
+    given = _read(folder / layout.OVERRIDES, list[Any] | None) or []
+    config = _read(folder / layout.CONFIG, dict[str, Any] | None) or {}
     stopping = config.get("stopping")
     name = stopping.get("name", "none") if isinstance(stopping, dict) else "none"
     return {"stopping": str(name), "overrides": asked(list(map(str, given)))}
 
 
-def _read_yaml(path: Path, kind: type) -> Any:
+def _read(path: Path, shape: Any) -> Any:
     try:
-        content = yaml.load(path.read_bytes(), Loader=_Loader)
+        return schema.read(path, shape)
     except FileNotFoundError:
-        return kind()
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise schema.Record(path).refused(f"no YAML ({problem})") from error
-    if content is not None and not isinstance(content, kind):
-        raise schema.Record(path).refused(f"{schema.told(content)}")
-    return content or kind()
+        return None

@@ -1,185 +1,266 @@
-"""What trials and sweeps have left in JSON, held against the shape that it must have.
+"""The shapes of the files that trials and sweeps leave behind, and how they are read.
 
-These files stay for months, and people copy, cut and mend them. Whatever is not as it was written
-is one sentence that names the file and what was found there.
+These files stay for months, and users copy, cut and repair them. A file of another shape is
+refused in one sentence that names the file, the key and the value. Keys that a shape does not name
+are kept.
 """
 
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
 
-from fmnist_lab.errors import RequestError
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic asks for it before Python 3.12
+
+from fmnist_lab import metrics
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import MOST
+from fmnist_lab.results.layout import CURVES, ENVIRONMENT, RESULT
 from fmnist_lab.trial import StopReason
 
 log = logging.getLogger(__name__)
 
-RESULT, CURVES, ENVIRONMENT = "result.json", "curves.jsonl", "environment.json"
-METRICS = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "opt/learning_rate",
-           "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds")  # fmt: skip
+METRICS = metrics.CURVES
 _EPOCH = {"epoch", *METRICS}
+_STRICT = ConfigDict(strict=True, extra="allow", use_enum_values=True)
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Whole = Annotated[int, Field(ge=0, lt=int(MOST))]
 
 
-@dataclass(frozen=True)
-class Record:
-    """A file, who has written it, and how one goes on without it."""
+@with_config(_STRICT)
+class Result(TypedDict):
+    """`result.json` of a trial; what older versions have not written is not required."""
 
-    path: Path
-    writer: str = "its trial"
-    remedy: str = "move the trial's folder away to go on without it"
-
-    def refused(self, got: str) -> RequestError:
-        """What to raise where something else was found in it."""
-        return RequestError(
-            f"`{self.path}` must be as {self.writer} has left it, got {got}; {self.remedy}."
-        )
-
-    def parse(self, text: str | bytes) -> Any:
-        """The values in its text, or RequestError."""
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise self.refused(f"no JSON ({error})") from error
-
-    def read(self) -> dict[str, Any]:
-        """Its keys and values, or RequestError; FileNotFoundError where it does not exist."""
-        content = self.parse(self.path.read_bytes())
-        if not isinstance(content, dict):
-            raise self.refused(f"{told(content)} instead of keys and values")
-        return content
-
-    def require(self, content: Mapping[str, Any], rules: "Rules", optional: "Rules") -> None:
-        """Raises RequestError for the first key that is missing or has a value of another kind."""
-        for key, (rule, is_allowed) in {**rules, **optional}.items():
-            if key not in content:
-                if key in rules:
-                    raise self.refused(f"no `{key}`, which is {rule}")
-            elif not is_allowed(content[key]):
-                raise self.refused(f"`{key}` {told(content[key])}, which must be {rule}")
+    kind: str
+    sweep: str | None
+    strategy: str
+    trial: Whole
+    seed: Whole
+    search: NotRequired[Whole | None]
+    objective: float
+    objective_metric: Literal["val/accuracy", "val/loss"]
+    stop_reason: StopReason
+    epochs_trained: Whole
+    best_epoch: Whole | None
+    best_val_loss: float
+    best_val_accuracy: float
+    delivered_epoch: Whole | None
+    parameters: Whole
+    seconds: float
+    test_loss: NotRequired[float]
+    test_accuracy: NotRequired[float]
+    architecture: str
+    scheduler: str
+    clipping: str
+    optimizer: str
+    dataset: str
+    engine: str
+    stopping: NotRequired[str]
+    mlflow_run_id: str | None
+    overrides: NotRequired[list[str]]
 
 
-Rule = tuple[str, Callable[[Any], bool]]
-Rules = Mapping[str, Rule]
+class Opening(TypedDict):
+    """An opening of the test set."""
+
+    opened: str  # the time
+    changed: NotRequired[list[str]]  # dotted keys of the manifest
 
 
-def told(value: object) -> str:
-    """A value for people, in JSON and no longer than a line."""
+class Winner(TypedDict):
+    """A strategy's best trial."""
+
+    trial: Any
+    overrides: list[str]
+
+
+@with_config(_STRICT)
+class Manifest(TypedDict, total=False):
+    """`manifest.json` of a search."""
+
+    hash: str
+    openings: list[Opening]
+    winners: dict[str, Winner]
+    seeds: list[Any]
+
+
+class Interval(TypedDict):
+    """The range of a searched number."""
+
+    low: float
+    high: float
+    log: bool
+
+
+class Choices(TypedDict):
+    """The choices of a searched word."""
+
+    choices: list[Any]
+
+
+class Sweeper(TypedDict, total=False):
+    """The node `hydra.sweeper`, as far as it is read."""
+
+    n_trials: Whole | None
+    strategies: dict[str, Any] | None
+    sampler: dict[str, Any] | None
+    pruner: dict[str, Any] | None
+
+
+class HydraNode(TypedDict, total=False):
+    """The node `hydra`, as far as it is read."""
+
+    sweeper: Sweeper
+    runtime: dict[str, Any]
+    overrides: dict[str, Any]
+
+
+@with_config(_STRICT)
+class SweepConfig(TypedDict, total=False):
+    """`multirun.yaml`, as far as it is read."""
+
+    hydra: HydraNode
+    training: dict[str, Any]
+    data: dict[str, Any]
+    stopping: dict[str, Any]
+    searches: Whole
+    replicates: Whole
+
+
+Spaces = dict[str, dict[str, Interval | Choices]]  # `spaces.json`: by strategy and dotted key
+Environment = dict[str, str | float | bool | None]
+_Epochs = list[dict[str, float]]
+
+
+@cache
+def _adapter(shape: Any) -> TypeAdapter[Any]:
+    has_config = hasattr(shape, "__pydantic_config__")
+    return TypeAdapter(shape, config=None if has_config else _STRICT)
+
+
+def read(
+    path: Path,
+    shape: Any,
+    writer: str = "its trial",
+    remedy: str = "move the trial's folder away to go on without it",
+) -> Any:
+    """Reads a JSON or YAML file, by its suffix.
+
+    Args:
+        path: The file.
+        shape: The type of its content.
+        writer: What has written it.
+        remedy: How to go on without it.
+
+    Raises:
+        FileNotFoundError: There is none.
+        RequestError: Its content has another shape.
+    """
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".json":
+            return _adapter(shape).validate_json(content)
+        return _adapter(shape).validate_python(yaml.load(content, Loader=_Loader))
+    except ValidationError as error:
+        got = _problem(error)
+    except (yaml.YAMLError, RecursionError) as error:
+        got = f"no YAML ({' '.join(str(error).split())})"
+    raise refusal(path, got, writer, remedy)
+
+
+def refusal(
+    path: Path,
+    got: str,
+    writer: str = "its trial",
+    remedy: str = "move the trial's folder away to go on without it",
+) -> RequestError:
+    """Returns the error for a file that holds something else."""
+    return RequestError(str(path), f"be as {writer} has left it", Phrase(got), remedy)
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return f"no JSON ({first['ctx']['error']})"
+    if first["type"] == "missing" and len(first["loc"]) == 1:
+        return f"no `{first['loc'][0]}`"
+    key = f"`{first['loc'][0]}` " if first["loc"] else ""
+    rule = first["msg"].replace("Input should", "which must")
+    return f"{key}{short(first['input'])}, {rule}"
+
+
+def short(value: object) -> str:
+    """Spells a value as JSON, no longer than a line."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def is_whole(value: object) -> bool:
-    """Whether a value counts something, as epochs and seeds do."""
-    return type(value) is int and 0 <= value < MOST
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a number: NaN is, what no float can hold is not."""
-    return type(value) is float or (type(value) is int and abs(value) <= MOST)
-
-
-def is_text(value: object) -> bool:
-    """Whether a value is text."""
-    return isinstance(value, str)
-
-
-def are_texts(value: object) -> bool:
-    """Whether a value is a list of texts."""
-    return isinstance(value, list) and all(map(is_text, value))
-
-
-def _or_null(rule: Rule) -> Rule:
-    return f"{rule[0]} or null", lambda value: value is None or rule[1](value)
-
-
-_WHOLE: Rule = ("a whole number, zero or more", is_whole)
-_NUMBER: Rule = ("a number", is_number)
-_TEXT: Rule = ("text", is_text)
-_RULES: Rules = {
-    **dict.fromkeys(("trial", "seed", "epochs_trained", "parameters"), _WHOLE),
-    **dict.fromkeys(("best_epoch", "delivered_epoch"), _or_null(_WHOLE)),
-    **dict.fromkeys(("objective", "best_val_loss", "best_val_accuracy", "seconds"), _NUMBER),
-    **dict.fromkeys(("kind", "strategy", "architecture", "scheduler", "clipping", "optimizer",
-                     "dataset", "engine"), _TEXT),
-    **dict.fromkeys(("sweep", "mlflow_run_id"), _or_null(_TEXT)),
-    "objective_metric": ("val/accuracy or val/loss", ("val/accuracy", "val/loss").__contains__),
-    "stop_reason": (" or ".join(StopReason), list(StopReason).__contains__),
-}  # fmt: skip
-_OPTIONAL: Rules = {  # in older results there may be none
-    **dict.fromkeys(("test_loss", "test_accuracy"), _NUMBER),
-    "search": _or_null(_WHOLE),
-    "stopping": _TEXT,
-    "overrides": ("a list of texts", are_texts),
-}
-
-
 def result(folder: Path) -> dict[str, Any]:
-    """What `result.json` in a run's folder says.
+    """Reads `result.json` of a run; see `Result`.
 
-    An objective, or a test accuracy, that is infinite is none: NaN, and a warning.
+    An objective, or a test accuracy, that is infinite counts as missing: NaN, and a warning.
 
     Raises:
-        RequestError: It is not as the trial has left it.
+        FileNotFoundError: There is none.
+        RequestError: It has another shape.
     """
-    record = Record(folder / RESULT)
-    content = record.read()
-    record.require(content, _RULES, _OPTIONAL)
+    content: dict[str, Any] = read(folder / RESULT, Result)
     for key in ("objective", "test_accuracy"):
         if math.isinf(content.get(key, math.nan)):
-            log.warning("`%s` in %s must be finite, got %s: taken for NaN.", key, record.path,
+            log.warning("`%s` in %s must be finite, got %s: taken for NaN.", key, folder / RESULT,
                         content[key])  # fmt: skip
             content[key] = math.nan
     return content
 
 
 def environment(folder: Path) -> dict[str, Any]:
-    """What `environment.json` in a run's folder says; nothing where it does not exist.
+    """Reads `environment.json` of a run; nothing where it does not exist.
 
     Raises:
-        RequestError: It is not as the trial has left it.
+        RequestError: It has another shape.
     """
-    record = Record(folder / ENVIRONMENT)
     try:
-        content = record.read()
+        content: dict[str, Any] = read(folder / ENVIRONMENT, Environment)
     except FileNotFoundError:
         return {}
-    facts = ("text or a number, or null", lambda value: isinstance(value, str | int | float | None))
-    record.require(content, {}, dict.fromkeys(content, facts))
     return content
 
 
-def curve(folder: Path) -> list[dict[str, Any]]:
-    """The epochs in `curves.jsonl`; a line that a killed process has left half-written is none.
+def curve(folder: Path) -> list[dict[str, float]]:
+    """Reads the epochs in `curves.jsonl`; a last line that a kill has cut off is left out.
 
     Raises:
-        RequestError: It is not as the trial has left it.
+        RequestError: It has another shape.
     """
-    record = Record(folder / CURVES)
+    path = folder / CURVES
     try:
-        whole, _, torn = record.path.read_bytes().rpartition(b"\n")
+        whole, _, torn = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError:
         return []
     if torn:
-        log.warning("The last line of %s was not whole: left out.", record.path)
-    lines: list[Any] = record.parse(b"[%s]" % b",".join(whole.splitlines()))
-    for number, line in enumerate(lines, 1):
-        if not _is_epoch(line, number - 1):
-            raise record.refused(
-                f"{told(line)} in line {number} instead of epoch {number - 1} with a number for "
-                "each metric"
-            )
-    return lines
+        log.warning("The last line of %s was not whole: left out.", path)
+    lines = whole.splitlines()
+    try:
+        epochs: list[dict[str, float]] = _adapter(_Epochs).validate_json(b"[%s]" % b",".join(lines))
+        wrong = next((n for n, line in enumerate(epochs) if not _is_epoch(line, n)), None)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:
+            raise refusal(path, _problem(error)) from None
+        wrong = int(first["loc"][0])
+    if wrong is not None:
+        line = lines[wrong].decode()
+        raise refusal(
+            path,
+            f"{line if len(line) <= 60 else f'{line[:60]}...'} in line {wrong + 1} instead of "
+            f"epoch {wrong} with a number for each metric",
+        )
+    return epochs
 
 
-def _is_epoch(line: Any, epoch: int) -> bool:
-    return (
-        isinstance(line, dict)
-        and line.keys() >= _EPOCH
-        and is_whole(line["epoch"])
-        and line["epoch"] == epoch
-        and all(map(is_number, line.values()))
-    )
+def _is_epoch(line: dict[str, float], number: int) -> bool:
+    return line.keys() >= _EPOCH and line["epoch"] == number

@@ -17,8 +17,7 @@ NaN, None and infinity all mean "no value". What has no value is counted in ever
 dropped in silence. Answers are in the units that came in: 0.002 is 0.2 points of accuracy.
 """
 
-from fmnist_lab.statistics.budget import epochs_to_target, expected_best
-from fmnist_lab.statistics.origin import on_real_images
+from fmnist_lab.statistics.budget import epochs_to_target, expected_best, saved_epochs
 from fmnist_lab.statistics.paired import (
     MIN_PAIRS,
     MOST_PAIRS,
@@ -29,8 +28,8 @@ from fmnist_lab.statistics.paired import (
     sign_flip_p,
     t_interval,
 )
-from fmnist_lab.statistics.savings import saved_epochs
-from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism, winners
+from fmnist_lab.statistics.ranking import best, on_real_images, rank, winners
+from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism
 from fmnist_lab.statistics.verdicts import Verdict, compare, compare_to_best
 
 __all__ = [
@@ -38,6 +37,7 @@ __all__ = [
     "MOST_PAIRS",
     "Verdict",
     "at_edge",
+    "best",
     "compare",
     "compare_to_best",
     "divergence",
@@ -50,6 +50,7 @@ __all__ = [
     "more_pairs",
     "on_real_images",
     "optimism",
+    "rank",
     "saved_epochs",
     "sign_flip_p",
     "t_interval",

@@ -1,4 +1,4 @@
-"""What a budget buys: the best of so many trials, a target within so many epochs."""
+"""What a budget buys: the best of n trials, a target within n epochs, epochs not trained."""
 
 from typing import Any
 
@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from fmnist_lab import metrics
 from fmnist_lab.errors import RequestError
-from fmnist_lab.statistics import columns
+from fmnist_lab.statistics import ranking
 from fmnist_lab.statistics.paired import Floats
-from fmnist_lab.trial import StopReason
+from fmnist_lab.statistics.ranking import finite, require_columns, require_unique
+from fmnist_lab.trial import WHOLE, StopReason
 
 # A run that ended like this will never reach what it has not reached.
 _FOR_GOOD = (StopReason.DIVERGED, StopReason.FAILED, StopReason.EARLY_STOPPED)
@@ -37,17 +39,15 @@ def expected_best(trials: pd.DataFrame, worst: float | None = None) -> pd.DataFr
         A row per strategy and n: strategy, n, expected, trials (N), without_objective (how many
         of those), interrupted (how many more; a strategy with no others has one row, NaN).
     """
-    columns.require_columns(
-        "trials", trials, "strategy", "objective", "objective_metric", "stop_reason"
-    )
-    maximised = columns.objective_is_maximised(trials)
+    require_columns("trials", trials, "strategy", "objective", "objective_metric", "stop_reason")
+    maximised = ranking.is_maximised(trials)
     if worst is None:
         worst = 0.0 if maximised else np.inf
     sign = 1 if maximised else -1
     parts = []
     for strategy, group in trials.groupby("strategy", sort=False):
         counted = group[group["stop_reason"] != StopReason.INTERRUPTED]
-        scores = columns.values_of(counted["objective"])
+        scores = finite(counted["objective"])
         expected = sign * _expected_maxima(sign * scores.fillna(worst).to_numpy())
         budgets = np.arange(1, max(len(counted), 1) + 1)
         part = {
@@ -101,17 +101,17 @@ def epochs_to_target(
         without_curve (how many of the trials), median_epochs (float64; NaN where fewer than
         half reach the target, or the curve of survivors ends before).
     """
-    maximised = columns.is_maximised("metric", metric)
-    columns.require_columns("curves", curves, "strategy", "epoch", metric)
-    columns.require_columns("trials", trials, "strategy", "stop_reason")
+    maximised = metrics.is_maximised(metric, "metric")
+    require_columns("curves", curves, "strategy", "epoch", metric)
+    require_columns("trials", trials, "strategy", "stop_reason")
     shared = curves.columns.intersection(trials.columns)
     keys = [key for key in ("strategy", "search", "trial", "seed") if key in shared]
-    columns.require_unique("trials", trials, *keys)
+    require_unique("trials", trials, *keys)
     if strangers := set(curves.groupby(keys).groups) - set(trials.groupby(keys).groups):
         got = f"none for {min(map(str, strangers))}"
         raise RequestError(f"`trials` must have a row for every curve, got {got}.")
     sign = 1 if maximised else -1
-    hit = sign * curves[metric] >= sign * target - columns.TIE
+    hit = sign * curves[metric] >= sign * target - ranking.TIE
     counted = curves.assign(epoch=curves["epoch"] + 1)
     runs = trials[[*keys, "stop_reason"]].set_index(keys)
     runs = runs.assign(
@@ -144,3 +144,45 @@ def _time_to_event(runs: pd.DataFrame, horizon: float) -> dict[str, float]:
         "without_curve": int(runs["last"].isna().sum()),
         "median_epochs": float(median),
     }
+
+
+def saved_epochs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Epochs trained against the horizon, of each strategy.
+
+    Only runs that ended by themselves count, completed or early_stopped: what was lost or pruned
+    saved nothing.
+
+    Args:
+        runs: Trials or replicates, or both: strategy, stop_reason, epochs_trained, and horizon,
+            the epochs that the run would have trained without early stopping.
+
+    Returns:
+        A row per strategy, in the order of appearance: strategy, runs (that count), others (how
+        many do not), early_stopped (of the runs), epochs (trained, of all runs together), horizon
+        (what they would have trained), saved (share of the horizon, float64; NaN without runs),
+        median_epochs (float64, trained per run).
+
+    Raises:
+        RequestError: A column is missing.
+    """
+    require_columns("runs", runs, "strategy", "stop_reason", "epochs_trained", "horizon")
+    rows = []
+    for strategy, group in runs.groupby("strategy", sort=False):
+        ended = group["stop_reason"].isin(WHOLE)
+        own = group[ended]
+        epochs, horizon = int(own["epochs_trained"].sum()), int(own["horizon"].sum())
+        rows.append(
+            {
+                "strategy": strategy,
+                "runs": len(own),
+                "others": len(group) - len(own),
+                "early_stopped": int((own["stop_reason"] == StopReason.EARLY_STOPPED).sum()),
+                "epochs": epochs,
+                "horizon": horizon,
+                "saved": 1 - epochs / horizon if horizon else float("nan"),
+                "median_epochs": float(own["epochs_trained"].median()),
+            }
+        )
+    columns = ["strategy", "runs", "others", "early_stopped", "epochs", "horizon", "saved",
+               "median_epochs"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)

@@ -8,39 +8,13 @@ import pandas as pd
 from scipy import stats
 
 from fmnist_lab.errors import RequestError
-from fmnist_lab.statistics import columns as frames
+from fmnist_lab.statistics import ranking
 from fmnist_lab.statistics.paired import t_interval
+from fmnist_lab.statistics.ranking import finite, require_columns, require_known, winners
 from fmnist_lab.trial import StopReason
 
 EDGE = 0.05  # of a range, at either end
 Spaces = Mapping[str, Mapping[str, tuple[float, float, bool]]]
-
-
-def winners(trials: pd.DataFrame) -> pd.DataFrame:
-    """The best trial of each strategy and search, with all its columns.
-
-    The best objective of the trials that ended by themselves (completed or early_stopped);
-    the lowest number where objectives tie. A search without such a trial has no row.
-
-    Args:
-        trials: strategy, search, trial, objective, objective_metric, stop_reason.
-
-    Raises:
-        RequestError: A column is missing, or trials have different metrics.
-    """
-    frames.require_columns(
-        "trials", trials, "strategy", "search", "trial", "objective", "objective_metric",
-        "stop_reason",
-    )  # fmt: skip
-    maximised = frames.objective_is_maximised(trials)
-    whole = trials["stop_reason"].isin((StopReason.COMPLETED, StopReason.EARLY_STOPPED))
-    ranked = (
-        trials.assign(objective=frames.values_of(trials["objective"]))[whole]
-        .dropna(subset="objective")
-        .sort_values(["objective", "trial"], ascending=[not maximised, True])
-    )
-    best = ranked.drop_duplicates(["strategy", "search"])
-    return best.sort_index().reset_index(drop=True)
 
 
 def good_range(
@@ -63,17 +37,17 @@ def good_range(
         (trials with a value in the range, the good ones included), low, high, decades (log10 of
         high / low; 0 for a single good trial, NaN without one).
     """
-    frames.require_columns("trials", trials, parameter)
+    require_columns("trials", trials, parameter)
     best = winners(trials).set_index("strategy")["objective"]
-    sign = 1 if frames.objective_is_maximised(trials) else -1
-    rates = frames.values_of(trials[parameter])
+    sign = 1 if ranking.is_maximised(trials) else -1
+    rates = finite(trials[parameter])
     if (rates <= 0).any():
         raise RequestError(f"`{parameter}` must be positive, got {rates.min()}.")
-    known = trials.assign(objective=frames.values_of(trials["objective"]), rate=rates)
+    known = trials.assign(objective=finite(trials["objective"]), rate=rates)
     rows = []
     for strategy, group in known.groupby("strategy", sort=False):
         top = sign * (sign * best[best.index == strategy]).max()
-        good = sign * (top - group["objective"]) <= within + frames.TIE
+        good = sign * (top - group["objective"]) <= within + ranking.TIE
         rows.append({"strategy": strategy, "best": top} | _width(group, good))
     return pd.DataFrame(rows)
 
@@ -103,7 +77,7 @@ def divergence(trials: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         A row per strategy: strategy, trials, a column of counts per `StopReason`,
         without_objective (trials, for whatever reason), share (diverged / trials), low, high.
     """
-    frames.require_columns("trials", trials, "strategy", "stop_reason", "objective")
+    require_columns("trials", trials, "strategy", "stop_reason", "objective")
     rows = []
     for strategy, group in trials.groupby("strategy", sort=False):
         counts = {str(reason): int((group["stop_reason"] == reason).sum()) for reason in StopReason}
@@ -113,7 +87,7 @@ def divergence(trials: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
             {"strategy": strategy, "trials": len(group)}
             | counts
             | {
-                "without_objective": int(frames.values_of(group["objective"]).isna().sum()),
+                "without_objective": int(finite(group["objective"]).isna().sum()),
                 "share": float(diverged.statistic),
                 "low": float(interval.low),
                 "high": float(interval.high),
@@ -144,14 +118,14 @@ def optimism(
         RequestError: A column is missing, or the objectives are of different metrics.
     """
     columns = ["strategy", "search", "objective", "objective_metric"]
-    frames.require_columns("replicates", replicates, *columns)
+    require_columns("replicates", replicates, *columns)
     scores = pd.concat([trials[columns], replicates[columns]])
-    sign = 1 if frames.objective_is_maximised(scores) else -1
+    sign = 1 if ranking.is_maximised(scores) else -1
     rows = []
     for winner in _winner_of_each(trials):
         strategy, search = winner["strategy"], winner["search"]
         own = (replicates["strategy"] == strategy) & (replicates["search"] == search)
-        again = frames.values_of(replicates["objective"][own])
+        again = finite(replicates["objective"][own])
         gaps = sign * (winner["objective"] - again.dropna().to_numpy(dtype=np.float64))
         low, high = t_interval(gaps, confidence)
         rows.append(
@@ -189,9 +163,9 @@ def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
         RequestError: A column or a strategy is missing.
     """
     strategies = trials["strategy"].unique().tolist()
-    frames.require_known("strategy", strategies, list(spaces))
+    require_known("strategy", strategies, list(spaces))
     searched = {key for strategy in strategies for key in spaces[strategy]}
-    frames.require_columns("trials", trials, *sorted(searched))
+    require_columns("trials", trials, *sorted(searched))
     rows = [
         (winner["strategy"], winner["search"], winner["trial"], key, winner[key], *space)
         for winner in _winner_of_each(trials)
@@ -199,7 +173,7 @@ def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
     ]
     columns = ["strategy", "search", "trial", "parameter", "value", "low", "high", "log"]
     frame = pd.DataFrame(rows, columns=columns).astype({"trial": "Int64"})
-    frame["value"] = frames.values_of(frame["value"])
+    frame["value"] = finite(frame["value"])
     scales = zip(*(frame[name] for name in columns[4:]), strict=True)
     position = pd.Series([_position(*scale) for scale in scales], dtype="float64")
     near = (position < EDGE) | (position > 1 - EDGE)

@@ -1,7 +1,7 @@
 """Which strategy is better, by how much, and how sure that is."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
 from typing import Any
@@ -10,16 +10,23 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab.errors import RequestError
-from fmnist_lab.statistics import columns
+from fmnist_lab.statistics import ranking
 from fmnist_lab.statistics.paired import (
     MIN_PAIRS,
+    Floats,
     equivalence_p,
     holm,
     more_pairs,
     sign_flip_p,
     t_interval,
 )
-from fmnist_lab.statistics.pairs import Pairs, pair_up
+from fmnist_lab.statistics.ranking import (
+    finite,
+    require_columns,
+    require_known,
+    require_unique,
+)
+from fmnist_lab.trial import StopReason
 
 COLUMNS = [
     "strategy",
@@ -50,13 +57,54 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What a verdict has to hold against."""
+class Pairs:
+    """A row per pair, a column per strategy."""
 
-    margin: float
-    alpha: float
-    tests: int  # planned sign-flip tests, for Holm
-    intervals: int  # intervals that have to be right together
+    values: pd.DataFrame  # float64; NaN: no value
+    diverged: pd.Series  # by strategy: in how many pairs a value is missing by divergence
+    maximised: bool  # whether more is better
+
+    @property
+    def strategies(self) -> list[str]:
+        """Their names, in the order of appearance."""
+        return self.values.columns.to_list()
+
+    def differences(self, strategy: str, opponent: str) -> Floats:
+        """Strategy minus opponent, over the pairs in which both have a value; `(pairs,)`."""
+        differences = self.values[strategy] - self.values[opponent]
+        return differences.dropna().to_numpy(dtype=np.float64)
+
+    def missing(self, strategy: str) -> int:
+        """In how many pairs the strategy has no value."""
+        return int(self.values[strategy].isna().sum())
+
+
+def pair_up(replicates: pd.DataFrame, value: str, pair: str) -> Pairs:
+    """The mean of each strategy in each pair, by the rules that `compare` states.
+
+    Raises:
+        RequestError: A column is missing or unknown, a replicate is there twice or none at all.
+    """
+    require_known("pair", [pair], ["seed", "search"])
+    metric = ["objective_metric"] * (value == "objective")
+    require_columns(
+        "replicates", replicates, "strategy", "search", "seed", "stop_reason", value, *metric
+    )
+    require_unique("replicates", replicates, "strategy", "search", "seed")
+    if replicates.empty:
+        raise RequestError("`replicates` must hold a replicate, got none.")
+    maximised = ranking.is_maximised(replicates, value)
+    values = finite(replicates[value])
+    lost = values.isna() & (replicates["stop_reason"] == StopReason.DIVERGED)
+    cells = replicates.assign(value=values, lost=lost).groupby([pair, "strategy"])
+    rows = cells.size().unstack(fill_value=0)
+    complete = cells["value"].count().unstack(fill_value=0).eq(rows.max(axis=1), axis=0)
+    means = cells["value"].mean().unstack().where(complete)
+    return Pairs(
+        values=means[replicates["strategy"].unique()],
+        diverged=cells["lost"].any().unstack(fill_value=False).sum(),
+        maximised=maximised,
+    )
 
 
 def compare(
@@ -104,14 +152,10 @@ def compare(
         RequestError: A column or the baseline is missing, a replicate is there twice, or an
             argument is outside its range.
     """
-    _checked(margin, alpha)
     pairs = pair_up(replicates, value, pair)
-    columns.require_known("baseline", [baseline], pairs.strategies)
-    others = [name for name in pairs.strategies if name != baseline]
-    terms = Terms(margin, alpha, tests=len(others), intervals=1)
-    p = [sign_flip_p(pairs.differences(name, baseline)) for name in others]
-    p_values = zip(others, p, holm(p), strict=True)
-    return _rows(pairs, baseline, p_values, terms)
+    require_known("baseline", [baseline], pairs.strategies)
+    duels = [(name, baseline) for name in pairs.strategies if name != baseline]
+    return _judge(pairs, baseline, duels, margin, alpha, intervals=1)
 
 
 def compare_to_best(
@@ -136,69 +180,68 @@ def compare_to_best(
 
     Args and returns: as for `compare`; `opponent` names the best.
     """
-    _checked(margin, alpha)
     pairs = pair_up(replicates, value, pair)
-    best = _best(pairs)
-    duels = list(combinations(pairs.strategies, 2))
-    terms = Terms(margin, alpha, tests=len(duels), intervals=len(duels))
-    p = [sign_flip_p(pairs.differences(*duel)) for duel in duels]
-    p_values = (
-        (duel[duel[0] == best], *both)  # the other one
-        for duel, *both in zip(duels, p, holm(p), strict=True)
-        if best in duel
-    )
-    return _rows(pairs, best, p_values, terms)
-
-
-def _checked(margin: float, alpha: float) -> None:
-    if not (margin > 0 and 0 < alpha < 0.5):
-        asked = f"{margin} and {alpha}"
-        raise RequestError(f"`margin` must be positive and `alpha` in (0, 0.5), got {asked}.")
-
-
-def _best(pairs: Pairs) -> str:
     missing = pairs.values.isna().sum()
     means = pairs.values.mean()[missing == missing.min()].sort_index()
     scores = means if pairs.maximised else -means
-    return str(scores.fillna(-np.inf).idxmax())
+    best = str(scores.fillna(-np.inf).idxmax())
+    duels = list(combinations(pairs.strategies, 2))
+    return _judge(pairs, best, duels, margin, alpha, intervals=len(duels))
 
 
-def _rows(
-    pairs: Pairs, opponent: str, p_values: Iterable[tuple[str, float, float]], terms: Terms
+def _judge(
+    pairs: Pairs,
+    opponent: str,
+    duels: Sequence[tuple[str, str]],
+    margin: float,
+    alpha: float,
+    intervals: int,
 ) -> pd.DataFrame:
-    rows = [
-        _row(pairs, strategy, opponent, terms, {"p": p, "p_holm": p_holm})
-        for strategy, p, p_holm in p_values
-    ]
+    """Returns a row for each strategy that meets the opponent.
+
+    Args:
+        pairs: Their values.
+        opponent: The baseline, or the best.
+        duels: All comparisons that Holm's adjustment covers.
+        margin: As for `compare`.
+        alpha: As for `compare`.
+        intervals: How many intervals have to be right together.
+    """
+    if not (margin > 0 and 0 < alpha < 0.5):
+        asked = f"{margin} and {alpha}"
+        raise RequestError(f"`margin` must be positive and `alpha` in (0, 0.5), got {asked}.")
+    p_values = [sign_flip_p(pairs.differences(*duel)) for duel in duels]
+    rows = []
+    for duel, p, p_holm in zip(duels, p_values, holm(p_values), strict=True):
+        if opponent not in duel:
+            continue
+        strategy = duel[duel[0] == opponent]  # the other one
+        differences = pairs.differences(strategy, opponent)
+        low, high = t_interval(differences, 1 - alpha / intervals)
+        row: dict[str, Any] = {
+            "strategy": strategy,
+            "opponent": opponent,
+            "pairs": len(differences),
+            "missing": pairs.missing(strategy),
+            "opponent_missing": pairs.missing(opponent),
+            "diverged": int(pairs.diverged[strategy]),
+            "opponent_diverged": int(pairs.diverged[opponent]),
+            "difference": differences.mean() if len(differences) else np.nan,
+            "low": low,
+            "high": high,
+            "p": p,
+            "p_holm": p_holm,
+            "p_equivalent": float(np.minimum(1, intervals * equivalence_p(differences, margin))),
+        }
+        verdict = _verdict(row, alpha, pairs.maximised)
+        more: int | None = 0
+        if verdict is Verdict.UNDECIDED:
+            knowable = row["diverged"] == row["opponent_diverged"]
+            more = (
+                more_pairs(differences, margin, alpha, len(duels), intervals) if knowable else None
+            )
+        rows.append(row | {"verdict": str(verdict), "more_pairs": more})
     return pd.DataFrame(rows, columns=COLUMNS).astype({"more_pairs": "Int64"})
-
-
-def _row(
-    pairs: Pairs, strategy: str, opponent: str, terms: Terms, p_values: dict[str, float]
-) -> dict[str, Any]:
-    differences = pairs.differences(strategy, opponent)
-    low, high = t_interval(differences, 1 - terms.alpha / terms.intervals)
-    p_equivalent = np.minimum(1, terms.intervals * equivalence_p(differences, terms.margin))
-    row: dict[str, Any] = {
-        "strategy": strategy,
-        "opponent": opponent,
-        "pairs": len(differences),
-        "missing": pairs.missing(strategy),
-        "opponent_missing": pairs.missing(opponent),
-        "diverged": int(pairs.diverged[strategy]),
-        "opponent_diverged": int(pairs.diverged[opponent]),
-        "difference": differences.mean() if len(differences) else np.nan,
-        "low": low,
-        "high": high,
-        **p_values,
-        "p_equivalent": float(p_equivalent),
-    }
-    verdict = _verdict(row, terms.alpha, pairs.maximised)
-    row |= {"verdict": str(verdict), "more_pairs": 0}
-    if verdict is Verdict.UNDECIDED:
-        knowable = row["diverged"] == row["opponent_diverged"]
-        row["more_pairs"] = more_pairs(differences, **asdict(terms)) if knowable else None
-    return row
 
 
 def _verdict(row: dict[str, Any], alpha: float, maximised: bool) -> Verdict:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_lab.errors import RequestError
-from fmnist_lab.results import schema
+from fmnist_lab.results import layout, schema
 from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
 
 TOP = 10  # trials that are listed
@@ -168,7 +168,7 @@ def _name(trial: TrialEnd) -> str:
 
 def _run_id(folder: Path) -> str | None:
     try:
-        run_id = schema.Record(folder / schema.RESULT).read().get("mlflow_run_id")
+        run_id = schema.read(folder / layout.RESULT, dict[str, Any]).get("mlflow_run_id")
     except (OSError, RequestError):
         return None
     return run_id if isinstance(run_id, str) else None

@@ -409,12 +409,12 @@ class TestResults:
     @pytest.mark.parametrize(
         ("name", "content", "sentence"),
         [
-            ("result.json", "{}", "got no `trial`, which is a whole number, zero or more; move"),
-            ("result.json", "[1]", "got [1] instead of keys and values; move the trial's folder"),
-            ("result.json", {"trial": None}, "got `trial` null, which must be a whole number"),
-            ("result.json", {"seconds": "3"}, 'got `seconds` "3", which must be a number'),
-            ("result.json", {"stop_reason": []}, "`stop_reason` [], which must be completed or"),
-            ("result.json", {"overrides": [1]}, "`overrides` [1], which must be a list of texts"),
+            ("result.json", "{}", "got no `kind`; move the trial's folder away"),
+            ("result.json", "[1]", "got [1], which must be an object; move the trial"),
+            ("result.json", {"trial": None}, "got `trial` null, which must be a valid integer"),
+            ("result.json", {"seconds": "3"}, 'got `seconds` "3", which must be a valid number'),
+            ("result.json", {"stop_reason": []}, "`stop_reason` [], which must be 'completed',"),
+            ("result.json", {"overrides": [1]}, "`overrides` 1, which must be a valid string"),
             ("curves.jsonl", "[1]\n", "got [1] in line 1 instead of epoch 0 with a number for"),
             ("curves.jsonl", '{"epoch": 0}\n', 'got {"epoch": 0} in line 1 instead of epoch 0'),
         ],
@@ -433,7 +433,7 @@ class TestResults:
 
     def test_a_result_that_is_none_has_no_run(self, refused: Refused) -> None:
         (leave_run(Path("mlruns/multirun/night/0")) / "result.json").write_text("[1]")
-        assert "got [1] instead of keys and values" in refused("promote", "--run", "abc")
+        assert "got [1], which must be an object" in refused("promote", "--run", "abc")
 
     @pytest.mark.parametrize(
         "content",

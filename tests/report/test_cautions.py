@@ -10,7 +10,7 @@ from fmnist_lab import report, results
 from fmnist_lab.commands import compare
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions, lengths, page, sentences
-from fmnist_lab.report.setup import Setup
+from fmnist_lab.report.evidence import Setup
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = (1e-4, 1e-3)
