@@ -222,12 +222,9 @@ class Record:
 def unsent(
     folder: Path, deep: bool = True, on_error: Callable[[OSError], None] | None = None
 ) -> Iterator[Path]:
-    """Finds the records of which MLflow lacks something.
+    """Finds the records in a folder, or also below it, of which MLflow lacks something.
 
-    Args:
-        folder: Where to look.
-        deep: Whether to look in the folders below, too.
-        on_error: Called with the error for a folder that cannot be read.
+    `on_error` is called with the error for a folder that cannot be read.
     """
     for place, below, names in os.walk(folder, onerror=on_error):
         yield from (Path(place, name) for name in names if fnmatch(name, f"{PREFIX}*{UNSENT}"))

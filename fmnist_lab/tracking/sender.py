@@ -43,8 +43,9 @@ class Sender:
         self._most_seconds = WAIT_SECONDS if uri else LOCAL_WAIT_SECONDS
         self._wait_seconds = self._most_seconds  # that are left of them
         self._changed = threading.Condition()
-        self._due: dict[Delivery, float] = {}  # when, in seconds of the monotonic clock
-        self._left: dict[Path, float] = {}  # records without an owner, or folders with such
+        # What to send, and when, in seconds of the monotonic clock: records of this process, and
+        # files of records that others have left or folders with such. Infinity: after `notify`.
+        self._due: dict[Delivery | Path, float] = {}
         self._has_taken_all = False
         self._busy: Delivery | Path | None = None
         self._failures = 0  # since the last success
@@ -62,12 +63,11 @@ class Sender:
     def notify(self, delivery: Delivery, within: float = 0.0) -> None:
         """Schedules what is new in a record, to be sent within so many seconds."""
         with self._changed:
-            due = time.monotonic() + within
             if not within:  # it may be the last chance in this process
                 self._pause_ends = 0.0
-            if due < self._due.get(delivery, math.inf):
-                self._due[delivery] = due
-                self._changed.notify_all()
+            due = self._due.get(delivery, math.inf)
+            self._due[delivery] = min(due, time.monotonic() + within)
+            self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
                 self._thread.start()
@@ -75,7 +75,7 @@ class Sender:
     def take_over(self, folder: Path) -> None:
         """Schedules what others have left in a folder or below, after this process's records."""
         with self._changed:
-            self._left[folder] = 0.0
+            self._due[folder] = 0.0
             self._changed.notify_all()
 
     def take_over_all(self) -> None:
@@ -101,15 +101,14 @@ class Sender:
             return True
         with self._changed:  # an open file for each trial would soon be too many
             if delivery in self._due and delivery is not self._busy and delivery.record.has_ended:
-                self._leave(delivery)
+                self._release(delivery, retry=True)
         return False
 
     def settle(self) -> bool:
         """Waits a moment until nothing is left to send; returns whether that is so."""
 
         def is_idle() -> bool:
-            waiting = [*self._left.values(), *self._due.values()]
-            return self._busy is None and all(map(math.isinf, waiting))
+            return self._busy is None and all(map(math.isinf, self._due.values()))
 
         return self._wait(is_idle)
 
@@ -150,18 +149,16 @@ class Sender:
         now = time.monotonic()
         if now < self._pause_ends:
             return None, self._pause_ends - now
-        mine = min(self._due, key=self._due.__getitem__, default=None)
-        if mine is not None and self._due[mine] <= now:
-            self._due[mine] = math.inf  # until the next `notify`
-            return mine, 0.0
-        other = min(self._left, key=self._left.__getitem__, default=None)
-        if other is not None and self._left[other] <= now:
-            return other, 0.0
-        return None, min([*self._due.values(), *self._left.values()], default=math.inf) - now
+        ready = [job for job, due in self._due.items() if due <= now]
+        if not ready:
+            return None, min(self._due.values(), default=math.inf) - now
+        job = min(ready, key=lambda job: (isinstance(job, Path), self._due[job]))
+        self._due[job] = math.inf
+        return job, 0.0
 
     def _attempt_left(self, path: Path) -> None:
         """Sends a record that another process has left, or finds those in a folder."""
-        found: dict[Path, float] = {}
+        found: dict[Delivery | Path, float] = {}
         try:
             if path.is_dir():
                 found = dict.fromkeys(unsent(path), 0.0)
@@ -173,9 +170,9 @@ class Sender:
                     record.close()
         finally:
             with self._changed:
-                if self._left[path] <= time.monotonic():  # it was not left for later
-                    del self._left[path]
-                self._left = found | self._left
+                if math.isinf(self._due[path]):  # it was not left for later
+                    del self._due[path]
+                self._due = found | self._due
 
     def _attempt(self, delivery: Delivery) -> None:
         start = time.monotonic()
@@ -191,14 +188,12 @@ class Sender:
         self._failures, self._pause_ends = 0, 0.0
         if delivery.is_complete:
             delivery.record.archive()
-            self._forget(delivery)
-        elif delivery.is_stuck:
-            self._leave(delivery)
+        if delivery.is_complete or delivery.is_stuck:
+            self._release(delivery, retry=delivery.is_stuck)
 
     def _fail(self, delivery: Delivery, error: Exception) -> None:
         if not delivery.record.path.exists():  # the folder was removed
-            delivery.record.close()
-            self._forget(delivery)
+            self._release(delivery, retry=False)
             return
         with self._changed:
             self._failures, self._all_failures = self._failures + 1, self._all_failures + 1
@@ -208,18 +203,15 @@ class Sender:
             self._due[delivery] = 0.0
         self._warn(reason(error))
         if delivery.record.has_ended:
-            self._leave(delivery)
+            self._release(delivery, retry=True)
 
-    def _leave(self, delivery: Delivery) -> None:
-        """Unlocks a complete record: another process may be able to send it."""
+    def _release(self, delivery: Delivery, retry: bool) -> None:
+        """Unlocks a record: another process may be able to send it, or this one later."""
         delivery.record.close()
-        self._forget(delivery)
-        with self._changed:
-            self._left[delivery.record.path] = time.monotonic() + SEND_SECONDS
-
-    def _forget(self, delivery: Delivery) -> None:
         with self._changed:
             self._due.pop(delivery, None)
+            if retry:
+                self._due[delivery.record.path] = time.monotonic() + SEND_SECONDS
 
     def _warn(self, problem: str) -> None:
         level, self._level = self._level, None
@@ -233,9 +225,7 @@ def sender(config: TrackingConfig) -> Sender:
     return _sender(without_password(config), ROOT.absolute())
 
 
-@functools.cache
-def _sender(uri: str | None, root: Path) -> Sender:
-    return Sender(uri, root)
+_sender = functools.cache(Sender)  # one for each store and folder of results
 
 
 @dataclass

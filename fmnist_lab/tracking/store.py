@@ -105,7 +105,7 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
             for file in files:
                 client.log_artifact(run_id, str(file))
     except Exception as error:  # a server that is down, a store that has moved, a damaged file
-        log.warning("Not in MLflow: %s", _first_line(error))
+        log.warning("Not in MLflow: %s", reason(error))
         return None
     return run_id
 
@@ -171,7 +171,7 @@ def reason(error: BaseException) -> str:
     """Returns the first cause of an error as one line without passwords."""
     while cause := error.__cause__ or error.__context__:
         error = cause
-    return mask(_first_line(error))
+    return mask(str(error).strip().partition("\n")[0]) or type(error).__name__
 
 
 def is_sqlite(uri: str) -> bool:
@@ -192,10 +192,6 @@ def store_uri(root: Path = ROOT) -> str:
 def artifacts(root: Path = ROOT) -> str:
     """Returns the address of the local artifact folder; absolute, for commands run elsewhere."""
     return (root.absolute() / "artifacts").as_uri()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _create_database(root: Path) -> None:

@@ -203,7 +203,7 @@ class Standings:
         Args:
             closing: The last paragraphs, which are never shortened.
         """
-        head = f"{self._headline()}\n\n{self._counts()}"
+        head = self._head()
         room = MOST_CHARACTERS - len(head) - len(closing) - 60  # 60: headings and empty lines
         trials = [
             (str(place), *self._result(trial), _name(trial), _params(trial))
@@ -218,20 +218,18 @@ class Standings:
     def _rank(self, trial: TrialEnd) -> tuple[float, int]:
         return self._sign * _objective(trial), trial.number
 
-    def _headline(self) -> str:
-        if not self._top:
-            return "No trial has completed yet."
-        best = self._top[0]
-        found = f"**Best {self._metric}: {_objective(best):.4f}**"
-        return f"{found}, found by {_name(best)} in trial {best.number}."
-
-    def _counts(self) -> str:
+    def _head(self) -> str:
+        head = "No trial has completed yet."
+        if self._top:
+            best = self._top[0]
+            head = f"**Best {self._metric}: {_objective(best):.4f}**"
+            head += f", found by {_name(best)} in trial {best.number}."
         counts = _listed(sum(self._states.values(), Counter[str]()))
-        line = f"{self.done} of {self._sweep.n_trials} trials are done"
-        line += f": {counts}." if counts else "."
+        head += f"\n\n{self.done} of {self._sweep.n_trials} trials are done"
+        head += f": {counts}." if counts else "."
         if self._repeated:
-            line += f" Repeated under another number: {_listed(self._repeated)}."
-        return line
+            head += f" Repeated under another number: {_listed(self._repeated)}."
+        return head
 
     def _strategies(self) -> Iterable[tuple[str, ...]]:
         """Gives a row for each strategy: by its best objective, those without one last."""
