@@ -1,4 +1,4 @@
-"""What `fmnist-lab sync` does: sends what the tracking server could not be sent before."""
+"""Runs `fmnist-lab sync`: sends what could not be sent to the tracking server before."""
 
 import sys
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from fmnist_lab.errors import ConnectionLostError
 
 
 def main() -> None:
-    """Sends it, and says what was sent where.
+    """Sends it, and prints how many runs were sent to which store.
 
     Raises:
         ConnectionLostError: Some of it could not be sent.

@@ -1,4 +1,4 @@
-"""The MLflow UI on this folder's store."""
+"""Runs `fmnist-lab ui`: the MLflow UI on this folder's store."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from fmnist_lab.config import TrackingConfig
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.launcher.options import LOOPBACK
 from fmnist_lab.tracking import (
     artifacts,
@@ -17,42 +17,39 @@ from fmnist_lab.tracking import (
     write_views,
 )
 
-HOST = "127.0.0.1"  # this machine alone: the UI asks nobody for a password
+HOST = "127.0.0.1"  # this machine alone: the UI has no passwords
+_ADDRESS = "be an address of this machine"
 
 
 def serve(port: int, host: str = HOST) -> None:
-    """Becomes the MLflow server, until Ctrl-C.
+    """Replaces this process by the MLflow server, which runs until Ctrl-C.
 
     Args:
-        port: To listen at.
-        host: Another address of this machine makes it a server for a network.
+        port: The port to listen at.
+        host: The address to listen at; one of the network's makes it a server for the network.
 
     Raises:
-        RequestError: Nothing was recorded here yet, the port is taken, or the host is none.
+        RequestError: There are no runs here yet, the port is taken, or this is not an address.
     """
     if not host.strip():  # sockets take it for every address of the machine
-        raise RequestError(f"`--host` must be an address of this machine, got {host!r}.")
+        raise RequestError("--host", _ADDRESS, host)
     if not database().exists():
-        raise RequestError(
-            f"`{database()}` must hold runs to show, got none; record one with: fmnist-lab train."
-        )
+        hint = "record one with: fmnist-lab train"
+        raise RequestError(str(database()), "hold runs to show", Phrase("none"), hint)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except (TypeError, ValueError) as error:  # it cannot be a name, as IDNA spells those
-            raise RequestError(
-                f"`--host` must be an address of this machine, got {host!r}."
-            ) from error
+            raise RequestError("--host", _ADDRESS, host) from error
         except OSError as error:
-            raise RequestError(
-                f"`--port` must be a free port on {host}, got {port}: {error.strerror}."
-            ) from error
+            got = Phrase(f"{port}: {error.strerror}")
+            raise RequestError("--port", f"be a free port on {host}", got) from error
     for line in _links(f"http://{host}:{port}"):
         print(line)
     if host not in LOOPBACK:
         print(
-            f"Caution: MLflow asks nobody for a password. Whoever reaches {host}:{port} can read, "
+            f"Caution: MLflow asks for no password. All who can reach {host}:{port} can read, "
             "change and delete all runs: see docs/security.md.",
             file=sys.stderr,
         )
@@ -72,7 +69,7 @@ def serve(port: int, host: str = HOST) -> None:
 
 
 def _links(server: str) -> Iterator[str]:
-    """What there is to look at, and where."""
+    """Gives lines with links to the views of the latest sweep, and to all runs."""
     client, experiment = open_experiment(TrackingConfig())
     latest = write_views(client)
     if latest:

@@ -1,52 +1,100 @@
-"""What MLflow is to get of a run, as a file in the run's own folder.
+"""What MLflow is to get of a run, as a file in the run's own folder: its record.
 
-A line for each thing, written as it happens: what the run is, points, tags, ends. With the time
-of each a run can be sent again and be the same. The file only grows, so a process that is
-killed leaves whole lines, and it is locked as long as somebody writes or sends it, so an
-unlocked one without an end is of a process that died. Its name says what MLflow still lacks.
+The first line is the header, what the run is. Each further line has some of these keys:
+
+* `time`, `step`, `metrics`: a point of each metric; `time` in milliseconds
+* `status`, and at an end `time`, `tags` and `files`: whether the folder's files are sent, too
+* `note`: the description in the folder has changed
+* `reap`: numbers of trials whose open runs are ended; null stands for all
+* `run_id`: the id that the store has given to the run
+
+A line is written when something happens, with its time, so a run can be sent again and be the
+same. The file only grows, so a killed process leaves whole lines. It is locked while a process
+writes or sends it, so an unlocked record without an end is that of a process that died. It is
+renamed from `.unsent.jsonl` to `.jsonl` once MLflow has everything.
 """
 
 import fcntl
 import json
 import logging
+import math
+import os
+import shlex
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from fnmatch import fnmatch
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import append_whole
+from fmnist_lab.results import schema
+from fmnist_lab.tracking.store import NOTE
+from fmnist_lab.trial import StopReason, TrialResult
 
 UNSENT, SENT = ".unsent.jsonl", ".jsonl"
 PREFIX = "mlflow-"
+RECORDS = f"{PREFIX}*{SENT}*"  # pattern of the names of records, in whatever state
+WIDEST = 80  # characters of a line in a description
 Line = dict[str, Any]
+
+_KEY = "fmnist-lab-"  # what a key begins with; MLflow's ids are hexadecimal digits
 
 log = logging.getLogger(__name__)
 
 
+class Kind(StrEnum):
+    """What a run records; the tag `kind`."""
+
+    SWEEP = "sweep"
+    TRIAL = "trial"
+    REPLICATE = "replicate"
+
+
+class Status(StrEnum):
+    """The state of a run in MLflow's words."""
+
+    RUNNING = "RUNNING"
+    FINISHED = "FINISHED"
+    KILLED = "KILLED"
+    FAILED = "FAILED"
+
+
+STATUS = {
+    StopReason.COMPLETED: Status.FINISHED,
+    StopReason.EARLY_STOPPED: Status.FINISHED,
+    StopReason.DIVERGED: Status.FINISHED,
+    StopReason.PRUNED: Status.KILLED,
+    StopReason.INTERRUPTED: Status.KILLED,
+    StopReason.FAILED: Status.FAILED,
+}
+
+
 def now() -> int:
-    """The time as MLflow has it, in milliseconds."""
+    """Returns the time as MLflow has it, in milliseconds."""
     return int(time.time() * 1000)
 
 
 def new_key() -> str:
-    """What a run is known by as long as the server has given it no id."""
-    return f"fmnist-lab-{uuid.uuid4().hex}"
+    """Returns a name for a run that has no id yet."""
+    return f"{_KEY}{uuid.uuid4().hex}"
 
 
 def is_key(parent: str) -> bool:
     """Whether this is a run's key, not its id."""
-    return parent.startswith("fmnist-lab-")
+    return parent.startswith(_KEY)
 
 
 @dataclass(frozen=True)
 class Header:
     """What a run is, known when it starts."""
 
-    kind: str  # as in the tag: sweep | trial | replicate
+    kind: str  # a `Kind`
     uri: str | None  # of the store, without a password; None is the local one
     experiment: str
     name: str
@@ -54,41 +102,41 @@ class Header:
     params: Mapping[str, str] = field(default_factory=dict)
     dataset: Mapping[str, str] | None = None
     parent: str | None = None  # id or key of the run that this one is nested under
-    run_id: str | None = None  # of a run that is there already, to go on with
+    run_id: str | None = None  # of an existing run to continue
     key: str = field(default_factory=new_key)
     time: int = field(default_factory=now)
 
 
 class Record:
-    """A run's file, which this process alone may write and send."""
+    """A run's file, locked by this process."""
 
     def __init__(self, path: Path, file: FileIO, is_new: bool = False) -> None:
         self.path = path
-        self.is_new = is_new  # nobody can have tried to send it before
+        self.is_new = is_new  # never sent, not even in part
         self._file = file
         self._lock = threading.Lock()  # the run's process and its sender both write
         with path.open("rb") as content:
             first = content.readline()
         self.header, self.start = Header(**json.loads(first)), len(first)
-        lines = self.read(self.start)[0]
+        lines = self.lines
         if not all(isinstance(line, dict) for line in lines):
             raise ValueError("a line holds no keys and values")
-        self._latest = max([self.header.time, *_times(lines)])
+        self._latest = max([self.header.time, *(line["time"] for line in lines if "time" in line)])
 
     @classmethod
     def create(cls, folder: Path, header: Header) -> "Record":
-        """A new file in an existing folder; earlier runs that were recorded there are over."""
+        """Makes a new file in an existing folder and ends the earlier runs recorded there."""
         for path in unsent(folder, deep=False):
-            if earlier := cls.take(path):  # their files have made way for this run's
-                if header.kind != "sweep" or not earlier.has_ended:
-                    earlier.append(**interrupted(earlier))
+            if earlier := cls.take(path):
+                if header.kind != Kind.SWEEP or not earlier.has_ended:
+                    earlier.append(**earlier.interruption())  # their files are gone
                 earlier.close()
         path = folder / f"{PREFIX}{header.key[-12:]}{UNSENT}"
         hidden = path.with_name(f".{path.name}.part")  # until it is locked and has its header
         file = hidden.open("x+b", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            append_whole(file, _spell(asdict(header)))
+            append_whole(file, _json_line(asdict(header)))
         except OSError:
             file.close()
             hidden.unlink()
@@ -97,9 +145,9 @@ class Record:
 
     @classmethod
     def take(cls, path: Path) -> "Record | None":
-        """An existing file, unless somebody has it, or has sent it meanwhile.
+        """Locks an existing file; None if another process has it, or has sent it meanwhile.
 
-        One that is not as it was written is set aside: it would stop all that come after it.
+        A damaged one is renamed: it would stop all that are sent after it.
         """
         file = None
         try:
@@ -120,14 +168,14 @@ class Record:
             return None
 
     def append(self, **line: Any) -> None:
-        """Adds a line; its time is not before that of earlier ones, wherever the clock went."""
+        """Adds a line; its time is not before that of earlier ones even if the clock goes back."""
         with self._lock:
             if "time" in line:
                 self._latest = line["time"] = max(line["time"], self._latest)
-            append_whole(self._file, _spell(line))
+            append_whole(self._file, _json_line(line))
 
     def read(self, offset: int) -> tuple[list[Line], int]:
-        """The whole lines after `offset`, and where the next one will begin."""
+        """Returns the whole lines after `offset`, and where the next one will begin."""
         with self.path.open("rb") as file:
             file.seek(offset)
             whole, newline, _ = file.read().rpartition(b"\n")
@@ -135,48 +183,115 @@ class Record:
         return lines, offset + len(whole) + len(newline)
 
     @property
+    def lines(self) -> list[Line]:
+        """The lines after the header."""
+        return self.read(self.start)[0]
+
+    @property
     def has_ended(self) -> bool:
-        """Whether the last that is known of the run is an end."""
-        states = [line["status"] for line in self.read(self.start)[0] if "status" in line]
-        return bool(states) and states[-1] != "RUNNING"
+        """Whether the last status is an end."""
+        states = [line["status"] for line in self.lines if "status" in line]
+        return bool(states) and states[-1] != Status.RUNNING
+
+    def interruption(self) -> Line:
+        """Returns the end of a run whose process died; its time is that of the last line."""
+        tags = {} if self.header.kind == Kind.SWEEP else {"stop_reason": StopReason.INTERRUPTED}
+        return {"status": Status.KILLED, "time": self._latest, "tags": tags, "files": False}
+
+    def end(self) -> None:
+        """Ends the record of a process that died, as its result says if there is one."""
+        if self.has_ended:
+            return
+        lines: Iterable[Line] = [self.interruption()]
+        if self.header.kind != Kind.SWEEP and (result := _result_in(self.path.parent)):
+            lines = ending(result, self.header.tags[NOTE])
+        for line in lines:
+            self.append(**({"time": self._latest} | line))
 
     def archive(self) -> None:
-        """Says by its name that MLflow has everything, and lets the file go."""
-        self.path = self.path.replace(
-            self.path.with_name(self.path.name.removesuffix(UNSENT) + SENT)
-        )
+        """Renames the file because MLflow has everything, and unlocks it."""
+        name = self.path.name.removesuffix(UNSENT) + SENT
+        self.path = self.path.replace(self.path.with_name(name))
         self.close()
 
     def close(self) -> None:
-        """Lets the file go: others may take it."""
+        """Unlocks the file for other processes."""
         self._file.close()
 
 
-def unsent(folder: Path, deep: bool = True) -> Iterator[Path]:
-    """The files of which MLflow lacks something, in a folder and, if `deep`, below it."""
-    pattern = f"{PREFIX}*{UNSENT}"
-    return folder.rglob(pattern) if deep else folder.glob(pattern)
+def unsent(
+    folder: Path, deep: bool = True, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
+    """Finds the records in a folder, or also below it, of which MLflow lacks something.
+
+    `on_error` is called with the error for a folder that cannot be read.
+    """
+    for place, below, names in os.walk(folder, onerror=on_error):
+        yield from (Path(place, name) for name in names if fnmatch(name, f"{PREFIX}*{UNSENT}"))
+        if not deep:
+            below.clear()
 
 
-def is_record(path: Path) -> bool:
-    """Whether a file in a run's folder is its record, in whatever state."""
-    return path.name.lstrip(".").startswith(PREFIX) and SENT in path.suffixes
+def ending(result: TrialResult, note: str) -> Iterator[Line]:
+    """Gives the last lines of a trial's record, without their time.
+
+    Args:
+        result: The trial's.
+        note: The run's description so far: how to repeat the trial.
+    """
+    # One value in step 0 is a bar in the UI's charts; in the last step it would be a dot.
+    yield {"step": 0, "metrics": finite(_summary_metrics(result))}
+    tags = {"stop_reason": str(result.stop_reason), NOTE: f"{_outcome(result)}\n\n{note}"}
+    yield {"status": STATUS[result.stop_reason], "tags": tags, "files": True}
 
 
-def interrupted(record: Record) -> Line:
-    """The end of a run whose process died, when it was last heard of."""
-    lines, _ = record.read(record.start)
-    last = max([record.header.time, *_times(lines)])
-    is_sweep = record.header.kind == "sweep"
-    tags = {} if is_sweep else {"stop_reason": "interrupted"}
-    return {"status": "KILLED", "time": last, "tags": tags, "files": False}
+def repeat(command: str) -> str:
+    """Returns the command as a block, a long one a word a line: the UI's page would grow wide."""
+    if len(command) > WIDEST:
+        program, subcommand, *words = map(shlex.quote, shlex.split(command))
+        command = " \\\n    ".join([f"{program} {subcommand}", *words])
+    return f"Repeat with\n\n```\n{command}\n```"
 
 
-def _times(lines: Iterable[Line]) -> list[int]:
-    return [line["time"] for line in lines if "time" in line]
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Replaces infinity by NaN: MLflow turns it into 1.8e308, which ruins every chart's scale."""
+    return {key: value if math.isfinite(value) else math.nan for key, value in metrics.items()}
 
 
-def _spell(line: Mapping[str, Any]) -> bytes:
+def _result_in(folder: Path) -> TrialResult | None:
+    """Reads the trial's result, which its next attempt removes when it begins."""
+    try:
+        content = schema.result(folder)
+    except (OSError, RequestError):
+        return None
+    names = {field.name for field in fields(TrialResult)} & content.keys()
+    known = {name: content[name] for name in names}
+    return TrialResult(**known | {"stop_reason": StopReason(known["stop_reason"])})
+
+
+def _summary_metrics(result: TrialResult) -> dict[str, float]:
+    summary = {"objective": result.objective, "stop/epoch": float(result.epochs_trained)}
+    # A table that is sorted by its best values must not have a diverged trial on top.
+    if result.best_epoch is not None and result.stop_reason != StopReason.DIVERGED:
+        summary["best/epoch"] = float(result.best_epoch)
+        summary["best/val_loss"] = result.best_val_loss
+        summary["best/val_accuracy"] = result.best_val_accuracy
+    if math.isfinite(result.test_accuracy):
+        summary |= {"test/loss": result.test_loss, "test/accuracy": result.test_accuracy}
+    return summary
+
+
+def _outcome(result: TrialResult) -> str:
+    best = ""
+    if result.best_epoch is not None:
+        best = (
+            f", best in epoch {result.best_epoch} with validation loss {result.best_val_loss:.4f} "
+            f"and accuracy {result.best_val_accuracy:.4f}"
+        )
+    return f"**{result.stop_reason}** after {result.epochs_trained} epochs{best}."
+
+
+def _json_line(line: Mapping[str, Any]) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 

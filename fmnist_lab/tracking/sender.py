@@ -1,7 +1,7 @@
-"""Sends what is recorded, in a thread of its own: training neither waits for MLflow nor fails.
+"""Sends records in a background thread: training neither waits for MLflow nor fails with it.
 
-There is one sender in a process. It works from the records' files, so that nothing is lost when
-it ends with its process: the next command, or `fmnist-lab sync`, goes on from them.
+There is one sender in a process for each store. It works from the records' files, so nothing is
+lost when its process ends: the next command, or `sync`, goes on from them.
 """
 
 import functools
@@ -9,87 +9,89 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.open_stores import Stores, reason, shown, store_name
 from fmnist_lab.tracking.outbox import Record, unsent
-from fmnist_lab.tracking.run_end import end
-from fmnist_lab.tracking.store import ROOT
+from fmnist_lab.tracking.store import (
+    ROOT,
+    give_up_soon,
+    quiet_mlflow,
+    reason,
+    store_name,
+    without_password,
+)
 
 SEND_SECONDS = 10.0  # how long points wait for others
-PATIENCE = 1.0  # seconds that all of a process's waits for a server last, until it answers again
-LOCAL_PATIENCE = 60.0  # a file is created in seconds, on a busy machine in many, if it ever is
-LONGEST_PAUSE = 60.0  # between two attempts
+WAIT_SECONDS = 1.0  # that a process waits for a server in all, until it answers again
+LOCAL_WAIT_SECONDS = 60.0  # an SQLite file is created in seconds, on a busy machine in many
+LONGEST_PAUSE = 60.0  # seconds between two attempts
 FOLDERS = ("trials", "multirun", "sweeps")  # below ROOT, where runs leave their files
 
 log = logging.getLogger(__name__)
 
 
 class Sender:
-    """The records of this process on their way to one store."""
+    """Sends the records of this process to one store, and then those that others have left."""
 
     def __init__(self, uri: str | None, root: Path) -> None:
-        self.uri = uri
-        self._stores = Stores(root)
-        self._root = root
+        self._uri, self._root = uri, root
+        self._most_seconds = WAIT_SECONDS if uri else LOCAL_WAIT_SECONDS
+        self._wait_seconds = self._most_seconds  # that are left of them
         self._changed = threading.Condition()
-        self._due: dict[Delivery, float] = {}  # when, in seconds of the monotonic clock
-        self._left: dict[Path, float] = {}  # files without an owner, or folders with such files
-        self._has_adopted_all = False
+        # What to send, and when, in seconds of the monotonic clock: records of this process, and
+        # files of records that others have left or folders with such. Infinity: after `notify`.
+        self._due: dict[Delivery | Path, float] = {}
+        self._has_taken_all = False
         self._busy: Delivery | Path | None = None
         self._failures = 0  # since the last success
         self._all_failures = 0
         self._pause_ends = 0.0
-        self._patience = self._whole_patience
-        self._level: int | None = logging.WARNING  # of the one complaint; None: it was made
+        self._level: int | None = logging.WARNING  # of the only warning; None once it was given
         self._thread: threading.Thread | None = None
 
     def add(self, record: Record) -> Delivery:
         """Takes a record of this process, which goes on to write it."""
-        delivery = Delivery(record)
-        self.nudge(delivery)
+        delivery = Delivery(record, self._root)
+        self.notify(delivery)
         return delivery
 
-    def nudge(self, delivery: Delivery, within: float = 0.0) -> None:
-        """Says that a record has more to send, which may wait for so many seconds."""
+    def notify(self, delivery: Delivery, within: float = 0.0) -> None:
+        """Schedules what is new in a record, to be sent within so many seconds."""
         with self._changed:
-            due = time.monotonic() + within
             if not within:  # it may be the last chance in this process
                 self._pause_ends = 0.0
-            if due < self._due.get(delivery, math.inf):
-                self._due[delivery] = due
-                self._changed.notify_all()
+            due = self._due.get(delivery, math.inf)
+            self._due[delivery] = min(due, time.monotonic() + within)
+            self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
                 self._thread.start()
 
-    def adopt(self, folder: Path) -> None:
-        """Sends what others have left in a folder or below, as soon as there is nothing else."""
+    def take_over(self, folder: Path) -> None:
+        """Schedules what others have left in a folder or below, after this process's records."""
         with self._changed:
-            self._left[folder] = 0.0
+            self._due[folder] = 0.0
             self._changed.notify_all()
 
-    def adopt_all(self) -> None:
-        """Sends what earlier commands have left, anywhere; it is looked for once."""
-        if not self._has_adopted_all:
-            self._has_adopted_all = True
+    def take_over_all(self) -> None:
+        """Schedules, once, what earlier commands have left anywhere."""
+        if not self._has_taken_all:
+            self._has_taken_all = True
             for name in FOLDERS:
-                self.adopt(self._root / name)
+                self.take_over(self._root / name)
 
-    def hush(self) -> None:
-        """Leaves complaints to another process, of which there is one for many of these."""
-        if self._level is not None and not self._has_adopted_all:  # else it is this one
+    def mute_warnings(self) -> None:
+        """Leaves the warning to the process that has started this one, unless it is the same."""
+        if self._level is not None and not self._has_taken_all:
             self._level = logging.INFO
 
     def wait(self, delivery: Delivery, for_run: bool = False) -> bool:
-        """Waits a moment until a record, or only its run's id, is at its end of the way.
-
-        Returns:
-            Whether it is.
-        """
+        """Waits a moment until a record is sent, or only its run is created; returns whether."""
 
         def has_arrived() -> bool:
             is_sent = delivery.is_complete and delivery not in self._due
@@ -97,36 +99,31 @@ class Sender:
 
         if self._wait(has_arrived):
             return True
-        with self._changed:  # a file that is open for each trial would soon be too many
+        with self._changed:  # an open file for each trial would soon be too many
             if delivery in self._due and delivery is not self._busy and delivery.record.has_ended:
-                self._leave(delivery)
+                self._release(delivery, retry=True)
         return False
 
     def settle(self) -> bool:
         """Waits a moment until nothing is left to send; returns whether that is so."""
 
         def is_idle() -> bool:
-            waiting = [*self._left.values(), *self._due.values()]
-            return self._busy is None and all(map(math.isinf, waiting))
+            return self._busy is None and all(map(math.isinf, self._due.values()))
 
         return self._wait(is_idle)
 
     def _wait(self, is_done: Callable[[], bool]) -> bool:
-        """Waits, but of all that is in vain together no longer than our patience."""
+        """Waits; all waits without success together last no longer than `_wait_seconds`."""
         start = time.monotonic()
         with self._changed:
-            before = self._all_failures
-            self._changed.wait_for(lambda: is_done() or self._all_failures > before, self._patience)
+            before, seconds = self._all_failures, self._wait_seconds
+            self._changed.wait_for(lambda: is_done() or self._all_failures > before, seconds)
             done = is_done()
         if not done:
-            self._patience = max(0.0, self._patience - (time.monotonic() - start))
+            self._wait_seconds = max(0.0, self._wait_seconds - (time.monotonic() - start))
             if not self._failures:
-                self._complain("it does not answer in time")
+                self._warn("it does not answer in time")
         return done
-
-    @property
-    def _whole_patience(self) -> float:
-        return PATIENCE if self.uri else LOCAL_PATIENCE
 
     def _run(self) -> None:
         while True:
@@ -137,116 +134,159 @@ class Sender:
                     self._changed.wait(None if math.isinf(seconds) else seconds)
                     continue
             try:
-                self._do(job)
-            except Exception:  # of our own; this thread must go on
+                if isinstance(job, Delivery):
+                    self._attempt(job)
+                else:
+                    self._attempt_left(job)
+            except Exception:  # this thread must go on
                 log.warning("MLflow will not get all of %s.", job, exc_info=True)
             with self._changed:
                 self._busy = None
                 self._changed.notify_all()
 
     def _next(self) -> tuple[Delivery | Path | None, float]:
-        """What to send now, this process's own first; or how long to wait for it."""
+        """Returns what to send now, this process's own first; or how long to wait for it."""
         now = time.monotonic()
         if now < self._pause_ends:
             return None, self._pause_ends - now
-        mine = min(self._due, key=self._due.__getitem__, default=None)
-        if mine is not None and self._due[mine] <= now:
-            self._due[mine] = math.inf  # until it is nudged again
-            return mine, 0.0
-        other = min(self._left, key=self._left.__getitem__, default=None)
-        if other is not None and self._left[other] <= now:
-            return other, 0.0
-        return None, min([*self._due.values(), *self._left.values()], default=math.inf) - now
+        ready = [job for job, due in self._due.items() if due <= now]
+        if not ready:
+            return None, min(self._due.values(), default=math.inf) - now
+        job = min(ready, key=lambda job: (isinstance(job, Path), self._due[job]))
+        self._due[job] = math.inf
+        return job, 0.0
 
-    def _do(self, job: Delivery | Path) -> None:
-        if isinstance(job, Delivery):
-            self._attempt(job)
-            return
-        found: dict[Path, float] = {}
+    def _attempt_left(self, path: Path) -> None:
+        """Sends a record that another process has left, or finds those in a folder."""
+        found: dict[Delivery | Path, float] = {}
         try:
-            if job.is_dir():
-                found = dict.fromkeys(unsent(job), 0.0)
-            elif delivery := self._take(job):
-                self._attempt(delivery)
+            if path.is_dir():
+                found = dict.fromkeys(unsent(path), 0.0)
+            elif record := Record.take(path):
+                if record.header.uri == self._uri:
+                    record.end()
+                    self._attempt(Delivery(record, self._root))
+                else:
+                    record.close()
         finally:
             with self._changed:
-                if self._left[job] <= time.monotonic():  # it was not left for later
-                    del self._left[job]
-                self._left = found | self._left
+                if math.isinf(self._due[path]):  # it was not left for later
+                    del self._due[path]
+                self._due = found | self._due
 
     def _attempt(self, delivery: Delivery) -> None:
         start = time.monotonic()
         try:
-            self._stores.send(delivery)
+            delivery.send()
         except Exception as error:
             self._fail(delivery, error)
-        else:
-            if time.monotonic() - start < self._whole_patience:  # it is worth waiting for
-                self._patience = self._whole_patience
-            self._succeed(delivery)
-
-    def _take(self, path: Path) -> Delivery | None:
-        record = Record.take(path)
-        if record is None:
-            return None
-        if record.header.uri != self.uri:
-            record.close()
-            return None
-        end(record)
-        return Delivery(record)
-
-    def _succeed(self, delivery: Delivery) -> None:
+            return
+        if time.monotonic() - start < self._most_seconds:  # it is worth waiting for
+            self._wait_seconds = self._most_seconds
         if self._failures:
-            log.info("MLflow at %s answers again.", self._name)
+            log.info("MLflow at %s answers again.", store_name(self._uri, self._root))
         self._failures, self._pause_ends = 0, 0.0
         if delivery.is_complete:
             delivery.record.archive()
-            self._forget(delivery)
-        elif delivery.is_stuck:
-            self._leave(delivery)
+        if delivery.is_complete or delivery.is_stuck:
+            self._release(delivery, retry=delivery.is_stuck)
 
     def _fail(self, delivery: Delivery, error: Exception) -> None:
-        if not delivery.record.path.exists():  # somebody has removed the folder
-            delivery.record.close()
-            self._forget(delivery)
+        if not delivery.record.path.exists():  # the folder was removed
+            self._release(delivery, retry=False)
             return
         with self._changed:
             self._failures, self._all_failures = self._failures + 1, self._all_failures + 1
             pause = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
             self._pause_ends = time.monotonic() + pause
-            self._patience = min(self._patience, PATIENCE)  # a file that fails is no better
+            self._wait_seconds = min(self._wait_seconds, WAIT_SECONDS)  # of a local store, too
             self._due[delivery] = 0.0
-        self._complain(reason(error))
+        self._warn(reason(error))
         if delivery.record.has_ended:
-            self._leave(delivery)
+            self._release(delivery, retry=True)
 
-    def _leave(self, delivery: Delivery) -> None:
-        """Lets a record go that nobody writes any more: another process may be luckier."""
+    def _release(self, delivery: Delivery, retry: bool) -> None:
+        """Unlocks a record: another process may be able to send it, or this one later."""
         delivery.record.close()
-        self._forget(delivery)
-        with self._changed:
-            self._left[delivery.record.path] = time.monotonic() + SEND_SECONDS
-
-    def _forget(self, delivery: Delivery) -> None:
         with self._changed:
             self._due.pop(delivery, None)
+            if retry:
+                self._due[delivery.record.path] = time.monotonic() + SEND_SECONDS
 
-    def _complain(self, problem: str) -> None:
+    def _warn(self, problem: str) -> None:
         level, self._level = self._level, None
         if level is not None:
             text = "MLflow at %s: %s. Training goes on; `fmnist-lab sync` sends what is missing."
-            log.log(level, text, self._name, problem)
-
-    @property
-    def _name(self) -> str:
-        return store_name(self.uri, self._root)
+            log.log(level, text, store_name(self._uri, self._root), problem)
 
 
 def sender(config: TrackingConfig) -> Sender:
-    """This process's sender to a store."""
-    return _sender(shown(config), ROOT.absolute())
+    """Returns this process's sender to a store."""
+    return _sender(without_password(config), ROOT.absolute())
 
 
-@functools.cache
-def _sender(uri: str | None, root: Path) -> Sender:
-    return Sender(uri, root)
+_sender = functools.cache(Sender)  # one for each store and folder of results
+
+
+@dataclass
+class Outcome:
+    """How many incomplete runs `sync` has found, by what became of them."""
+
+    sent: Counter[str] = field(default_factory=Counter)  # by store
+    busy: int = 0  # another process writes or sends them now
+    stuck: int = 0  # sent, but the run that they belong to is not there
+    failed: Counter[str] = field(default_factory=Counter)  # by store
+    problems: dict[str, str] = field(default_factory=dict)  # of stores that failed
+
+
+def sync(root: Path = ROOT, progress: Callable[[list[Path]], Iterable[Path]] = iter) -> Outcome:
+    """Sends what is missing of all runs in a folder; it may be interrupted and repeated.
+
+    Args:
+        root: The folder with the results.
+        progress: Goes through the runs and shows how far that is.
+
+    Raises:
+        PermissionError: A folder cannot be read; its runs would be overlooked.
+    """
+    waiting = sorted(p for name in FOLDERS for p in unsent(root / name, on_error=_require_allowed))
+    outcome, before = Outcome(), len(waiting) + 1
+    if waiting:
+        give_up_soon()
+        quiet_mlflow()
+    while waiting and len(waiting) < before:  # a run may need another one to be there first
+        before = len(waiting)
+        waiting = [path for path in progress(waiting) if _is_stuck(path, root, outcome)]
+    outcome.stuck = len(waiting)
+    return outcome
+
+
+def _require_allowed(error: OSError) -> None:
+    if isinstance(error, PermissionError):
+        raise error
+
+
+def _is_stuck(path: Path, root: Path, outcome: Outcome) -> bool:
+    """Sends a run; returns whether it has to be tried again."""
+    record = Record.take(path)
+    if record is None:
+        outcome.busy += path.exists()
+        return False
+    name = store_name(record.header.uri, root)
+    try:
+        if name not in outcome.problems:
+            record.end()
+            delivery = Delivery(record, root)
+            try:
+                delivery.send()
+            except Exception as error:  # other stores may answer
+                outcome.problems[name] = reason(error)
+        if name in outcome.problems:
+            outcome.failed[name] += 1
+            return False
+        if delivery.is_complete:
+            record.archive()
+            outcome.sent[name] += 1
+        return delivery.is_stuck
+    finally:
+        record.close()

@@ -1,41 +1,48 @@
-"""The MLflow store: where it is, and how a process opens it."""
+"""The MLflow store: its address, and how a process opens it."""
 
 import errno
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.foundation.secrets import mask
 
-ROOT = Path("mlruns")  # everything that a run leaves, in the folder where the command runs
+ROOT = Path("mlruns")  # all results, in the folder where the command runs
+RUN_FILE = "mlflow.json"  # in a sweep's folder: the store and the id of the sweep's run
 SOURCE = {"mlflow.source.name": "fmnist-lab", "mlflow.source.type": "LOCAL"}  # tags of our runs
 NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 PARENT = "mlflow.parentRunId"  # the tag that nests a run under another one
 
 _TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-_WAITS = {
+_WAITS = {  # MLflow has these settings in the environment alone
+    _TIMEOUT: "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 
 log = logging.getLogger(__name__)
 
+_addresses: dict[str, str] = {}  # of stores, with their passwords, by those without
+_opened: dict[tuple[str, str], tuple[Any, str]] = {}  # by address and experiment
+
 
 def open_experiment(config: TrackingConfig, root: Path = ROOT) -> tuple[Any, str]:
-    """An MLflow client for the configured store, and the experiment's id.
+    """Opens the configured store; returns an MLflow client and the experiment's id.
 
     Args:
         config: Names the store and the experiment.
-        root: Where the local store is.
+        root: The folder of the local store.
 
-    Of several processes that start at once, one creates store and experiment and the
-    others wait: MLflow itself would let them break a new database.
+    If several processes start at once, one creates store and experiment and the others wait:
+    without the lock MLflow breaks a new database.
     """
     mlflow = quiet_mlflow()
     if config.uri:
@@ -48,77 +55,147 @@ def open_experiment(config: TrackingConfig, root: Path = ROOT) -> tuple[Any, str
         if not database(root).exists():
             log.info("Creating the tracking store %s", database(root))
             _create_database(root)
-        # MLflow would try again and again, and never say why.
+        # MLflow would retry without an end, and without the reason.
         if not os.access(database(root), os.R_OK | os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database(root)))
         client = mlflow.MlflowClient(store_uri(root))
         return _experiment(client, config.experiment, artifacts(root))
 
 
+@contextmanager
+def connected(uri: str | None, experiment: str, root: Path) -> Iterator[tuple[Any, str]]:
+    """Gives client and experiment id, opened once in a process, and again after an error.
+
+    Args:
+        uri: As `without_password` returns it.
+        experiment: The experiment's name.
+        root: The folder of the local store.
+    """
+    target = (store_name(uri, root), experiment)
+    try:
+        if target not in _opened:
+            config = TrackingConfig(uri=uri and with_password(uri), experiment=experiment)
+            _opened[target] = open_experiment(config, root)
+        yield _opened[target]
+    except Exception:
+        _opened.pop(target, None)  # the server may return with another database
+        raise
+
+
+def attach(folder: Path, files: Sequence[Path]) -> str | None:
+    """Copies files into the artifacts of a sweep's run; a failure is only a warning.
+
+    Args:
+        folder: The sweep's, whose `mlflow.json` names store and run; without it there is no run.
+        files: The files to copy; files of the same name are replaced.
+
+    Returns:
+        The run's id if the files are there now.
+    """
+    if not (folder / RUN_FILE).exists():
+        return None
+    try:
+        where = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        store, run_id = with_password(where["store"]), str(where["run_id"])
+        path = urlsplit(store).path.removeprefix("/")
+        if is_sqlite(store) and not Path(path).exists():  # SQLite would create it
+            raise FileNotFoundError(f"the sweep's store {store} is not there.")
+        with short_waits():
+            client = quiet_mlflow().MlflowClient(store)
+            for file in files:
+                client.log_artifact(run_id, str(file))
+    except Exception as error:  # a server that is down, a store that has moved, a damaged file
+        log.warning("Not in MLflow: %s", reason(error))
+        return None
+    return run_id
+
+
 def quiet_mlflow() -> Any:
-    """The module, without its log lines about migrations and retries."""
+    """Imports MLflow and silences its log lines about migrations and retries."""
     import mlflow
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    # What it tells at length is also raised.
+    # These errors are also raised.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
-    # This one tells of each retry; we tell of an outage once.
+    # It logs each retry; the sender logs one line for each outage.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     return mlflow
 
 
 def give_up_soon() -> None:
-    """From now on calls to a server that is down give up within seconds, not four minutes.
+    """Makes calls to a server that is down give up within seconds instead of four minutes.
 
-    MLflow has these settings in the environment alone; what the user has set there stays.
-    A slow server gets more time than in `short_waits`: nobody waits for it.
+    What the user has set in the environment stays.
     """
     for name, value in _WAITS.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault(_TIMEOUT, "30")
-
-
-def address(store: str) -> str:
-    """The store's address, with its password if the environment still has it."""
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return given if mask(given) == store else store
 
 
 @contextmanager
 def short_waits() -> Iterator[None]:
-    """In this block calls to a server that is down give up within seconds, not four minutes.
-
-    And nothing is printed into the live view. MLflow has these settings in the environment
-    alone; what the user has set there stays.
-    """
-    settings = _WAITS | {_TIMEOUT: "10"}
-    added = {name: value for name, value in settings.items() if name not in os.environ}
-    os.environ.update(added)
+    """Calls `give_up_soon` for a block, and allows a slow server less time: the user waits."""
+    before = os.environ.copy()
+    os.environ.setdefault(_TIMEOUT, "10")
+    give_up_soon()
     try:
         yield
     finally:
-        for name in added:
+        for name in _WAITS.keys() - before.keys():
             del os.environ[name]
 
 
+def without_password(config: TrackingConfig) -> str | None:
+    """Returns the store's address for files and logs; None is the local store.
+
+    The process remembers the password: see `with_password`.
+    """
+    if config.uri is None:
+        return None
+    _addresses[mask(config.uri)] = config.uri
+    return mask(config.uri)
+
+
+def with_password(store: str) -> str:
+    """Returns a store's address with its password, if this process or its environment has it."""
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return _addresses.get(store) or (given if mask(given) == store else store)
+
+
+def store_name(uri: str | None, root: Path) -> str:
+    """Returns the name of a store in messages."""
+    return uri or str(database(root))
+
+
+def reason(error: BaseException) -> str:
+    """Returns the first cause of an error as one line without passwords."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return mask(str(error).strip().partition("\n")[0]) or type(error).__name__
+
+
+def is_sqlite(uri: str) -> bool:
+    """Whether a store's address is that of an SQLite file, with whatever driver."""
+    return urlsplit(uri).scheme.partition("+")[0] == "sqlite"
+
+
 def database(root: Path = ROOT) -> Path:
-    """The SQLite file of the local store."""
+    """Returns the SQLite file of the local store."""
     return root.absolute() / "mlflow.db"
 
 
 def store_uri(root: Path = ROOT) -> str:
-    """The address of the local store."""
+    """Returns the address of the local store."""
     return f"sqlite:///{database(root)}"
 
 
 def artifacts(root: Path = ROOT) -> str:
-    """The address of the local store's artifact folder; absolute, for commands run elsewhere."""
+    """Returns the address of the local artifact folder; absolute, for commands run elsewhere."""
     return (root.absolute() / "artifacts").as_uri()
 
 
 def _create_database(root: Path) -> None:
-    """Creates the local store under another name: killed midway, it could never be opened."""
+    """Creates the local store under another name: a half-made one could never be opened."""
     import mlflow
 
     part = database(root).with_name("mlflow.part")  # always this name: a kill leaves at most one
@@ -132,15 +209,15 @@ def _experiment(client: Any, name: str, artifact_location: str | None) -> tuple[
     from mlflow import MlflowException
 
     experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        try:
-            identifier = client.create_experiment(name, artifact_location=artifact_location)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            identifier = client.get_experiment_by_name(name).experiment_id  # somebody was faster
-        client.set_experiment_tag(identifier, "mlflow.experiment.primaryMetric.name", "objective")
-        # The UI opens on its pages for training, not on those for language models.
-        client.set_experiment_tag(identifier, "mlflow.experimentKind", "custom_model_development")
-        return client, identifier
-    return client, experiment.experiment_id
+    if experiment is not None:
+        return client, experiment.experiment_id
+    try:
+        identifier = client.create_experiment(name, artifact_location=artifact_location)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        identifier = client.get_experiment_by_name(name).experiment_id  # another process was first
+    client.set_experiment_tag(identifier, "mlflow.experiment.primaryMetric.name", "objective")
+    # The UI opens on its pages for training, not on those for language models.
+    client.set_experiment_tag(identifier, "mlflow.experimentKind", "custom_model_development")
+    return client, identifier

@@ -1,8 +1,12 @@
 """A sweep as an MLflow run: the parent of its trials' runs, with the standings as description."""
 
 import json
+import math
+import os
 import time
-from collections.abc import Mapping, Sequence
+from bisect import insort
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +17,31 @@ from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
-from fmnist_lab.tracking.delivery import NOTE_FILE, RUN_FILE, Delivery
-from fmnist_lab.tracking.open_stores import header_for
-from fmnist_lab.tracking.outbox import Record, now, unsent
-from fmnist_lab.tracking.run_end import STATUS
+from fmnist_lab.tracking.delivery import LINK, NOTE_FILE, Delivery
+from fmnist_lab.tracking.outbox import Header, Kind, Record, Status, now, unsent
 from fmnist_lab.tracking.sender import Sender, sender
-from fmnist_lab.tracking.standings import Standings
-from fmnist_lab.tracking.store import SOURCE, give_up_soon, quiet_mlflow
-from fmnist_lab.trial import StopReason
+from fmnist_lab.tracking.store import (
+    RUN_FILE,
+    SOURCE,
+    give_up_soon,
+    quiet_mlflow,
+    without_password,
+)
 
 UPDATE_SECONDS = 10.0
-# What the sweep's end is called where a trial's is; all others are `completed`.
-_STOP_REASONS = {
-    EndReason.INTERRUPTED: StopReason.INTERRUPTED,
-    EndReason.FAILED: StopReason.FAILED,
-}
+_STATUS = {EndReason.INTERRUPTED: Status.KILLED, EndReason.FAILED: Status.FAILED}  # else FINISHED
+TOP = 10  # trials that are listed
+MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
+GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
+BETWEEN = " |&emsp;"
+LINK_CHARACTERS = 100  # of a link to a run, more or less; that to a folder is shorter
 
 
 class SweepRun:
     """Records a sweep; an observer of it, see `fmnist_lab.sweeper.observers`.
 
-    Only one controller works on a sweep, so at its start all runs of trials that are said to
-    be running are of workers that died, and so is later each that is of an ended trial.
+    Only one controller works on a sweep. So the open runs of trials are those of dead workers:
+    at the sweep's start and end all of them, in between those of trials that have ended.
     """
 
     def __init__(self, tracking: Mapping[str, Any], name: str, metric: str, command: str) -> None:
@@ -51,12 +58,13 @@ class SweepRun:
         """
         self._config = to_tracking(OmegaConf.create({"tracking": TrackingConfig(**tracking)}))
         self._name, self._metric, self._command = name, metric, command
-        self._folder = Path()
-        self._standings: Standings | None = None
-        self._sender: Sender | None = None
-        self._delivery: Delivery | None = None  # stays so where nothing is recorded
         self._ended: set[int] = set()  # trials since the last update
         self._due = 0.0  # when the next update may be sent
+        self._is_open = False  # stays so where nothing is recorded, and then these stay unset
+        self._folder: Path
+        self._standings: Standings
+        self._sender: Sender
+        self._delivery: Delivery
 
     def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> list[str] | None:
         """Creates or continues the sweep's run; returns the override that nests trials under it."""
@@ -69,10 +77,11 @@ class SweepRun:
         for trial in earlier:
             self._standings.add(trial)
         self._sender = sender(self._config)
-        self._sender.adopt_all()
+        self._sender.take_over_all()
         self._delivery = self._sender.add(self._record())
-        self._delivery.record.append(status="RUNNING")
-        self._collect()
+        self._is_open = True
+        self._delivery.record.append(status=Status.RUNNING)
+        self._add_point()
         self._update(reap=[None])
         self._due = 0.0  # the first trial's end is shown at once
         # What the trials are nested under: the run's id, or its key if the server is down.
@@ -82,53 +91,51 @@ class SweepRun:
 
     def on_trial_end(self, trial: TrialEnd) -> None:
         """Counts the trial, and shows it at once or soon."""
-        if self._standings is None:
+        if not self._is_open:
             return
         self._standings.add(trial)
         self._ended.add(trial.number)
-        if self._sender and trial.folder:  # what a worker that died has left there
-            self._sender.adopt(Path(trial.folder))
+        if trial.folder:  # a worker that died may have left something there
+            self._sender.take_over(Path(trial.folder))
         if trial.counts:
-            self._collect()
+            self._add_point()
         self._update_soon()
 
     def on_progress(self, steps: Mapping[int, int]) -> None:
-        """Shows trials whose end came too soon after that of others."""
+        """Shows trials that ended too soon after others to be shown then."""
         self._update_soon()
 
     def on_end(self, end: SweepEnd) -> None:
-        """Closes the sweep's run, and those that dead workers have left open."""
-        if self._delivery is None or self._sender is None:
+        """Ends the sweep's run, and those that dead workers have left open."""
+        if not self._is_open:
             return
-        self._sender.adopt(self._folder)
+        self._sender.take_over(self._folder)
         self._sender.settle()
         self._update(f"{end}. ", reap=[None])
-        status = STATUS[_STOP_REASONS.get(end.reason, StopReason.COMPLETED)]
+        status = _STATUS.get(end.reason, Status.FINISHED)
         self._delivery.record.append(status=status, time=now(), tags={}, files=False)
-        self._sender.nudge(self._delivery)
+        self._sender.notify(self._delivery)
         self._sender.wait(self._delivery)
 
     def _record(self) -> Record:
-        """The record of the sweep's run: of the one that is there already, if there is one."""
-        header = header_for(
-            self._config,
-            kind="sweep",
-            name=self._name,
-            tags=SOURCE | {"kind": "sweep", "sweep": self._name, "objective.metric": self._metric},
-            run_id=_earlier_run(self._folder),
-        )
+        """Takes the record of the sweep's run, or makes one that continues that run, if any."""
+        uri, experiment = without_password(self._config), self._config.experiment
         for path in unsent(self._folder, deep=False):
             if earlier := Record.take(path):
-                same = (earlier.header.uri, earlier.header.experiment)
-                if same == (header.uri, header.experiment):
+                if (earlier.header.uri, earlier.header.experiment) == (uri, experiment):
                     return earlier
                 earlier.close()
+        try:
+            text = (self._folder / RUN_FILE).read_text(encoding="utf-8")
+            run_id = str(json.loads(text)["run_id"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
+            run_id = None
+        tags = {"kind": Kind.SWEEP, "sweep": self._name, "objective.metric": self._metric}
+        header = Header(Kind.SWEEP, uri, experiment, self._name, SOURCE | tags, run_id=run_id)
         return Record.create(self._folder, header)
 
-    def _collect(self) -> None:
+    def _add_point(self) -> None:
         """Adds a point to the curve of the best objective over the trials that are done."""
-        assert self._standings is not None
-        assert self._delivery is not None
         if (best := self._standings.best) is not None:
             self._delivery.record.append(
                 time=now(), step=self._standings.done, metrics={"objective": best}
@@ -139,20 +146,146 @@ class SweepRun:
             self._update(reap=sorted(self._ended))
 
     def _update(self, ended: str = "", *, reap: Sequence[int | None]) -> None:
-        assert self._standings is not None
-        assert self._delivery is not None
-        assert self._sender is not None
         closing = f"{ended}Continue with\n\n```\n{self._command}\n```"
         with whole_file(self._folder / NOTE_FILE) as temporary:
             temporary.write_text(self._standings.markdown(closing), encoding="utf-8")
         self._delivery.record.append(note=NOTE_FILE, reap=reap)
-        self._sender.nudge(self._delivery)
+        self._sender.notify(self._delivery)
         self._ended = set()
         self._due = time.monotonic() + UPDATE_SECONDS
 
 
-def _earlier_run(folder: Path) -> str | None:
-    try:
-        return str(json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run_id"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
-        return None
+class Standings:
+    """The trials of a sweep that have ended: how many, and the best of them, as Markdown.
+
+    Of thousands it keeps the few that are shown, so the last ones cost no more than the first.
+
+    Args:
+        sweep: The sweep; its first direction says which objective is better.
+        metric: The objective's name.
+    """
+
+    def __init__(self, sweep: SweepInfo, metric: str) -> None:
+        self._sweep = sweep
+        self._metric = metric
+        self._sign = -1.0 if sweep.directions[0] == "maximize" else 1.0
+        self._states: dict[str, Counter[str]] = {}  # of the trials that count, by strategy
+        self._repeated: Counter[str] = Counter()  # states of those that do not
+        self._best: dict[str, TrialEnd] = {}  # by strategy
+        self._top: list[TrialEnd] = []  # the best first
+
+    def add(self, trial: TrialEnd) -> None:
+        """Adds a trial that has ended."""
+        name = _name(trial)
+        states = self._states.setdefault(name, Counter())
+        (states if trial.counts else self._repeated)[trial.state] += 1
+        if math.isnan(_objective(trial)):
+            return
+        self._best[name] = min(self._best.get(name, trial), trial, key=self._rank)
+        insort(self._top, trial, key=self._rank)
+        del self._top[TOP:]
+
+    @property
+    def done(self) -> int:
+        """How many trials count; those that are repeated do not."""
+        return sum(states.total() for states in self._states.values())
+
+    @property
+    def best(self) -> float | None:
+        """The best objective so far."""
+        return _objective(self._top[0]) if self._top else None
+
+    def markdown(self, closing: str) -> str:
+        """Returns headline, strategies and best trials, as much as a tag can hold.
+
+        Links are to the trials' folders, from the sweep's; `delivery.link` turns them to runs.
+
+        Args:
+            closing: The last paragraphs, which are never shortened.
+        """
+        head = self._head()
+        room = MOST_CHARACTERS - len(head) - len(closing) - 60  # 60: headings and empty lines
+        trials = [
+            (str(place), *self._result(trial), _name(trial), _params(trial))
+            for place, trial in enumerate(self._top, 1)
+        ]
+        top = _table(("", self._metric, "trial", "strategy", "parameters"), trials, room // 3)
+        columns = ("strategy", f"best {self._metric}", "trial", "done", "pruned", "failed")
+        strategies = _table((*columns, "parameters"), self._strategies(), room - len(top))
+        sections = (head, "### Strategies", strategies, GAP, "### Best trials", top, GAP, closing)
+        return "\n\n".join(sections)
+
+    def _rank(self, trial: TrialEnd) -> tuple[float, int]:
+        return self._sign * _objective(trial), trial.number
+
+    def _head(self) -> str:
+        head = "No trial has completed yet."
+        if self._top:
+            best = self._top[0]
+            head = f"**Best {self._metric}: {_objective(best):.4f}**"
+            head += f", found by {_name(best)} in trial {best.number}."
+        counts = _listed(sum(self._states.values(), Counter[str]()))
+        head += f"\n\n{self.done} of {self._sweep.n_trials} trials are done"
+        head += f": {counts}." if counts else "."
+        if self._repeated:
+            head += f" Repeated under another number: {_listed(self._repeated)}."
+        return head
+
+    def _strategies(self) -> Iterable[tuple[str, ...]]:
+        """Gives a row for each strategy: by its best objective, those without one last."""
+        ranked = sorted(self._best, key=lambda name: self._rank(self._best[name]))
+        for name in dict.fromkeys([*ranked, *self._sweep.strategies, *self._states]):
+            best = self._best.get(name)
+            states = self._states.get(name, Counter())
+            counts = (states.total(), states["pruned"], states["failed"])
+            result = self._result(best) if best else ("-", "-")
+            yield (name, *result, *map(str, counts), _params(best) if best else "-")
+
+    def _result(self, trial: TrialEnd) -> tuple[str, str]:
+        """Returns the objective, and the number as a link to the trial's folder if it exists."""
+        number = str(trial.number)
+        if trial.folder and Path(trial.folder).is_dir():
+            below = os.path.relpath(trial.folder, self._sweep.folder)
+            number = f"[{number}]({below})"
+        return f"{_objective(trial):.4f}", number
+
+
+def _objective(trial: TrialEnd) -> float:
+    """Returns the objective of a completed trial, NaN for all others and if it is not finite.
+
+    The value of a pruned trial is that of another epoch.
+    """
+    value = trial.values[0] if trial.state == "complete" and trial.values else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def _name(trial: TrialEnd) -> str:
+    return trial.strategy or "-"
+
+
+def _listed(states: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+
+
+def _params(trial: TrialEnd) -> str:
+    return ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items()) or "-"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return str(dict(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], room: int) -> str:
+    """Returns a Markdown table of at most `room` characters; what does not fit is counted."""
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    lines = [f"| {BETWEEN.join(row)} |" for row in escaped]
+    shown = [f"| {BETWEEN.join(header)} |", "|" + " --- |" * len(header)]
+    room -= sum(len(line) + 1 for line in shown) + 40  # 40: the note on those left out
+    for position, line in enumerate(lines):
+        room -= len(line) + 1 + (LINK_CHARACTERS if LINK.search(line) else 0)
+        if room < 0:
+            return "\n".join([*shown, f"\n... and {len(lines) - position} more."])
+        shown.append(line)
+    return "\n".join(shown)

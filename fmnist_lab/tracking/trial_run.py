@@ -1,65 +1,56 @@
 """A trial as an MLflow run, its curve in batches.
 
-Everything goes into a record in the trial's folder, which is sent in the background: see
-`fmnist_lab.tracking.sender`. One call per metric would cost up to 68 times what batches cost, so
-points wait for others for a few seconds.
+Everything goes into a record in the trial's folder, which `sender` sends in the background.
+One call per metric costs up to 68 times as much as batches (measured), so points wait for others.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.open_stores import header_for
-from fmnist_lab.tracking.outbox import Record, now
-from fmnist_lab.tracking.run_end import ending, finite, repeat
+from fmnist_lab.tracking.outbox import Header, Kind, Record, ending, finite, now, repeat
 from fmnist_lab.tracking.sender import SEND_SECONDS, sender
-from fmnist_lab.tracking.store import NOTE, SOURCE, give_up_soon, quiet_mlflow
-from fmnist_lab.training.engines import Metrics
+from fmnist_lab.tracking.store import (
+    NOTE,
+    SOURCE,
+    give_up_soon,
+    quiet_mlflow,
+    without_password,
+)
 from fmnist_lab.training.environment import git_commit
 from fmnist_lab.trial import Labels, Trial, TrialResult
 
 
-class Tracker(Protocol):
-    """Where a trial is recorded besides its own folder."""
+class Tracker:
+    """Records a trial besides its own folder; the methods of this base class record nothing."""
 
     @property
     def run_id(self) -> str | None:
         """The id of the trial's run, if there is one and it is known by now."""
+        return None
 
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
     ) -> None:
         """Opens a run."""
 
-    def log(self, epoch: int, metrics: Metrics) -> None:
-        """Takes an epoch's metrics."""
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Adds an epoch's metrics."""
 
     def finish(self, result: TrialResult, folder: Path) -> None:
         """Closes the run with its result and the files in the trial's folder."""
 
 
-class NoTracker:
+class NoTracker(Tracker):
     """Records nothing; the trial's folder has everything."""
 
-    run_id: str | None = None
 
-    def start(
-        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> None:
-        """Opens nothing."""
-
-    def log(self, epoch: int, metrics: Metrics) -> None:
-        """Takes nothing."""
-
-    def finish(self, result: TrialResult, folder: Path) -> None:
-        """Closes nothing."""
-
-
-class MlflowTracker:
+class MlflowTracker(Tracker):
     """Records a trial as an MLflow run; see DESIGN's contract for metric names and tags.
 
     No method waits for the store, except that `finish` does for a moment.
@@ -89,26 +80,31 @@ class MlflowTracker:
     ) -> None:
         """Records a run with tags, parameters and data set."""
         settings = flatten(trial.as_dict()) | {"parameters": parameters}
-        header = header_for(
-            self._config,
+        tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
+        tags |= SOURCE | {NOTE: repeat(self._command)}
+        if commit := git_commit():
+            tags["mlflow.source.git.commit"] = commit
+        header = Header(
             kind=labels.kind,
+            uri=without_password(self._config),
+            experiment=self._config.experiment,
             name=_run_name(trial, labels),
-            tags=self._tags(labels),
+            tags=tags,
             params={key: str(value) for key, value in settings.items()},
             dataset=_describe(dataset),
             parent=self._config.parent,
         )
         self._delivery = self._sender.add(Record.create(folder, header))
         if self._config.parent:
-            self._sender.hush()  # the sweep says so, once for all its workers
+            self._sender.mute_warnings()  # the sweep warns once for all its workers
         else:
-            self._sender.adopt_all()
+            self._sender.take_over_all()
 
-    def log(self, epoch: int, metrics: Metrics) -> None:
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Records an epoch's metrics, which are sent every few seconds."""
         assert self._delivery is not None
         self._delivery.record.append(time=now(), step=epoch, metrics=finite(metrics))
-        self._sender.nudge(self._delivery, SEND_SECONDS)
+        self._sender.notify(self._delivery, SEND_SECONDS)
 
     def finish(self, result: TrialResult, folder: Path) -> None:
         """Records the result, and waits a moment until it and the files have been sent."""
@@ -116,19 +112,12 @@ class MlflowTracker:
         end = now()
         for line in ending(result, repeat(self._command)):
             self._delivery.record.append(time=end, **line)
-        self._sender.nudge(self._delivery)
+        self._sender.notify(self._delivery)
         self._sender.wait(self._delivery)
-
-    def _tags(self, labels: Labels) -> dict[str, str]:
-        tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
-        tags |= SOURCE | {NOTE: repeat(self._command)}
-        if commit := git_commit():
-            tags["mlflow.source.git.commit"] = commit
-        return tags
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots: `{'a': {'b': 1}}` becomes `{'a.b': 1}`."""
+    """Joins nested keys by dots: `{'a': {'b': 1}}` becomes `{'a.b': 1}`."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict):
@@ -139,7 +128,7 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _describe(dataset: Dataset) -> dict[str, str]:
-    """A data set in MLflow's words."""
+    """Returns a data set in MLflow's words."""
     sizes = {"train": len(dataset.train_labels), "val": len(dataset.val_labels)}
     return {
         "name": dataset.name,
@@ -151,10 +140,11 @@ def _describe(dataset: Dataset) -> dict[str, str]:
 
 
 def _run_name(trial: Trial, labels: Labels) -> str:
-    """A name that tells runs apart in a narrow column, such as `cosine-lr0.00316-adam-s42`."""
-    seed, rate = f"s{trial.seed}", f"lr{trial.optimizer['learning_rate']:.3g}"
+    """Returns a name that differs in a narrow column, such as `cosine-lr0.00316-adam-s42`."""
+    rate = f"lr{trial.optimizer['learning_rate']:.3g}"
     parts = [labels.strategy, rate, labels.optimizer]
     if labels.clipping != "none":
         parts.append(f"{labels.clipping}{trial.clipping.threshold:.3g}")
     # Replicates of a strategy have everything but the seed in common.
-    return "-".join([parts[0], seed, *parts[1:]] if labels.kind == "replicate" else [*parts, seed])
+    parts.insert(1 if labels.kind == Kind.REPLICATE else len(parts), f"s{trial.seed}")
+    return "-".join(parts)

@@ -1,19 +1,24 @@
-"""Views of the latest sweep in MLflow's UI: what is listed, in which columns, in which charts.
+"""Views of the latest sweep in MLflow's UI: lists with their columns, and charts.
 
 The UI keeps a named view as a tag of the experiment, lists it under "Views", and opens it from a
-link. These are written the way it writes its own (MLflow 3.17). They always show the latest sweep,
-so that there are never more of them.
+link. These tags are written as the UI of MLflow 3.17 writes its own. Each sweep replaces those of
+the one before.
 """
 
 import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from fmnist_lab.metrics import direction
+from fmnist_lab.tracking.outbox import Kind, Status
+from fmnist_lab.tracking.store import PARENT
+from fmnist_lab.trial import ObjectiveConfig
+
 TAG = "mlflow.sharedViewState."
-NEWEST = ("attributes.start_time DESC",)
+REPLICATES = "-replicates"  # ends the name of the sweep that trains the winners again
 MOST_TRIALS = 1000  # looked through for the winners; more than one request for them is slow
 
 COLUMNS = (
@@ -35,7 +40,7 @@ CHARTS = {  # the first ones, side by side: title of each metric's chart
 
 
 def runs_page(experiment_id: str) -> str:
-    """The part of a link after the server's name; the UI's pages for training, not for prompts."""
+    """Returns a link's part after the server's name: the UI's pages for training, not prompts."""
     return f"/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
 
 
@@ -45,12 +50,12 @@ class View:
 
     key: str  # in the link
     title: str  # in the UI's list of views, after the sweep's name
-    what: str  # for people who choose a link
-    state: Mapping[str, Any] = field(repr=False)
+    what: str  # a description beside the link
+    state: Mapping[str, Any]
     is_chart: bool = False
 
     def address(self, experiment_id: str) -> str:
-        """The part of the link after the server's name."""
+        """Returns the link's part after the server's name."""
         chart = "&compareRunsMode=CHART" if self.is_chart else ""
         return f"{runs_page(experiment_id)}&viewStateShareKey={self.key}{chart}"
 
@@ -66,11 +71,13 @@ class Latest:
 
 def write_views(client: Any) -> Latest | None:
     """Writes the views of the latest sweep into its experiment; None if there is no sweep yet."""
-    newest = _newest(client, "tags.sweep LIKE '%'")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    newest = _newest(client, experiments, "tags.sweep LIKE '%'")
     if newest is None:
         return None
     name, experiment_id = newest.data.tags["sweep"], newest.info.experiment_id
-    name = name.removesuffix("-replicates") if newest.data.tags["kind"] == "sweep" else name
+    if newest.data.tags["kind"] == Kind.SWEEP:
+        name = name.removesuffix(REPLICATES)
     views = list(_views(client, experiment_id, name))
     now = int(time.time() * 1000)
     for view in views:
@@ -81,61 +88,53 @@ def write_views(client: Any) -> Latest | None:
 
 
 def _views(client: Any, experiment_id: str, name: str) -> Iterator[View]:
-    trials = _of_kind(client, experiment_id, name, "trial")
-    sweep = _newest(client, f"tags.kind = 'sweep' AND tags.sweep = '{_quote(name)}'", experiment_id)
-    metric = sweep.data.tags.get("objective.metric", "") if sweep else "val/accuracy"
-    ascending = metric == "val/loss"
-    best = _winners(client, experiment_id, trials, ascending)
-    yield View(
-        "sweep-strategies",
-        "trials by strategy",
-        "each strategy's trials, grouped",
-        _table(trials, ascending) | {"groupBy": _by_strategy("min" if ascending else "max")},
-    )
-    yield View(
-        "sweep-trials",
-        "all trials",
-        "all trials, sortable by any column",
-        _table(trials, ascending),
-    )
-    if best:
-        ids = ", ".join(f"'{run.info.run_id}'" for run in best)
+    sweep, trials = _runs_of(client, experiment_id, name, Kind.TRIAL)
+    metric = sweep.data.tags.get("objective.metric") if sweep else None
+    ascending = direction("objective", metric or ObjectiveConfig().metric) == "min"
+    table = _table(trials, ascending)
+    by_strategy = {"groupBy": _by_strategy("min" if ascending else "max")}
+    what = "each strategy's trials, grouped"
+    yield View("sweep-strategies", "trials by strategy", what, table | by_strategy)
+    yield View("sweep-trials", "all trials", "all trials, sortable by any column", table)
+    averages = {"groupBy": _by_strategy("average")}
+    if best := _winners(client, experiment_id, trials, ascending):
         yield View(
             "sweep-curves",
             "the best trial of each strategy",
             "curves and learning rates of each strategy's best trial",
-            _charts(f"attributes.run_id IN ({ids})", ascending, best)
-            | {"groupBy": _by_strategy("average"), "groupsExpanded": _closed(best)},
+            _charts(best, ascending) | averages | {"groupsExpanded": _closed(best)},
             is_chart=True,
         )
-    replicates = _of_kind(client, experiment_id, name, "replicate")
-    if _newest(client, replicates, experiment_id):
+    _, replicates = _runs_of(client, experiment_id, name, Kind.REPLICATE)
+    if _newest(client, [experiment_id], replicates):
         columns = ("metrics.`test/accuracy`", "metrics.`test/loss`", *COLUMNS)
         yield View(
             "sweep-replicates",
             "replicates by strategy",
             "the winners again with fresh seeds, and their test accuracy",
             _table(replicates, ascending)
-            | {"selectedColumns": columns, "groupBy": _by_strategy("average")}
-            | {"orderByKey": columns[0], "orderByAsc": False},
+            | averages
+            | {"selectedColumns": columns, "orderByKey": columns[0], "orderByAsc": False},
         )
 
 
-def _of_kind(client: Any, experiment_id: str, name: str, kind: str) -> str:
-    """A filter for the runs of a sweep; of two sweeps of the same name, for the later one's."""
-    parent_name = name if kind == "trial" else f"{name}-replicates"
-    parent = _newest(
-        client, f"tags.kind = 'sweep' AND tags.sweep = '{_quote(parent_name)}'", experiment_id
-    )
-    if parent is None:
-        return f"tags.sweep = '{_quote(name)}' AND tags.kind = '{kind}'"
-    return f"tags.mlflow.parentRunId = '{parent.info.run_id}'"
+def _runs_of(client: Any, experiment_id: str, name: str, kind: Kind) -> tuple[Any, str]:
+    """Returns the run of a sweep, the newest of that name, and a filter for its trials' runs.
+
+    A multirun has no run of its own: None.
+    """
+    name = name.replace("'", "''")
+    parent = f"{name}{REPLICATES if kind == Kind.REPLICATE else ''}"
+    condition = f"tags.kind = '{Kind.SWEEP}' AND tags.sweep = '{parent}'"
+    if sweep := _newest(client, [experiment_id], condition):
+        return sweep, f"tags.{PARENT} = '{sweep.info.run_id}'"
+    return None, f"tags.sweep = '{name}' AND tags.kind = '{kind}'"
 
 
 def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> list[Any]:
-    """The best run of each strategy among those that trained to their end, the best first."""
+    """Returns the best run of each strategy among those that have finished, the best first."""
     order = [f"metrics.objective {'ASC' if ascending else 'DESC'}"]
-    ended = f"{trials} AND attributes.status = 'FINISHED'"
+    ended = f"{trials} AND attributes.status = '{Status.FINISHED}'"
     found = client.search_runs([experiment_id], ended, max_results=MOST_TRIALS, order_by=order)
     best: dict[str, Any] = {}
     for run in found:
@@ -144,23 +143,15 @@ def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> l
     return list(best.values())
 
 
-def _newest(client: Any, condition: str, experiment_id: str | None = None) -> Any:
-    """The run that was started last of those for which the condition holds, if there is one."""
-    where = [experiment_id] if experiment_id else _experiments(client)
-    found = client.search_runs(where, condition, max_results=1, order_by=list(NEWEST))
+def _newest(client: Any, experiments: Sequence[str], condition: str) -> Any:
+    """Returns the run that was started last of those for which the condition holds, or None."""
+    order = ["attributes.start_time DESC"]
+    found = client.search_runs(experiments, condition, max_results=1, order_by=order)
     return found[0] if found else None
 
 
-def _experiments(client: Any) -> list[str]:
-    return [experiment.experiment_id for experiment in client.search_experiments()]
-
-
-def _quote(name: str) -> str:
-    return name.replace("'", "''")
-
-
 def _table(condition: str, ascending: bool) -> dict[str, Any]:
-    """A list of runs, the best objective on top."""
+    """Returns a list of runs, the best objective on top."""
     return {
         "searchFilter": condition,
         "orderByKey": "metrics.`objective`",
@@ -172,25 +163,23 @@ def _table(condition: str, ascending: bool) -> dict[str, Any]:
 
 
 def _by_strategy(aggregate: str) -> dict[str, Any]:
-    """The groups of a list, and what their rows show of the runs in them."""
+    """Returns the groups of a list; their rows show an aggregate of the runs in them."""
     keys = [{"mode": "tag", "groupByData": "strategy"}]
     return {"aggregateFunction": aggregate, "groupByKeys": keys}
 
 
-def _upper_part(runs: Sequence[Any]) -> dict[str, float]:
-    """Where accuracies differ: a first epoch near chance would press all others together."""
-    reached = [run.data.metrics["objective"] for run in runs]
-    return {"yMin": min(reached) - 0.05, "yMax": max(reached) + 0.01}
-
-
 def _closed(runs: Sequence[Any]) -> dict[str, bool]:
-    """One line in the list for each strategy, named after it, as in the charts' legends."""
+    """Returns one closed group for each strategy, named after it in list and legends."""
     return {f"tag.strategy.{run.data.tags['strategy']}": False for run in runs}
 
 
-def _charts(condition: str, ascending: bool, best: Sequence[Any]) -> dict[str, Any]:
-    """Charts side by side in a section of their own; the UI adds the other metrics below."""
-    ranges = {} if ascending else {"val/accuracy": _upper_part(best)}
+def _charts(best: Sequence[Any], ascending: bool) -> dict[str, Any]:
+    """Returns charts side by side in a section of their own; the UI adds other metrics below."""
+    condition = f"attributes.run_id IN ({', '.join(repr(run.info.run_id) for run in best)})"
+    ranges = {}
+    if not ascending:  # a first epoch near chance would press all others together
+        reached = [run.data.metrics["objective"] for run in best]
+        ranges = {"val/accuracy": {"yMin": min(reached) - 0.05, "yMax": max(reached) + 0.01}}
     section = {"uuid": "curves", "name": "Curves", "display": True, "isReordered": True}
     section |= {"deleted": False, "isGenerated": False, "columns": 2, "cardHeight": 400}
     charts = [

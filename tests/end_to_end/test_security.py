@@ -278,5 +278,5 @@ def test_an_open_server_is_warned_of(
     for host in ("127.0.0.1", OPEN_ADDRESS):
         ui.serve(0, host)
         assert started[-1][started[-1].index("--host") + 1] == host
-        warned = "asks nobody for a password" in capsys.readouterr().err
+        warned = "asks for no password" in capsys.readouterr().err
         assert warned is (host == OPEN_ADDRESS)

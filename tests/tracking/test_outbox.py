@@ -1,16 +1,27 @@
-"""A run's record: what survives a kill, and who may send it."""
+"""A run's record: what survives a kill, which process may send it, and how it ends."""
 
 import json
+import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from fmnist_lab.tracking.outbox import Header, Record, interrupted, is_record, unsent
+from fmnist_lab.foundation.files import write_json
+from fmnist_lab.tracking.outbox import RECORDS, Header, Line, Record, unsent
+from fmnist_lab.tracking.store import NOTE
+from fmnist_lab.trial import StopReason, TrialResult
+from tests.support.folders import RESULT as WHOLE
 
 HEADER = Header("trial", None, "night", "calm", {"kind": "trial"}, time=1000)
+RESULT = TrialResult(
+    objective=0.5, objective_metric="val/accuracy", stop_reason=StopReason.COMPLETED,
+    epochs_trained=1, best_epoch=0, best_val_loss=1.0, best_val_accuracy=0.5, delivered_epoch=0,
+    parameters=1, seconds=1.0,
+)  # fmt: skip
 
 
 def only(folder: Path) -> Path:
@@ -40,7 +51,7 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     again.close()
 
 
-def test_nobody_else_may_have_it(tmp_path: Path) -> None:
+def test_one_process_has_it(tmp_path: Path) -> None:
     record = Record.create(tmp_path, HEADER)
     assert Record.take(only(tmp_path)) is None
     record.close()
@@ -58,7 +69,7 @@ def test_a_killed_process_lets_it_go_with_whole_lines(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import os, signal
         from pathlib import Path
-        from fmnist_lab.tracking.record import Header, Record
+        from fmnist_lab.tracking.outbox import Header, Record
         header = Header("trial", None, "night", "calm", {{}})
         record = Record.create(Path({str(tmp_path)!r}), header)
         record.append(time=5, step=0, metrics={{}})
@@ -66,11 +77,12 @@ def test_a_killed_process_lets_it_go_with_whole_lines(tmp_path: Path) -> None:
         record._file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     """)
-    subprocess.run([sys.executable, "-c", code], check=False)
+    process = subprocess.run([sys.executable, "-c", code], check=False)
+    assert process.returncode == -signal.SIGKILL
     taken = Record.take(only(tmp_path))
     assert taken is not None
     assert not taken.has_ended
-    taken.append(**interrupted(taken))
+    taken.append(**taken.interruption())
     assert [line.get("status") for line in taken.read(taken.start)[0]] == [None, "KILLED"]
     taken.close()
 
@@ -98,7 +110,7 @@ def test_a_damaged_one_is_set_aside_and_said(
     assert "is damaged" in caplog.text
     (aside,) = tmp_path.iterdir()
     assert aside.name == f"{path.name}.damaged"
-    assert is_record(aside)
+    assert aside.match(RECORDS)
     assert list(unsent(tmp_path)) == []
 
 
@@ -115,11 +127,11 @@ def test_a_clock_that_is_set_back_makes_no_time_decrease(tmp_path: Path) -> None
     again.close()
 
 
-def test_an_end_without_one_is_when_it_was_last_heard_of(tmp_path: Path) -> None:
+def test_an_interruption_has_the_time_of_the_last_line(tmp_path: Path) -> None:
     record = Record.create(tmp_path, HEADER)
-    assert interrupted(record)["time"] == 1000
+    assert record.interruption()["time"] == 1000
     record.append(time=2000, step=0, metrics={})
-    assert interrupted(record) == {
+    assert record.interruption() == {
         "status": "KILLED", "time": 2000, "tags": {"stop_reason": "interrupted"}, "files": False,
     }  # fmt: skip
     record.close()
@@ -134,3 +146,39 @@ def test_a_second_attempt_ends_the_first(tmp_path: Path) -> None:
     assert (lines[-1]["status"], lines[-1]["files"]) == ("KILLED", False)
     assert len(list(unsent(tmp_path))) == 2
     second.close()
+
+
+def ended(folder: Path, kind: str = "trial") -> list[Line]:
+    """Returns the last lines of a record whose process died after an epoch."""
+    tags = {"kind": kind, NOTE: "Repeat with"}
+    record = Record.create(folder, Header(kind, None, "night", "calm", tags, time=1000))
+    record.append(time=2000, step=0, metrics={"val/accuracy": 0.5})
+    record.end()
+    record.end()  # once is enough
+    lines = record.read(record.start)[0][1:]
+    record.close()
+    return lines
+
+
+def test_with_a_result_the_end_is_that_of_the_result(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", WHOLE | asdict(RESULT))
+    summary, state = ended(tmp_path)
+    assert (summary["step"], summary["time"], summary["metrics"]["objective"]) == (0, 2000, 0.5)
+    assert (state["status"], state["time"], state["files"]) == ("FINISHED", 2000, True)
+    assert state["tags"]["stop_reason"] == "completed"
+    assert state["tags"][NOTE].endswith("accuracy 0.5000.\n\nRepeat with")
+
+
+def test_without_a_result_or_with_a_broken_one_it_was_killed(tmp_path: Path) -> None:
+    for text in (None, "{", "[1]", '{"objective": 0.5}'):
+        if text is not None:
+            (tmp_path / "result.json").write_text(text)
+        (state,) = ended(tmp_path)
+        assert (state["status"], state["files"]) == ("KILLED", False)
+        assert state["tags"] == {"stop_reason": "interrupted"}
+
+
+def test_a_sweep_has_no_result(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", WHOLE | asdict(RESULT))
+    (state,) = ended(tmp_path, "sweep")
+    assert (state["status"], state["tags"]) == ("KILLED", {})

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
-from fmnist_lab.tracking.standings import MOST_CHARACTERS, Standings, link
+from fmnist_lab.tracking.delivery import link
+from fmnist_lab.tracking.sweep_run import MOST_CHARACTERS, Standings
 
 
 def info(direction: str = "maximize", strategies: Sequence[str] = ("calm", "wild")) -> SweepInfo:
