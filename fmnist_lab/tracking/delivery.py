@@ -17,6 +17,7 @@ from fmnist_lab.tracking.outbox import Line, Record, is_key, is_record, unsent
 from fmnist_lab.tracking.standings import link
 from fmnist_lab.tracking.store import NOTE, PARENT
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
+from fmnist_lab.training.weights import WEIGHTS
 
 KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI does not show it
 MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters
@@ -240,7 +241,7 @@ def _is_there(client: Any, experiment_id: str, run_id: str) -> bool:
 
 def _stays(path: Path) -> bool:
     """Whether a file is of use in the run's folder only; hidden ones a killed process has left."""
-    return is_record(path) or path.name == CHECKPOINT or path.name.startswith(".")
+    return is_record(path) or path.name in (CHECKPOINT, WEIGHTS) or path.name.startswith(".")
 
 
 def _tags(tags: dict[str, str]) -> list[Any]:
