@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab.config import exported_files, resolvers
+from fmnist_lab.config import file_source, resolvers
 from fmnist_lab.config.addresses import require_store
 from fmnist_lab.config.refusals import is_of_configuration, refusal
 from fmnist_lab.config.validation import validate
@@ -75,7 +75,7 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=schema)
     listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
     resolvers.register(config_dir())
-    exported_files.install()  # files in `best` come from others
+    file_source.install()  # files in `best` come from others
 
 
 def compose(overrides: list[str]) -> DictConfig:
