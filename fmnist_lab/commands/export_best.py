@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.config.exported_files import Document
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing, python_file, writing
 from fmnist_lab.export import document as recipe

@@ -145,7 +145,8 @@ def _make(recorded: Recorded, registry: Registry, anyway: bool) -> str:
     """Trains, packs, measures and registers; returns the version's number."""
     dataset = data.load(recorded.trial.data)
     weights = train_again(recorded, dataset, anyway)
-    _, accuracy = engines.evaluate(recorded.trial, dataset, weights)
+    _, correct = engines.evaluate(recorded.trial, dataset, weights)
+    accuracy = float(correct.mean())
     with tempfile.TemporaryDirectory() as name:
         network, folder = Path(name) / "network.keras", Path(name) / "model"
         engines.save(recorded.trial, weights, network)

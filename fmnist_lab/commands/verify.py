@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from fmnist_lab import config, data
-from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.config import exported_files
+from fmnist_lab.config.exported_files import Document
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export import document as recipe
 from fmnist_lab.foundation.threads import with_threads
@@ -37,7 +38,7 @@ def main(path: Path, tracking: str = "none") -> None:
         RequestError: The file is not what `export-best` has written, or the data is another.
         NotReproducedError: The trial does not reproduce.
     """
-    document = recipe.read(path)
+    document = exported_files.read(path)
     config.to_tracking(config.compose([f"tracking={tracking}"]))
     record = document["exported"]
     _require_unchanged(document, path)

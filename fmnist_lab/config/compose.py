@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab.config import exported_files
+from fmnist_lab.config import file_source
 from fmnist_lab.config.addresses import require_store
 from fmnist_lab.config.structured import Config, SearchableClipping, Tracking, TrackingConfig
 from fmnist_lab.config.validation import validate
@@ -60,7 +60,7 @@ def register() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fmnist_lab.{name}", resolver, replace=True)
-    exported_files.install()  # files in `best` come from others
+    file_source.install()  # files in `best` come from others
 
 
 def compose(overrides: list[str]) -> DictConfig:

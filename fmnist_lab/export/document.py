@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, data
-from fmnist_lab.config import exported_files, exported_schema
-from fmnist_lab.config.exported_schema import FORMAT, GROUPS, Document
+from fmnist_lab.config import exported_files
+from fmnist_lab.config.exported_files import FORMAT, GROUPS, Document
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export.choosing import Choice
 from fmnist_lab.foundation.secrets import mask
@@ -50,24 +50,9 @@ def build(choice: Choice) -> Document:
     return document | {"exported": _record(choice, folder, hydra, trial)}
 
 
-def read(path: Path) -> Document:
-    """The checked content of an exported YAML or JSON file.
-
-    Raises:
-        RequestError: It is not such a file, or its options are not there.
-    """
-    if path.suffix == ".json":
-        document = exported_schema.parse(exported_files.read_text(path), path.name)
-        exported_files.require_options(document)
-        return document
-    if path.suffix not in (".yaml", ".yml"):
-        raise RequestError(f"`FILE` must end in .yaml or .json, got {str(path)!r}.")
-    return exported_files.read_composable(path)
-
-
 def overrides(document: Document) -> list[str]:
     """The recipe in Hydra's words: what `fmnist-lab train` gets to train the trial."""
-    options = exported_schema.chosen_options(document)
+    options = exported_files.chosen_options(document)
     settings = {key: document[key] for key in Trial.__dataclass_fields__ if key in document}
     values = [f"++{key}={spell(value)}" for key, value in flatten(settings).items()]
     return [*(f"{group}={option}" for group, option in options.items()), *values]
@@ -112,7 +97,7 @@ def _hydra_file(folder: Path, name: str) -> DictConfig:
 
 def _values(given: DictConfig, document: Document, folder: Path) -> dict[str, Any]:
     """What the trial sets beyond the options that it chose, by group."""
-    chosen = exported_schema.chosen_options(document)
+    chosen = exported_files.chosen_options(document)
     base = config.compose([f"{group}={option}" for group, option in chosen.items()])
     found: dict[str, Any] = {}
     for key in Trial.__dataclass_fields__:
@@ -137,9 +122,9 @@ def _told(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     """The value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
         return {name: _told(given, f"{key}.{name}", value, folder) for name, value in raw.items()}
-    if isinstance(raw, str) and "${" in raw and not exported_schema.is_reference(raw):
+    if isinstance(raw, str) and "${" in raw and not exported_files.is_reference(raw):
         raw = OmegaConf.select(given, key)
-    if not exported_schema.is_plain(raw) or key.endswith("._target_"):
+    if not exported_files.is_plain(raw) or key.endswith("._target_"):
         raise RequestError(
             f"`{key}` of the trial in {folder} must come from an option or be a plain value to be "
             f"exported, got {raw!r}; give it a file of its own, conf/{key.partition('.')[0]}/NAME."

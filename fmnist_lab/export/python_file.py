@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fmnist_lab import data
-from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.config.exported_files import Document
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export import fitting, formulas, layering, writing

@@ -9,8 +9,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from fmnist_lab import config
-from fmnist_lab.config import exported_schema
-from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.config.exported_files import Document, chosen_options
+from fmnist_lab.config.file_source import HEADER
 from fmnist_lab.foundation.wording import count, number
 
 _WIDTH = 98
@@ -24,7 +24,7 @@ _SETTINGS = {
 def to_yaml(document: Document, name: str) -> str:
     """The document as a file for `conf/best/`, under this name."""
     record = document["exported"]
-    lines = [exported_schema.HEADER, *_comment(_when(record))]
+    lines = [HEADER, *_comment(_when(record))]
     lines += [f"# fmnist-lab train best={name}", f"# fmnist-lab verify conf/best/{name}.yaml", "#"]
     lines += [line for text in remarks(record) for line in _comment(text)]
     lines.append(f"# {record['command']}")
@@ -87,7 +87,7 @@ def _replicates(again: Mapping[str, Any]) -> str:
 
 def _settings(document: Document) -> Iterator[str]:
     """The trial's keys; what an option brings along is shown in comments."""
-    options = exported_schema.chosen_options(document)
+    options = chosen_options(document)
     base = config.compose([f"{group}={option}" for group, option in options.items()])
     for key in document["exported"]["configuration"]:
         values = document.get(key, {})

@@ -18,13 +18,19 @@ from fmnist_lab.results import layout, schema
 from fmnist_lab.tracking.outbox import RECORDS, Kind, Line, Record, Status, is_key, unsent
 from fmnist_lab.tracking.store import NOTE, PARENT, ROOT, RUN_FILE, connected, is_sqlite
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
+from fmnist_lab.training.weights import WEIGHTS
 from fmnist_lab.trial import StopReason
 
 KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI does not show it
 MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters
 NOTE_FILE = "description.md"  # in a sweep's folder: the run's description
 LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")  # to a trial's folder, in a description
-NOT_SENT = (RECORDS, CHECKPOINT, ".*")  # patterns of names; a killed process leaves hidden files
+NOT_SENT = (
+    RECORDS,
+    CHECKPOINT,
+    WEIGHTS,
+    ".*",
+)  # patterns; a killed process leaves hidden files
 
 
 class Delivery:
@@ -240,7 +246,7 @@ def link(text: str, folder: Path, experiment_id: str) -> tuple[str, list[Path]]:
         number, below = match.groups()
         trial = Path(os.path.abspath(folder / below))  # noqa: PTH100 - undoes relpath
         try:
-            run_id = schema.Record(trial / layout.RESULT).read().get("mlflow_run_id")
+            run_id = schema.read(trial / layout.RESULT, dict[str, Any]).get("mlflow_run_id")
         except (OSError, RequestError):
             run_id = None
         if isinstance(run_id, str) and run_id:

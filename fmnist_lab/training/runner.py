@@ -17,7 +17,7 @@ from fmnist_lab.foundation.files import append_line, write_json
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.foundation.threads import threads
 from fmnist_lab.tracking import Tracker
-from fmnist_lab.training import engines, environment, plots
+from fmnist_lab.training import engines, environment, plots, weights
 from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, Tell, basis
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines import Metrics, OnEpoch
@@ -63,7 +63,8 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         "data_checksum": dataset.checksum,
     }
     checkpoint = Checkpoint(folder, basis(trial, here), attempts)
-    for name in ("curves.jsonl", "curves.png", "result.json"):  # of a worker that died here
+    left = ("curves.jsonl", "curves.png", weights.WEIGHTS, weights.TEST_CORRECT, "result.json")
+    for name in left:  # of a worker that died here
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "environment.json", here)
     tracker.start(trial, labels, dataset, parameters, folder)
@@ -76,7 +77,9 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         outcome = train(trial, dataset, recording.on_epoch, checkpoint)
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
         if labels.kind == "replicate" and reason in WHOLE:
-            test_loss, test_accuracy = engines.evaluate(trial, dataset, outcome.weights)
+            test_loss, correct = engines.evaluate(trial, dataset, outcome.weights)
+            test_accuracy = float(correct.mean())
+            weights.keep(folder, outcome.weights, correct)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
         raise

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from fmnist_lab import data
 from fmnist_lab.commands import verify
-from fmnist_lab.config import exported_schema
-from fmnist_lab.config.exported_schema import Document
+from fmnist_lab.config.exported_files import Document
+from fmnist_lab.config.file_source import HEADER
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export import writing
 from fmnist_lab.foundation.threads import THREAD_VARIABLES
@@ -150,7 +150,7 @@ def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict
     done = run_here(folder, "export-best", "--out", "my best.yaml")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     text = Path("my best.yaml").read_text()
-    assert text.startswith(exported_schema.HEADER)
+    assert text.startswith(HEADER)
     assert "\n    threads: 1\n" in text
 
     done = lab("verify", "my best.yaml")

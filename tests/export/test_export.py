@@ -11,6 +11,7 @@ import pytest
 
 from fmnist_lab import config
 from fmnist_lab.commands import export_best
+from fmnist_lab.config import exported_files
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing, writing
 from fmnist_lab.export import document as recipe
@@ -168,8 +169,8 @@ class TestFile:
         path.write_text(
             {"yaml": writing.to_yaml(content, "x"), "json": writing.to_json(content)}[ending]
         )
-        assert recipe.read(path) == content
-        assert recipe.differing(recipe.read(path)) == []
+        assert exported_files.read(path) == content
+        assert recipe.differing(exported_files.read(path)) == []
 
     def test_it_composes_and_overrides_work_on_top(self, night: Path) -> None:
         export_best.main(export_best.Request())

@@ -57,8 +57,8 @@ def get(name: str) -> Engine:
     raise RequestError(f"`training.engine` must be one of {', '.join(ENGINES)}, got {name!r}.")
 
 
-def evaluate(trial: Trial, dataset: Dataset, weights: Sequence[Any]) -> tuple[float, float]:
-    """Loss and accuracy of delivered weights on the test set."""
+def evaluate(trial: Trial, dataset: Dataset, weights: Sequence[Any]) -> tuple[float, Any]:
+    """Measures delivered weights on the test set: the loss, and which images are right."""
     from fmnist_lab.training.engines import evaluation
 
     return evaluation.evaluate(trial, dataset, weights)

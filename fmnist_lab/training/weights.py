@@ -1,0 +1,51 @@
+"""What a replicate keeps in its folder: the weights it delivers, and which test images are right.
+
+`weights.npz` holds the arrays of `model.get_weights()`, 1.1 MB for the notebook's network;
+`test_correct.npy` a bit per test image, 1,250 bytes. Plain arrays: reading them runs nothing.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.foundation.files import whole_file
+
+WEIGHTS, TEST_CORRECT = "weights.npz", "test_correct.npy"
+
+
+def keep(folder: Path, weights: Sequence[NDArray[Any]], correct: NDArray[np.bool_]) -> None:
+    """Writes both files, each whole or not at all.
+
+    Args:
+        folder: The replicate's.
+        weights: As from `model.get_weights()`.
+        correct: Which of the test images are classified correctly, (images,).
+    """
+    with whole_file(folder / WEIGHTS) as temporary:
+        np.savez(temporary, *weights)
+    with whole_file(folder / TEST_CORRECT) as temporary:
+        np.save(temporary, np.packbits(correct))
+
+
+def read(folder: Path) -> list[NDArray[Any]] | None:
+    """Reads the weights in a run's folder; None where it keeps none.
+
+    Raises:
+        RequestError: The file is damaged.
+    """
+    path = folder / WEIGHTS
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return [archive[f"arr_{number}"] for number in range(len(archive.files))]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise RequestError(
+            str(path), "be as its trial has left it", Phrase(f"a damaged file ({error})"),
+            "move it away, and the trial is trained again",
+        ) from error  # fmt: skip

@@ -1,0 +1,51 @@
+"""What a replicate keeps in its folder, and a tuning trial does not."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_lab import data
+from fmnist_lab.errors import RequestError
+from fmnist_lab.tracking import NoTracker
+from fmnist_lab.tracking.delivery import NOT_SENT
+from fmnist_lab.training import engines, runner, weights
+from fmnist_lab.trial import Labels
+from tests.conftest import ComposeTrial
+
+
+def test_a_replicate_keeps_what_it_delivers(
+    tiny: ComposeTrial, labels: Labels, tmp_path: Path
+) -> None:
+    trial = tiny()
+    result = runner.run(trial, replace(labels, kind="replicate"), tmp_path, NoTracker())
+    kept = weights.read(tmp_path)
+    assert kept is not None
+    dataset = data.load(trial.data)
+    loss, correct = engines.evaluate(trial, dataset, kept)
+    assert (loss, correct.mean()) == (result.test_loss, result.test_accuracy)
+    bits = np.unpackbits(np.load(tmp_path / weights.TEST_CORRECT), count=len(correct))
+    assert bits.astype(bool).tolist() == correct.tolist()
+    assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == correct.mean()
+
+
+def test_mlflow_gets_the_bits_and_not_the_weights() -> None:
+    assert any(map((Path("3") / weights.WEIGHTS).match, NOT_SENT))
+    assert not any(map((Path("3") / weights.TEST_CORRECT).match, NOT_SENT))
+
+
+def test_a_tuning_trial_keeps_none_and_removes_what_was_left(
+    tiny: ComposeTrial, labels: Labels, tmp_path: Path
+) -> None:
+    (tmp_path / weights.WEIGHTS).write_bytes(b"of another attempt")
+    runner.run(tiny(), labels, tmp_path, NoTracker())
+    assert weights.read(tmp_path) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04"])
+def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / weights.WEIGHTS).write_bytes(content)
+    with pytest.raises(RequestError, match="must be as its trial has left it, got a damaged file"):
+        weights.read(tmp_path)
