@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from fmnist_lab.config.file_source import HEADER
+from fmnist_lab.config.structured import HEADER
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import MOST
 from fmnist_lab.results.curve_diff import COMPARED

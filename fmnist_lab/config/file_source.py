@@ -18,10 +18,10 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
+from fmnist_lab.config.structured import HEADER
 from fmnist_lab.errors import Phrase, RequestError
 
 GROUP = "best"
-HEADER = "# @package _global_"  # the first line of a file that is laid over the whole configuration
 _WHOLE = ("sweeps", "recipe")  # groups whose files are laid over the whole configuration
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from fmnist_lab.training.clipping import ClippingConfig
 from fmnist_lab.trial import Trial
 
+HEADER = "# @package _global_"  # the first line of a file that is laid over the whole configuration
+
 
 class Tracking(StrEnum):
     """Where runs are recorded."""

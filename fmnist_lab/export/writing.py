@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fmnist_lab import config
 from fmnist_lab.config.exported_files import Document, chosen_options
-from fmnist_lab.config.file_source import HEADER
+from fmnist_lab.config.structured import HEADER
 from fmnist_lab.foundation.wording import count, number
 
 _WIDTH = 98
