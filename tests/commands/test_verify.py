@@ -12,7 +12,7 @@ from rich.console import Console
 from fmnist_lab import data
 from fmnist_lab.commands import verify
 from fmnist_lab.config.exported_files import Document
-from fmnist_lab.config.file_source import HEADER
+from fmnist_lab.config.structured import HEADER
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export import writing
 from fmnist_lab.foundation.threads import THREAD_VARIABLES

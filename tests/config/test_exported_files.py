@@ -10,7 +10,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import config
-from fmnist_lab.config import exported_files, file_source
+from fmnist_lab.config import exported_files, file_source, structured
 from fmnist_lab.config.exported_files import Document
 from fmnist_lab.errors import RequestError
 from tests.support.exporting import copied, document, leave_trial
@@ -40,7 +40,7 @@ def changed(content: Document, key: str, value: Any) -> str:
         del node[last]
     else:
         node[last] = value
-    return f"{file_source.HEADER}\n{yaml.safe_dump(copy, sort_keys=False)}"
+    return f"{structured.HEADER}\n{yaml.safe_dump(copy, sort_keys=False)}"
 
 
 CODE = {"_target_": "os.system", "command": "touch pwned"}
@@ -101,13 +101,13 @@ class TestHostile:
 
     @pytest.mark.parametrize(("text", "sentence"), TEXTS)
     def test_what_is_no_such_file(self, folder: Path, text: str, sentence: str) -> None:
-        self.refused(f"{file_source.HEADER}\n{text}", sentence)
+        self.refused(f"{structured.HEADER}\n{text}", sentence)
 
     @pytest.mark.parametrize(
         "header", ["# @package hydra", "# mine", "# @package _global_\n# @package hydra.callbacks"]
     )
     def test_where_a_file_may_not_lie(self, folder: Path, content: Document, header: str) -> None:
-        text = changed(content, "seed", 1).replace(file_source.HEADER, header)
+        text = changed(content, "seed", 1).replace(structured.HEADER, header)
         self.refused(text, "must begin with the line '# @package _global_'")
 
     def test_an_option_of_somebody_elses(self, folder: Path, content: Document) -> None:
@@ -117,7 +117,7 @@ class TestHostile:
         evil.parent.mkdir(parents=True)
         evil.write_text(yaml.safe_dump(CODE))
         sentence = "`scheduler` must be one of .*, got 'evil'; an option that is not ours has to"
-        self.refused(f"{file_source.HEADER}\n{yaml.safe_dump(content)}", sentence)
+        self.refused(f"{structured.HEADER}\n{yaml.safe_dump(content)}", sentence)
 
     @pytest.mark.parametrize(("key", "value", "sentence"), HOSTILE[:7])
     def test_hydra_gets_to_see_none_of_it(
