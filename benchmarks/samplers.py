@@ -17,7 +17,7 @@ from optuna.trial import create_trial
 
 from fmnist_lab.sweeper.samplers import build_sampler
 from fmnist_lab.sweeper.space import Searched, Space
-from hydra_plugins.fmnist_lab_sweeper.config import QmcConf, RandomConf, TpeConf
+from hydra_plugins.fmnist_lab_sweeper.sweeper_options import QmcConf, RandomConf, TpeConf
 
 SAMPLERS: dict[str, Any] = {
     "sobol": QmcConf(scramble=True, seed=0),

@@ -25,7 +25,7 @@ import psutil  # type: ignore[import-untyped]
 
 from benchmarks import untrained
 from fmnist_lab.commands import sweep
-from fmnist_lab.sweeper.trials import Trials
+from fmnist_lab.sweeper.strategy import Strategy
 from fmnist_lab.tracking.outbox import unsent
 
 STRATEGIES = 4
@@ -42,7 +42,7 @@ class Meter:
 
     def __init__(self, part: int) -> None:
         self._part = part
-        self._spent: dict[str, list[float]] = {"next": [], "conclude": []}
+        self._spent: dict[str, list[float]] = {"ask": [], "conclude": []}
         self._ends: list[float] = []
         self._told = 0
         self._process = psutil.Process()
@@ -51,7 +51,7 @@ class Meter:
     def attach(self) -> None:
         """Starts to measure."""
         for name in self._spent:
-            setattr(Trials, name, self._clocked(getattr(Trials, name)))
+            setattr(Strategy, name, self._clocked(getattr(Strategy, name)))
 
     def _clocked(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:

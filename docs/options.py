@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from fmnist_lab.sweeper.settings import Settings
 from hydra_plugins.fmnist_lab_launcher.dask_launcher import DaskLauncherConf
-from hydra_plugins.fmnist_lab_sweeper.config import SAMPLERS, SweeperConf
-from hydra_plugins.fmnist_lab_sweeper.pruners import PRUNERS
+from hydra_plugins.fmnist_lab_sweeper.sweeper_options import PRUNERS, SAMPLERS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "options.md"
@@ -181,7 +181,7 @@ def _sweeps() -> Iterator[str]:
 def _search() -> Iterator[str]:
     yield "## The search\n"
     yield "Keys of `hydra.sweeper`, in a sweep's file or on the command line.\n"
-    yield from [*_fields(SweeperConf), ""]
+    yield from [*_fields(Settings), ""]
     yield "### Samplers\n"
     yield "`hydra/sweeper/sampler=NAME`, and their keys under `hydra.sweeper.sampler`.\n"
     yield from [*_family("sampler", SAMPLERS), ""]

@@ -126,7 +126,7 @@ def _require_jobs(config: DictConfig) -> None:
     ranges = [word for word in words if "range(" in word]
     if not ranges:
         return
-    from fmnist_lab.sweeper.ranges import Range
+    from fmnist_lab.sweeper.space import Range
 
     for override in OverridesParser.create().parse_overrides(ranges):
         if not isinstance(sweep := override.value(), RangeSweep):

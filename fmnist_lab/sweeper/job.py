@@ -13,7 +13,6 @@ from hydra.utils import get_method
 
 from fmnist_lab.errors import is_full_disk
 from fmnist_lab.foundation.interruption import interrupted
-from fmnist_lab.sweeper.numbering import Place
 
 if TYPE_CHECKING:
     import optuna
@@ -28,26 +27,16 @@ REPEATS = "sweep:repeats"  # the number of the trial whose suggestion this one r
 
 @dataclass(frozen=True)
 class Channel:
-    """What a job needs to find its study; travels to the worker with the task."""
+    """The address of a job's study; travels to the worker with the task.
+
+    The studies of a sweep take trial numbers in turn: trial k of study i of n has number k * n + i
+    in the sweep, so that neither number has to be stored to find the other.
+    """
 
     storage: "StorageAddress"
     studies: Sequence[str]  # their names, in the order in which they take trial numbers
     pruner: Mapping[str, Any] | None = None  # its configuration
     recall: str | None = None  # the function behind `hydra.sweeper.recall`
-
-    def open_study(self, number: int) -> "optuna.Study":
-        """The study of the sweep's trial `number`."""
-        import optuna
-
-        from fmnist_lab.sweeper import samplers
-        from fmnist_lab.sweeper.storage import open_in_job
-
-        return optuna.load_study(
-            study_name=self.studies[number % len(self.studies)],
-            storage=open_in_job(self.storage),
-            sampler=optuna.samplers.RandomSampler(),  # never asked
-            pruner=samplers.build_pruner(self.pruner),
-        )
 
 
 class CurrentTrial:
@@ -56,16 +45,26 @@ class CurrentTrial:
     def __init__(self, number: int, channel: Channel) -> None:
         self.number = number
         self.pruned = False  # whether `should_prune` has said so
-        self._place = Place(number % len(channel.studies), len(channel.studies))
         self._channel = channel
+        self._number, self._index = divmod(number, len(channel.studies))  # in its study
 
     @functools.cached_property
     def _study(self) -> "optuna.Study":
         """Opened at first use: most tasks never report."""
-        return self._channel.open_study(self.number)
+        import optuna
+
+        from fmnist_lab.sweeper import samplers
+        from fmnist_lab.sweeper.storage import open_in_job
+
+        return optuna.load_study(
+            study_name=self._channel.studies[self._index],
+            storage=open_in_job(self._channel.storage),
+            sampler=optuna.samplers.RandomSampler(),  # never asked
+            pruner=samplers.build_pruner(self._channel.pruner),
+        )
 
     def report(self, value: float, step: int) -> None:
-        """Tells the study how the objective stands after a step, counted from 0."""
+        """Stores the value of the objective after a step, counted from 0."""
         value, step = float(value), int(step)
         self._reach(lambda storage, trial: storage.set_trial_intermediate_value(trial, step, value))
 
@@ -79,38 +78,38 @@ class CurrentTrial:
         return self.pruned
 
     def record(self, **content: Any) -> None:
-        """Leaves the result in the study, in case that nobody is there to take it."""
+        """Leaves the result in the study, in case that no controller is there to take it."""
         content |= {"dir": str(HydraConfig.get().runtime.output_dir), "pruned": self.pruned}
         self._reach(lambda storage, trial: storage.set_trial_user_attr(trial, RECORD, content))
 
     def earlier(self) -> list[int]:
-        """The numbers of the trials whose suggestion this one repeats, the last first."""
+        """Returns the numbers of the trials whose suggestion this one repeats, the last first."""
         return self._reach(lambda storage, trial: self._repeated()) or []
 
     def recorded(self) -> Sequence[float] | None:
-        """The values that an earlier attempt left before its worker died."""
+        """Returns the values that an earlier attempt left before its worker died.
+
+        Where they are in the job's folder alone, they are recorded; an attempt that was pruned is
+        made again.
+        """
         record = self._reach(lambda storage, trial: self._stored().user_attrs.get(RECORD))
         if record is None:
-            record = self._reach(lambda storage, trial: self._left())
-            if record is not None:
+            folder, recall = Path(HydraConfig.get().runtime.output_dir), self._channel.recall
+            record = self._reach(lambda storage, trial: left_in(folder, self._stored(), recall))
+            if record and not record["pruned"]:
                 log.info("Trial %d has ended in an earlier attempt.", self.number)
                 self.record(values=record["values"])
         return record.get("values") if record and not record["pruned"] else None
 
-    def _left(self) -> Mapping[str, Any] | None:
-        """What an earlier attempt left in the folder alone; one that was pruned is made again."""
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        left = left_in(folder, self._stored(), self._channel.recall)
-        return None if left is None or left["pruned"] else left
-
     def _stored(self) -> "optuna.trial.FrozenTrial":
-        return self._study.get_trials(deepcopy=False)[self._place.in_study(self.number)]
+        return self._study.get_trials(deepcopy=False)[self._number]
 
     def _repeated(self) -> list[int]:
-        trials, found = self._study.get_trials(deepcopy=False), []
-        number: int | None = self._place.in_study(self.number)
+        trials, count = self._study.get_trials(deepcopy=False), len(self._channel.studies)
+        found: list[int] = []
+        number: int | None = self._number
         while number is not None and (number := trials[number].user_attrs.get(REPEATS)) is not None:
-            found.append(self._place.in_sweep(number))
+            found.append(number * count + self._index)
         return found
 
     def _ask_pruner(self) -> bool:
@@ -122,7 +121,7 @@ class CurrentTrial:
         try:
             storage = self._study._storage
             trial = storage.get_trial_id_from_study_id_trial_number(
-                self._study._study_id, self._place.in_study(self.number)
+                self._study._study_id, self._number
             )
             return action(storage, trial)
         except Exception:  # a training that goes well is worth more than its report
@@ -134,12 +133,12 @@ _current: CurrentTrial | None = None
 
 
 def current_trial() -> CurrentTrial | None:
-    """The trial that this job is; None where no sweep is running it."""
+    """Returns the trial that this job runs; None outside a sweep."""
     return _current
 
 
 class RecordedTask:
-    """The user's task, which leaves its result in the study before anybody asks for it."""
+    """The user's task, which leaves its result in the study before the controller gets it."""
 
     def __init__(self, task: Callable[[Any], Any], channel: Channel) -> None:
         functools.update_wrapper(self, task)
@@ -171,11 +170,11 @@ class RecordedTask:
 def left_in(
     folder: Path, trial: "optuna.trial.FrozenTrial", recall: str | None
 ) -> Mapping[str, Any] | None:
-    """What a job of the trial has left in its folder, if it had ended and could not say so.
+    """Returns the result that a job of the trial left in its folder alone, if it had ended.
 
     Args:
-        folder: The job's.
-        trial: What is left there from before it began is not its own.
+        folder: The job's folder; content from before the trial began is not its own.
+        trial: The trial.
         recall: See `hydra.sweeper.recall`.
     """
     if recall is None or trial.datetime_start is None:
@@ -192,7 +191,7 @@ def is_pruned(error: object) -> bool:
 
 
 def _numbers(returned: Any) -> list[float] | None:
-    """The values as plain numbers; None for what is none, which the controller will refuse."""
+    """The values as plain numbers; None for anything else, which the controller will refuse."""
     many = returned if isinstance(returned, list | tuple) else [returned]
     try:
         return [float(value) for value in many]

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from filelock import FileLock, Timeout
 
+from fmnist_lab.errors import Phrase
 from fmnist_lab.sweeper.settings import SecondControllerError, SweepRequestError
 from fmnist_lab.sweeper.storage import StorageAddress, beside
 
@@ -42,7 +43,7 @@ def one_controller(
     except Timeout:
         if Path(lock.lock_file).exists():
             raise _second(study_name, f"one on this machine works in {base.parent}") from None
-        # It is taken for a race with whoever removes the lock: `/proc` has no room for files.
+        # FileLock takes it for a race with the removal of the lock: `/proc` has no room for files.
         raise _no_place(base.parent, folder, "no files can be made there") from None
     except OSError as error:
         raise _no_place(base.parent, folder, error.strerror or type(error).__name__) from error
@@ -56,16 +57,13 @@ def one_controller(
 
 def _no_place(place: Path, sweep: Path, reason: str) -> SweepRequestError:
     key = "hydra.sweep.dir" if place == sweep else "hydra.sweeper.storage"
-    return SweepRequestError(
-        f"`{key}` must be in a folder where this user can make files, got {place}: {reason}."
-    )
+    rule = "be in a folder where this user can make files"
+    return SweepRequestError(key, rule, Phrase(place), reason)
 
 
-def _second(study_name: str, who: str) -> SecondControllerError:
-    return SecondControllerError(
-        f"The study {study_name!r} must have one controller, got a second: {who}. "
-        "Wait until it has ended, or end it."
-    )
+def _second(study_name: str, first: str) -> SecondControllerError:
+    rule, hint = "have one controller", f"{first}; wait until it has ended, or end it"
+    return SecondControllerError(f"the study {study_name}", rule, Phrase("a second"), hint)
 
 
 class _Lease:
@@ -81,7 +79,7 @@ class _Lease:
         """Takes the lease.
 
         Raises:
-            SecondControllerError: Somebody else has it.
+            SecondControllerError: Another process has it.
         """
         holder = study.user_attrs.get(LEASE)
         if holder and _is_alive(holder):

@@ -1,55 +1,122 @@
-"""The loop: ask, run, tell, until the total, a budget or the user ends it."""
+"""The loop of a sweep: ask, run, conclude, until a budget, a signal or too many failures end it."""
 
 import logging
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
+from types import FrameType
 from typing import Any
 
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 
 from fmnist_lab.errors import TooManyFailuresError, is_full_disk
+from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.launcher.streaming import StreamingLauncher
 from fmnist_lab.sweeper.observers import Observers, TrialEnd, TrialInfo
-from fmnist_lab.sweeper.signals import Signals
-from fmnist_lab.sweeper.strategies import Best, Strategies
+from fmnist_lab.sweeper.strategy import Outcome, Strategy, from_return
 from fmnist_lab.sweeper.sweep_end import SweepEnd
-from fmnist_lab.sweeper.trial_outcome import Outcome, from_return
 
 log = logging.getLogger(__name__)
 
 _POLL = 1.0  # seconds between looks at the clock while trials run
+_WRITE_SECONDS = 5.0  # between two writes: the results file grows with the number of strategies
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP as exceptions, raised only where the controller waits.
+
+    Everywhere else, in the midst of asking and telling, a signal is kept for later.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._waiting = False
+        self._pending: int | None = None
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # nohup
+                self._before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        interrupted.clear()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raises a signal that was kept."""
+        if self._pending is not None:
+            self._raise(self._pending)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Lets signals interrupt the block."""
+        try:
+            self._waiting = True
+            self.check()
+            yield
+        finally:
+            self._waiting = False
+
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self._pending = number
+        if self._waiting:
+            self._raise(number)
+
+    def _raise(self, number: int) -> None:
+        self._waiting = False  # once is enough: what follows is cleaning up
+        interrupted.set()
+        if callable(handler := self._before[number]):
+            handler(number, None)  # the application's own, or Python's: KeyboardInterrupt
+        raise SystemExit(128 + number)
 
 
 class Loop:
-    """Keeps trials running.
+    """Keeps trials of all strategies running.
 
     Args:
-        strategies: Where trials come from and go to.
+        strategies: In the order in which they take trial numbers.
         launcher: A streaming launcher, or one of Hydra's.
-        batch_size: How many trials one of Hydra's launchers is given at once.
-        observers: Who is told.
+        observers: Called at every event.
         job_overrides: Added to every job, beside the suggestion.
+        write: Writes the results so far.
     """
 
     def __init__(
         self,
-        strategies: Strategies,
+        strategies: Sequence[Strategy],
         launcher: Any,
-        batch_size: int,
         observers: Observers,
-        job_overrides: list[str],
+        job_overrides: Sequence[str] = (),
+        write: Callable[[], None] = lambda: None,
     ) -> None:
         self._strategies = strategies
+        self._settings = strategies[0].settings
         self._launcher = launcher
-        self._batch_size = batch_size
         self._observers = observers
         self._job_overrides = job_overrides
-        self._has_told = False
-        self._looked = 0.0
-        self.on_told: Callable[[], None] = lambda: None
+        self._write = write
+        self._written = self._looked = 0.0
+        self._has_ended_any = False
+        self._error: BaseException | None = None  # of the last trial that failed
+
+    @property
+    def done(self) -> int:
+        """Trials that count."""
+        return sum(strategy.budget.done for strategy in self._strategies)
+
+    @property
+    def n_trials(self) -> int:
+        """The total to reach."""
+        return sum(strategy.settings.n_trials for strategy in self._strategies)
 
     def run(self, signals: Signals) -> SweepEnd:
         """Runs trials and returns why it ended.
@@ -65,33 +132,46 @@ class Loop:
             else:
                 self._batches(signals)
         finally:
-            for trial in self._strategies.reap():  # none is left running, whatever happened
-                self._told(trial)
-        return self._strategies.ending
+            for strategy in self._strategies:  # none is left running, whatever happened
+                for trial in strategy.end_running():
+                    self._ended(trial)
+        ends = {strategy.name or "": strategy.budget.spent() for strategy in self._strategies}
+        reached = {name: end for name, end in ends.items() if end is not None}
+        return SweepEnd.of_budgets(reached, self.done, self.n_trials)
+
+    def next(self) -> TrialInfo | None:
+        """Asks the strategy with the fewest trials; None if none may start another."""
+        wanting = (strategy for strategy in self._strategies if strategy.wants_more)
+        strategy = min(wanting, key=lambda strategy: strategy.committed, default=None)
+        if strategy is None:
+            return None
+        trial = strategy.ask()
+        self._observers.tell("on_trial_start", trial)
+        return trial
 
     def _stream(self, launcher: StreamingLauncher, signals: Signals) -> None:
         try:
             while True:
-                while self._strategies.running < launcher.slots and (trial := self._next()):
+                while self._running() < launcher.slots and (trial := self.next()):
                     launcher.submit([*trial.overrides, *self._job_overrides], trial.number)
-                if not self._strategies.running:
+                if not self._running():
                     return
                 with signals.waiting():
                     finished = launcher.next_result(timeout=_POLL)
                 if finished:
-                    self._conclude(*finished)
-                    self._give_up_if_needed()
+                    self._returned(*finished)
+                    self.give_up_if_needed()
                 self._show_progress()
         finally:
             launcher.cancel_all()
             launcher.close()
 
     def _batches(self, signals: Signals) -> None:
-        while batch := list(self._ask(self._batch_size)):
+        while batch := [trial for _ in range(self._settings.n_jobs) if (trial := self.next())]:
             # A launcher numbers the jobs of a batch in sequence; repeated trials may leave gaps.
             for _, part in groupby(enumerate(batch), lambda item: item[1].number - item[0]):
                 self._launch([trial for _, trial in part], signals)
-            self._give_up_if_needed()
+            self.give_up_if_needed()
 
     def _launch(self, batch: list[TrialInfo], signals: Signals) -> None:
         overrides = [(*trial.overrides, *self._job_overrides) for trial in batch]
@@ -101,65 +181,85 @@ class Loop:
         except HydraException:  # the configuration is wrong, and would be for every trial
             raise
         except Exception as error:
-            if not self._has_told:  # this launcher has never worked
+            if not self._has_ended_any:  # this launcher has never worked
                 raise
             log.warning("The launcher lost a batch.", exc_info=True)
-            problem = traceback.format_exc()
+            lost = Outcome("failed", None, traceback.format_exc(), error)
             for trial in batch:
-                self._lose(trial.number, Outcome("failed", None, problem, error))
+                strategy = self._of(trial.number)
+                if strategy.record(trial.number):  # it had finished before its batch was lost
+                    self._ended(strategy.settle(trial.number))
+                else:
+                    self.conclude(trial.number, lost)
             return
         for trial, returned in zip(batch, returns, strict=True):
-            self._conclude(trial.number, returned)
+            self._returned(trial.number, returned)
 
-    def _ask(self, count: int) -> Iterator[TrialInfo]:
-        for _ in range(count):
-            if trial := self._next():
-                yield trial
+    def _returned(self, number: int, returned: JobReturn) -> None:
+        if is_full_disk(error := returned._return_value):
+            raise error  # not the trial's fault: it will be repeated
+        record = self._of(number).record(number)
+        self.conclude(number, from_return(returned, record, len(self._settings.directions)))
 
-    def _next(self) -> TrialInfo | None:
-        if trial := self._strategies.next():
-            self._observers.tell("on_trial_start", trial)
-        return trial
+    def conclude(self, number: int, outcome: Outcome) -> None:
+        """Stores, counts and reports how a trial ended."""
+        if outcome.state == "failed":
+            self._error = outcome.error or ValueError(outcome.problem)
+        self._ended(self._of(number).conclude(number, outcome))
+
+    def _ended(self, trial: TrialEnd) -> None:
+        self._has_ended_any = True
+        self._of(trial.number).observe(trial)
+        self._log_end(trial)
+        self._observers.tell("on_trial_end", trial)
+        if time.monotonic() - self._written > _WRITE_SECONDS:
+            self._write()
+            self._written = time.monotonic()
+
+    def give_up_if_needed(self) -> None:
+        """Raises TooManyFailuresError where more than the allowed part of all trials failed."""
+        failed = sum(strategy.budget.failed for strategy in self._strategies)
+        rate = self._settings.max_failure_rate
+        if failed > rate * self.n_trials and self._error is not None:
+            why = (
+                f"{failed} trials failed, more than max_failure_rate={rate:g} of "
+                f"{self.n_trials} allows."
+            )
+            log.error(why)
+            raise TooManyFailuresError(why) from self._error
 
     def _show_progress(self) -> None:
         if self._observers and time.monotonic() - self._looked > _POLL:
             self._looked = time.monotonic()
-            self._observers.tell("on_progress", self._strategies.progress())
+            steps = {
+                number: strategy.steps(number)
+                for strategy in self._strategies
+                for number in sorted(strategy.running)
+            }
+            self._observers.tell("on_progress", steps)
 
-    def _conclude(self, number: int, returned: JobReturn) -> None:
-        if is_full_disk(error := returned._return_value):
-            raise error  # not the trial's fault: it will be repeated
-        outcome = from_return(
-            returned, self._strategies.record(number), self._strategies.objectives
-        )
-        self._told(self._strategies.conclude(number, outcome))
+    def _running(self) -> int:
+        return sum(len(strategy.running) for strategy in self._strategies)
 
-    def _lose(self, number: int, outcome: Outcome) -> None:
-        if self._strategies.record(number):  # it had finished before its batch was lost
-            self._told(self._strategies.settle(number))
+    def _of(self, number: int) -> Strategy:
+        return self._strategies[number % len(self._strategies)]
+
+    def _log_end(self, trial: TrialEnd) -> None:
+        if trial.state == "failed":
+            again = "" if trial.counts else ", will be tried again"
+            again = ", the same command will try it again" if trial.lost else again
+            log.warning("Trial %d failed%s:\n%s", trial.number, again, trial.problem)
+        elif trial.state == "interrupted":
+            log.info("Trial %d was interrupted, will be repeated.", trial.number)
         else:
-            self._told(self._strategies.conclude(number, outcome))
+            values = ", ".join(f"{value:g}" for value in trial.values or []) or "no value"
+            log.info("Trial %d %s: %s%s", trial.number, trial.state, values, self._best())
 
-    def _told(self, trial: TrialEnd) -> None:
-        self._has_told = True
-        _log_end(trial, self._strategies.best)
-        self._observers.tell("on_trial_end", trial)
-        self.on_told()
-
-    def _give_up_if_needed(self) -> None:
-        if (why := self._strategies.fails_too_often) and self._strategies.error is not None:
-            log.error(why)
-            raise TooManyFailuresError(why) from self._strategies.error
-
-
-def _log_end(trial: TrialEnd, best: Best | None) -> None:
-    if trial.state == "failed":
-        again = "" if trial.counts else ", will be tried again"
-        again = ", the same command will try it again" if trial.lost else again
-        log.warning("Trial %d failed%s:\n%s", trial.number, again, trial.problem)
-    elif trial.state == "interrupted":
-        log.info("Trial %d was interrupted, will be repeated.", trial.number)
-    else:
-        values = ", ".join(f"{value:g}" for value in trial.values or [])
-        so_far = f"; best {best.value:g}, trial {best.number}" if best else ""
-        log.info("Trial %d %s: %s%s", trial.number, trial.state, values or "no value", so_far)
+    def _best(self) -> str:
+        """The end of a log line that names the best trial, where there is one direction."""
+        bests = [best for strategy in self._strategies if (best := strategy.budget.best)]
+        if not bests:
+            return ""
+        found = [(float(best.values[0]), best.number) for best in bests if best.values]
+        value, number = min(found, key=lambda item: self._settings.sign * item[0])
+        return f"; best {value:g}, trial {number}"

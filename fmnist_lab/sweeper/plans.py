@@ -1,4 +1,4 @@
-"""What a sweep will try: one plan for everything, or one for each strategy."""
+"""The studies that a sweep will run: one for everything, or one for each strategy."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation import instantiate
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.sweeper import space
-from fmnist_lab.sweeper import spaces as beside
-from fmnist_lab.sweeper.settings import Settings, SweepRequestError
-from fmnist_lab.sweeper.space import Space
+from fmnist_lab.sweeper.settings import Settings, SweepRequestError, sweep_request
+from fmnist_lab.sweeper.space import Space, collect, described, parse
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Plan:
 
 
 def study_names(settings: Settings, name: str) -> dict[str | None, str]:
-    """The studies by strategy, in the order in which they take trial numbers."""
+    """Returns the studies by strategy, in the order in which they take trial numbers."""
     # Sorted, so that a file may list its strategies in another order the next day.
     return {strategy: f"{name}/{strategy}" for strategy in sorted(settings.strategies or {})} or {
         None: name
@@ -38,7 +36,7 @@ def study_names(settings: Settings, name: str) -> dict[str | None, str]:
 
 
 class Planner:
-    """Reads the sweeper's settings and the command line."""
+    """Makes plans from the sweeper's settings and the command line."""
 
     def __init__(self, settings: Settings, loader: ConfigLoader, config: DictConfig) -> None:
         self._settings = settings
@@ -46,84 +44,74 @@ class Planner:
         self._config = config
 
     def plans(self, name: str, arguments: Sequence[str]) -> list[Plan]:
-        """One plan for each study.
+        """Returns one plan for each study.
 
         Raises:
             SweepRequestError: Something cannot be searched.
         """
-        given = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
-        described = space.described(self._settings.search_space)
         names = study_names(self._settings, name)
-        if None in names:
-            searched = space.parse([*given, *arguments], self._loader, described)
-            return [Plan(name, None, searched)]
-        return [
-            self._plan(study, str(strategy), given, arguments, described)
-            for strategy, study in names.items()
-        ]
+        return [self._plan(study, strategy, arguments) for strategy, study in names.items()]
 
     def validate(self, plans: Sequence[Plan], job_overrides: Sequence[str]) -> None:
-        """Composes a job of each plan, and one for each option of each searched group.
+        """Composes and checks jobs of each plan, before there is a trial or a folder.
 
-        And one for each type of a key's choices: a word among numbers is a slip.
-
-        A mistake is found here, before there is a trial or a folder.
+        One job for each option of each searched group, and one for each type of a key's other
+        choices: a word among numbers is a slip.
         """
         self.custom_space()
-        self._require_observers()
-        self._method("recall", "folder", "since")
-        check = self._method("check", "cfg")
-        check_together = self._method("check_together", "cfgs", "choices", "directions")
-        jobs = [
-            self._job([*plan.space.overrides(params), *job_overrides])
-            for plan in plans
-            for params in self._attempts(plan.space)
-        ]
-        check_together(jobs, _choices(plans), self._settings.directions)
-        for job in jobs:
+        for observer in self._settings.observers or []:
+            if OmegaConf.is_dict(observer) and "_target_" in observer:
+                self._function("observers._target_", observer["_target_"])
+        self._setting("recall", "folder", "since")
+        check = self._setting("check", "cfg")
+        check_together = self._setting("check_together", "cfgs", "choices", "directions")
+        jobs = []
+        choices: dict[str, list[Any]] = {}
+        for plan in plans:
+            for params in self._attempts(plan.space):
+                overrides = [*plan.space.overrides(params), *job_overrides]
+                job = self._loader.load_sweep_config(self._config, overrides)
+                with flag_override(job, ["struct", "readonly"], False):
+                    del job["hydra"]
+                jobs.append(job)
+            for key, distribution in plan.space.distributions.items():
+                choices.setdefault(key.lstrip("+"), []).extend(_ends(distribution))
+        if check_together:
+            check_together(jobs, choices, self._settings.directions)
+        for job in jobs if check else ():
             check(job)
 
-    def _job(self, overrides: list[str]) -> DictConfig:
-        """The configuration that a job would get."""
-        composed = self._loader.load_sweep_config(self._config, overrides)
-        with flag_override(composed, ["struct", "readonly"], False):
-            del composed["hydra"]
-        return composed
-
     def custom_space(self) -> Any:
-        """The user's function that extends each suggestion, if there is one.
+        """Returns the user's function that extends each suggestion, if there is one.
 
         Raises:
             SweepRequestError: There is none of that name, or it takes other arguments.
         """
-        if not self._settings.custom_search_space:
-            return None
-        return functools.partial(self._method("custom_search_space", "cfg", "trial"), self._config)
+        custom = self._setting("custom_search_space", "cfg", "trial")
+        return custom and functools.partial(custom, self._config)
 
-    def _plan(
-        self,
-        study: str,
-        strategy: str,
-        given: Sequence[str],
-        arguments: Sequence[str],
-        described: Mapping[str, space.Searched],
-    ) -> Plan:
+    def _plan(self, study: str, strategy: str | None, arguments: Sequence[str]) -> Plan:
+        given = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
+        known = described(self._settings.search_space)
+        if strategy is None:
+            return Plan(study, None, parse([*given, *arguments], self._loader, known))
         own = self._own_overrides(strategy)
         self._refuse_overlap(own, arguments)
         # What is searched may depend on what is chosen, so that has to be composed first.
-        chosen = space.parse([*given, *own, *arguments], self._loader)
+        chosen = parse([*given, *own, *arguments], self._loader)
         composed = self._loader.load_sweep_config(self._config, chosen.overrides({}))
-        spaces_of = self._settings.spaces or []
-        spaces = beside.collect(composed, spaces_of)
-        stated = [f"{key}={value}" for key, value in spaces.items()]
-        searched = space.parse([*stated, *given, *own, *arguments], self._loader, described)
-        for key in searched.searched:
-            if any(key.lstrip("+").startswith(f"{node}.space.") for node in spaces_of):
+        nodes = self._settings.spaces or []
+        stated = [f"{key}={value}" for key, value in collect(composed, nodes).items()]
+        space = parse([*stated, *given, *own, *arguments], self._loader, known)
+        for key in space.searched:
+            if any(key.lstrip("+").startswith(f"{node}.space.") for node in nodes):
                 raise SweepRequestError(
-                    f"`{key}` must be put in quotes twice, as in \"{key}='interval(0, 1)'\": it "
-                    "says what to search and is not searched itself."
+                    key,
+                    f"be put in quotes twice, as in \"{key}='interval(0, 1)'\"",
+                    Phrase("a search of the space itself"),
+                    "it says what to search and is not searched",
                 )
-        return Plan(study, strategy, searched, self._configuration(composed))
+        return Plan(study, strategy, space, self._configuration(composed))
 
     def _own_overrides(self, strategy: str) -> list[str]:
         stated = (self._settings.strategies or {})[strategy]
@@ -131,24 +119,18 @@ class Planner:
             stated = OmegaConf.to_container(stated)
         stated = [stated] if isinstance(stated, str) else stated
         if not isinstance(stated, list) or not all(isinstance(item, str) for item in stated):
-            raise SweepRequestError(
-                f"`hydra.sweeper.strategies.{strategy}` must be an override or a list of "
-                f"overrides, got {stated!r}."
-            )
+            rule = "be an override or a list of overrides"
+            raise SweepRequestError(f"hydra.sweeper.strategies.{strategy}", rule, stated)
         label = self._settings.label
         return [*stated, f"{label}={strategy}"] if label else stated
 
     def _refuse_overlap(self, own: Sequence[str], arguments: Sequence[str]) -> None:
         parser = OverridesParser.create(config_loader=self._loader)
         keys = {override.get_key_element() for override in parser.parse_overrides(list(own))}
-        for argument, override in zip(
-            arguments, parser.parse_overrides(list(arguments)), strict=True
-        ):
-            if override.get_key_element() in keys:
-                raise SweepRequestError(
-                    f"`{override.get_key_element()}` must be left to the strategies of this "
-                    f"sweep, got {argument}."
-                )
+        for override in parser.parse_overrides(list(arguments)):
+            if (key := override.get_key_element()) in keys:
+                rule = "be left to the strategies of this sweep"
+                raise SweepRequestError(key, rule, Phrase(override.input_line))
 
     def _configuration(self, composed: DictConfig) -> dict[str, Any]:
         """The trial's configuration as plain values, less the keys that may change."""
@@ -162,63 +144,39 @@ class Planner:
             if not any(f"{key}.".startswith(f"{prefix}.") for prefix in free)
         }
 
-    def _attempts(self, searched: Space) -> list[dict[str, Any]]:
-        first = {name: _first(item) for name, item in searched.distributions.items()}
+    def _attempts(self, space: Space) -> list[dict[str, Any]]:
+        first = {name: _ends(item)[0] for name, item in space.distributions.items()}
         attempts = [first]
-        for name, distribution in searched.distributions.items():
+        for name, distribution in space.distributions.items():
             if not isinstance(distribution, CategoricalDistribution):
                 continue
-            is_group = self._loader.get_group_options(name.lstrip("+").partition("@")[0])
-            others = distribution.choices if is_group else _of_each_type(distribution.choices)
-            attempts += [first | {name: choice} for choice in others[1:]]
+            others: Sequence[Any] = distribution.choices[1:]
+            if not self._loader.get_group_options(name.lstrip("+").partition("@")[0]):
+                # The first of each other type; a dictionary keeps the last that it is given.
+                by_type = {type(choice): choice for choice in reversed(others)}
+                by_type.pop(type(first[name]), None)
+                others = list(by_type.values())
+            attempts += [first | {name: choice} for choice in others]
         return attempts
 
-    def _require_observers(self) -> None:
-        for observer in self._settings.observers or []:
-            if OmegaConf.is_dict(observer) and "_target_" in observer:
-                self._function("observers._target_", observer["_target_"])
-
-    def _method(self, key: str, *arguments: str) -> Any:
+    def _setting(self, key: str, *arguments: str) -> Any:
+        """The function that a setting names, None where it names none."""
         path = getattr(self._settings, key)
-        return (lambda *_: None) if path is None else self._function(key, path, *arguments)
+        return None if path is None else self._function(key, path, *arguments)
 
     def _function(self, key: str, path: Any, *arguments: str) -> Any:
-        key = f"hydra.sweeper.{key}"
-        try:
-            function = instantiate.function_at(key, path)
+        with sweep_request():
+            function = instantiate.function_at(f"hydra.sweeper.{key}", path)
             if arguments:
-                instantiate.require_arguments(key, function, *arguments)
-        except RequestError as error:
-            raise SweepRequestError(f"{error}") from error
+                instantiate.require_arguments(f"hydra.sweeper.{key}", function, *arguments)
         return function
 
 
-def _choices(plans: Sequence[Plan]) -> dict[str, list[Any]]:
-    """What any plan chooses from, by key; of a range its ends."""
-    found: dict[str, list[Any]] = {}
-    for plan in plans:
-        for name, distribution in plan.space.distributions.items():
-            found.setdefault(name.lstrip("+"), []).extend(_ends(distribution))
-    return found
-
-
-def _first(distribution: BaseDistribution) -> Any:
-    return _ends(distribution)[0]
-
-
 def _ends(distribution: BaseDistribution) -> Sequence[Any]:
-    """All choices, or the ends of an interval, which all others have."""
+    """All choices, or the ends of an interval."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
-    return [getattr(distribution, end) for end in ("low", "high")]
-
-
-def _of_each_type(choices: Sequence[Any]) -> list[Any]:
-    """The first choice, and the first of every other type."""
-    found: dict[type, Any] = {}
-    for choice in choices:
-        found.setdefault(type(choice), choice)
-    return list(found.values())
+    return [getattr(distribution, end) for end in ("low", "high")]  # which all others have
 
 
 def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:

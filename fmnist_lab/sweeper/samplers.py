@@ -1,6 +1,6 @@
 """Samplers and pruners, built from their configuration for the study at hand."""
 
-import logging
+import inspect
 import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -8,32 +8,69 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
+from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, GridSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, QMCSampler
+from optuna.trial import FrozenTrial
 
-from fmnist_lab.sweeper.ranges import grid
+from fmnist_lab.errors import Phrase
 from fmnist_lab.sweeper.settings import SweepRequestError
-from fmnist_lab.sweeper.space import Space
+from fmnist_lab.sweeper.space import Space, grid
 
-log = logging.getLogger(__name__)
+_DEFAULT = {"_target_": "optuna.samplers.TPESampler"}
+_REMOVED = "optuna.samplers.MOTPESampler"  # of Optuna 3, which the 1.3 plugin offers as motpe
+# Optuna imports these packages when the first trials are done: too late to say what is missing.
+_PACKAGES: dict[type[BaseSampler], str] = {CmaEsSampler: "cmaes", GPSampler: "torch"}
 
-# They go through a sequence by the number of trials: another seed would be another sequence.
-_SEQUENCES = ("GridSampler", "QMCSampler")
-# Optuna imports these when the first trials are done: too late to say that they are missing.
-_NEEDED = {"CmaEsSampler": "cmaes", "GPSampler": "torch"}
+
+class SequenceSampler(QMCSampler):
+    """A quasi-random sequence whose first n points do not depend on interruptions.
+
+    Optuna's sampler learns the space from trials that exist, so its first trial is a random one.
+    It spends a point on a trial whose parameters are fixed, such as one that is repeated. And it
+    counts a point as spent before a trial has it, so that a kill in between skips the point.
+    Here the search space is known beforehand and points are counted on the trials.
+    """
+
+    def __init__(self, search_space: Mapping[str, BaseDistribution], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._space = dict(search_space)
+        self._counted = 0  # trials that have ended before any that has not: they stay as they are
+        self._spent = 0  # points that those have
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Returns the whole space; nothing where all parameters are fixed."""
+        return {} if self._is_fixed(trial) else self._space
+
+    def _find_sample_id(self, study: Study, search_space: dict[str, BaseDistribution]) -> int:
+        trials = study.get_trials(deepcopy=False)
+        while self._counted < len(trials) and trials[self._counted].state.is_finished():
+            self._spent += self._has_point(trials[self._counted])
+            self._counted += 1
+        return self._spent + sum(map(self._has_point, trials[self._counted :]))
+
+    def _has_point(self, trial: FrozenTrial) -> bool:
+        return self._space.keys() <= trial.params.keys() and not self._is_fixed(trial)
+
+    def _is_fixed(self, trial: FrozenTrial) -> bool:
+        fixed: dict[str, Any] = trial.system_attrs.get("fixed_params", {})
+        return self._space.keys() <= fixed.keys()
 
 
 def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -> BaseSampler:
-    """The sampler that continues a study.
+    """Builds the sampler that continues a study.
 
     Args:
         config: The group `hydra/sweeper/sampler`, or a sampler.
-        space: The search space, which a grid needs.
+        space: The search space.
         stored_trials: How many trials the study holds. A new study takes the seed as it is;
-            one that continues must not repeat what the seed has suggested already.
+            one that continues must not repeat the suggestions that the seed has given.
         at_once: How many trials run side by side.
 
     Raises:
@@ -41,53 +78,39 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
     """
     if isinstance(config, BaseSampler):
         return config
-    settings = _plain(config)
-    target = str(settings.get("_target_", "optuna.samplers.TPESampler"))
-    _require_available(target)
-    if stored_trials and not target.endswith(_SEQUENCES):
-        settings["seed"] = _next_seed(settings.get("seed"), stored_trials)
-    # Null is every sampler's own default, and some keys will go with Optuna 6.
-    settings = {key: value for key, value in settings.items() if value is not None}
-    if target.endswith("TPESampler"):
+    # Null is every sampler's own default; keys that Optuna has dropped may be null, too.
+    settings = {key: value for key, value in _plain(config).items() if value is not None}
+    settings = settings or dict(_DEFAULT)
+    settings.pop("_partial_", None)
+    kind = _kind(settings)
+    if kind is QMCSampler:
+        settings["_target_"] = f"{__name__}.{SequenceSampler.__name__}"
+        settings["search_space"] = space.distributions
+    elif issubclass(kind, GridSampler):
+        settings["search_space"] = _grid_space(space)
+    elif stored_trials and "seed" in settings:
+        # Sequences and grids go on by the number of trials; any other must not start again.
+        sequence = np.random.SeedSequence([abs(settings["seed"]), stored_trials])
+        settings["seed"] = int(sequence.generate_state(1)[0])
+    if "constant_liar" in inspect.signature(kind).parameters:
         settings.setdefault("constant_liar", at_once > 1)
-    if target.endswith("QMCSampler"):
-        settings["_target_"] = "fmnist_lab.sweeper.quasi_random.SequenceSampler"
-    sampler: BaseSampler = _build("sampler", BaseSampler, settings, _extra(settings, target, space))
+    sampler: BaseSampler = _build("sampler", BaseSampler, settings)
     return sampler
 
 
-def _require_available(target: str) -> None:
-    if target.endswith("MOTPESampler") or "motpe" in target:
-        raise SweepRequestError(
-            "`hydra/sweeper/sampler` must be one that Optuna has, got motpe: "
-            "use hydra/sweeper/sampler=tpe, which handles several objectives."
-        )
-    package = _NEEDED.get(target.rpartition(".")[2])
-    if package and not find_spec(package):
-        raise SweepRequestError(
-            f"`hydra/sweeper/sampler` must be one whose packages are installed, got {target}: "
-            f"pip install {package}"
-        )
-
-
-def _extra(settings: dict[str, Any], target: str, space: Space) -> dict[str, Any]:
-    """Arguments that no configuration file can hold; takes their keys out of the settings."""
-    extra: dict[str, Any] = {}
-    if target.endswith("GridSampler"):
-        settings.pop("_partial_", None)
-        extra["search_space"] = _grid_space(space)
-    if target.endswith("QMCSampler"):
-        extra["space"] = space.distributions
-    if "reference_points" in settings:
-        extra["reference_points"] = np.asarray(settings.pop("reference_points"), dtype=float)
-    return extra
-
-
 def build_pruner(config: Any) -> BasePruner:
-    """The pruner of the group `hydra/sweeper/pruner`; null prunes nothing."""
+    """Builds the pruner of the group `hydra/sweeper/pruner`; null prunes nothing."""
     if isinstance(config, BasePruner):
         return config
-    return _build("pruner", BasePruner, _plain(config), {}) if config else NopPruner()
+    pruner: BasePruner = _build("pruner", BasePruner, _plain(config)) if config else NopPruner()
+    return pruner
+
+
+def is_grid(config: Any) -> bool:
+    """Whether this configures Optuna's grid sampler."""
+    if isinstance(config, BaseSampler):
+        return isinstance(config, GridSampler)
+    return issubclass(_kind(_plain(config) or _DEFAULT), GridSampler)
 
 
 def grid_size(space: Space) -> int:
@@ -95,41 +118,51 @@ def grid_size(space: Space) -> int:
     return prod(len(values) for values in _grid_space(space).values())
 
 
-def is_grid(config: Any) -> bool:
-    """Whether this configures Optuna's grid sampler."""
-    if isinstance(config, BaseSampler):
-        return isinstance(config, GridSampler)
-    return str(_plain(config).get("_target_")).endswith("GridSampler")
+def _kind(settings: Mapping[str, Any]) -> type:
+    """The sampler's class; `object` for a function that makes one.
+
+    Raises:
+        SweepRequestError: There is none of that name, or a package that it needs is missing.
+    """
+    key, target = "hydra/sweeper/sampler", settings.get("_target_")
+    if target == _REMOVED:
+        hint = "hydra/sweeper/sampler=tpe handles several objectives"
+        raise SweepRequestError(key, "be a sampler that Optuna has", Phrase("motpe"), hint)
+    try:
+        found = get_object(str(target))
+    except Exception as error:
+        raise SweepRequestError(f"{key}._target_", "be importable", target, str(error)) from error
+    kind = found if isinstance(found, type) else object
+    for needy, package in _PACKAGES.items():
+        if issubclass(kind, needy) and not find_spec(package):
+            raise SweepRequestError(
+                key, "be one whose packages are installed", target, f"pip install {package}"
+            )
+    return kind
 
 
-def _build(kind: str, base: type[Any], settings: dict[str, Any], extra: dict[str, Any]) -> Any:
+def _build(kind: str, base: type[Any], settings: dict[str, Any]) -> Any:
+    key, target = f"hydra/sweeper/{kind}", settings.get("_target_")
+    search_space = settings.pop("search_space", None)  # OmegaConf cannot hold distributions
+    extra = {} if search_space is None else {"search_space": search_space}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # choosing it is consent
             built = instantiate(settings, **extra, _convert_="all")
     except Exception as error:
-        cause = error.__cause__ or error
-        raise SweepRequestError(
-            f"`hydra/sweeper/{kind}` must be one that can be built, got "
-            f"{settings.get('_target_')}: {cause}"
-        ) from error
+        cause = str(error.__cause__ or error)
+        raise SweepRequestError(key, "be one that can be built", target, cause) from error
     if not isinstance(built, base):
-        raise SweepRequestError(
-            f"`hydra/sweeper/{kind}` must be an Optuna {kind}, got {type(built).__name__}."
-        )
+        raise SweepRequestError(key, f"be an Optuna {kind}", Phrase(type(built).__name__))
     return built
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    if config is None:
-        return {}
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)
-    if not isinstance(config, Mapping):
-        raise SweepRequestError(
-            f"`hydra.sweeper.sampler` and `pruner` must be configured by groups, got {config!r}."
-        )
-    return {str(key): value for key, value in config.items()}
+    if not isinstance(config or {}, Mapping):
+        raise SweepRequestError("hydra/sweeper/sampler and pruner", "be groups", config)
+    return {str(key): value for key, value in (config or {}).items()}
 
 
 def _grid_space(space: Space) -> dict[str, list[Any]]:
@@ -138,13 +171,6 @@ def _grid_space(space: Space) -> dict[str, list[Any]]:
         try:
             values[name] = grid(distribution)
         except ValueError:
-            raise SweepRequestError(
-                f"`{name}` must be a choice or a range with the grid sampler, got {distribution}."
-            ) from None
+            rule = "be a choice or a range with the grid sampler"
+            raise SweepRequestError(name, rule, distribution) from None
     return values
-
-
-def _next_seed(seed: int | None, stored_trials: int) -> int | None:
-    if seed is None:
-        return None
-    return int(np.random.SeedSequence([abs(seed), stored_trials]).generate_state(1)[0])

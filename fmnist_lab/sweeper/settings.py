@@ -1,16 +1,16 @@
-"""What the user asked of a sweep, checked."""
+"""The keys of `hydra.sweeper`, their defaults and their checks."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import Enum
-from numbers import Real
 from typing import Any
 
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import require_name
 
 
@@ -23,48 +23,65 @@ class SecondControllerError(SweepRequestError):
 
 
 class ChangedSweepError(SweepRequestError):
-    """A sweep that exists was asked something else.
+    """The request differs from the one that the stored sweep began with.
 
-    Args:
-        fact: What has changed, a sentence.
-        advice: What to do about it, for those who use the sweeper by itself.
+    The hint is for applications that use the sweeper by itself.
     """
 
-    def __init__(self, fact: str, advice: str) -> None:
-        super().__init__(f"{fact} {advice}")
-        self.fact = fact
+    @property
+    def fact(self) -> str:
+        """The sentence without the hint."""
+        return str(RequestError(self.key, self.rule, self.got))
 
 
-@dataclass(frozen=True)
+@contextmanager
+def sweep_request() -> Iterator[None]:
+    """Raises a `RequestError` of the block as a `SweepRequestError`."""
+    try:
+        yield
+    except RequestError as error:
+        raise SweepRequestError(*error.args) from error
+
+
+@dataclass
 class Settings:
-    """The keys of `hydra.sweeper`; what each means stands beside its default there."""
+    """The sweeper; every key says what null or its default means."""
 
-    sampler: Any = None
+    # The comments are shown in `docs/options.md`.
+    sampler: Any = None  # from its group
     pruner: Any = None
-    direction: Any = "minimize"
-    storage: Any = None
-    study_name: str | None = None
-    n_trials: int = 20
-    n_jobs: int = 2
-    max_failure_rate: float = 0.5
-    retries: int = 0
-    params: Mapping[str, str] | None = None
-    search_space: Mapping[str, Any] | None = None
-    custom_search_space: str | None = None
-    strategies: Mapping[str, Any] | None = None
-    label: str | None = None
+    direction: Any = "minimize"  # or maximize, or a list with one for each objective
+    storage: Any = None  # journal:///path, a database URL or an object; null: in the sweep's folder
+    study_name: str | None = None  # null: the application's name in a journal, else a new name
+    n_trials: int = 20  # a total, those of earlier runs of the same study included
+    n_jobs: int = 2  # trials in a batch, for a launcher that takes batches
+    max_failure_rate: float = 0.5  # gives up when more than this part of n_trials has failed
+    retries: int = 0  # how often a trial that raised an error is repeated
+    params: dict[str, str] | None = None  # key: override grammar, "tag(log, interval(1e-4, 1))"
+    search_space: dict[str, Any] | None = None  # as in hydra-optuna-sweeper 1.3; better use params
+    custom_search_space: str | None = None  # dotted path of f(cfg, trial) -> None
+    # Choices to compare, each with a study of its own and n_trials trials: a mapping from name
+    # to an override, or a list of overrides.
+    strategies: dict[str, Any] | None = None
+    label: str | None = None  # the key that holds the strategy's name in each job
+    # Nodes of the configuration, such as optimizer, which may hold a mapping `space` from their
+    # own keys to override grammar; where strategies are compared, those spaces are searched.
     spaces: list[str] | None = None
-    may_change: list[str] | None = None
-    check: str | None = None
+    may_change: list[str] | None = None  # keys that may differ when a sweep continues
+    check: str | None = None  # dotted path of f(cfg) -> None, which refuses what cannot run
+    # Dotted path of f(folder, since) -> {values, pruned} or None: the result that a job left in its
+    # folder after that time, in seconds, when it ended but died before it reached its study.
     recall: str | None = None
+    # Dotted path of f(cfgs, choices, directions) -> None, which refuses what cannot be compared;
+    # choices: the values by key of what is searched, of a range its ends.
     check_together: str | None = None
-    enqueue: list[Any] | None = None
-    timeout: float | None = None
-    max_epochs: int | None = None
-    target: float | None = None
-    plateau: int | None = None
-    changed_space: str = "refuse"
-    observers: list[Any] | None = None
+    enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
+    timeout: float | None = None  # seconds after which this run starts no more trials
+    max_epochs: int | None = None  # steps reported by all trials after which none is started
+    target: float | None = None  # stops when the best value is as good as this
+    plateau: int | None = None  # stops after so many trials without a better one
+    changed_space: str = "refuse"  # or allow: continue a study whose search space was another
+    observers: list[Any] | None = None  # objects to call, see fmnist_lab.sweeper.observers
 
     @staticmethod
     def read(given: Mapping[str, Any]) -> "Settings":
@@ -76,8 +93,9 @@ class Settings:
         names = [field.name for field in fields(Settings)]
         for key in given:
             if key not in names:
-                allowed = ", ".join(names)
-                raise SweepRequestError(f"`hydra.sweeper` has {allowed}; got {key!r}.")
+                raise SweepRequestError(
+                    f"hydra.sweeper.{key}", f"be one of {', '.join(names)}", Phrase(key)
+                )
         settings = Settings(**given)
         settings._check()
         return settings
@@ -89,45 +107,37 @@ class Settings:
         given = list(self.direction) if many else [self.direction]
         return [item.name if isinstance(item, Enum) else str(item) for item in given]
 
+    @property
+    def sign(self) -> float:
+        """The factor that makes a smaller value of the only objective a better one."""
+        return -1.0 if self.directions == ["maximize"] else 1.0
+
     def at_most(self, n_trials: int) -> "Settings":
-        """The same, with no more trials than a grid has points."""
+        """The same settings with at most `n_trials` trials."""
         return replace(self, n_trials=min(self.n_trials, n_trials))
 
     def _check(self) -> None:
-        for direction in self.directions or ["none"]:
-            if direction not in ("minimize", "maximize"):
-                raise SweepRequestError(
-                    f"`hydra.sweeper.direction` must be minimize or maximize, got {direction!r}."
-                )
-        for name in self.strategies or {}:
-            require_name("hydra.sweeper.strategies", str(name))
-        _require(self.n_trials >= 1, "n_trials", "at least 1", self.n_trials)
-        _require(self.n_jobs >= 1, "n_jobs", "at least 1", self.n_jobs)
-        _require(self.retries >= 0, "retries", "zero or more", self.retries)
-        rate = self.max_failure_rate
-        _require(0 <= rate <= 1, "max_failure_rate", "from 0 to 1", rate)
-        for name in ("timeout", "max_epochs", "plateau"):
-            value = getattr(self, name)
-            _require(value is None or value > 0, name, "positive", value)
-        self._check_target()
-        if self.params and self.search_space:
-            raise SweepRequestError(
-                "`hydra.sweeper.search_space` must be null beside `hydra.sweeper.params`, got both."
-            )
-        allowed = self.changed_space in ("refuse", "allow")
-        _require(allowed, "changed_space", "refuse or allow", self.changed_space)
-
-    def _check_target(self) -> None:
-        is_number = isinstance(self.target, Real) and math.isfinite(self.target)
-        _require(self.target is None or is_number, "target", "a finite number", self.target)
-        for name in ("target", "plateau"):
-            if getattr(self, name) is not None and len(self.directions) > 1:
-                raise SweepRequestError(
-                    f"`hydra.sweeper.{name}` must be null with several directions, "
-                    f"got {getattr(self, name)}."
-                )
-
-
-def _require(allowed: bool, key: str, rule: str, value: object) -> None:
-    if not allowed:
-        raise SweepRequestError(f"`hydra.sweeper.{key}` must be {rule}, got {value!r}.")
+        with sweep_request():
+            for name in self.strategies or {}:
+                require_name("hydra.sweeper.strategies", str(name))
+        directions = self.directions
+        is_one = len(directions) == 1
+        are_directions = bool(directions) and {*directions} <= {"minimize", "maximize"}
+        rules = [
+            ("direction", "be minimize or maximize", are_directions),
+            ("n_trials", "be at least 1", self.n_trials >= 1),
+            ("n_jobs", "be at least 1", self.n_jobs >= 1),
+            ("retries", "be zero or more", self.retries >= 0),
+            ("max_failure_rate", "be from 0 to 1", 0 <= self.max_failure_rate <= 1),
+            ("timeout", "be positive", self.timeout is None or self.timeout > 0),
+            ("max_epochs", "be positive", self.max_epochs is None or self.max_epochs > 0),
+            ("plateau", "be positive", self.plateau is None or self.plateau > 0),
+            ("target", "be a finite number", self.target is None or math.isfinite(self.target)),
+            ("target", "be null with several directions", is_one or self.target is None),
+            ("plateau", "be null with several directions", is_one or self.plateau is None),
+            ("search_space", "be null beside params", not (self.params and self.search_space)),
+            ("changed_space", "be refuse or allow", self.changed_space in ("refuse", "allow")),
+        ]
+        for key, rule, holds in rules:
+            if not holds:
+                raise SweepRequestError(f"hydra.sweeper.{key}", rule, getattr(self, key))

@@ -4,6 +4,8 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -17,6 +19,8 @@ from hydra.core.override_parser.types import (
     Transformer,
 )
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -25,10 +29,12 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
+from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.spelling import spell, spell_custom
-from fmnist_lab.sweeper.ranges import Range, snap
 from fmnist_lab.sweeper.settings import SweepRequestError
 
+MOST_VALUES = 1_000_000  # where all are listed; an interval holds any number
+_MOST_STEPS = 10**18  # where none is: Optuna computes with 28 digits
 _CAST = re.compile(r"\s*(int|float)\s*\((.*)\)\s*", re.DOTALL)
 
 
@@ -48,13 +54,14 @@ class Searched:
             raise ValueError("its ends must be finite numbers, at a finite distance")
 
     def value(self, suggested: Any) -> Any:
-        """The suggestion without binary dust."""
-        if isinstance(self.distribution, FloatDistribution):
-            return snap(suggested, self.distribution)
+        """Returns the suggestion as the decimal that Optuna means by 0.30000000000000004."""
+        if isinstance(self.distribution, FloatDistribution) and self.distribution.step is not None:
+            low, _, step = _ends(self.distribution)
+            return float(low + round((Decimal(str(suggested)) - low) / step) * step)
         return suggested
 
     def spell(self, suggested: Any) -> str:
-        """The suggestion as the right side of an override."""
+        """Returns the suggestion as the right side of an override."""
         # A list is suggested as a string, but must arrive as a list: choices know their spelling.
         if isinstance(suggested, str) and suggested in self.spellings:
             return self.spellings[suggested]
@@ -63,7 +70,7 @@ class Searched:
 
 @dataclass(frozen=True)
 class Space:
-    """What every trial is made of: searched keys, fixed overrides, deletions."""
+    """The parts of every trial: searched keys, fixed overrides, deletions."""
 
     searched: Mapping[str, Searched]
     fixed: Mapping[str, str]
@@ -75,49 +82,26 @@ class Space:
         return {name: searched.distribution for name, searched in self.searched.items()}
 
     def describe(self) -> dict[str, str]:
-        """The search space as plain text, to recognise it by."""
+        """Returns the search space as plain text, which a continued study is compared by."""
         return {
             name: distribution_to_json(dist) for name, dist in sorted(self.distributions.items())
         }
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters of a trial as they are sent to its job."""
+        """Returns the parameters of a trial as they are sent to its job."""
         return {
             name: self.searched[name].value(value) if name in self.searched else value
             for name, value in params.items()
         }
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
-        """The overrides of the job that tries these parameters."""
-        searched = [
-            f"{name}={self.searched[name].spell(value)}"
-            if name in self.searched
-            else f"{name}={spell_custom(value)}"
+        """Returns the overrides of the job that tries these parameters."""
+        spelled = {
+            name: self.searched[name].spell(value) if name in self.searched else spell_custom(value)
             for name, value in params.items()
-        ]
-        return [*searched, *(f"{k}={v}" for k, v in self.fixed.items()), *self.deletions]
-
-
-def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
-    """Reads the mapping from key to type, low, high, log, step, choices of the 1.3 plugin."""
-    found = {}
-    for key, item in (search_space or {}).items():
-        try:
-            found[key] = Searched(_described(dict(item)))
-        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-            raise SweepRequestError(
-                f"`hydra.sweeper.search_space.{key}` must be a distribution, got {item}: {error}."
-            ) from error
-    return found
-
-
-def _described(item: dict[str, Any]) -> BaseDistribution:
-    kind, log, step = str(item["type"]), bool(item.get("log")), item.get("step")
-    if kind == "categorical":
-        return CategoricalDistribution(list(item["choices"]))
-    if kind == "int":
-        return IntDistribution(int(item["low"]), int(item["high"]), log, int(step or 1))
-    return FloatDistribution(item["low"], item["high"], log, step)
+        }
+        pairs = [*spelled.items(), *self.fixed.items()]
+        return [*(f"{name}={text}" for name, text in pairs), *self.deletions]
 
 
 def parse(
@@ -131,23 +115,155 @@ def parse(
         SweepRequestError: A range or interval cannot be searched.
     """
     parser = OverridesParser.create(config_loader=config_loader)
-    found: dict[str, Searched | str] = dict(known or {})
-    deletions = []
+    searched = dict(known or {})
+    fixed: dict[str, str] = {}
+    deletions: list[str] = []
     for override in parser.parse_overrides(list(overrides)):
         if override.is_delete():
             deletions.append(str(override.input_line))
             continue
         key = override.get_key_element()
-        found.pop(key, None)
-        found[key] = _read(override, parser)
-    searched = {key: item for key, item in found.items() if isinstance(item, Searched)}
-    fixed = {key: item for key, item in found.items() if isinstance(item, str)}
+        searched.pop(key, None)
+        fixed.pop(key, None)
+        if override.is_sweep_override():
+            searched[key] = _searched(override, parser)
+        else:
+            fixed[key] = override.get_value_element_as_str()
     return Space(searched, fixed, deletions)
 
 
-def _read(override: Override, parser: OverridesParser) -> Searched | str:
-    if not override.is_sweep_override():
-        return override.get_value_element_as_str()
+def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
+    """Reads the mapping from key to type, low, high, log, step, choices of the 1.3 plugin."""
+    found = {}
+    for key, given in (search_space or {}).items():
+        try:
+            item = dict(given)
+            kind, log, step = str(item["type"]), bool(item.get("log")), item.get("step")
+            distribution: BaseDistribution
+            if kind == "categorical":
+                distribution = CategoricalDistribution(list(item["choices"]))
+            elif kind == "int":
+                low, high = int(item["low"]), int(item["high"])
+                distribution = IntDistribution(low, high, log, int(step or 1))
+            else:
+                distribution = FloatDistribution(item["low"], item["high"], log, step)
+            found[key] = Searched(distribution)
+        except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+            raise SweepRequestError(
+                f"hydra.sweeper.search_space.{key}", "be a distribution", given, f"{error}"
+            ) from error
+    return found
+
+
+def collect(config: DictConfig, nodes: Sequence[str]) -> dict[str, str]:
+    """Reads the search spaces that nodes of a configuration state beside their own keys.
+
+    A node such as `scheduler` may hold a mapping `space`, from keys of its own to values in
+    Hydra's grammar for sweeps. An option brings its space along, so that a search over options
+    spends no trial on the parameters of an option that is not chosen:
+
+        decay_rate: 0.1
+        space:
+          decay_rate: tag(log, interval(0.01, 1))
+
+    A number in a space, or a text without a sweep in it, fixes the key in every trial.
+
+    Args:
+        config: A composed configuration of any application; its interpolations are resolved.
+        nodes: Dotted paths of mappings; one without a space adds nothing.
+
+    Returns:
+        Override grammar by absolute key, for `parse`.
+
+    Raises:
+        SweepRequestError: A node does not exist, or its space is not one.
+    """
+    found: dict[str, str] = {}
+    for path in nodes:
+        try:
+            node = OmegaConf.select(config, path)
+            if not isinstance(node, DictConfig):
+                rule = "name mappings of the configuration"
+                raise SweepRequestError("hydra.sweeper.spaces", rule, path)
+            space = OmegaConf.select(node, "space", default=OmegaConf.create())
+            if not isinstance(space, DictConfig):
+                raise SweepRequestError(f"{path}.space", "be a mapping", space)
+            stated = OmegaConf.to_container(space, resolve=True, throw_on_missing=True)
+        except OmegaConfBaseException as error:
+            reason = Phrase(str(error).splitlines()[0])
+            raise SweepRequestError(f"{path}.space", "resolve", reason) from error
+        assert isinstance(stated, dict)
+        for key, value in stated.items():
+            _check_stated(node, path, str(key), value)
+            found[f"{path}.{key!s}"] = str(value)
+    return found
+
+
+def _check_stated(node: DictConfig, path: str, key: str, value: object) -> None:
+    above, _, name = key.rpartition(".")
+    holder = OmegaConf.select(node, above) if above else node
+    # Not `name in holder`, which is false for `???`: a value that only a search gives.
+    if not isinstance(holder, DictConfig) or name not in list(holder) or key == "space":
+        allowed = ", ".join(str(known) for known in node if known != "space")
+        raise SweepRequestError(
+            f"{path}.space.{key}", f"be a key of `{path}`", key, f"allowed keys: {allowed}"
+        )
+    if not isinstance(value, str | int | float):
+        rule = "be something to search, such as interval(0, 1)"
+        raise SweepRequestError(f"{path}.space.{key}", rule, value)
+
+
+class Range:
+    """The values of `range(start, stop, step)`, exact in decimals; `stop` is not one."""
+
+    def __init__(self, sweep: RangeSweep) -> None:
+        ends = (sweep.start, sweep.stop, sweep.step)
+        self._kind = int if all(isinstance(end, int) for end in ends) else float
+        self._start, stop, self._step = (Decimal(str(end)) for end in ends)
+        if self._step == 0:
+            raise ValueError("the step of a range must not be zero")
+        self._count = math.ceil((Fraction(stop) - Fraction(self._start)) / Fraction(self._step))
+        if self._count <= 0:
+            raise ValueError("a range must hold at least one value")
+        if self._count > _MOST_STEPS:
+            raise ValueError("a range must hold at most 1e18 values")
+
+    def values(self) -> list[int | float]:
+        """Returns all values in order; ValueError if they are too many to list."""
+        if self._count > MOST_VALUES:
+            raise ValueError(f"a range must hold at most {MOST_VALUES} values")
+        return [self._kind(self._start + index * self._step) for index in range(self._count)]
+
+    def distribution(self) -> BaseDistribution:
+        """Returns a distribution over the values, ends included."""
+        last = self._start + (self._count - 1) * self._step
+        (low, high), step = sorted((self._start, last)), abs(self._step)
+        if self._kind is int:
+            return IntDistribution(int(low), int(high), step=int(step))
+        if not all(Decimal(str(float(number))) == number for number in (low, high, step)):
+            return CategoricalDistribution(list(dict.fromkeys(self.values())))
+        return FloatDistribution(float(low), float(high), step=float(step))
+
+
+def grid(distribution: BaseDistribution) -> list[Any]:
+    """Returns all values of a discrete distribution; ValueError if it is continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if getattr(distribution, "step", None) is None or getattr(distribution, "log", False):
+        raise ValueError("a grid needs choices and ranges")
+    kind = int if isinstance(distribution, IntDistribution) else float
+    low, high, step = _ends(distribution)
+    return [kind(low + index * step) for index in range(int((high - low) / step) + 1)]
+
+
+def _ends(distribution: BaseDistribution) -> tuple[Decimal, Decimal, Decimal]:
+    low, high, step = (
+        Decimal(str(getattr(distribution, name))) for name in ("low", "high", "step")
+    )
+    return low, high, step
+
+
+def _searched(override: Override, parser: OverridesParser) -> Searched:
     try:
         if override.is_choice_sweep():
             return _choices(override)
@@ -156,8 +272,10 @@ def _read(override: Override, parser: OverridesParser) -> Searched | str:
         return Searched(_interval(override.value()))
     except (ValueError, AssertionError, ArithmeticError) as error:
         raise SweepRequestError(
-            f"`{override.get_key_element()}` must be something that can be searched, "
-            f"got {override.get_value_string()}: {str(error).rstrip('.')}."
+            override.get_key_element(),
+            "be something that can be searched",
+            Phrase(override.get_value_string()),
+            f"{error}",
         ) from error
 
 
@@ -180,23 +298,18 @@ def _choices(override: Override) -> Searched:
 def _range(override: Override, parser: OverridesParser) -> BaseDistribution:
     sweep = override.value()
     assert isinstance(sweep, RangeSweep)
-    cast = _CAST.fullmatch(override.get_value_string())
-    if cast and (inner := _inner_range(cast[2], parser)):
+    if cast := _CAST.fullmatch(override.get_value_string()):
         # Hydra 1.3 casts the ends and the step; what was asked for is each value, cast.
-        kind = int if cast[1] == "int" else float
-        return CategoricalDistribution(list(dict.fromkeys(map(kind, Range(inner).values()))))
-    values = Range(sweep)
+        try:
+            inner = parser.parse_override(f"key={cast[2]}").value()
+        except HydraException:
+            inner = None
+        if isinstance(inner, RangeSweep):
+            kind = int if cast[1] == "int" else float
+            return CategoricalDistribution(list(dict.fromkeys(map(kind, Range(inner).values()))))
     if sweep.shuffle:
-        return CategoricalDistribution(values.values())
-    return values.distribution()
-
-
-def _inner_range(text: str, parser: OverridesParser) -> RangeSweep | None:
-    try:
-        inner = parser.parse_override(f"key={text}").value()
-    except HydraException:
-        return None
-    return inner if isinstance(inner, RangeSweep) else None
+        return CategoricalDistribution(Range(sweep).values())
+    return Range(sweep).distribution()
 
 
 def _interval(sweep: object) -> BaseDistribution:

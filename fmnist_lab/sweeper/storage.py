@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
-from fmnist_lab.errors import ConnectionLostError
+from fmnist_lab.errors import ConnectionLostError, Phrase
 from fmnist_lab.foundation.secrets import STORAGE, mask
 from fmnist_lab.sweeper.settings import SweepRequestError
 
@@ -68,10 +68,8 @@ def locate(storage: Any, default: Path) -> StorageAddress:
         opened = instantiate(storage)
         if isinstance(opened, BaseStorage):
             return StorageAddress(type(opened).__name__, opened)
-    raise SweepRequestError(
-        "`hydra.sweeper.storage` must be journal:///path, a database URL or an Optuna storage, "
-        f"got {mask(str(storage))!r}."
-    )
+    rule = "be journal:///path, a database URL or an Optuna storage"
+    raise SweepRequestError("hydra.sweeper.storage", rule, mask(str(storage)))
 
 
 def _absolute(url: str) -> str:
@@ -96,21 +94,22 @@ def open_storage(address: StorageAddress) -> BaseStorage:
     except ImportError as error:
         package = getattr(error.__cause__, "name", None) or "that is its driver"
         wanted = "'fmnist-lab[postgresql]'" if package == "psycopg" else package
-        raise SweepRequestError(
-            f"`hydra.sweeper.storage` must be a storage that can be opened, got {address.shown}, "
-            f"which needs the package {package}: pip install {wanted}"
-        ) from None
+        hint = f"it needs the package {package}: pip install {wanted}"
+        raise _unopened(address, hint) from None
     except Exception as error:
         # The cause is left out: its text or its frames could hold the password.
-        raise SweepRequestError(
-            f"`hydra.sweeper.storage` must be a storage that can be opened, got {address.shown}: "
-            f"{type(error).__name__}: {mask(str(error)).splitlines()[0] if str(error) else ''}"
-        ) from None
+        reason = mask(str(error)).splitlines()[0] if str(error) else ""
+        raise _unopened(address, f"{type(error).__name__}: {reason}") from None
+
+
+def _unopened(address: StorageAddress, hint: str) -> SweepRequestError:
+    rule, shown = "be a storage that can be opened", Phrase(address.shown)
+    return SweepRequestError("hydra.sweeper.storage", rule, shown, hint)
 
 
 @contextmanager
 def reaching(address: StorageAddress) -> Iterator[None]:
-    """In this block a database that is gone is one sentence.
+    """Turns the errors of a database that is gone into one sentence.
 
     Raises:
         ConnectionLostError: It is gone.
@@ -144,7 +143,7 @@ def open_in_job(address: StorageAddress) -> BaseStorage:
 
 
 class _ReleasedOnDeath(BaseJournalFileLock):
-    """Optuna's own lock outlives a killed process and then stalls everybody for 30 seconds."""
+    """A file lock that ends with its process; Optuna's own then stalls the others for 30 s."""
 
     def __init__(self, journal: str) -> None:
         self._lock = FileLock(beside(Path(journal), "lock"), is_singleton=True)
@@ -174,7 +173,7 @@ class _MendedJournal(JournalFileBackend):
 
 
 def beside(path: Path, what: str) -> Path:
-    """A hidden file beside another one."""
+    """Returns the path of a hidden file beside another one."""
     return path.with_name(f".{path.name}.{what}")
 
 

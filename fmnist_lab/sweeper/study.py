@@ -10,6 +10,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
+from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.sweeper import samplers
 from fmnist_lab.sweeper.plans import Plan
@@ -21,8 +22,7 @@ SPACE = "sweep:space"
 FIXED = "sweep:fixed"
 CONFIGURATION = "sweep:configuration"
 STRATEGIES = "sweep:strategies"
-_TOLD = 4  # differences in one message
-_ADVICE = "Take another `hydra.sweeper.study_name` and folder"
+_ADVICE = "take another hydra.sweeper.study_name and folder"
 
 
 def open_studies(
@@ -62,8 +62,7 @@ def _strategies(plans: Sequence[Plan]) -> list[str]:
 
 
 def _compare_strategies(storage: BaseStorage, plans: Sequence[Plan]) -> None:
-    strategies = _strategies(plans)
-    if not strategies:
+    if not (strategies := _strategies(plans)):
         return
     family = plans[0].study_name.removesuffix(strategies[0])
     for name in optuna.get_all_study_names(storage):
@@ -72,11 +71,9 @@ def _compare_strategies(storage: BaseStorage, plans: Sequence[Plan]) -> None:
         study = optuna.load_study(study_name=name, storage=storage)
         began = study.user_attrs.get(STRATEGIES, strategies)  # killed before it could say so
         if began != strategies:
-            raise ChangedSweepError(
-                f"The strategies must stay those that the sweep began with ({', '.join(began)}), "
-                f"got {', '.join(strategies)}.",
-                f"{_ADVICE}.",
-            )
+            rule = f"stay those that the sweep began with ({', '.join(began)})"
+            got = Phrase(", ".join(strategies))
+            raise ChangedSweepError("hydra.sweeper.strategies", rule, got, _ADVICE)
 
 
 def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
@@ -91,16 +88,14 @@ def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
         )
     stored = [direction.name.lower() for direction in study.directions]
     if stored != settings.directions:
-        raise ChangedSweepError(
-            f"`hydra.sweeper.direction` must stay {', '.join(stored)} in the study "
-            f"{plan.study_name!r}, got {', '.join(settings.directions)}.",
-            "Take another `hydra.sweeper.study_name`.",
-        )
+        rule = f"stay {', '.join(stored)} in the study {plan.study_name!r}"
+        got = Phrase(", ".join(settings.directions))
+        raise ChangedSweepError("hydra.sweeper.direction", rule, got, _ADVICE)
     return study
 
 
 def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
-    """Notes what the study is asked; refuses it where that is not what it began with."""
+    """Stores what the study is asked; refuses it where that is not what it began with."""
     # What may change between one start and the next makes no other trials.
     free = tuple(settings.may_change or ())
     fixed = {k: mask(v) for k, v in plan.space.fixed.items() if k not in free}
@@ -109,8 +104,7 @@ def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
     asked = json.loads(json.dumps(asked))
     stored = {key: study.user_attrs.get(key, asked[key]) for key in asked}
     if settings.changed_space == "refuse":
-        _refuse_change(study.study_name, stored[SPACE], asked[SPACE])
-        _refuse_configuration(stored[CONFIGURATION], asked[CONFIGURATION])
+        _refuse_change(study.study_name, stored, asked)
     if {k: v for k, v in stored[FIXED].items() if k not in free} != asked[FIXED]:
         log.warning("Trials of this study ran with other overrides: %s", stored[FIXED])
     for key, value in asked.items():
@@ -119,25 +113,20 @@ def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
 
 
 def _refuse_change(name: str, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    if stored == asked:
-        return
-    changed = _changed(stored["searched"], asked["searched"])
-    what = ", ".join(f"`{key}`" for key in changed) or "custom_search_space"
-    raise ChangedSweepError(
-        f"The search space must stay what the study {name!r} began with, got another for {what}.",
-        f"{_ADVICE}, or hydra.sweeper.changed_space=allow.",
-    )
-
-
-def _refuse_configuration(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    if changed := _changed(stored, asked):
-        told = [f"`{key}` {stored.get(key)} and now {asked.get(key)}" for key in changed[:_TOLD]]
-        more = f" and {len(changed) - _TOLD} more" if len(changed) > _TOLD else ""
-        raise ChangedSweepError(
-            "The configuration must stay what the sweep began with, got another: "
-            f"{', '.join(told)}{more}.",
-            f"{_ADVICE}, or hydra.sweeper.changed_space=allow.",
-        )
+    hint = f"{_ADVICE}, or hydra.sweeper.changed_space=allow"
+    if stored[SPACE] != asked[SPACE]:
+        keys = _changed(stored[SPACE]["searched"], asked[SPACE]["searched"])
+        key = "`, `".join(keys) or "hydra.sweeper.custom_search_space"
+        rule = f"be searched as the study {name!r} began"
+        raise ChangedSweepError(key, rule, Phrase("another search space"), hint)
+    began, now = stored[CONFIGURATION], asked[CONFIGURATION]
+    if keys := _changed(began, now):
+        first, others = keys[0], keys[1:]
+        # As many keys as a line can hold: a sweep may have begun with another version.
+        more = f"; and for {', '.join(others[:3])}" if others else ""
+        more += f" and {len(others) - 3} more" if len(others) > 3 else ""
+        rule = f"stay {began.get(first)!r}, which the sweep began with"
+        raise ChangedSweepError(first, rule, Phrase(f"{now.get(first)!r}{more}"), hint)
 
 
 def _changed(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -1,9 +1,15 @@
-"""Why a sweep ended: a value that code decides by, and the sentence that a person reads."""
+"""Budgets, and why a sweep ended: a value that code decides by, and a sentence."""
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fmnist_lab.sweeper.observers import TrialEnd
+    from fmnist_lab.sweeper.settings import Settings
 
 
 class EndReason(StrEnum):
@@ -32,6 +38,53 @@ class BudgetEnd:
     reached: float  # seconds, epochs, trials, or the objective
 
 
+class Budget:
+    """Counts the trials of a study, their steps and their best value, earlier runs included."""
+
+    def __init__(self, settings: "Settings", clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._start = clock()
+        self.best: TrialEnd | None = None  # where there is one direction
+        self._best = math.inf  # its value, times the sign
+        self.done = 0
+        self.failed = 0
+        self._steps = 0
+        self._since_best = 0
+
+    def observe(self, trial: "TrialEnd") -> None:
+        """Counts a trial that ended."""
+        if not trial.counts:  # the trial that repeats it may go on from its last step
+            return
+        self._steps += trial.steps
+        self.done += 1
+        self.failed += trial.state == "failed"
+        self._since_best += 1
+        if trial.state == "complete" and trial.values and len(trial.values) == 1:
+            value = self._settings.sign * trial.values[0]
+            if self.best is None or value < self._best:
+                self.best, self._best, self._since_best = trial, value, 0
+
+    def spent(self) -> BudgetEnd | None:
+        """Returns the first limit that is reached, after which no trial starts.
+
+        The time comes last: it cuts nothing short where another limit is reached, too.
+        """
+        asked = self._settings
+        if self.done >= asked.n_trials:
+            return BudgetEnd(EndReason.N_TRIALS, asked.n_trials, self.done)
+        if asked.max_epochs is not None and self._steps >= asked.max_epochs:
+            return BudgetEnd(EndReason.MAX_EPOCHS, asked.max_epochs, self._steps)
+        if asked.target is not None and self._best <= asked.sign * asked.target:
+            return BudgetEnd(EndReason.TARGET, asked.target, asked.sign * self._best)
+        if asked.plateau is not None and self.best and self._since_best >= asked.plateau:
+            return BudgetEnd(EndReason.PLATEAU, asked.plateau, self._since_best)
+        seconds = self._clock() - self._start
+        if asked.timeout is not None and seconds >= asked.timeout:
+            return BudgetEnd(EndReason.TIMEOUT, asked.timeout, round(seconds, 3))
+        return None
+
+
 @dataclass(frozen=True)
 class SweepEnd:
     """The end of a sweep, as observers get it and `optimization_results.yaml` keeps it.
@@ -54,12 +107,10 @@ class SweepEnd:
     def of_budgets(
         cls, strategies: Mapping[str, BudgetEnd], done: int, n_trials: int
     ) -> "SweepEnd":
-        """The end of a sweep in which every strategy has reached a limit."""
+        """Returns the end of a sweep in which every strategy has reached a limit."""
         reasons = [end.reason for end in strategies.values()]
-        ranked = sorted(
-            reasons, key=lambda item: (not item.is_cut_short, item == EndReason.N_TRIALS)
-        )
-        return cls(ranked[0], done, n_trials, strategies)
+        first = min(reasons, key=lambda item: (not item.is_cut_short, item == EndReason.N_TRIALS))
+        return cls(first, done, n_trials, strategies)
 
     @classmethod
     def read(cls, content: object) -> "SweepEnd | None":

@@ -1,4 +1,4 @@
-"""What a sweep leaves in its folder: `multirun.yaml`, the search spaces, the best so far."""
+"""The files in a sweep's folder: `multirun.yaml`, the search spaces, the best so far."""
 
 import copy
 from collections import Counter
@@ -8,15 +8,14 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.foundation.files import whole_file, write_json
 from fmnist_lab.foundation.secrets import mask, masked_config
 from fmnist_lab.sweeper.plans import Plan
-from fmnist_lab.sweeper.repeats import LOST, SUPERSEDED
+from fmnist_lab.sweeper.strategy import LOST, SUPERSEDED, Strategy, folder_of
 from fmnist_lab.sweeper.sweep_end import SweepEnd
-from fmnist_lab.sweeper.trials import Trials, folder_of
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -35,35 +34,29 @@ def write_spaces(plans: Sequence[Plan], folder: Path) -> None:
 
     The only study of a sweep without strategies is written under an empty name.
     """
-    spaces = {
-        plan.strategy or "": {
-            key.lstrip("+"): _interval(distribution)
-            for key, distribution in plan.space.distributions.items()
-        }
-        for plan in plans
-    }
+    spaces: dict[str, dict[str, Any]] = {}
+    for plan in plans:
+        found = spaces[plan.strategy or ""] = {}
+        for key, distribution in plan.space.distributions.items():
+            is_choice = isinstance(distribution, CategoricalDistribution)
+            # All others have low, high and log.
+            names = ("choices",) if is_choice else ("low", "high", "log")
+            found[key.lstrip("+")] = {name: getattr(distribution, name) for name in names}
     write_json(folder / SPACES, spaces)
 
 
-def _interval(distribution: BaseDistribution) -> dict[str, Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return {"choices": list(distribution.choices)}
-    # All others have these.
-    return {name: getattr(distribution, name) for name in ("low", "high", "log")}
-
-
 def write_results(
-    studies: Sequence[Trials], folder: Path, storage: str, end: SweepEnd | None
+    strategies: Sequence[Strategy], folder: Path, storage: str, end: SweepEnd | None = None
 ) -> None:
     """Writes the best so far, under the official keys and some more.
 
     Args:
-        studies: The trials of each study.
+        strategies: The studies.
         folder: The sweep's folder.
         storage: The studies' storage, without a password.
         end: Why the sweep ended; None while it runs.
     """
-    summaries = {trials.strategy: _summary(trials) for trials in studies}
+    summaries = {strategy.name: _summary(strategy) for strategy in strategies}
     content: dict[str, Any] = {"name": "optuna"} | _overall(summaries)
     content |= {"storage": storage, "ended": end.as_dict() if end else None}
     if None not in summaries:
@@ -88,40 +81,30 @@ def _overall(summaries: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
     return {"best_strategy": name} | copy.deepcopy({key: found[name][key] for key in _BEST})
 
 
-def _summary(trials: Trials) -> dict[str, Any]:
-    study = trials.study
-    stored = study.get_trials(deepcopy=False)
-    best = (
-        _best(trials, stored)
-        if len(study.directions) == 1
-        else {"solutions": [_solution(trials, trial) for trial in study.best_trials]}
-    )
-    return best | {
+def _summary(strategy: Strategy) -> dict[str, Any]:
+    study, space = strategy.study, strategy.space
+    trials = study.get_trials(deepcopy=False)
+    summary: dict[str, Any] = dict.fromkeys(_BEST)
+    if len(study.directions) > 1:
+        solutions = [
+            {
+                "params": space.values(trial.params),
+                "values": trial.values,
+                "trial": strategy.number(trial),
+                "dir": folder_of(trial),
+            }
+            for trial in study.best_trials
+        ]
+        summary = {"solutions": solutions}
+    elif any(trial.state == TrialState.COMPLETE for trial in trials):
+        best = study.best_trial
+        overrides = list(map(mask, space.overrides(best.params)))
+        found = (space.values(best.params), best.value, strategy.number(best), folder_of(best))
+        summary = dict(zip(_BEST, (*found, overrides), strict=True))
+    return summary | {
         "study_name": study.study_name,
         "directions": [direction.name.lower() for direction in study.directions],
-        "trials": dict(Counter(_state(trial) for trial in stored)),
-    }
-
-
-def _best(trials: Trials, stored: list[FrozenTrial]) -> dict[str, Any]:
-    if not any(trial.state == TrialState.COMPLETE for trial in stored):
-        return dict.fromkeys(_BEST)
-    best = trials.study.best_trial
-    return {
-        "best_params": trials.space.values(best.params),
-        "best_value": best.value,
-        "best_trial": trials.number(best),
-        "best_dir": folder_of(best),
-        "best_overrides": list(map(mask, trials.space.overrides(best.params))),
-    }
-
-
-def _solution(trials: Trials, trial: FrozenTrial) -> dict[str, Any]:
-    return {
-        "params": trials.space.values(trial.params),
-        "values": trial.values,
-        "trial": trials.number(trial),
-        "dir": folder_of(trial),
+        "trials": dict(Counter(map(_state, trials))),
     }
 
 

@@ -25,7 +25,7 @@ class FmnistLabSweeper(Sweeper):
 
         self.hydra_context = hydra_context
         self.config = config
-        self._sweep = Sweep.prepare(self._settings, hydra_context, task_function, config)
+        self._sweep = Sweep(self._settings, hydra_context, task_function, config)
         self.launcher = self._sweep.launcher
 
     def sweep(self, arguments: list[str]) -> None:

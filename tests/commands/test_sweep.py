@@ -198,8 +198,8 @@ class TestRefusals:
         before = contents(again / "mlruns")
         _, complaint = run(again, "sweep", "mine", "training.epochs=4", code=2)
         assert complaint == (
-            "fmnist-lab: The configuration must stay what the sweep began with, got another: "
-            "`training.epochs` 3 and now 4. To start afresh beside mlruns/sweeps/mine: "
+            "fmnist-lab: `training.epochs` must stay 3, which the sweep began with, got 4. "
+            "To start afresh beside mlruns/sweeps/mine: "
             "fmnist-lab sweep mine --new\n"
         )
         after = contents(again / "mlruns")

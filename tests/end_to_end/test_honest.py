@@ -14,7 +14,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions
-from fmnist_lab.sweeper.trial_outcome import from_record
+from fmnist_lab.sweeper.strategy import from_record
 from fmnist_lab.tracking.outbox import ending
 from fmnist_lab.trial import StopReason, TrialResult
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired

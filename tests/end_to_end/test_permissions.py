@@ -95,7 +95,7 @@ class TestRefusals:
         key = "hydra.sweeper.storage" if address else "hydra.sweep.dir"
         assert str(caught.value) == (
             f"`{key}` must be in a folder where this user can make files, got "
-            f"{where.journal.parent if where.journal else there}: Permission denied."
+            f"{where.journal.parent if where.journal else there}; Permission denied."
         )
 
 
@@ -104,6 +104,6 @@ def test_a_journal_where_there_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(SweepRequestError) as caught:
         held.__enter__()
     assert str(caught.value) == (
-        "`hydra.sweeper.storage` must be in a folder where this user can make files, got /proc: "
+        "`hydra.sweeper.storage` must be in a folder where this user can make files, got /proc; "
         "no files can be made there."
     )

@@ -13,9 +13,8 @@ from optuna.distributions import FloatDistribution as Float
 from optuna.distributions import IntDistribution as Int
 
 from fmnist_lab.foundation.spelling import spell, spell_custom
-from fmnist_lab.sweeper.ranges import grid
 from fmnist_lab.sweeper.settings import SweepRequestError
-from fmnist_lab.sweeper.space import described, parse
+from fmnist_lab.sweeper.space import described, grid, parse
 
 
 def read(text: str) -> Any:

@@ -21,8 +21,7 @@ from optuna.distributions import (
 from fmnist_lab import config
 from fmnist_lab.schedules import scheduler as scheduling
 from fmnist_lab.sweeper.settings import SweepRequestError
-from fmnist_lab.sweeper.space import Space, parse
-from fmnist_lab.sweeper.spaces import collect
+from fmnist_lab.sweeper.space import Space, collect, parse
 from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Trial
 
@@ -86,11 +85,15 @@ class TestCollect:
             (["node"], {"deep.e": "x"}, "`node.space.deep.e` must be a key of `node`"),
             (["node"], {"a.e": "x"}, "`node.space.a.e` must be a key of `node`"),
             (["node"], {"space": "x"}, "`node.space.space` must be a key of `node`"),
-            (["node"], {"a": None}, "`node.space.a` must be what to search, .* got None"),
-            (["node"], {"a": [1, 2]}, r"`node.space.a` must be what to search, .* got \[1, 2\]"),
-            (["node"], {"a": {"b": 1}}, "`node.space.a` must be what to search"),
-            (["node"], {"a": "${nope}"}, "`node.space` must resolve, got: .*'nope' not found"),
-            (["node"], {"a": "???"}, "`node.space` must resolve, got: "),
+            (["node"], {"a": None}, "`node.space.a` must be something to search, .* got None"),
+            (
+                ["node"],
+                {"a": [1, 2]},
+                r"`node.space.a` must be something .* got \[1, 2\]",
+            ),
+            (["node"], {"a": {"b": 1}}, "`node.space.a` must be something to search"),
+            (["node"], {"a": "${nope}"}, "`node.space` must resolve, got .*'nope' not found"),
+            (["node"], {"a": "???"}, "`node.space` must resolve, got "),
         ],
     )
     def test_what_is_no_space_is_refused(

@@ -194,8 +194,8 @@ def test_a_missing_driver_is_one_sentence(
         open_storage(locate(f"postgresql+{driver}://me:s3cret@host/db", tmp_path))
     assert str(caught.value) == (
         "`hydra.sweeper.storage` must be a storage that can be opened, got "
-        f"postgresql+{driver}://me:***@host/db, which needs the package {driver}: "
-        f"pip install {package}"
+        f"postgresql+{driver}://me:***@host/db; it needs the package {driver}: "
+        f"pip install {package}."
     )
 
 

@@ -10,15 +10,15 @@ import pytest
 import yaml
 from optuna.samplers import RandomSampler
 
-from fmnist_lab.sweeper.limits import Budget
-from fmnist_lab.sweeper.numbering import Place
+from fmnist_lab.errors import TooManyFailuresError
+from fmnist_lab.sweeper.loop import Loop
+from fmnist_lab.sweeper.observers import Observers
+from fmnist_lab.sweeper.plans import Plan
 from fmnist_lab.sweeper.samplers import build_sampler
 from fmnist_lab.sweeper.settings import Settings
 from fmnist_lab.sweeper.space import parse
-from fmnist_lab.sweeper.strategies import Strategies, Strategy
+from fmnist_lab.sweeper.strategy import Outcome, Strategy
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
-from fmnist_lab.sweeper.trial_outcome import Outcome
-from fmnist_lab.sweeper.trials import Trials
 from tests.support.sweeping import end, results, run, start, trials, wait_for
 
 STUDIES = ("ways/bent", "ways/straight")  # in the order in which they take numbers
@@ -104,15 +104,15 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
-            ("start=1", "The configuration must stay what the sweep began with, got another: "
-                        "`start` 0 and now 1."),
-            ("way.slope=interval(1,2)", "The search space must stay what the study 'ways/bent' "
-                                        "began with, got another for `way.slope`."),
-            ("~hydra.sweeper.strategies.bent", "The strategies must stay those that the sweep "
-                                               "began with (bent, straight), got straight."),
-            ("+hydra.sweeper.strategies.new='start=1'", "The strategies must stay those that the "
-                                                      "sweep began with (bent, straight), got "
-                                                      "bent, new, straight."),
+            ("start=1", "`start` must stay 0, which the sweep began with, got 1; "),
+            ("way.slope=interval(1,2)", "`way.slope` must be searched as the study 'ways/bent' "
+                                        "began, got another search space; "),
+            ("~hydra.sweeper.strategies.bent", "`hydra.sweeper.strategies` must stay those that "
+                                               "the sweep began with (bent, straight), got "
+                                               "straight; "),
+            ("+hydra.sweeper.strategies.new='start=1'", "`hydra.sweeper.strategies` must stay "
+                                                        "those that the sweep began with (bent, "
+                                                        "straight), got bent, new, straight; "),
         ],
     )  # fmt: skip
     def test_of_a_changed_sweep(self, begun: Path, change: str, sentence: str) -> None:
@@ -155,66 +155,70 @@ class TestRefusals:
         assert not (tmp_path / "sweep").exists()
 
 
-def strategies(*settings: dict[str, Any]) -> Strategies:
-    """Strategies named a, b, c, ... that search x."""
+def strategies(*settings: dict[str, Any]) -> tuple[Loop, list[Strategy]]:
+    """A loop over strategies named a, b, c, ... that search x."""
     members = []
     for index, given in enumerate(settings):
         study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=index))
-        place = Place(index, len(settings))
+        plan = Plan("study", "abc"[index], parse(["x=interval(0,1)"]))
         own = Settings.read({"direction": "maximize"} | given)
-        found = Trials(study, parse(["x=interval(0,1)"]), place=place, strategy="abc"[index])
-        members.append(Strategy(found, own, Budget(own)))
-    return Strategies(members)
+        members.append(Strategy(study, plan, own, index, len(settings)))
+    return Loop(members, None, Observers([])), members
 
 
 class TestStrategies:
     """The accounts of several studies."""
 
     def test_the_one_with_the_fewest_trials_is_next(self) -> None:
-        group = strategies({"n_trials": 2}, {"n_trials": 4})
-        asked = [group.next() for _ in range(4)]
+        loop, members = strategies({"n_trials": 2}, {"n_trials": 4})
+        asked = [loop.next() for _ in range(4)]
         assert [trial and trial.number for trial in asked] == [0, 1, 2, 3]
-        group.conclude(0, Outcome("complete", [1.0]))
-        rest = [group.next() for _ in range(3)]
+        loop.conclude(0, Outcome("complete", [1.0]))
+        rest = [loop.next() for _ in range(3)]
         assert [trial and (trial.number, trial.strategy) for trial in rest] == [
             (5, "b"), (7, "b"), None,
         ]  # fmt: skip
-        assert (group.done, group.running, group.n_trials) == (1, 5, 6)
+        assert (loop.done, sum(len(member.running) for member in members)) == (1, 5)
+        assert loop.n_trials == 6
 
-    def test_the_best_is_of_all_and_budgets_are_of_each(self) -> None:
-        group = strategies({"n_trials": 3, "target": 0.8}, {"n_trials": 3})
+    def test_the_best_is_of_all_and_budgets_are_of_each(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        loop, members = strategies({"n_trials": 3, "target": 0.8}, {"n_trials": 3})
         for value in (0.9, 0.5):
-            trial = group.next()
+            trial = loop.next()
             assert trial
-            group.conclude(trial.number, Outcome("complete", [value]))
-        assert group.best
-        assert (group.best.value, group.best.number, group.best.strategy) == (0.9, 0, "a")
-        following = [group.next() for _ in range(3)]
+            loop.conclude(trial.number, Outcome("complete", [value]))
+        assert caplog.messages[-1] == "Trial 1 complete: 0.5; best 0.9, trial 0"
+        following = [loop.next() for _ in range(3)]
         assert [trial and trial.strategy for trial in following] == ["b", "b", None]
-        assert group.members[0].budget.spent() == BudgetEnd(EndReason.TARGET, 0.8, 0.9)
+        assert members[0].budget.spent() == BudgetEnd(EndReason.TARGET, 0.8, 0.9)
 
     def test_an_interrupted_trial_is_asked_again_before_others(self) -> None:
-        group = strategies({"n_trials": 2}, {"n_trials": 2})
-        first, second = group.next(), group.next()
+        loop, members = strategies({"n_trials": 2}, {"n_trials": 2})
+        first, second = loop.next(), loop.next()
         assert first
         assert second
-        assert [trial.number for trial in group.reap()] == [0, 1]
-        again = [group.next() for _ in range(5)]
+        for member in members:
+            for trial in member.end_running():
+                member.observe(trial)
+        again = [loop.next() for _ in range(5)]
         assert [trial and trial.number for trial in again] == [2, 3, 4, 5, None]
         assert again[0]
         assert again[0].params == first.params
 
     def test_failures_are_counted_over_all(self) -> None:
-        group = strategies({"n_trials": 2}, {"n_trials": 2})
+        loop, _ = strategies({"n_trials": 2}, {"n_trials": 2})
         for _ in range(3):
-            assert group.fails_too_often is None
-            trial = group.next()
+            loop.give_up_if_needed()
+            trial = loop.next()
             assert trial
-            group.conclude(trial.number, Outcome("failed", problem="NaN"))
-        assert group.fails_too_often == (
-            "3 trials failed, more than max_failure_rate=0.5 of 4 allows."
-        )
-        assert "NaN" in str(group.error)
+            loop.conclude(trial.number, Outcome("failed", problem="NaN"))
+        sentence = "^3 trials failed, more than max_failure_rate=0.5 of 4 allows.$"
+        with pytest.raises(TooManyFailuresError, match=sentence) as given_up:
+            loop.give_up_if_needed()
+        assert "NaN" in str(given_up.value.__cause__)
 
 
 class TestSequence:
@@ -250,8 +254,8 @@ class TestSequence:
         self, monkeypatch: pytest.MonkeyPatch, stored: int
     ) -> None:
         study = self.study()
-        found = Trials(study, self.SPACE)
-        found.conclude(found.next().number, Outcome("complete", [1.0]))
+        found = Strategy(study, Plan("study", None, self.SPACE), Settings())
+        found.conclude(found.ask().number, Outcome("complete", [1.0]))
         store, left = study._storage.set_trial_param, [True] * stored
 
         def store_some(*parameter: Any) -> None:
@@ -261,9 +265,9 @@ class TestSequence:
         with monkeypatch.context() as patch:
             patch.setattr(study._storage, "set_trial_param", store_some)
             with pytest.raises(IndexError):
-                found.next()
-        found.reap()
-        assert [found.next().params for _ in range(2)] == self.points(3)[1:]
+                found.ask()
+        found.end_running()
+        assert [found.ask().params for _ in range(2)] == self.points(3)[1:]
 
     def test_the_points_are_spread_evenly(self) -> None:
         halves = [point["x"] < 0.5 for point in self.points(16)]

@@ -1,7 +1,7 @@
-"""What `hydra/sweeper=fmnist_lab` may be told, with its defaults.
+"""The options of `hydra/sweeper`, of its samplers and of its pruners, with their defaults.
 
-Keys and defaults are those of hydra-optuna-sweeper, so that its configurations run here. Hydra
-imports this module in every application: it holds dataclasses and nothing else.
+Keys and defaults are those of hydra-optuna-sweeper, so that its configurations run here, and
+Optuna's. Hydra imports this module in every application, so it imports nothing heavy.
 """
 
 import importlib.util
@@ -11,50 +11,18 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-_SWEEPER = "hydra_plugins.fmnist_lab_sweeper.sweeper.FmnistLabSweeper"
+from fmnist_lab.sweeper.settings import Settings
 
 
 @dataclass
-class SweeperConf:
-    """The sweeper; every key says what null or its default means."""
+class SweeperConf(Settings):
+    """The sweeper with Optuna's default sampler."""
 
-    _target_: str = _SWEEPER
+    _target_: str = "hydra_plugins.fmnist_lab_sweeper.sweeper.FmnistLabSweeper"
     _recursive_: bool = False  # the sampler needs the search space and what the study holds
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
     sampler: Any = MISSING  # from its group
     pruner: Any = MISSING
-    direction: Any = "minimize"  # or maximize, or a list with one for each objective
-    storage: Any = None  # journal:///path, a database URL or an object; null: in the sweep's folder
-    study_name: str | None = None  # null: the application's name in a journal, else a new name
-    n_trials: int = 20  # a total, those of earlier runs of the same study included
-    n_jobs: int = 2  # trials in a batch, for a launcher that takes batches
-    max_failure_rate: float = 0.5  # gives up when more than this part of n_trials has failed
-    retries: int = 0  # how often a trial that raised an error is repeated
-    params: dict[str, str] | None = None  # key: override grammar, "tag(log, interval(1e-4, 1))"
-    search_space: dict[str, Any] | None = None  # as in hydra-optuna-sweeper 1.3; better use params
-    custom_search_space: str | None = None  # dotted path of f(cfg, trial) -> None
-    # Choices to compare, each with a study of its own and n_trials trials: a mapping from name
-    # to an override, or a list of overrides.
-    strategies: dict[str, Any] | None = None
-    label: str | None = None  # the key that tells a job its strategy's name
-    # Nodes of the configuration, such as optimizer, which may hold a mapping `space` from their
-    # own keys to override grammar; where strategies are compared, those spaces are searched.
-    spaces: list[str] | None = None
-    may_change: list[str] | None = None  # keys that may differ when a sweep continues
-    check: str | None = None  # dotted path of f(cfg) -> None, which refuses what cannot run
-    # Dotted path of f(folder, since) -> {values, pruned} or None: what a job has left in its folder
-    # after that time, in seconds, if it had ended, and died before its study was told.
-    recall: str | None = None
-    # Dotted path of f(cfgs, choices, directions) -> None, which refuses what cannot be compared;
-    # choices: the values by key of what is searched, of a range its ends.
-    check_together: str | None = None
-    enqueue: list[Any] | None = None  # the first trials, each a mapping from key to value
-    timeout: float | None = None  # seconds after which this run starts no more trials
-    max_epochs: int | None = None  # steps reported by all trials after which none is started
-    target: float | None = None  # stops when the best value is as good as this
-    plateau: int | None = None  # stops after so many trials without a better one
-    changed_space: str = "refuse"  # or allow: continue a study whose search space was another
-    observers: list[Any] | None = None  # objects to call, see fmnist_lab.sweeper.observers
 
 
 @dataclass
@@ -192,11 +160,91 @@ SAMPLERS = {
 }
 
 
+@dataclass
+class NoneConf:
+    """Trials are never pruned."""
+
+    _target_: str = "optuna.pruners.NopPruner"
+
+
+@dataclass
+class MedianConf:
+    """Worse than the median of earlier trials at the same step."""
+
+    _target_: str = "optuna.pruners.MedianPruner"
+    n_startup_trials: int = 5
+    n_warmup_steps: int = 0
+    interval_steps: int = 1
+    n_min_trials: int = 1
+
+
+@dataclass
+class PercentileConf(MedianConf):
+    """Not among the best `percentile` per cent of earlier trials at the same step."""
+
+    _target_: str = "optuna.pruners.PercentilePruner"
+    percentile: float = 25.0
+
+
+@dataclass
+class HyperbandConf:
+    """Successive halving with several trade-offs between trials and steps."""
+
+    _target_: str = "optuna.pruners.HyperbandPruner"
+    min_resource: int = 1
+    max_resource: Any = "auto"  # better the number of steps of a whole trial
+    reduction_factor: int = 3
+    bootstrap_count: int = 0
+
+
+@dataclass
+class SuccessiveHalvingConf:
+    """Only the best 1/`reduction_factor` go on at each rung."""
+
+    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
+    min_resource: Any = "auto"
+    reduction_factor: int = 4
+    min_early_stopping_rate: int = 0
+    bootstrap_count: int = 0
+
+
+@dataclass
+class PatientConf:
+    """Asks another pruner only after `patience` steps without improvement; null prunes at once."""
+
+    _target_: str = "optuna.pruners.PatientPruner"
+    wrapped_pruner: Any = None
+    patience: int = 5
+    min_delta: float = 0.0
+
+
+@dataclass
+class WilcoxonConf:
+    """For steps that are repeated measurements, such as seeds; not for epochs."""
+
+    _target_: str = "optuna.pruners.WilcoxonPruner"
+    p_threshold: float = 0.1
+    n_startup_steps: int = 2
+
+
+PRUNERS = {
+    "hyperband": HyperbandConf,
+    "median": MedianConf,
+    "none": NoneConf,
+    "patient": PatientConf,
+    "percentile": PercentileConf,
+    "successive_halving": SuccessiveHalvingConf,
+    "wilcoxon": WilcoxonConf,
+}
+
+
 def _register() -> None:
     def store(group: str, name: str, node: Any) -> None:
         ConfigStore.instance().store(group=group, name=name, node=node, provider="fmnist_lab")
 
     store("hydra/sweeper", "fmnist_lab", SweeperConf)
+    for name, node in PRUNERS.items():
+        store("hydra/sweeper/pruner", name, node)
     if importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper"):
         return  # its names are its own, and its samplers serve us as well
     store("hydra/sweeper", "optuna", OptunaSweeperConf)

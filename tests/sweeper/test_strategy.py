@@ -12,31 +12,26 @@ from hydra.core.utils import JobReturn, JobStatus
 from optuna.trial import TrialState
 
 from fmnist_lab.launcher.streaming import WorkerLostError
-from fmnist_lab.sweeper import samplers
 from fmnist_lab.sweeper.job import RECORD, Channel, CurrentTrial
-from fmnist_lab.sweeper.limits import Budget
-from fmnist_lab.sweeper.numbering import Place
 from fmnist_lab.sweeper.observers import Observers, TrialEnd
-from fmnist_lab.sweeper.repeats import SUPERSEDED, supersede
-from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, grid_size, is_grid
+from fmnist_lab.sweeper.plans import Plan
+from fmnist_lab.sweeper.samplers import build_sampler, grid_size
 from fmnist_lab.sweeper.settings import Settings, SweepRequestError
 from fmnist_lab.sweeper.space import parse
 from fmnist_lab.sweeper.storage import StorageAddress, open_storage
-from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason
-from fmnist_lab.sweeper.trial_outcome import Outcome, from_record, from_return
-from fmnist_lab.sweeper.trials import Trials
-from hydra_plugins.fmnist_lab_sweeper.config import SAMPLERS
-from hydra_plugins.fmnist_lab_sweeper.pruners import PRUNERS
+from fmnist_lab.sweeper.strategy import SUPERSEDED, Outcome, Strategy, from_record, from_return
+from fmnist_lab.sweeper.sweep_end import Budget, BudgetEnd, EndReason
 
 SPACE = parse(["x=interval(0,1)", "y=choice(a,b)", "z=3"])
+PLAN = Plan("study", None, SPACE)
 
 
-def new_trials(retries: int = 0, **study: Any) -> Trials:
+def new_trials(retries: int = 0, **study: Any) -> Strategy:
     study.setdefault("sampler", optuna.samplers.RandomSampler(seed=0))
-    return Trials(optuna.create_study(**study), SPACE, retries)
+    return Strategy(optuna.create_study(**study), PLAN, Settings(retries=retries))
 
 
-def states(trials: Trials) -> list[str]:
+def states(trials: Strategy) -> list[str]:
     return [trial.state.name for trial in trials.study.trials]
 
 
@@ -48,7 +43,7 @@ def returned(value: Any, status: JobStatus = JobStatus.COMPLETED) -> JobReturn:
 
 def test_a_trial_is_asked_and_told() -> None:
     trials = new_trials()
-    asked = trials.next()
+    asked = trials.ask()
     assert asked.overrides == [f"x={asked.params['x']}", f"y={asked.params['y']}", "z=3"]
     end = trials.conclude(asked.number, Outcome("complete", [0.5], folder="/job"))
     assert end.seconds is not None
@@ -59,7 +54,7 @@ def test_a_trial_is_asked_and_told() -> None:
 
 def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
     trials = new_trials()
-    asked = trials.next()
+    asked = trials.ask()
     running = trials._get(asked.number)  # not a copy: the storage is in this process
     assert running.datetime_start is not None
     running.datetime_start += datetime.timedelta(hours=1)
@@ -68,35 +63,35 @@ def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
 
 def test_an_interrupted_trial_is_repeated_once_with_the_same_suggestion() -> None:
     trials = new_trials()
-    first = trials.next()
-    [end] = trials.reap()
+    first = trials.ask()
+    [end] = trials.end_running()
     assert (end.state, end.counts) == ("interrupted", False)
-    assert trials.reap() == []
-    again = trials.next()
+    assert trials.end_running() == []
+    again = trials.ask()
     assert again.params == first.params
     assert again.number == 1
-    assert trials.next().params != first.params
+    assert trials.ask().params != first.params
 
 
 def test_a_repeated_trial_knows_whom_it_repeats(tmp_path: Path) -> None:
     where = StorageAddress(f"journal://{tmp_path / 'study.journal'}")
     study = optuna.create_study(study_name="b", storage=open_storage(where))
-    trials = Trials(study, SPACE, place=Place(1, 2))
+    trials = Strategy(study, PLAN, Settings(), index=1, count=2)
     numbers = []
     for _ in range(3):
-        numbers.append(trials.next().number)
+        numbers.append(trials.ask().number)
         current = CurrentTrial(numbers[-1], Channel(where, ["a", "b"]))
         assert current.earlier() == numbers[-2::-1]
-        trials.reap()
+        trials.end_running()
     assert numbers == [1, 3, 5]
 
 
 def test_a_kill_between_the_writes_of_an_interruption_is_made_good() -> None:
     trials = new_trials()
-    first = trials.next()
-    supersede(trials.study, trials._get(first.number), "interrupted", 0)  # and then killed
+    first = trials.ask()
+    trials._supersede(trials._get(first.number), "interrupted", 0)  # and then killed
     assert states(trials) == ["RUNNING", "WAITING"]
-    trials.reap()
+    trials.end_running()
     assert states(trials) == ["FAIL", "WAITING"]
 
 
@@ -104,31 +99,31 @@ def test_a_suggestion_that_was_not_whole_is_completed() -> None:
     trials = new_trials()
     half = trials.study.ask({"y": SPACE.distributions["y"]})
     trials.study.ask()  # and one that had no suggestion yet
-    trials.reap()
+    trials.end_running()
     assert states(trials) == ["FAIL", "FAIL", "WAITING"]
-    assert trials.next().params["y"] == half.params["y"]
+    assert trials.ask().params["y"] == half.params["y"]
 
 
 def test_a_trial_that_finished_without_a_controller_counts() -> None:
     trials = new_trials()
     for record in ({"values": [0.5]}, {"pruned": True}, {"error": "Traceback\nOSError: gone"}):
-        asked = trials.next()
+        asked = trials.ask()
         trials._set(trials._get(asked.number), RECORD, {"dir": "/job", "pruned": False} | record)
-    assert [end.state for end in trials.reap()] == ["complete", "pruned", "failed"]
+    assert [end.state for end in trials.end_running()] == ["complete", "pruned", "failed"]
     assert states(trials) == ["COMPLETE", "PRUNED", "FAIL"]
-    assert all(end.counts and end.folder == "/job" for end in trials.ended())
+    assert all(end.counts and end.folder == "/job" for end in trials.resume())
 
 
 def test_errors_are_retried_as_often_as_allowed_but_bad_values_are_not() -> None:
     trials = new_trials(retries=2)
     params = []
     for attempt in range(3):
-        asked = trials.next()
+        asked = trials.ask()
         params.append(asked.params)
         end = trials.conclude(asked.number, Outcome("failed", problem="!", error=OSError()))
         assert end.counts is (attempt == 2)
     assert params[0] == params[1] == params[2]
-    asked = trials.next()
+    asked = trials.ask()
     assert asked.params != params[0]
     assert trials.conclude(asked.number, Outcome("failed", problem="nan")).counts
     assert trials.study.trials[0].user_attrs[SUPERSEDED] == "retried"
@@ -136,24 +131,23 @@ def test_errors_are_retried_as_often_as_allowed_but_bad_values_are_not() -> None
 
 def test_a_trial_whose_workers_died_counts_until_it_is_repeated_when_the_sweep_goes_on() -> None:
     trials = new_trials()
-    first, second = trials.next(), trials.next()
+    first, second = trials.ask(), trials.ask()
     died = Outcome("failed", problem="died", error=WorkerLostError())
     end = trials.conclude(first.number, died)
     assert (end.state, end.counts, end.lost) == ("failed", True, True)
     other = trials.conclude(second.number, Outcome("failed", problem="!", error=OSError()))
     assert (other.counts, other.lost) == (True, False)
     for _ in range(2):  # once is enough
-        trials.revive()
-    assert [end.counts for end in trials.ended()] == [False, True]
-    assert trials.next().params == first.params
-    assert trials.next().params != second.params
+        assert [end.counts for end in trials.resume()] == [False, True]
+    assert trials.ask().params == first.params
+    assert trials.ask().params != second.params
 
 
 def test_a_result_that_a_job_left_in_its_folder_alone_counts() -> None:
     trials = new_trials()
     left = {"values": [0.5], "pruned": False, "dir": "/job"}
     trials.recall = lambda number, trial: left if number < 2 else None
-    interrupted, lost, neither = trials.next(), trials.next(), trials.next()
+    interrupted, lost, neither = trials.ask(), trials.ask(), trials.ask()
     ends = [
         trials.settle(interrupted.number),
         trials.conclude(lost.number, Outcome("failed", problem="!", error=WorkerLostError())),
@@ -166,30 +160,30 @@ def test_a_result_that_a_job_left_in_its_folder_alone_counts() -> None:
 def test_enqueued_trials_come_first_and_once() -> None:
     trials = new_trials()
     wanted: list[Mapping[str, Any]] = [{"x": 0.25, "y": "b"}, {"x": 0.75}]
-    trials.enqueue(wanted)
-    trials.enqueue(wanted)
-    assert trials.next().params == {"x": 0.25, "y": "b"}
-    trials.reap()
-    trials.enqueue(wanted)
-    assert trials.next().params["x"] == 0.75
-    assert trials.next().params == {"x": 0.25, "y": "b"}
-    assert trials.next().params["x"] not in (0.25, 0.75)
+    trials.resume(wanted)
+    trials.resume(wanted)
+    assert trials.ask().params == {"x": 0.25, "y": "b"}
+    trials.end_running()
+    trials.resume(wanted)
+    assert trials.ask().params["x"] == 0.75
+    assert trials.ask().params == {"x": 0.25, "y": "b"}
+    assert trials.ask().params["x"] not in (0.25, 0.75)
 
 
 @pytest.mark.parametrize("wanted", [{"q": 1}, {"z": 3}, {"x": 7}, {"y": "c"}, {"x": "much"}])
 def test_what_cannot_be_enqueued_is_refused(wanted: dict[str, Any]) -> None:
     with pytest.raises(SweepRequestError, match=r"hydra.sweeper.enqueue` must"):
-        new_trials().enqueue([{"x": 0.5}, wanted])
+        new_trials().resume([{"x": 0.5}, wanted])
 
 
 def test_an_interrupted_grid_is_completed() -> None:
     space = parse(["a=range(3)", "b=x,y"])
     sampler = build_sampler({"_target_": "optuna.samplers.GridSampler"}, space, 0, 2)
-    trials = Trials(optuna.create_study(sampler=sampler), space)
+    trials = Strategy(optuna.create_study(sampler=sampler), Plan("grid", None, space), Settings())
     for number in range(grid_size(space) + 1):
-        asked = trials.next()
+        asked = trials.ask()
         if number == 2:
-            trials.reap()
+            trials.end_running()
         else:
             trials.conclude(asked.number, Outcome("complete", [0.0]))
     complete = [t for t in trials.study.trials if t.state == TrialState.COMPLETE]
@@ -255,60 +249,6 @@ def test_budgets() -> None:
     assert spent(worse, plateau=2) == BudgetEnd(EndReason.PLATEAU, 2, 2)
     assert spent([*worse, ended(3, 0.6)], plateau=2) is None
     assert spent([ended(0, None, state="failed")] * 5, plateau=2) is None
-
-
-def test_failure_rate_is_of_the_total() -> None:
-    budget = Budget(Settings.read({"n_trials": 4, "max_failure_rate": 0.25}))
-    budget.observe(ended(0, None, state="failed"))
-    assert not budget.fails_too_often
-    budget.observe(ended(1, None, state="failed"))
-    assert budget.fails_too_often
-
-
-@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"motpe", "gp", "cmaes"}))
-def test_samplers_build_from_their_defaults(name: str) -> None:
-    config = SAMPLERS[name]().__dict__ | {"seed": 1}
-    sampler = build_sampler(config, parse(["x=range(3)"]), 0, 1)
-    assert isinstance(sampler, getattr(optuna.samplers, config["_target_"].rpartition(".")[2]))
-    assert is_grid(config) is (name == "grid")
-
-
-@pytest.mark.parametrize(("name", "package"), [("gp", "torch"), ("cmaes", "cmaes")])
-def test_a_sampler_says_which_package_it_lacks(
-    name: str, package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(samplers, "find_spec", lambda _: None)
-    with pytest.raises(SweepRequestError, match=f"pip install {package}$"):
-        build_sampler(SAMPLERS[name]().__dict__, SPACE, 0, 1)
-
-
-@pytest.mark.parametrize("name", PRUNERS)
-def test_pruners_build_from_their_defaults(name: str) -> None:
-    config = PRUNERS[name]().__dict__
-    assert type(build_pruner(config)).__name__ == config["_target_"].rpartition(".")[2]
-
-
-def test_a_continued_study_has_another_seed() -> None:
-    config = {"_target_": "optuna.samplers.RandomSampler", "seed": 0}
-
-    def suggest(stored: int) -> float:
-        study = optuna.create_study(sampler=build_sampler(config, SPACE, stored, 1))
-        return study.ask(SPACE.distributions).params["x"]  # type: ignore[no-any-return]
-
-    assert suggest(0) == suggest(0)
-    assert len({suggest(stored) for stored in range(20)}) == 20
-
-
-@pytest.mark.parametrize(
-    ("liar", "at_once", "expected"),
-    [(None, 1, False), (None, 2, True), (False, 2, False), (True, 1, True)],
-)
-def test_constant_liar_is_for_trials_side_by_side(
-    liar: bool | None, at_once: int, expected: bool
-) -> None:
-    config = SAMPLERS["tpe"]().__dict__ | {"constant_liar": liar}
-    sampler = build_sampler(config, SPACE, 0, at_once)
-    assert sampler._constant_liar is expected  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
