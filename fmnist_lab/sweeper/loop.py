@@ -248,7 +248,8 @@ class Loop:
         if trial.state == "failed":
             again = "" if trial.counts else ", will be tried again"
             again = ", the same command will try it again" if trial.lost else again
-            log.warning("Trial %d failed%s:\n%s", trial.number, again, trial.problem)
+            extra = {"trial_end": trial}  # a view that shows the trial's end leaves this record out
+            log.warning("Trial %d failed%s:\n%s", trial.number, again, trial.problem, extra=extra)
         elif trial.state == "interrupted":
             log.info("Trial %d was interrupted, will be repeated.", trial.number)
         else:

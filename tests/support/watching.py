@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from fmnist_lab.protocol.progress import LiveView
-from fmnist_lab.protocol.progress.counts import Progress
+from fmnist_lab.protocol.progress.counts import SweepProgress
 from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd, TrialInfo
 
 STRATEGIES = ("constant", "cosine")
@@ -53,8 +53,8 @@ def end(
     return TrialEnd(number, state, values or None, strategy=strategy, **known)
 
 
-def progress(clock: Clock, *earlier: TrialEnd, **about: Any) -> Progress:
-    return Progress(info(**about), earlier, epochs=20, clock=clock)
+def progress(clock: Clock, *earlier: TrialEnd, **about: Any) -> SweepProgress:
+    return SweepProgress(info(**about), earlier, epochs=20, clock=clock)
 
 
 def plain(text: str) -> str:

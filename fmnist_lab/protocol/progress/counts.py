@@ -1,85 +1,100 @@
-"""How far a sweep has come: counts, the best so far, speed and time left."""
+"""State of a sweep for the live view: counts, best trials, speed and time left."""
 
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from fmnist_lab.foundation import wording
 from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd, TrialInfo
 
-WINDOW = 60.0  # seconds over which the present speed is measured
+SPEED_PERIOD = 600.0  # seconds over which the present speed is measured
 
 
 @dataclass
 class RunningTrial:
     """A trial between its start and its end."""
 
+    number: int
     strategy: str | None
-    started: float  # on the progress's clock
     steps: int = 0  # reported so far
 
 
 @dataclass
 class StrategyProgress:
-    """What is known of one strategy, or of the only study."""
+    """Counts of one strategy, or of the only study."""
 
     name: str | None
     total: int
     done: int = 0  # pruned and failed ones included
     pruned: int = 0
     failed: int = 0
-    best: TrialEnd | None = None  # of complete trials; with several objectives there is none
+    best: TrialEnd | None = None  # of complete trials; None with several objectives
     latest: TrialEnd | None = None  # of complete trials
 
 
-@dataclass
-class Progress:
-    """A sweep in numbers, fed by what its observers are told.
+class SweepProgress:
+    """Counts of a sweep, and rich's progress bar, which estimates the time left.
 
     Args:
         sweep: The sweep as it starts or continues.
-        earlier: Trials of earlier runs: they are done, but say nothing about the speed.
+        earlier: Trials of earlier runs: they are done, but do not enter the speed.
         epochs: The most that a trial may train.
         clock: Seconds from any origin.
     """
 
-    sweep: SweepInfo
-    earlier: Sequence[TrialEnd]
-    epochs: int
-    clock: Callable[[], float] = time.monotonic
-    strategies: dict[str | None, StrategyProgress] = field(init=False)
-    running: dict[int, RunningTrial] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        strategies = [StrategyProgress(*share) for share in self.sweep.strategies.items()]
-        strategies = strategies or [StrategyProgress(None, self.sweep.n_trials)]
+    def __init__(
+        self,
+        sweep: SweepInfo,
+        earlier: Sequence[TrialEnd],
+        epochs: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.sweep, self.epochs = sweep, epochs
+        strategies = [StrategyProgress(*share) for share in sweep.strategies.items()]
+        strategies = strategies or [StrategyProgress(None, sweep.n_trials)]
         self.strategies = {strategy.name: strategy for strategy in strategies}
-        for trial in self.earlier:
-            self._count(trial)
-        self._start = self.clock()
-        self._samples = deque([(self._start, 0)])  # epochs trained until then
+        self.running: dict[int, RunningTrial] = {}
         self._epochs_ended = 0
-        self._seconds: list[float] = []  # that trials took
+        for trial in earlier:
+            self._count(trial)
+        self.bar = Progress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            TextColumn("elapsed,"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            speed_estimate_period=SPEED_PERIOD,
+            get_time=clock,
+            expand=True,
+        )
+        # The second task measures epochs and is not shown.
+        self.bar.add_task(sweep.study_name, total=sweep.n_trials, completed=self.done)
+        self.bar.add_task("epochs", total=None, visible=False)
+        self._trials, self._epochs = self.bar.tasks
+        self._update()
 
     def start(self, trial: TrialInfo) -> None:
-        """A trial starts."""
-        self.running[trial.number] = RunningTrial(trial.strategy, self.clock())
+        """Counts a trial as running."""
+        self.running[trial.number] = RunningTrial(trial.number, trial.strategy)
 
     def advance(self, steps: Mapping[int, int]) -> None:
-        """So many steps were reported by these trials, by number."""
+        """Sets the number of steps that each trial, by its number, has reported."""
         for number, count in steps.items():
             if number in self.running:
                 self.running[number].steps = count
-        self._sample()
+        self._update()
 
     def end(self, trial: TrialEnd) -> None:
-        """A trial ended."""
+        """Counts a trial by how it ended."""
         self.running.pop(trial.number, None)
         self._epochs_ended += trial.steps
-        if trial.counts and trial.seconds is not None:
-            self._seconds.append(trial.seconds)
         self._count(trial)
-        self._sample()
+        self._update()
 
     @property
     def done(self) -> int:
@@ -102,42 +117,39 @@ class Progress:
         return max(0, self.sweep.n_trials - self.done)
 
     @property
+    def has_several_objectives(self) -> bool:
+        """Whether no trial can be called the best."""
+        return len(self.sweep.directions) > 1
+
+    @property
     def best(self) -> TrialEnd | None:
         """The best complete trial."""
-        return next((strategy.best for strategy in self.ranking() if strategy.best), None)
+        return self.ranking()[0].best
 
     @property
     def elapsed(self) -> float:
         """Seconds since this run started."""
-        return self.clock() - self._start
+        return self._trials.elapsed or 0.0
 
     @property
-    def epochs_per_second(self) -> float:
-        """Of all trials together, over about the last minute."""
-        return self._rate(*self._samples[0])
+    def mean_speed(self) -> float:
+        """Epochs per second of all trials together, over this run."""
+        return self._epochs.completed / self.elapsed if self.elapsed else 0.0
 
     @property
-    def mean_epochs_per_second(self) -> float:
-        """Of all trials together, over this run."""
-        return self._rate(self._start, 0)
+    def speed(self) -> float:
+        """Epochs per second of all trials together, over the last minutes."""
+        return self._epochs.speed or self.mean_speed
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the trials that are left will take; None while nothing says so."""
-        seconds = self._seconds_per_trial()
-        if seconds is None:
-            return None if self.left else 0.0
-        now = self.clock()
-        begun = [max(0.0, seconds - (now - trial.started)) for trial in self.running.values()]
-        waiting = max(0, self.left - len(begun)) * seconds
-        return max((sum(begun) + waiting) / self.sweep.slots, *begun, 0.0)
+        """Time until the last trial ends; None while there is no estimate."""
+        return self._trials.time_remaining
 
     def ranking(self) -> list[StrategyProgress]:
-        """The strategies, the best first, those without a best one last."""
-        return sorted(self.strategies.values(), key=self._rank)
-
-    def _rank(self, strategy: StrategyProgress) -> tuple[bool, float]:
-        return (False, self._loss(strategy.best)) if strategy.best else (True, 0.0)
+        """Returns the strategies, the best first, those without a complete trial last."""
+        strategies = self.strategies.values()
+        return sorted(strategies, key=lambda one: self._loss(one.best) if one.best else math.inf)
 
     def _loss(self, trial: TrialEnd) -> float:
         assert trial.values is not None
@@ -146,37 +158,40 @@ class Progress:
     def _count(self, trial: TrialEnd) -> None:
         if not trial.counts:
             return
-        strategy = self.strategies.get(trial.strategy)
-        if strategy is None:  # one that is no longer searched
-            strategy = self.strategies[trial.strategy] = StrategyProgress(trial.strategy, 0)
+        # A strategy that is no longer searched has a total of zero.
+        strategy = self.strategies.setdefault(
+            trial.strategy, StrategyProgress(trial.strategy, total=0)
+        )
         strategy.done += 1
         strategy.pruned += trial.state == "pruned"
         strategy.failed += trial.state == "failed"
         if trial.state == "complete" and trial.values:
             strategy.latest = trial
-            if len(self.sweep.directions) == 1 and self._is_better(trial, strategy.best):
+            if self.has_several_objectives:
+                return
+            if strategy.best is None or self._loss(trial) < self._loss(strategy.best):
                 strategy.best = trial
 
-    def _is_better(self, trial: TrialEnd, best: TrialEnd | None) -> bool:
-        return best is None or self._loss(trial) < self._loss(best)
+    def _update(self) -> None:
+        steps = [trial.steps for trial in self.running.values()]
+        # A trial that has reported all its epochs has not ended yet.
+        begun = sum(min(count, self.epochs) / (self.epochs + 1) for count in steps)
+        count = f"{self.done}/{wording.count(self.sweep.n_trials, 'trial')}"
+        self.bar.update(self._trials.id, completed=self.done + begun, count=count)
+        self.bar.update(self._epochs.id, completed=self._epochs_ended + sum(steps))
 
-    def _sample(self) -> None:
-        now = self.clock()
-        self._samples.append((now, self._epochs_trained()))
-        while self._samples[1][0] <= now - WINDOW:
-            self._samples.popleft()
 
-    def _rate(self, since: float, epochs: int) -> float:
-        seconds = self.clock() - since
-        return max(0, self._epochs_trained() - epochs) / seconds if seconds > 0 else 0.0
+def objective(trial: TrialEnd) -> str:
+    """Shows a trial's objective, or several."""
+    return ", ".join(map(wording.number, trial.values or [])) or "-"
 
-    def _epochs_trained(self) -> int:
-        return self._epochs_ended + sum(trial.steps for trial in self.running.values())
 
-    def _seconds_per_trial(self) -> float | None:
-        if self._seconds:
-            return sum(self._seconds) / len(self._seconds)
-        now = self.clock()
-        steps = sum(trial.steps for trial in self.running.values())
-        spent = sum(now - trial.started for trial in self.running.values() if trial.steps)
-        return spent / steps * self.epochs if steps else None
+def label(trial: TrialEnd | TrialInfo | RunningTrial) -> str:
+    """Names a trial: `cosine #25`, or only its number where there are no strategies."""
+    return f"{trial.strategy} #{trial.number}" if trial.strategy else f"#{trial.number}"
+
+
+def speed(epochs_per_second: float) -> str:
+    """Shows a speed: `3.4 epochs/s`, `0.27 epochs/s`."""
+    digits = 1 if epochs_per_second >= 1 else 2
+    return f"{epochs_per_second:.{digits}f} epochs/s"

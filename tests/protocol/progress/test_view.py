@@ -31,11 +31,9 @@ class TestPlainLines:
             "Sweep decay: 1 of 10 trials are done; best constant #0 0.8800; 2 strategies, 2 at "
             "once; storage journal:///mlruns/sweeps/decay/study.journal; "
             "log mlruns/sweeps/decay/sweep.log",
-            "[ 2/10] cosine #1 complete 0.9000 in 20 epochs, 40 s; best cosine #1 0.9000; "
-            "3 min left",
-            "[ 3/10] cosine #2 pruned after 1 epoch, 4 s; best cosine #1 0.9000; 1 min left",
-            "[ 3/10] cosine #3 interrupted after 4 epochs, to be repeated; "
-            "best cosine #1 0.9000; 1 min left",
+            "[ 2/10] cosine #1 complete 0.9000 in 20 epochs, 40 s; best cosine #1 0.9000",
+            "[ 3/10] cosine #2 pruned after 1 epoch, 4 s; best cosine #1 0.9000",
+            "[ 3/10] cosine #3 interrupted after 4 epochs, to be repeated; best cosine #1 0.9000",
         ]
         shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
 
@@ -63,12 +61,10 @@ class TestPlainLines:
         for second in range(1, 150):
             clock.wait(1)
             shown.on_progress({0: second // 10, 1: second // 20})
-        assert screen.lines()[1:] == [
-            "[ 0/10] running constant #0 epoch 7/20, cosine #1 epoch 4/20; 0.15 epochs/s; "
-            "21 min left",
-            "[ 0/10] running constant #0 epoch 13/20, cosine #1 epoch 7/20; 0.15 epochs/s; "
-            "20 min left",
-        ]
+        line = r"\[ 0/10\] running constant #0 epoch (\d+)/20, cosine #1 epoch (\d+)/20; "
+        line += r"0\.1\d epochs/s; 2\d min left"
+        found = [re.fullmatch(line, shown_line) for shown_line in screen.lines()[1:]]
+        assert [match and match.groups() for match in found] == [("7", "4"), ("13", "7")]
         shown.on_end(SweepEnd(EndReason.INTERRUPTED, 1, 10))
 
 
