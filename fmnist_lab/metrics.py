@@ -1,4 +1,4 @@
-"""Whether the watched metric has improved, judged exactly as Keras's callbacks judge it."""
+"""The metrics of an epoch: their names, which direction is better, and when one has improved."""
 
 from collections.abc import Mapping
 
@@ -7,18 +7,46 @@ import numpy as np
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_choice, require_non_negative
 
+Metrics = Mapping[str, float]  # of one epoch, by the names in METRICS
+
+METRICS = (
+    "train/loss",
+    "train/accuracy",
+    "val/loss",
+    "val/accuracy",
+    "opt/learning_rate",  # at the epoch's last step
+    "opt/grad_norm",  # mean global norm before clipping
+    "opt/clipped_fraction",
+    "time/epoch_seconds",
+)
+MONITORS = METRICS[:4]  # what schedulers and early stopping may watch
+OBJECTIVES = ("val/accuracy", "val/loss")
 MODES = ("auto", "min", "max")
+_BETTER = {"loss": "min", "accuracy": "max"}
+
+
+def direction(group: str, monitor: str) -> str:
+    """Returns what is better, by the metric's name: `min` of a loss, `max` of an accuracy.
+
+    Raises:
+        RequestError: The metric is neither; `group` names the keys.
+    """
+    name = str(monitor).rpartition("/")[2]  # the file may say null
+    if name not in _BETTER:
+        rule = f"be min or max when `{group}.monitor` is {monitor!r}"
+        raise RequestError(f"{group}.mode", rule, "auto")
+    return _BETTER[name]
 
 
 class Monitor:
-    """The best value of one metric so far (formula: `keras.callbacks.MonitorCallback`).
+    """The best value of one metric so far, judged as `keras.callbacks.MonitorCallback` does.
 
     An improvement is strict and exceeds `min_delta`, an absolute difference. The first value
     always improves; NaN never does, but a first NaN is a best that nothing beats.
 
     Raises:
-        RequestError: an unknown mode, a negative `min_delta`, or a metric whose name does
-            not tell what is better while the mode is `auto`. `group` names the keys.
+        RequestError: An unknown mode, a negative `min_delta`, or mode `auto` with a metric that
+            is neither a loss nor an accuracy. `group` names the keys.
     """
 
     def __init__(self, group: str, monitor: str, mode: str, min_delta: float) -> None:
@@ -30,17 +58,15 @@ class Monitor:
         self.min_delta = min_delta
         self.best: float | None = None
 
-    def read(self, metrics: Mapping[str, float]) -> float:
-        """The watched metric's value."""
+    def read(self, metrics: Metrics) -> float:
+        """Returns the watched metric's value."""
         if self.monitor not in metrics:
-            raise RequestError(
-                f"`{self.group}.monitor` must be one of {', '.join(sorted(metrics))}, "
-                f"got {self.monitor!r}."
-            )
+            rule = f"be one of {', '.join(sorted(metrics))}"
+            raise RequestError(f"{self.group}.monitor", rule, self.monitor)
         return metrics[self.monitor]
 
     def improved(self, value: float) -> bool:
-        """Whether the value is the best so far; if so, it is the one to beat from now on."""
+        """Returns whether the value is the best so far; if so, keeps it as the one to beat."""
         improved = self.best is None or self._beats(value, self.best)
         if improved:
             self.best = value
@@ -52,18 +78,3 @@ class Monitor:
             if self.mode == "min":
                 return bool(np.float32(value + self.min_delta) < np.float32(best))
             return bool(np.float32(value - self.min_delta) > np.float32(best))
-
-
-def direction(group: str, monitor: str) -> str:
-    """What is better, by the metric's name: `min` of a loss, `max` of an accuracy.
-
-    Raises:
-        RequestError: The name does not tell.
-    """
-    directions = {"loss": "min", "accuracy": "max"}
-    name = str(monitor).rpartition("/")[2]  # the file may say null
-    if name not in directions:
-        raise RequestError(
-            f"`{group}.mode` must be min or max when `{group}.monitor` is {monitor!r}, got 'auto'."
-        )
-    return directions[name]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import data
+from fmnist_lab import schedules as scheduling
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import (
     require_choice,
@@ -14,8 +15,7 @@ from fmnist_lab.foundation.validate import (
     require_whole,
 )
 from fmnist_lab.metrics import direction
-from fmnist_lab.schedules import scheduler as scheduling
-from fmnist_lab.training import engines
+from fmnist_lab.training import clipping, engines
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
@@ -35,7 +35,7 @@ def validate(trial: Trial) -> None:
     _require_seed(trial.seed)
     data.validate(trial.data)
     _validate_training(trial)
-    trial.clipping.validate()
+    clipping.validate(trial.clipping)
     _validate_optimizer(trial.optimizer)
     _validate_stopping(trial)
     _validate_scheduler(trial)

@@ -63,7 +63,7 @@ _LINES: Mapping[str, Sequence[str]] = {
         "return initial_learning_rate * np.interp(epoch, corners, [1.0, alpha])",
     ],
 }
-_PREFIX, _PERFORMANCE = "fmnist_lab.schedules.", "fmnist_lab.schedules.scheduler.Performance"
+_PREFIX, _PERFORMANCE = "fmnist_lab.schedules.", "fmnist_lab.scheduling.Performance"
 
 
 def is_performance(node: Mapping[str, Any]) -> bool:
