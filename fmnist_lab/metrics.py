@@ -1,4 +1,4 @@
-"""Names of metrics, which direction is better, and when a watched metric has improved."""
+"""The metrics of an epoch: their names, which direction is better, and when one has improved."""
 
 import re
 from collections.abc import Mapping
@@ -8,59 +8,26 @@ import numpy as np
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_choice, require_non_negative
 
-MODES = ("auto", "min", "max")
+Metrics = Mapping[str, float]  # of one epoch, by the names in METRICS
+
+METRICS = (
+    "train/loss",
+    "train/accuracy",
+    "val/loss",
+    "val/accuracy",
+    "opt/learning_rate",  # at the epoch's last step
+    "opt/grad_norm",  # mean global norm before clipping
+    "opt/clipped_fraction",
+    "time/epoch_seconds",
+)
+MONITORS = METRICS[:4]  # what schedulers and early stopping may watch
 OBJECTIVES = ("val/accuracy", "val/loss")
-CURVES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "opt/learning_rate",
-          "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds")  # fmt: skip
+MODES = ("auto", "min", "max")
 _IS_MAXIMISED = {"accuracy": True, "loss": False}
 
 
-class Monitor:
-    """The best value of one metric so far (formula: `keras.callbacks.MonitorCallback`).
-
-    An improvement is strict and exceeds `min_delta`, an absolute difference. The first value
-    always improves; NaN never does, but a first NaN is a best that nothing beats.
-
-    Raises:
-        RequestError: an unknown mode, a negative `min_delta`, or a metric whose name does
-            not tell what is better while the mode is `auto`. `group` names the keys.
-    """
-
-    def __init__(self, group: str, monitor: str, mode: str, min_delta: float) -> None:
-        require_choice(group, MODES, mode=mode)
-        require_non_negative(group, min_delta=min_delta)
-        self.group = group
-        self.monitor = monitor
-        self.mode = direction(group, monitor) if mode == "auto" else mode
-        self.min_delta = min_delta
-        self.best: float | None = None
-
-    def read(self, metrics: Mapping[str, float]) -> float:
-        """The watched metric's value."""
-        if self.monitor not in metrics:
-            raise RequestError(
-                f"`{self.group}.monitor` must be one of {', '.join(sorted(metrics))}, "
-                f"got {self.monitor!r}."
-            )
-        return metrics[self.monitor]
-
-    def improved(self, value: float) -> bool:
-        """Whether the value is the best so far; if so, it is the one to beat from now on."""
-        improved = self.best is None or self._beats(value, self.best)
-        if improved:
-            self.best = value
-        return improved
-
-    def _beats(self, value: float, best: float) -> bool:
-        # Keras adds in double precision and compares in TensorFlow's single precision.
-        with np.errstate(over="ignore"):
-            if self.mode == "min":
-                return bool(np.float32(value + self.min_delta) < np.float32(best))
-            return bool(np.float32(value - self.min_delta) > np.float32(best))
-
-
 def is_maximised(metric: str, key: str = "objective.metric") -> bool:
-    """Tells which direction is better: accuracies are maximised, losses are minimised.
+    """Returns which direction is better: accuracies are maximised, losses are minimised.
 
     Args:
         metric: A name that ends in `accuracy` or `loss`, after a slash or an underscore if at all.
@@ -80,7 +47,7 @@ def is_maximised(metric: str, key: str = "objective.metric") -> bool:
 
 
 def direction(group: str, monitor: str) -> str:
-    """What is better, by the metric's name: `min` of a loss, `max` of an accuracy.
+    """Returns what is better, by the metric's name: `min` of a loss, `max` of an accuracy.
 
     Raises:
         RequestError: The name does not tell.
@@ -90,3 +57,45 @@ def direction(group: str, monitor: str) -> str:
     except RequestError:
         rule = f"be min or max when `{group}.monitor` is {monitor!r}"
         raise RequestError(f"{group}.mode", rule, "auto") from None
+
+
+class Monitor:
+    """The best value of one metric so far, judged as `keras.callbacks.MonitorCallback` does.
+
+    An improvement is strict and exceeds `min_delta`, an absolute difference. The first value
+    always improves; NaN never does, but a first NaN is a best that nothing beats.
+
+    Raises:
+        RequestError: An unknown mode, a negative `min_delta`, or mode `auto` with a metric that
+            is neither a loss nor an accuracy. `group` names the keys.
+    """
+
+    def __init__(self, group: str, monitor: str, mode: str, min_delta: float) -> None:
+        require_choice(group, MODES, mode=mode)
+        require_non_negative(group, min_delta=min_delta)
+        self.group = group
+        self.monitor = monitor
+        self.mode = direction(group, monitor) if mode == "auto" else mode
+        self.min_delta = min_delta
+        self.best: float | None = None
+
+    def read(self, metrics: Metrics) -> float:
+        """Returns the watched metric's value."""
+        if self.monitor not in metrics:
+            rule = f"be one of {', '.join(sorted(metrics))}"
+            raise RequestError(f"{self.group}.monitor", rule, self.monitor)
+        return metrics[self.monitor]
+
+    def improved(self, value: float) -> bool:
+        """Returns whether the value is the best so far; if so, keeps it as the one to beat."""
+        improved = self.best is None or self._beats(value, self.best)
+        if improved:
+            self.best = value
+        return improved
+
+    def _beats(self, value: float, best: float) -> bool:
+        # Keras adds in double precision and compares in TensorFlow's single precision.
+        with np.errstate(over="ignore"):
+            if self.mode == "min":
+                return bool(np.float32(value + self.min_delta) < np.float32(best))
+            return bool(np.float32(value - self.min_delta) > np.float32(best))

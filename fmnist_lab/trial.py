@@ -1,8 +1,9 @@
-"""A trial: what goes into one training, and what comes out of it.
+"""A trial: the configuration of one training, its labels and its result.
 
 `Trial` is both the schema of the configuration and the value that engines, runner and
 tracking share. Nodes of open families (architecture, optimizer, scheduler) stay plain
-mappings with a `_target_`, because anybody may add a member.
+mappings with a `_target_`, because users may add members. Values are checked elsewhere,
+in `config.validation`.
 """
 
 import math
@@ -11,12 +12,10 @@ from enum import StrEnum
 from typing import Any
 
 from fmnist_lab.data import DataConfig
-from fmnist_lab.training.clipping import ClippingConfig
-from fmnist_lab.training.early_stopping import StoppingConfig
 
 
 class StopReason(StrEnum):
-    """Why a trial trains no longer."""
+    """Why the training of a trial ended."""
 
     COMPLETED = "completed"  # all epochs trained
     EARLY_STOPPED = "early_stopped"  # stopped by its own curve
@@ -31,8 +30,32 @@ REPEATED = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is mad
 
 
 @dataclass(frozen=True)
+class ClippingConfig:
+    """Gradient clipping: what is limited (`none`, `value`, `norm`, `global_norm`), and to what."""
+
+    name: str = "none"
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class StoppingConfig:
+    """Early stopping, with Keras's meanings; durations in epochs.
+
+    With the name `none` training runs its full length; the best epoch is still known.
+    """
+
+    name: str = "none"  # none | patience
+    monitor: str = "val/loss"
+    mode: str = "auto"  # auto | min | max
+    min_delta: float = 0.0
+    patience: int = 5
+    restore_best: bool = False
+    start_from_epoch: int = 0
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
-    """How long, in which batches, by which engine, against which labels."""
+    """The length of the training, its batches, its engine and its labels."""
 
     epochs: int = 20
     batch_size: int = 32
@@ -43,7 +66,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """The one number that a study sees, measured on the weights that the trial delivers."""
+    """The number that a study optimises, measured on the weights that the trial delivers."""
 
     metric: str = "val/accuracy"  # val/accuracy, maximised | val/loss, minimised
 
@@ -63,13 +86,13 @@ class Trial:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """The configuration as nested plain values."""
+        """Returns the configuration as nested plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Labels:
-    """What a run is called: its tags in MLflow, the first columns of every table."""
+    """The names of a run: its tags in MLflow, the first columns of every table."""
 
     kind: str  # trial | replicate | sweep
     sweep: str | None  # the sweep or multirun that it belongs to
@@ -87,7 +110,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What a trial leaves behind; `result.json` holds these keys, the labels, and what was asked.
+    """The result of a trial; `result.json` holds these keys, the labels and the overrides.
 
     Epochs are 0-based. Values that do not exist (nothing trained, diverged) are NaN or None.
     """

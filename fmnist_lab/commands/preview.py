@@ -11,10 +11,9 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from fmnist_lab import config
+from fmnist_lab import config, schedules
 from fmnist_lab.foundation.files import require_writable, whole_file
-from fmnist_lab.schedules import scheduler as scheduling
-from fmnist_lab.schedules.scheduler import Performance, Scheduler
+from fmnist_lab.schedules import Performance, Scheduler
 
 PICTURE = Path("mlruns/preview.png")
 ASSUMPTION = "if {monitor} never improves"
@@ -42,7 +41,7 @@ def main(request: list[str]) -> None:
         name: config.to_trial(config.compose([*overrides, f"scheduler={name}"])) for name in names
     }
     epochs = max(trial.training.epochs for trial in trials.values())
-    schedulers = {name: scheduling.build(trial.scheduler) for name, trial in trials.items()}
+    schedulers = {name: schedules.build(trial.scheduler) for name, trial in trials.items()}
     frame = curves(schedulers, epochs, _STEPS)
     print_curves(frame)
     save_curves(frame, PICTURE)

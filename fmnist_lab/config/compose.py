@@ -20,8 +20,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import listed
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.validate import require_choice, require_text
-from fmnist_lab.training.clipping import ClippingConfig
-from fmnist_lab.trial import Trial
+from fmnist_lab.trial import ClippingConfig, Trial
 
 STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of its replicates
 

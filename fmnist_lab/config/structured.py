@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from fmnist_lab.training.clipping import ClippingConfig
-from fmnist_lab.trial import Trial
+from fmnist_lab.trial import ClippingConfig, Trial
 
 HEADER = "# @package _global_"  # the first line of a file that is laid over the whole configuration
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import data
+from fmnist_lab import schedules as scheduling
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import (
     require_choice,
@@ -13,14 +14,12 @@ from fmnist_lab.foundation.validate import (
     require_positive,
     require_whole,
 )
-from fmnist_lab.metrics import direction
-from fmnist_lab.schedules import scheduler as scheduling
-from fmnist_lab.training import engines
+from fmnist_lab.metrics import MONITORS, direction
+from fmnist_lab.training import clipping, engines
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.trial import Trial
 
 MOST_EPOCHS = 100_000  # beyond this a slip of the keyboard is likelier than a wish
-MONITORS = ("val/loss", "val/accuracy", "train/loss", "train/accuracy")
 # What Keras's optimizers take without a word, and divide by or count down from.
 _SHARES = ("beta_1", "beta_2", "rho", "momentum")
 _NON_NEGATIVE = ("epsilon", "weight_decay", "initial_accumulator_value")
@@ -35,7 +34,7 @@ def validate(trial: Trial) -> None:
     _require_seed(trial.seed)
     data.validate(trial.data)
     _validate_training(trial)
-    trial.clipping.validate()
+    clipping.validate(trial.clipping)
     _validate_optimizer(trial.optimizer)
     _validate_stopping(trial)
     _validate_scheduler(trial)

@@ -2,7 +2,7 @@
 
 Only the open families (architecture, optimizer, scheduler) have such nodes. The other
 keys of a node are the function's keyword arguments, checked against its signature before
-it is called, so that a misspelt key is one clear sentence instead of a `TypeError`.
+it is called, so that a misspelt key is one sentence instead of a `TypeError`.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 
 
 def create(group: str, node: Mapping[str, Any], **given: Any) -> Any:
@@ -33,7 +33,7 @@ def create(group: str, node: Mapping[str, Any], **given: Any) -> Any:
 
 
 def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function or class that the node's `_target_` names.
+    """Returns the function or class that the node's `_target_` names.
 
     Raises:
         RequestError: `_target_` is missing or names nothing callable.
@@ -42,47 +42,42 @@ def locate(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def function_at(key: str, path: Any) -> Callable[..., Any]:
-    """The function or class at a dotted path that is the value of a key.
+    """Returns the function or class at a dotted path that is the value of a key.
 
     Raises:
         RequestError: There is none.
     """
     if not isinstance(path, str):
-        raise RequestError(
-            f"`{key}` must be a function's dotted path, such as my_module.my_function, "
-            f"got {path!r}."
-        )
+        rule = "be a function's dotted path, such as my_module.my_function"
+        raise RequestError(key, rule, path)
     try:
         found = pkgutil.resolve_name(path)
-    except Exception as error:  # a module of the user's own may raise whatever it likes
-        raise RequestError(
-            f"`{key}` must name a function, got {path!r}: {explain(error)}."
-        ) from error
+    except Exception as error:  # importing the user's module may raise anything
+        raise RequestError(key, "name a function", path, explain(error)) from error
     if not callable(found):
-        raise RequestError(f"`{key}` must name a function, got {path!r}: not callable.")
+        raise RequestError(key, "name a function", path, "it is not callable")
     return found  # type: ignore[no-any-return]  # resolve_name returns Any
 
 
 def require_arguments(key: str, function: Callable[..., Any], *names: str) -> None:
-    """Refuses a function, the value of a key, that cannot be called with so many arguments.
+    """Checks that a function, the value of a key, can be called with so many arguments.
 
     Raises:
         RequestError: It takes others.
     """
     try:
         takes = inspect.signature(function)
-    except (TypeError, ValueError):  # some of Python's own do not say
+    except (TypeError, ValueError):  # some of Python's own have none
         return
     try:
         takes.bind(*names)
     except TypeError:
-        raise RequestError(
-            f"`{key}` must name a function of ({', '.join(names)}), got one of {takes}."
-        ) from None
+        rule = f"name a function of ({', '.join(names)})"
+        raise RequestError(key, rule, Phrase(f"one of {takes}")) from None
 
 
 def explain(error: Exception) -> str:
-    """What somebody else's code has raised, and in which line."""
+    """Returns what code outside this package has raised, and in which line."""
     reason = " ".join(f"{error}".split()).rstrip(".") or "no reason given"
     if isinstance(error, ImportError | AttributeError):
         return reason
@@ -92,17 +87,16 @@ def explain(error: Exception) -> str:
 
 
 def parameters(group: str, function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The arguments that the function takes.
+    """Returns the arguments that the function takes.
 
     Raises:
-        RequestError: It does not say, as some of Python's own do not.
+        RequestError: It has no signature, as some of Python's own.
     """
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"`{group}._target_` must name a function with a signature, got {function!r}."
-        ) from error
+        rule = "name a function with a signature"
+        raise RequestError(f"{group}._target_", rule, function) from error
 
 
 def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
@@ -111,11 +105,8 @@ def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str
     open_ended = any(p.kind is p.VAR_KEYWORD for p in taken)
     for key in arguments:
         if key not in named and not open_ended:
-            allowed = ", ".join(sorted(named)) or "none"
-            raise RequestError(
-                f"`{group}.{key}` must be a key of {called}, got {arguments[key]!r}; "
-                f"allowed keys: {allowed}."
-            )
+            hint = f"allowed keys: {', '.join(sorted(named)) or 'none'}"
+            raise RequestError(f"{group}.{key}", f"be a key of {called}", arguments[key], hint)
     required = {p.name for p in taken if p.name in named and p.default is p.empty}
     for key in sorted(required - arguments.keys()):
-        raise RequestError(f"`{group}.{key}` must be given: {called} needs it, got nothing.")
+        raise RequestError(f"{group}.{key}", f"be given: {called} needs it", Phrase("nothing"))

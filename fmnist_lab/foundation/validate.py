@@ -1,7 +1,7 @@
-"""Checks of what the user asked for, each answered in one sentence.
+"""Checks of requested values; each raises a RequestError that names the key.
 
-Arguments are passed by name, `require_positive("scheduler", decay_epochs=0)`, because the
-message names the configuration key: "`scheduler.decay_epochs` must be positive, got 0."
+Values are passed by name: `require_positive("scheduler", decay_epochs=0)` raises
+"`scheduler.decay_epochs` must be positive, got 0."
 """
 
 import math
@@ -19,26 +19,26 @@ _NAME = re.compile(r"\w[\w-]{0,99}", re.ASCII)
 def require_number(
     group: str, rule: str, is_allowed: Callable[[Any], bool], **values: object
 ) -> None:
-    """Every value is a finite number that obeys `rule`, or RequestError."""
+    """Checks that every value is a finite number that obeys `rule`."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, Real) or not _is_finite(value):
-            raise RequestError(f"`{group}.{name}` must be a finite number, got {value!r}.")
+            raise RequestError(f"{group}.{name}", "be a finite number", value)
         if not is_allowed(value):
-            raise RequestError(f"`{group}.{name}` must be {rule}, got {value}.")
+            raise RequestError(f"{group}.{name}", f"be {rule}", value)
 
 
 def require_positive(group: str, **values: object) -> None:
-    """Every value is a finite number above zero, or RequestError."""
+    """Checks that every value is a finite number above zero."""
     require_number(group, "positive", lambda value: value > 0, **values)
 
 
 def require_non_negative(group: str, **values: object) -> None:
-    """Every value is a finite number from zero upwards, or RequestError."""
+    """Checks that every value is a finite number from zero upwards."""
     require_number(group, "zero or more", lambda value: value >= 0, **values)
 
 
 def require_whole(group: str, **values: object) -> None:
-    """Every value is an integer from zero upwards, or RequestError."""
+    """Checks that every value is an integer from zero upwards."""
     require_number(
         group,
         "a whole number, zero or more",
@@ -48,27 +48,22 @@ def require_whole(group: str, **values: object) -> None:
 
 
 def require_choice(group: str, choices: Collection[str], **values: object) -> None:
-    """Every value is one of the choices, or RequestError."""
+    """Checks that every value is one of the choices."""
     for name, value in values.items():
         if value not in choices:
-            allowed = " or ".join(choices)
-            raise RequestError(f"`{group}.{name}` must be {allowed}, got {value!r}.")
+            raise RequestError(f"{group}.{name}", f"be {' or '.join(choices)}", value)
 
 
 def require_name(key: str, value: str) -> None:
-    """A name that may stand in a file's name, an override and a database, or RequestError."""
+    """Checks that a name may stand in a file's name, an override and a database."""
     if not _NAME.fullmatch(value):
-        raise RequestError(
-            f"`{key}` must have at most 100 letters a to z, digits, _ and -, got {value!r}."
-        )
+        raise RequestError(key, "have at most 100 letters a to z, digits, _ and -", value)
 
 
 def require_text(key: str, value: str) -> None:
-    """A line of text that can be shown anywhere, or RequestError."""
+    """Checks that a text is a line that can be printed."""
     if not (value.strip() and value.isprintable() and len(value) <= 100):
-        raise RequestError(
-            f"`{key}` must be a name of at most 100 printable characters, got {value!r}."
-        )
+        raise RequestError(key, "be a name of at most 100 printable characters", value)
 
 
 def _is_finite(value: Real) -> bool:

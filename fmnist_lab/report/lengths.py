@@ -8,10 +8,9 @@ import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import statistics
+from fmnist_lab import schedules, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.schedules import scheduler
 
 _EPOCHS, _METRIC = "training.epochs", "val/accuracy"
 
@@ -91,7 +90,7 @@ def follows_horizon(node: dict[str, Any]) -> bool:
     if not epochs:
         return False
     try:
-        now, longer = (scheduler.build(node | {"epochs": n}) for n in (epochs, 2 * epochs))
+        now, longer = (schedules.build(node | {"epochs": n}) for n in (epochs, 2 * epochs))
     except RequestError:  # a schedule of the user's that is not here
         return False
     return any(

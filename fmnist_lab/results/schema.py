@@ -24,7 +24,7 @@ from fmnist_lab.trial import StopReason
 
 log = logging.getLogger(__name__)
 
-METRICS = metrics.CURVES
+METRICS = metrics.METRICS
 _EPOCH = {"epoch", *METRICS}
 _STRICT = ConfigDict(strict=True, extra="allow", use_enum_values=True)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -1,9 +1,9 @@
-"""Learning-rate schedules: pure functions from epoch to learning rate.
+"""Learning-rate schedules, functions from epoch to learning rate, and the schedulers that use them.
 
 Epochs count from 0 and may be fractional (2.5 is halfway through the third), so one schedule
-serves updates per epoch and per step. Every duration is in epochs; other arguments have
-Keras's names and meanings. A schedule laid over the whole training takes its length as
-`epochs` and holds its last value after it. A wrong argument is a RequestError.
+serves updates per epoch and per step. Every duration is in epochs; other arguments have Keras's
+names and meanings. A schedule laid over the whole training takes its length as `epochs` and holds
+its last value after it. A wrong argument is a RequestError.
 """
 
 from fmnist_lab.schedules.decay import constant, exponential, notebook_linear, piecewise, power
@@ -15,11 +15,16 @@ from fmnist_lab.schedules.horizon import (
     polynomial,
     wsd,
 )
-from fmnist_lab.schedules.schedule import Schedule
-from fmnist_lab.schedules.warmup import warmup
+from fmnist_lab.schedules.plateau import Performance
+from fmnist_lab.schedules.schedule import Schedule, warmup
+from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, build
 
 __all__ = [
+    "Performance",
     "Schedule",
+    "Scheduled",
+    "Scheduler",
+    "build",
     "constant",
     "cosine",
     "cosine_restarts",

@@ -1,11 +1,11 @@
-"""Schedules laid over the whole training: they end where it ends."""
+"""Schedules laid over the whole training of `epochs` epochs; t is the epoch, from 0."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import (
     require_non_negative,
     require_number,
@@ -14,7 +14,7 @@ from fmnist_lab.foundation.validate import (
 )
 from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule
 
-MOST_CYCLES = 1000  # of cosine_restarts; every one of them is listed
+MOST_CYCLES = 1000  # of cosine_restarts, which lists each
 
 
 def polynomial(
@@ -23,32 +23,63 @@ def polynomial(
     end_learning_rate: float = 0.0,
     power: float = 1.0,
 ) -> Schedule:
-    """Falls to `end_learning_rate` as `(1 - epoch / epochs) ** power` (Keras's PolynomialDecay).
+    """Falls as a polynomial: `lr(t) = (lr0 - lr1) * (1 - t / epochs) ** p + lr1`.
 
-    `end_learning_rate` is a rate, not a fraction of the first one. Keras's default is 1e-4.
+    Source: Keras's `PolynomialDecay`, whose default for lr1 is 1e-4.
+
+    Args:
+        initial_learning_rate: lr0.
+        epochs: The length of the training.
+        end_learning_rate: lr1, a rate and not a fraction of lr0.
+        power: p.
+
+    Example:
+        >>> polynomial(0.01, epochs=10, power=2)([0, 5, 10])
+        array([0.01  , 0.0025, 0.    ])
     """
     require_positive(
         "scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs, power=power
     )
     require_non_negative("scheduler", end_learning_rate=end_learning_rate)
-    height = initial_learning_rate - end_learning_rate
-    return as_schedule(
-        lambda epoch: height * (1 - np.minimum(epoch / epochs, 1.0)) ** power + end_learning_rate
-    )
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        height = initial_learning_rate - end_learning_rate
+        return height * (1 - np.minimum(epoch / epochs, 1.0)) ** power + end_learning_rate
+
+    return as_schedule(formula)
 
 
 def linear(initial_learning_rate: float, epochs: float) -> Schedule:
-    """Falls to zero in a straight line."""
+    """Falls to zero in a straight line: `lr(t) = lr0 * (1 - t / epochs)`.
+
+    Example:
+        >>> linear(0.01, epochs=10)([0, 5, 10])
+        array([0.01 , 0.005, 0.   ])
+    """
     return polynomial(initial_learning_rate, epochs)
 
 
 def cosine(initial_learning_rate: float, epochs: float, alpha: float = 0.0) -> Schedule:
-    """Falls along half a cosine to the fraction `alpha` of the start (Keras's CosineDecay)."""
+    """Falls along half a cosine: `lr(t) = lr0 * (a + (1 - a) * (1 + cos(pi * t / epochs)) / 2)`.
+
+    Source: Loshchilov and Hutter, SGDR (2017); Keras's `CosineDecay`.
+
+    Args:
+        initial_learning_rate: lr0.
+        epochs: The length of the training.
+        alpha: a, the fraction of lr0 at the end.
+
+    Example:
+        >>> cosine(0.01, epochs=10)([0, 5, 10])
+        array([0.01 , 0.005, 0.   ])
+    """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs)
     _require_fraction(alpha=alpha)
-    return as_schedule(
-        lambda epoch: initial_learning_rate * (alpha + (1 - alpha) * _half_cosine(epoch / epochs))
-    )
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        return initial_learning_rate * (alpha + (1 - alpha) * half_cosine(epoch / epochs))
+
+    return as_schedule(formula)
 
 
 def cosine_restarts(  # noqa: PLR0913  # each one is a key of the configuration
@@ -61,11 +92,25 @@ def cosine_restarts(  # noqa: PLR0913  # each one is a key of the configuration
     m_mul: float = 1.0,
     alpha: float = 0.0,
 ) -> Schedule:
-    """Repeats half a cosine, each time `t_mul` longer and from a start `m_mul` as high.
+    """Repeats half a cosine, with u = 0 to 1 through cycle i.
 
-    Keras's CosineDecayRestarts. Give either `cycles`, and the last one ends with the training,
-    or `first_decay_epochs`, and the training may end in the middle of a cycle, at a high rate.
-    `alpha` is a fraction of `initial_learning_rate` in every cycle.
+    `lr(t) = lr0 * (a + (1 - a) * m ** i * (1 + cos(pi * u)) / 2)`; a cycle is `t_mul` times as
+    long as the one before. Source: Loshchilov and Hutter, SGDR (2017); Keras's
+    `CosineDecayRestarts`.
+
+    Args:
+        initial_learning_rate: lr0.
+        epochs: The length of the training.
+        cycles: How many; the last one ends with the training. This or `first_decay_epochs`.
+        first_decay_epochs: Length of the first cycle, in epochs; the training may end within a
+            cycle, at a high rate.
+        t_mul: Factor from one cycle's length to the next.
+        m_mul: m, factor from one cycle's start to the next.
+        alpha: a, a fraction of lr0 in every cycle.
+
+    Example:
+        >>> cosine_restarts(initial_learning_rate=0.01, epochs=15, cycles=2)([0, 2.5, 5, 10])
+        array([0.01 , 0.005, 0.01 , 0.005])
     """
     require_positive(
         "scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs, m_mul=m_mul
@@ -78,7 +123,7 @@ def cosine_restarts(  # noqa: PLR0913  # each one is a key of the configuration
         begun = np.searchsorted(edges[:-1], epoch + SAME_EPOCH, side="right")
         cycle = np.maximum(begun - 1, 0)
         progress = (epoch - edges[cycle]) / np.diff(edges)[cycle]
-        decay = m_mul**cycle * _half_cosine(progress)
+        decay = m_mul**cycle * half_cosine(progress)
         return initial_learning_rate * (alpha + (1 - alpha) * decay)
 
     return as_schedule(formula)
@@ -91,11 +136,22 @@ def one_cycle(
     final_div_factor: float = 1000.0,
     final_fraction: float = 0.1,
 ) -> Schedule:
-    """Rises to the maximum, falls back as far, then to almost nothing: three straight lines.
+    """Connects four points by straight lines: up, down again, then down to almost zero.
 
-    The 1cycle of Hands-On Machine Learning: from `max_learning_rate / div_factor` up and back
-    in two equal halves, then, over the last `final_fraction` of the training, down to the
-    start divided by `final_div_factor`. Momentum stays as it is.
+    With e = epochs * (1 - f): `lr(0) = m / d`, `lr(e / 2) = m`, `lr(e) = m / d` and
+    `lr(epochs) = m / d / D`. Source: 1cycle in Géron, Hands-On Machine Learning, without its
+    change of momentum.
+
+    Args:
+        max_learning_rate: m.
+        epochs: The length of the training.
+        div_factor: d.
+        final_div_factor: D.
+        final_fraction: f, the last part of the training.
+
+    Example:
+        >>> one_cycle(0.01, epochs=10)([0, 4.5, 9, 10])
+        array([1.e-03, 1.e-02, 1.e-03, 1.e-06])
     """
     require_positive("scheduler", max_learning_rate=max_learning_rate, epochs=epochs)
     require_number(
@@ -111,11 +167,15 @@ def one_cycle(
         lambda value: 0 < value < 1,
         final_fraction=final_fraction,
     )
-    descent = epochs * (1 - final_fraction)
-    start = max_learning_rate / div_factor
-    corners = [0.0, descent / 2, descent, epochs]
-    rates = [start, max_learning_rate, start, start / final_div_factor]
-    return as_schedule(lambda epoch: np.interp(epoch, corners, rates))
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        descent = epochs * (1 - final_fraction)
+        start = max_learning_rate / div_factor
+        corners = [0.0, descent / 2, descent, epochs]
+        rates = [start, max_learning_rate, start, start / final_div_factor]
+        return np.interp(epoch, corners, rates)
+
+    return as_schedule(formula)
 
 
 def wsd(
@@ -124,10 +184,19 @@ def wsd(
     decay_fraction: float = 0.2,
     alpha: float = 0.0,
 ) -> Schedule:
-    """Warmup-stable-decay after its warm-up: keeps the rate, then falls in a straight line.
+    """Keeps the rate lr0 until `epochs * (1 - f)`, then falls in a straight line to `a * lr0`.
 
-    The fall takes the last `decay_fraction` of the training and ends at the fraction `alpha`
-    of the rate.
+    Source: warmup-stable-decay, Hu et al., MiniCPM (2024); its warm-up is `warmup_epochs`.
+
+    Args:
+        initial_learning_rate: lr0.
+        epochs: The length of the training.
+        decay_fraction: f, the part of the training in which the rate falls.
+        alpha: a, the fraction of lr0 at the end.
+
+    Example:
+        >>> wsd(0.01, epochs=10)([0, 8, 9, 10])
+        array([0.01 , 0.01 , 0.005, 0.   ])
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs)
     require_number(
@@ -137,45 +206,49 @@ def wsd(
         decay_fraction=decay_fraction,
     )
     _require_fraction(alpha=alpha)
-    corners = [epochs * (1 - decay_fraction), epochs]
-    return as_schedule(
-        lambda epoch: initial_learning_rate * np.interp(epoch, corners, [1.0, alpha])
-    )
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        corners = [epochs * (1 - decay_fraction), epochs]
+        return initial_learning_rate * np.interp(epoch, corners, [1.0, alpha])
+
+    return as_schedule(formula)
 
 
-def _half_cosine(progress: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From 1 at progress 0 to exactly 0 at progress 1 and after."""
-    return np.asarray(0.5 * (1 + np.cos(np.pi * np.minimum(progress, 1.0))))
+def half_cosine(progress: NDArray[np.float64]) -> Any:
+    """Falls from 1 at progress 0 to exactly 0 at progress 1 and after."""
+    return 0.5 * (1 + np.cos(np.pi * np.minimum(progress, 1.0)))
 
 
 def _cycle_edges(
     epochs: float, cycles: int | None, first_decay_epochs: float | None, t_mul: float
 ) -> NDArray[np.float64]:
-    """Where the cycles begin and, last, where the last one ends, (cycles + 1,), in epochs."""
-    if (cycles is None) == (first_decay_epochs is None):
-        raise RequestError(
-            "`scheduler.cycles` must be a number and `scheduler.first_decay_epochs` null, or the "
-            f"other way round, got {cycles} and {first_decay_epochs}."
-        )
-    if cycles is not None:
+    """Returns where the cycles begin and, last, where the last one ends, in epochs."""
+    rule = f"such that at most {MOST_CYCLES} cycles fit into the training"
+    if cycles is not None and first_decay_epochs is None:
         require_positive("scheduler", cycles=cycles)
         require_whole("scheduler", cycles=cycles)
-        _require_few_cycles(cycles, cycles=cycles)
+        require_number("scheduler", rule, lambda count: count <= MOST_CYCLES, cycles=cycles)
         # Shares of the last cycle, not multiples of the first: those may overflow.
         lengths = np.concatenate([[0.0], np.cumsum(t_mul ** np.arange(1.0 - cycles, 1.0))])
         return np.asarray(epochs * lengths / lengths[-1])
+    if first_decay_epochs is None or cycles is not None:
+        raise RequestError(
+            "scheduler.cycles",
+            "be a number and `scheduler.first_decay_epochs` null, or the other way round",
+            Phrase(f"{cycles} and {first_decay_epochs}"),
+        )
     require_positive("scheduler", first_decay_epochs=first_decay_epochs)
-    _require_few_cycles(epochs / (first_decay_epochs or 1.0), first_decay_epochs=first_decay_epochs)
-    edges, length = [0.0], float(first_decay_epochs or 0.0)
+    require_number(
+        "scheduler",
+        rule,
+        lambda length: epochs / length <= MOST_CYCLES,
+        first_decay_epochs=first_decay_epochs,
+    )
+    edges, length = [0.0], float(first_decay_epochs)
     while edges[-1] < epochs:
         edges.append(edges[-1] + length)
         length *= t_mul
     return np.asarray(edges)
-
-
-def _require_few_cycles(count: float, **values: object) -> None:
-    rule = f"such that at most {MOST_CYCLES} cycles fit into the training"
-    require_number("scheduler", rule, lambda _: count <= MOST_CYCLES, **values)
 
 
 def _require_fraction(**values: object) -> None:

@@ -6,39 +6,30 @@ tensor, so that another threshold is another input of the same XLA program.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.validate import require_choice
+from fmnist_lab.trial import ClippingConfig
 
 # Clipping option -> the argument of a Keras optimizer that does the same.
 KERAS_ARGUMENTS = {"value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
 
 
-@dataclass(frozen=True)
-class ClippingConfig:
-    """What is limited (`none`, `value`, `norm`, `global_norm`), and to what."""
+def validate(config: ClippingConfig) -> None:
+    """Checks that the threshold is given exactly when it is needed.
 
-    name: str = "none"
-    threshold: float | None = None
-
-    def validate(self) -> None:
-        """Raises `RequestError` unless the threshold is there exactly when it is needed."""
-        if self.name == "none":
-            if self.threshold is not None:
-                raise RequestError(
-                    f"`clipping.threshold` must be null with clipping=none, got {self.threshold}."
-                )
-            return
-        if self.name not in KERAS_ARGUMENTS:
-            raise RequestError(
-                f"`clipping.name` must be none, value, norm or global_norm, got {self.name!r}."
-            )
-        # Keras takes 0 for "off" in silence; here off is called none.
-        if self.threshold is None or not (0 < self.threshold < math.inf):
-            raise RequestError(
-                f"`clipping.threshold` must be a positive number, got {self.threshold}."
-            )
+    Raises:
+        RequestError: It is not, or the name is unknown.
+    """
+    name, threshold = config.name, config.threshold
+    require_choice("clipping", ("none", *KERAS_ARGUMENTS), name=name)
+    if name == "none":
+        if threshold is not None:
+            raise RequestError("clipping.threshold", "be null with clipping=none", threshold)
+    # Keras takes 0 for "off"; here off is called none.
+    elif threshold is None or not (0 < threshold < math.inf):
+        raise RequestError("clipping.threshold", "be a positive number", threshold)
 
 
 def clip(name: str, gradients: Sequence[Any], threshold: Any) -> tuple[list[Any], Any, Any]:

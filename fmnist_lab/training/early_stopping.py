@@ -1,34 +1,18 @@
-"""When a trial stops by its own curve: early stopping, exactly as Keras decides it."""
+"""Early stopping, as Keras decides it, and divergence."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from fmnist_lab.foundation.validate import require_choice, require_whole
-from fmnist_lab.metrics import Monitor
-
-
-@dataclass(frozen=True)
-class StoppingConfig:
-    """Schema of the group `stopping`, with Keras's meanings; durations in epochs.
-
-    With the name `none` training runs its full length; the best epoch is still known.
-    """
-
-    name: str = "none"
-    monitor: str = "val/loss"
-    mode: str = "auto"
-    min_delta: float = 0.0
-    patience: int = 5
-    restore_best: bool = False
-    start_from_epoch: int = 0
+from fmnist_lab.metrics import Metrics, Monitor
+from fmnist_lab.trial import StoppingConfig
 
 
 class EarlyStopping:
-    """Watches one trial, epoch by epoch (formula: `keras.callbacks.EarlyStopping`).
+    """Watches one trial, epoch by epoch. Source: `keras.callbacks.EarlyStopping`.
 
     Raises:
-        RequestError: a setting is not allowed, or the monitored metric is not measured.
+        RequestError: A setting is not allowed, or the monitored metric is not measured.
     """
 
     def __init__(self, config: StoppingConfig) -> None:
@@ -43,16 +27,16 @@ class EarlyStopping:
 
     @property
     def best(self) -> float:
-        """The monitored metric in the best epoch; NaN before the first monitored epoch."""
+        """Returns the monitored metric in the best epoch; NaN before the first monitored epoch."""
         return math.nan if self._monitor.best is None else self._monitor.best
 
     @property
     def restores(self) -> bool:
-        """Whether the best epoch's weights are delivered in the end."""
+        """Returns whether the best epoch's weights are delivered in the end."""
         return self.config.name == "patience" and self.config.restore_best
 
-    def observe(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Takes in the metrics of an epoch (from 0) and says whether to stop now."""
+    def observe(self, epoch: int, metrics: Metrics) -> bool:
+        """Takes in the metrics of an epoch (from 0) and returns whether to stop now."""
         value = self._monitor.read(metrics)
         if epoch < self.config.start_from_epoch:
             return False
@@ -65,8 +49,16 @@ class EarlyStopping:
         return self.config.name == "patience" and self._wait >= self.config.patience
 
 
-def diverged(metrics: Mapping[str, float]) -> bool:
-    """Whether a loss is no longer a finite number."""
+def best_epoch(config: StoppingConfig, curve: Sequence[Metrics]) -> int | None:
+    """Returns where the monitored metric is best in a curve; None before the first observed one."""
+    stopping = EarlyStopping(config)
+    for epoch, metrics in enumerate(curve):
+        stopping.observe(epoch, metrics)
+    return stopping.best_epoch
+
+
+def diverged(metrics: Metrics) -> bool:
+    """Returns whether a loss is no longer a finite number."""
     return any(
         not math.isfinite(metrics[name]) for name in ("train/loss", "val/loss") if name in metrics
     )

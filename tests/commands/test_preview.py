@@ -11,7 +11,7 @@ from rich.console import Console
 
 from fmnist_lab import schedules
 from fmnist_lab.commands import preview
-from fmnist_lab.schedules.scheduler import Performance, Scheduled
+from fmnist_lab.schedules import Performance, Scheduled
 
 NAMES = ["linear", "cosine", "power", "constant", "one_cycle", "wsd", "late"]
 

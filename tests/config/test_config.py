@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from fmnist_lab import config
+from fmnist_lab import schedules as scheduling
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation import instantiate
-from fmnist_lab.schedules import scheduler as scheduling
-from fmnist_lab.training.clipping import ClippingConfig
 from fmnist_lab.training.engines import building
-from fmnist_lab.trial import Trial
+from fmnist_lab.trial import ClippingConfig, Trial
 
 CONF = Path(config.config_dir())
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")

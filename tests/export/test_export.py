@@ -15,7 +15,7 @@ from fmnist_lab.config import exported_files
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing, writing
 from fmnist_lab.export import document as recipe
-from fmnist_lab.training.early_stopping import StoppingConfig
+from fmnist_lab.trial import StoppingConfig
 from tests.support.exporting import document, leave_trial
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 

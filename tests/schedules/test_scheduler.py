@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
-from fmnist_lab.schedules.scheduler import Performance, Scheduled, Scheduler, Update, build
+from fmnist_lab.schedules import Performance, Scheduled, Scheduler, build
+from fmnist_lab.schedules.scheduler import Update
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "scheduler").glob("*.yaml"))
 RATE = 0.01
@@ -284,9 +285,7 @@ class TestBuild:
             build({"_target_": target})
 
     def test_a_target_that_returns_no_schedule(self) -> None:
-        with pytest.raises(
-            RequestError, match=r"`scheduler\._target_` must .*, which returns \[\]"
-        ):
+        with pytest.raises(RequestError, match=r"`scheduler\._target_` must .*; it returns \[\]"):
             build({"_target_": f"{__name__}.no_schedule"})
 
     def test_a_misspelt_key(self) -> None:

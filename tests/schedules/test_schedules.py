@@ -1,8 +1,10 @@
 """Whole curves against Keras's own schedules, and against closed forms where Keras has none."""
 
+import doctest
 import subprocess
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
+from fmnist_lab.schedules import decay, horizon, plateau, schedule
 
 RATE = 0.01
 STEPS = 20
@@ -335,7 +338,16 @@ def test_a_mistake_in_one_cycle_is_named(argument: str) -> None:
 def test_it_imports_without_tensorflow() -> None:
     code = (
         "import sys\n"
-        "from fmnist_lab import monitor, preview, schedules, scheduling, stopping\n"
+        "from fmnist_lab import metrics, schedules, scheduling\n"
+        "from fmnist_lab.commands import preview\n"
+        "from fmnist_lab.training import early_stopping\n"
         "sys.exit(not sys.modules.keys().isdisjoint({'keras', 'tensorflow', 'matplotlib'}))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", [decay, horizon, plateau, schedule])
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    outcome = doctest.testmod(module)
+    assert outcome.attempted
+    assert not outcome.failed

@@ -19,7 +19,7 @@ from optuna.distributions import (
 )
 
 from fmnist_lab import config
-from fmnist_lab.schedules import scheduler as scheduling
+from fmnist_lab import schedules as scheduling
 from fmnist_lab.sweeper.settings import SweepRequestError
 from fmnist_lab.sweeper.space import Space, collect, parse
 from fmnist_lab.training.engines import building

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_lab.errors import RequestError
-from fmnist_lab.training.early_stopping import EarlyStopping, StoppingConfig, diverged
+from fmnist_lab.training.early_stopping import EarlyStopping, diverged
+from fmnist_lab.trial import StoppingConfig
 
 NAN = float("nan")
 

@@ -2,8 +2,8 @@
 
 import time
 
+from fmnist_lab import schedules as scheduling
 from fmnist_lab.data import Dataset
-from fmnist_lab.schedules import scheduler as scheduling
 from fmnist_lab.training.early_stopping import EarlyStopping, diverged
 from fmnist_lab.training.engines.base import (
     NOT_KEPT,

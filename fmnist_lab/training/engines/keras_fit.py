@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_lab import schedules as scheduling
 from fmnist_lab.data import Dataset
-from fmnist_lab.schedules import scheduler as scheduling
 from fmnist_lab.training import clipping
 from fmnist_lab.training.early_stopping import diverged
 from fmnist_lab.training.engines.backend import import_tensorflow

@@ -9,9 +9,8 @@ import pytest
 
 from fmnist_lab import data
 from fmnist_lab.training import engines
-from fmnist_lab.training.early_stopping import StoppingConfig
 from fmnist_lab.training.engines import Metrics, Outcome, State
-from fmnist_lab.trial import StopReason, TrainingConfig, Trial
+from fmnist_lab.trial import StoppingConfig, StopReason, TrainingConfig, Trial
 from tests.training.engines.test_engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
 EPOCHS = 9

@@ -17,12 +17,10 @@ from fmnist_lab import data
 from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.training import engines
-from fmnist_lab.training.clipping import ClippingConfig
-from fmnist_lab.training.early_stopping import StoppingConfig
 from fmnist_lab.training.engines import Metrics, Outcome
 from fmnist_lab.training.engines.base import batch_order, steps_per_epoch
 from fmnist_lab.training.engines.building import build_model
-from fmnist_lab.trial import StopReason, TrainingConfig, Trial
+from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
 
 Node = dict[str, Any]
 NAMES = {
@@ -254,8 +252,8 @@ class TestTwins:
 COUNT_COMPILATIONS = """
 import json, sys
 from pathlib import Path
-from test_engines import CLIPPING, SGD, CONSTANT, SCHEDULERS, a_trial, train, without_time
-from fmnist_lab.clipping import ClippingConfig
+from tests.training.engines.test_engines import SCHEDULERS, SGD, a_trial, train, without_time
+from fmnist_lab.trial import ClippingConfig
 dump = Path(sys.argv[1])
 compiled = lambda: len(list(dump.glob("*before_optimizations.txt")))
 counts = [compiled()]
@@ -274,7 +272,7 @@ print(json.dumps([counts, curves]))
 FULL_SIZE = """
 from pathlib import Path
 from dataclasses import replace
-from test_engines import ADAM, ARCHITECTURES, a_trial, train
+from tests.training.engines.test_engines import ADAM, ARCHITECTURES, a_trial, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.trial import TrainingConfig
 trial = a_trial(
@@ -292,7 +290,7 @@ def run_script(script: str, *arguments: str, **environment: str) -> Any:
     """Runs Python in a process of its own, and returns the JSON that it prints last."""
     answer = subprocess.run(
         [sys.executable, "-c", script, *arguments],
-        env=os.environ | {"PYTHONPATH": "tests"} | environment,
+        env=os.environ | {"PYTHONPATH": "."} | environment,
         capture_output=True,
         text=True,
         check=True,
