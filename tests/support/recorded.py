@@ -187,7 +187,7 @@ def check(server: Server, experiment: str, folder: Path, calm: list[dict[str, An
     assert result["mlflow_run_id"] == run.info.run_id
 
 
-def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
