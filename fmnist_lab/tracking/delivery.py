@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.results.schema import RESULT
+from fmnist_lab.results import schema
 from fmnist_lab.tracking.outbox import RECORDS, Kind, Line, Record, Status, is_key, unsent
 from fmnist_lab.tracking.store import NOTE, PARENT, ROOT, RUN_FILE, connected, is_sqlite
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
@@ -196,7 +197,7 @@ class Delivery:
     def _send_files(self) -> None:
         """Writes the run's id into the trial's result, and sends the folder's files."""
         folder = self.record.path.parent
-        if (path := folder / RESULT).exists():
+        if (path := folder / schema.RESULT).exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             if result.get("mlflow_run_id") != self.run_id:
                 write_json(path, result | {"mlflow_run_id": self.run_id})
@@ -239,10 +240,10 @@ def link(text: str, folder: Path, experiment_id: str) -> tuple[str, list[Path]]:
         number, below = match.groups()
         trial = Path(os.path.abspath(folder / below))  # noqa: PTH100 - undoes relpath
         try:
-            run_id = json.loads((trial / RESULT).read_bytes())["mlflow_run_id"]
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged one
+            run_id = schema.Record(trial / schema.RESULT).read().get("mlflow_run_id")
+        except (OSError, RequestError):
             run_id = None
-        if run_id:
+        if isinstance(run_id, str) and run_id:
             page = f"#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
             return f"[{number}]({page})"
         missing.append(trial)
