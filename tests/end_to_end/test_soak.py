@@ -26,8 +26,8 @@ import pytest
 
 from fmnist_lab.tracking.outbox import unsent
 from tests.end_to_end.test_sweep_faults import CONTROLLER, SMALL, Sweep, compare, images, workers
-from tests.support.outages import FAULTS, OPEN, Gate, gate_to, mlflow_server, server_process
-from tests.support.remote import Process, listens
+from tests.support.outages import FAULTS, OPEN, Gate, gate_to, mlflow_server
+from tests.support.remote import Process, listens, server_process
 from tests.support.sweeping import ROOT, wait_for
 
 SECONDS = float(os.environ.get("FMNIST_LAB_SOAK_SECONDS", "3600"))

@@ -1,23 +1,19 @@
-"""An MLflow server behind a gate that does to it what networks, disks and people do."""
+"""An MLflow server behind a gate that simulates faults of networks, servers and disks."""
 
-import os
 import subprocess
-import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.error import HTTPError
 
 import pytest
 
 from tests.support.launchers import wait_for
-from tests.support.remote import HOST, Process, free_port, listens
+from tests.support.remote import HOST, Process, Proxy, free_port, listens, server_process
 
 OPEN = "open"
-DOWN = "down"  # nobody listens
+DOWN = "down"  # connections are refused
 SILENT = "silent"  # calls are taken and never answered, as where a network is lost
 SLOW = "slow"  # ten seconds pass before each call
 BROKEN = "broken"  # each call is answered with 500
@@ -36,20 +32,6 @@ def mlflow_server(folder: Path, port: int | None = None) -> Iterator[tuple[str, 
         yield f"http://{HOST}:{port}", process
     finally:
         process.stop()
-
-
-def server_process(folder: Path, port: int) -> Process:
-    """Starts one, which listens in a few seconds."""
-    options = {
-        "--backend-store-uri": f"sqlite:///{folder / 'server.db'}",
-        "--artifacts-destination": str(folder / "artifacts"),
-        "--host": HOST,
-        "--port": str(port),
-        "--workers": "1",
-    }
-    words = [word for option in options.items() for word in option]
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it starts faster
-    return Process(folder / "server.log", sys.executable, "-m", "mlflow", "server", *words)
 
 
 class Gate:
@@ -95,54 +77,29 @@ class Gate:
 
 
 def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Proxy):
         """Passes a call on, or not."""
 
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"] or 0)) or None
+        target = gate.target
+
+        def treat(self, body: bytes | None) -> None:
             gate.calls += 1
             if gate.mode == SILENT:
                 gate.wait_while(SILENT, 600)
-                return  # whoever waits for the answer sees the connection end
+                return  # the client sees the connection end
             if gate.mode == SLOW:
                 gate.wait_while(SLOW, DELAY)
             if gate.mode == DOWN:
                 return
             if gate.mode == BROKEN:
-                self._answer(500, b"broken")
+                self.answer(500, b"broken")
                 return
             try:
-                status, content = self._ask(body)
+                status, content = self.ask(body)
             except OSError:  # the server is gone, and so this connection will be
                 return
             if gate.mode != FORGETFUL:
-                self._answer(status, content)
-
-        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - so it calls them
-
-        def _ask(self, body: bytes | None) -> tuple[int, bytes]:
-            kind = {"Content-Type": self.headers["Content-Type"] or "application/json"}
-            url = gate.target + self.path
-            request = urllib.request.Request(url, body, kind, method=self.command)
-            try:
-                with urllib.request.urlopen(request) as answer:
-                    return answer.status, answer.read()
-            except HTTPError as error:
-                with error:
-                    return error.code, error.read()
-
-        def _answer(self, status: int, body: bytes) -> None:
-            try:
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-            except OSError:  # who has asked is gone
-                self.close_connection = True
-
-        def log_message(self, *arguments: object) -> None:
-            """Says nothing."""
+                self.answer(status, content)
 
     return Handler
 
@@ -159,7 +116,7 @@ def gate_to(target: str) -> Iterator[Gate]:
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk that can be filled; skips the test where nobody may mount one."""
+    """A disk that can be filled; skips the test where that is not allowed."""
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:

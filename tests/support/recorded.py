@@ -49,7 +49,7 @@ class Server:
         return sorted(found, key=json.dumps)
 
     def _plain(self, run: Any, names: Mapping[str, str]) -> dict[str, Any]:
-        other = (KEY, "mlflow.source.git.commit")  # somebody may commit meanwhile
+        other = (KEY, "mlflow.source.git.commit")  # a commit may come meanwhile
         tags = {key: value for key, value in run.data.tags.items() if key not in other}
         tags = {key: names.get(value, value) for key, value in tags.items()}
         for run_id in names:
@@ -187,7 +187,7 @@ def check(server: Server, experiment: str, folder: Path, calm: list[dict[str, An
     assert result["mlflow_run_id"] == run.info.run_id
 
 
-def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
@@ -196,7 +196,7 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def deliver(folder: Path) -> None:
-    """Has the rest sent, by whoever is faster: this process's sender, or a `sync`."""
+    """Waits until the rest is sent, by this process's sender or by a `sync`."""
 
     def is_sent() -> bool:
         tracking.sync()

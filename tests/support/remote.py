@@ -112,6 +112,17 @@ def dump(url: str) -> bytes:
 def tracking_server(folder: Path, password: str) -> Iterator[tuple[str, str]]:
     """An MLflow server behind a gate that asks for a password; gives both addresses."""
     port = free_port()
+    direct = f"http://{HOST}:{port}"
+    process = server_process(folder, port)
+    try:
+        with _gate(direct, password) as gate:
+            yield gate, direct
+    finally:
+        process.stop()
+
+
+def server_process(folder: Path, port: int) -> Process:
+    """Starts an MLflow server with a database in this folder; it listens in a few seconds."""
     options = {
         "--backend-store-uri": f"sqlite:///{folder / 'server.db'}",
         "--artifacts-destination": str(folder / "artifacts"),
@@ -120,51 +131,71 @@ def tracking_server(folder: Path, password: str) -> Iterator[tuple[str, str]]:
         "--workers": "1",
     }
     words = [word for option in options.items() for word in option]
-    direct = f"http://{HOST}:{port}"
-    with (
-        running(folder / "server.log", sys.executable, "-m", "mlflow", "server", *words),
-        _gate(direct, password) as gate,
-    ):
-        yield gate, direct
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # it starts faster
+    return Process(folder / "server.log", sys.executable, "-m", "mlflow", "server", *words)
 
 
-@contextmanager
-def _gate(target: str, password: str) -> Iterator[str]:
-    login = base64.b64encode(f"{USER}:{password}".encode()).decode()
+class Proxy(BaseHTTPRequestHandler):
+    """Passes requests of any method on to another server; subclasses decide which."""
 
-    class Gate(BaseHTTPRequestHandler):
-        """Passes on the requests that come with the password, as a reverse proxy would."""
+    target: str
 
-        def do_GET(self) -> None:
-            if self.headers["Authorization"] != f"Basic {login}":
-                self._answer(401, b"")
-                return
-            body = self.rfile.read(int(self.headers["Content-Length"] or 0)) or None
-            kind = {"Content-Type": self.headers["Content-Type"] or "application/json"}
-            request = urllib.request.Request(target + self.path, body, kind, method=self.command)
-            try:
-                with urllib.request.urlopen(request) as answer:
-                    self._answer(answer.status, answer.read())
-            except HTTPError as error:
-                self._answer(error.code, error.read())
+    def do_GET(self) -> None:
+        """Reads a request and lets the subclass treat it."""
+        self.treat(self.rfile.read(int(self.headers["Content-Length"] or 0)) or None)
 
-        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - so it calls them
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - so it calls them
 
-        def _answer(self, status: int, body: bytes) -> None:
+    def treat(self, body: bytes | None) -> None:
+        """Passes a request on."""
+        self.answer(*self.ask(body))
+
+    def ask(self, body: bytes | None) -> tuple[int, bytes]:
+        """Returns status and content of the other server's answer."""
+        kind = {"Content-Type": self.headers["Content-Type"] or "application/json"}
+        request = urllib.request.Request(self.target + self.path, body, kind, method=self.command)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.status, answer.read()
+        except HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def answer(self, status: int, body: bytes) -> None:
+        """Sends an answer."""
+        try:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+        except OSError:  # the client is gone
+            self.close_connection = True
 
-        def log_message(self, *arguments: object) -> None:
-            """Says nothing."""
+    def log_message(self, *arguments: object) -> None:
+        """Logs nothing."""
 
-    with ThreadingHTTPServer((HOST, 0), Gate) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+
+@contextmanager
+def _gate(server: str, password: str) -> Iterator[str]:
+    login = base64.b64encode(f"{USER}:{password}".encode()).decode()
+
+    class Gate(Proxy):
+        """Passes on the requests that come with the password, as a reverse proxy would."""
+
+        target = server
+
+        def treat(self, body: bytes | None) -> None:
+            if self.headers["Authorization"] == f"Basic {login}":
+                super().treat(body)
+            else:
+                self.answer(401, b"")
+
+    with ThreadingHTTPServer((HOST, 0), Gate) as gate:
+        thread = threading.Thread(target=gate.serve_forever, daemon=True)
         thread.start()
-        yield f"http://{USER}:{quote(password, safe='')}@{HOST}:{server.server_port}"
-        server.shutdown()
+        yield f"http://{USER}:{quote(password, safe='')}@{HOST}:{gate.server_port}"
+        gate.shutdown()
 
 
 @contextmanager
@@ -186,7 +217,7 @@ def worker(log: Path, address: str) -> Iterator[Process]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Returns a free port."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -194,6 +225,6 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether somebody listens on a port."""
+    """Whether a process listens on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0

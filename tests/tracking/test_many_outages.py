@@ -14,7 +14,15 @@ from fmnist_lab.tracking.outbox import unsent
 from fmnist_lab.tracking.sender import _sender as sender_of
 from tests.conftest import ComposeTrial
 from tests.support.outages import FAULTS, OPEN, SILENT, Gate, fill, mlflow_server, small_disk
-from tests.support.recorded import EPOCHS, MOST_WAITING, Server, Trainer, check, complaints, deliver
+from tests.support.recorded import (
+    EPOCHS,
+    MOST_WAITING,
+    Server,
+    Trainer,
+    check,
+    deliver,
+    logged_warnings,
+)
 
 
 @pytest.mark.faults
@@ -94,8 +102,8 @@ class TestManyFaults:
             acts.get(-1, int)()
             folder, waited = trainer.train(None, "full-disk", acts)
             assert waited < MOST_WAITING
-            (complaint,) = complaints(caplog)
-            assert "disk is full" in complaint
+            (warning,) = logged_warnings(caplog)
+            assert "disk is full" in warning
             ballast[0].unlink()
             deliver(folder)
             check(Server(tracking.store_uri()), "full-disk", folder, calm)

@@ -30,8 +30,8 @@ from tests.support.recorded import (
     Server,
     Trainer,
     check,
-    complaints,
     deliver,
+    logged_warnings,
     points,
 )
 from tests.support.sweeping import ROOT
@@ -67,8 +67,8 @@ class TestATrial:
         gate.turn(fault)
         folder, waited = trainer.train(gate.url, f"whole-{fault}")
         assert waited < MOST_WAITING
-        assert len(complaints(caplog)) == 1
-        assert "fmnist-lab sync" in complaints(caplog)[0]
+        assert len(logged_warnings(caplog)) == 1
+        assert "fmnist-lab sync" in logged_warnings(caplog)[0]
         gate.turn(OPEN)
         deliver(folder)
         check(server, f"whole-{fault}", folder, calm)
@@ -108,8 +108,8 @@ class TestASweep:
         observer = SweepRun(asdict(config), "night", "val/accuracy", "fmnist-lab sweep night")
         (folder / "trials").mkdir(parents=True, exist_ok=True)
         acts.get(-1, int)()
-        told = SweepInfo("night", "-", str(folder), ["maximize"], {"calm": 4}, 4, first, 2)
-        (override,) = observer.on_start(told, []) or []
+        info = SweepInfo("night", "-", str(folder), ["maximize"], {"calm": 4}, 4, first, 2)
+        (override,) = observer.on_start(info, []) or []
         parent = compose([override]).tracking.parent
         for number in range(first, first + 2):
             trial = folder / "trials" / str(number)

@@ -38,7 +38,7 @@ RESULT = TrialResult(
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -69,10 +69,10 @@ class Store:
     def info(self, name: str, **changes: Any) -> SweepInfo:
         folder = self.root / "mlruns" / "sweeps" / name
         folder.mkdir(parents=True, exist_ok=True)
-        told = SweepInfo(
+        info = SweepInfo(
             name, "journal", str(folder), ["maximize"], {"calm": 2, "wild": 2}, 4, 0, 2
         )
-        return replace(told, **changes)
+        return replace(info, **changes)
 
     def start(self, name: str, *earlier: TrialEnd, **changes: Any) -> tuple[SweepRun, str]:
         """A sweep that has started, and the id of its run."""
@@ -188,8 +188,8 @@ class TestStart:
 
     def test_without_tracking_there_is_nothing(self, folder: Path) -> None:
         observer = SweepRun(LOCAL | {"name": "none"}, "night", "val/accuracy", COMMAND)
-        told = SweepInfo("night", "journal", str(folder), ["maximize"], {}, 4, 0, 2)
-        assert observer.on_start(told, [ended(0, 0.5)]) is None
+        info = SweepInfo("night", "journal", str(folder), ["maximize"], {}, 4, 0, 2)
+        assert observer.on_start(info, [ended(0, 0.5)]) is None
         observer.on_trial_end(ended(1, 0.5))
         observer.on_progress({2: 1})
         observer.on_end(SweepEnd(EndReason.INTERRUPTED, 0, 2))
