@@ -1,4 +1,4 @@
-"""Who wants to know how a sweep goes is told in plain values."""
+"""The events of a sweep as plain values, and the interface of the objects that get them."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -75,7 +75,7 @@ class SweepObserver(Protocol):
 
 
 class Observers:
-    """Several observers as one, none of which can break the sweep."""
+    """Several observers as one, none of which can break the sweep; each may lack some events."""
 
     def __init__(self, observers: Sequence[SweepObserver]) -> None:
         self._observers = observers
@@ -88,11 +88,8 @@ class Observers:
         returned = []
         for observer in self._observers:
             try:
-                returned.append(getattr(observer, event, _nothing)(*values))
+                if method := getattr(observer, event, None):
+                    returned.append(method(*values))
             except Exception:
                 log.warning("%s.%s failed.", type(observer).__name__, event, exc_info=True)
         return returned
-
-
-def _nothing(*_: object) -> None:
-    """An observer may leave out events that it has no use for."""

@@ -166,7 +166,7 @@ class _MendedJournal(JournalFileBackend):
         self._log_number_offset = {0: 0, last: self._log_number_offset[last]}
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        # Under the lock nobody is writing, so a line without an end never gets one.
+        # Under the lock no other process writes, so a line without an end never gets one.
         with get_lock_file(self._lock):
             mend(Path(self._file_path))
             super().append_logs(logs)  # takes the lock again, which is re-entrant

@@ -2,8 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -40,7 +39,7 @@ def open_studies(
 def take_up(
     studies: Sequence[optuna.Study], plans: Sequence[Plan], settings: Settings, at_once: int
 ) -> None:
-    """Notes what the studies are asked, and gives them their samplers.
+    """Stores the requests of the studies and gives them their samplers.
 
     Call it when there is no other controller.
 
@@ -77,15 +76,19 @@ def _compare_strategies(storage: BaseStorage, plans: Sequence[Plan]) -> None:
 
 
 def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
-    with _quiet():  # what it would log, the sweep logs
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the sweep logs the rest itself
+    try:
         study = optuna.create_study(
             study_name=plan.study_name,
             storage=storage,
             directions=[StudyDirection[name.upper()] for name in settings.directions],
             load_if_exists=True,
-            sampler=optuna.samplers.RandomSampler(),
+            sampler=optuna.samplers.RandomSampler(),  # until `take_up`
             pruner=samplers.build_pruner(settings.pruner),
         )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
     stored = [direction.name.lower() for direction in study.directions]
     if stored != settings.directions:
         rule = f"stay {', '.join(stored)} in the study {plan.study_name!r}"
@@ -95,7 +98,7 @@ def _open(storage: BaseStorage, plan: Plan, settings: Settings) -> optuna.Study:
 
 
 def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
-    """Stores what the study is asked; refuses it where that is not what it began with."""
+    """Stores the request of the study; refuses it where the study began with another one."""
     # What may change between one start and the next makes no other trials.
     free = tuple(settings.may_change or ())
     fixed = {k: mask(v) for k, v in plan.space.fixed.items() if k not in free}
@@ -131,13 +134,3 @@ def _refuse_change(name: str, stored: Mapping[str, Any], asked: Mapping[str, Any
 
 def _changed(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     return [key for key in sorted({**stored, **asked}) if stored.get(key) != asked.get(key)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
