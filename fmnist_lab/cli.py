@@ -156,7 +156,7 @@ def export_best(
     """Take the best configuration home as a file that trains again to the same curve."""
     from fmnist_lab.commands import export_best as application
 
-    application.main(application.Request(name, strategy, by, stopping, out, force))
+    application.main(name, strategy, by, stopping, out=out, force=force)
 
 
 @app.command()
@@ -187,15 +187,18 @@ def promote(
     run: Annotated[
         str | None, typer.Option(help="Promote the trial with this MLflow run id.")
     ] = None,
+    stopping: Annotated[
+        str | None, typer.Option(help="Choose among trials with this early stopping.")
+    ] = None,
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Even if it trains to other numbers than recorded.")
+        bool, typer.Option("--anyway", help="Even if its numbers are not the recorded ones.")
     ] = False,
 ) -> None:
     """Register a sweep's best model in MLflow as champion, and say how to serve it."""
     try:
         from fmnist_lab.commands import promote as application
 
-        application.main(name, strategy, run, anyway)
+        application.main(name, strategy, run, anyway, stopping)
     except KeyboardInterrupt:
         _fail("Interrupted; nothing was registered.", INTERRUPTED)
 

@@ -3,11 +3,10 @@
 import logging
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fmnist_lab.config.exported_files import Document
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.export import choosing, python_file, writing
 from fmnist_lab.export import document as recipe
 from fmnist_lab.foundation.files import whole_file
@@ -21,40 +20,33 @@ FORMATS: dict[str, Callable[[Document, str], str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Request:
-    """What was asked for; see the command's help."""
-
-    name: str | None = None
-    strategy: str | None = None
-    by: str | None = None
-    stopping: str | None = None
-    out: Path | None = None
-    force: bool = False
-
-
-def main(request: Request) -> None:
-    """Chooses a trial, says why, and writes its file.
+def main(
+    name: str | None = None,
+    strategy: str | None = None,
+    by: str | None = None,
+    stopping: str | None = None,
+    *,
+    out: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Chooses a trial, says why, and writes its file; see the command's help.
 
     Raises:
         RequestError: There is nothing to export, or nowhere to write it.
     """
     logging.basicConfig(format="%(message)s")
-    if request.out:  # before the work
-        _require_writable(request.out, request.force)
-    choice = choosing.choose(request.name, request.strategy, request.by, request.stopping)
-    out = request.out or FOLDER / f"{choice.place.name}.yaml"
-    _require_writable(out, request.force)
+    if out:  # before the work
+        _require_writable(out, force)
+    choice = choosing.choose(name, strategy, by, stopping)
+    out = out or FOLDER / f"{choice.place.name}.yaml"
+    _require_writable(out, force)
     document = recipe.build(choice)
     text = FORMATS[out.suffix](document, out.stem)
     try:
         with whole_file(out) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise RequestError(
-            f"`--out` must be a file that can be written, got {out}: {reason}."
-        ) from error
+        raise _unwritable(out, error) from error
     record = document["exported"]
     print("\n".join([*writing.remarks(record), f"  {record['command']}"]))
     print(f"\nWritten to {out}\n{_next(out)}")
@@ -62,20 +54,21 @@ def main(request: Request) -> None:
 
 def _require_writable(out: Path, force: bool) -> None:
     if out.suffix not in FORMATS:
-        allowed = ", ".join(FORMATS)
-        raise RequestError(f"`--out` must end in one of {allowed}, got {str(out)!r}.")
+        raise RequestError("--out", f"end in one of {', '.join(FORMATS)}", str(out))
     try:
         is_folder, exists = out.is_dir(), out.exists()
     except OSError as error:  # too long, say
-        raise RequestError(
-            f"`--out` must be a file that can be written, got {out}: {error.strerror}."
-        ) from error
+        raise _unwritable(out, error) from error
     if is_folder:
-        raise RequestError(f"`--out` must be a file, got the folder {out}.")
+        raise RequestError("--out", "be a file", Phrase(f"the folder {out}"))
     if exists and not force:
-        raise RequestError(
-            f"`--out` must be a new file, got {out}, which exists; to replace it: --force."
-        )
+        got = Phrase(f"{out}, which exists")
+        raise RequestError("--out", "be a new file", got, "to replace it: --force")
+
+
+def _unwritable(out: Path, error: OSError) -> RequestError:
+    reason = Phrase(f"{out}: {error.strerror or type(error).__name__}")
+    return RequestError("--out", "be a file that can be written", reason)
 
 
 def _next(out: Path) -> str:

@@ -1,11 +1,7 @@
-"""What `fmnist-lab promote` does: makes a trial's model, registers it, says how to serve it.
+"""What `fmnist-lab promote` does: registers a trial's model, and says how to serve it.
 
-Trials keep no weights. The one that is promoted is trained again, with its own configuration and
-seed, and every epoch is held against the recorded curve: what is registered is the model whose
-numbers were recorded, or nothing.
-
-Of a sweep it is the strategy whose replicates are best on the validation images, and of these the
-one with the first seed. Test accuracies choose neither, so that they stay worth something.
+A replicate has kept its weights. A tuning trial has not, nor has a replicate of an earlier
+version: it is trained again, and every epoch is compared with the recorded curve.
 """
 
 import math
@@ -13,19 +9,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from fmnist_lab import data, results, statistics
-from fmnist_lab.errors import NotReproducedError, RequestError
-from fmnist_lab.export.reproduce import Recorded, train_again
+from fmnist_lab import config, data, results
+from fmnist_lab.data import Dataset
+from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
+from fmnist_lab.export import choosing
+from fmnist_lab.export import document as recipe
+from fmnist_lab.export.reproduce import train_again
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.foundation.wording import count
-from fmnist_lab.report import cautions
-from fmnist_lab.report.evidence import Setup, require_one_objective
-from fmnist_lab.results import schema
+from fmnist_lab.results import curve_diff, schema
+from fmnist_lab.results.curve_diff import told
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
-from fmnist_lab.training import engines
+from fmnist_lab.training import engines, environment, weights
 from fmnist_lab.trial import WHOLE
 
 
@@ -34,6 +29,7 @@ def main(
     strategy: str | None = None,
     run: str | None = None,
     anyway: bool = False,
+    stopping: str | None = None,
 ) -> None:
     """Registers the model of the sweep's winner, or of the run that is asked for, as champion.
 
@@ -41,31 +37,40 @@ def main(
         name: A sweep or multirun; None: the latest.
         strategy: Its winner instead of the sweep's.
         run: The MLflow id of a trial, whatever sweep it is of, or of none.
-        anyway: Register what was trained now, even where it departs from the record.
+        anyway: Register the model even where its numbers are not the recorded ones.
+        stopping: Choose among trials with this early stopping, where it differs.
 
     Raises:
         RequestError: There is no such sweep, strategy or run, or it cannot be promoted.
-        NotReproducedError: The training gave other numbers than those recorded.
+        NotReproducedError: The model gives other numbers than those recorded.
         ConnectionLostError: The tracking server did not answer.
     """
-    if run is not None and (name or strategy):
+    if run is not None and (name or strategy or stopping):
         raise RequestError(f"`--run` must stand alone, got {run!r} beside a sweep or strategy.")
-    recorded = Recorded.read(
-        find_run(run) if run is not None else choose(results.find(name), strategy)
-    )
-    print(f"To be promoted: {recorded.title}.")
-    registry = Registry(recorded.tracking)
-    version = registry.find(_registered_name(recorded), recorded.run_id)
+    folder = find_run(run) if run is not None else _choose(name, strategy, stopping)
+    result = _promotable(folder)
+    title = _title(result)
+    print(f"To be promoted: {title}.")
+    tracking = config.to_tracking(config.load(folder / ".hydra" / "config.yaml"))
+    registry, run_id = Registry(tracking), str(result["mlflow_run_id"])
+    # The experiment's name, and the sweep's where there is one: `fmnist-lab-schedules`.
+    model = models.spell("-".join(filter(None, (tracking.experiment, result["sweep"]))))
+    version = registry.find(model, run_id)
     if version is None:
-        version = _make(recorded, registry, anyway)
+        with tempfile.TemporaryDirectory() as place:
+            packed = Path(place) / "model"
+            tags, sentence = _pack(folder, result, packed, anyway)
+            print(sentence)
+            description = f"{title[0].upper()}{title[1:]}. {sentence}"
+            version = registry.add(model, run_id, packed, tags, description)
     else:
         print(f"It is registered already, as version {version}.")
-    registry.crown(_registered_name(recorded), version)
-    print(_directions(_registered_name(recorded), version, registry))
+    registry.set_champion(model, version)
+    print(_directions(model, version, registry))
 
 
 def find_run(run: str, root: Path = results.ROOT) -> Path:
-    """The folder of the trial with this MLflow run id.
+    """Returns the folder of the trial with this MLflow run id.
 
     Raises:
         RequestError: No trial here has it, or the result of one that comes first is damaged.
@@ -73,121 +78,92 @@ def find_run(run: str, root: Path = results.ROOT) -> Path:
     for path in root.rglob("result.json"):
         if schema.read(path, dict[str, Any]).get("mlflow_run_id") == run:
             return path.parent
-    raise RequestError(
-        f"`--run` must be the MLflow id of a trial under {root}, got {run!r}; "
-        "the UI shows it on the trial's page."
-    )
+    hint = "the UI shows it on the trial's page"
+    raise RequestError("--run", f"be the MLflow id of a trial under {root}", run, hint)
 
 
-def choose(place: Path, strategy: str | None = None) -> Path:
-    """The folder of the trial that stands for a sweep, or for one of its strategies.
-
-    Raises:
-        RequestError: The sweep has no such strategy, or nothing there has trained to its end, or
-            what has was judged by two objectives.
-    """
-    replicates = results.replicates(results.ended(place, "replicate"))
-    trials, drawn = statistics.on_real_images(results.trials(results.ended(place)))
-    if drawn:
-        print(f"{count(drawn, 'trial')} on synthetic images left out.")
-    replicates, _ = statistics.on_real_images(replicates)
-    known = sorted({str(name) for frame in (replicates, trials) for name in frame["strategy"]})
-    if strategy is not None:
-        if strategy not in known:
-            raise RequestError(f"`--strategy` must be one of {', '.join(known)}, got {strategy!r}.")
-        replicates = replicates[replicates["strategy"] == strategy]
-        trials = trials[trials["strategy"] == strategy]
-    if replicates["stop_reason"].isin(WHOLE).any():
-        kept = replicates[~replicates["superseded"]]
-        return _first_of_best_strategy(_ranked(place, "replicates", kept))
-    if trials["stop_reason"].isin(WHOLE).any():
-        return _best_trial(_ranked(place, "trials", trials[trials["stop_reason"].isin(WHOLE)]))
-    raise RequestError(
-        f"`{place.name}` must hold a trial that trained to its end, got {len(trials)} that did not."
-    )
+def _choose(name: str | None, strategy: str | None, stopping: str | None) -> Path:
+    choice = choosing.choose(name, strategy, stopping=stopping, model=True)
+    print("\n".join([choice.why, *(f"Caution: {warning}" for warning in choice.warnings)]))
+    return Path(str(choice.trial["folder"]))
 
 
-def _ranked(place: Path, runs: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """The same, if it is of one objective; says what else speaks against ranking it."""
-    require_one_objective(frame)
-    setup = Setup.read(place, [])
-    told = [*cautions.openings(setup.manifests), *setup.damaged]
-    for caution in [*told, *cautions.mixed_images({runs: frame}, setup)]:
-        print(f"Caution: {caution}")
-    return frame
-
-
-def _first_of_best_strategy(replicates: pd.DataFrame) -> Path:
-    """By the mean objective; a strategy of which a replicate diverged comes last."""
-    metric = str(replicates["objective_metric"].iloc[0])
-    means = replicates.groupby("strategy")["objective"].agg(
-        lambda values: values.mean(skipna=False)
-    )
-    name = str(means.sort_values(ascending=metric == "val/loss", kind="stable").index[0])
-    own = replicates[replicates["strategy"] == name]
-    print(
-        f"{name} has the best {metric} in the mean over its {count(len(own), 'replicate')}, "
-        f"{means[name]:.4f}; its model is the one with the first seed."
-    )
-    whole = own[own["stop_reason"].isin(WHOLE)]
-    return Path(whole.sort_values("seed")["folder"].iloc[0])
-
-
-def _best_trial(trials: pd.DataFrame) -> Path:
-    metric = str(trials["objective_metric"].iloc[0])
-    rising = metric == "val/loss"
-    best = trials.sort_values("objective", ascending=rising, kind="stable").iloc[0]
-    print(f"{best['strategy']} has the best {metric} of all trials, {best['objective']:.4f}.")
-    return Path(best["folder"])
-
-
-def _make(recorded: Recorded, registry: Registry, anyway: bool) -> str:
-    """Trains, packs, measures and registers; returns the version's number."""
-    dataset = data.load(recorded.trial.data)
-    weights = train_again(recorded, dataset, anyway)
-    _, correct = engines.evaluate(recorded.trial, dataset, weights)
-    accuracy = float(correct.mean())
-    with tempfile.TemporaryDirectory() as name:
-        network, folder = Path(name) / "network.keras", Path(name) / "model"
-        engines.save(recorded.trial, weights, network)
-        models.pack(network, dataset, folder)
-        served = models.measure(folder, dataset)
-        told = _judge(recorded, accuracy, served, anyway)
-        print(told)
-        tags = {
-            key: str(recorded.result[key])
-            for key in ("sweep", "strategy", "kind", "trial", "seed")
-            if recorded.result[key] is not None
-        }
-        tags |= {"test/accuracy": f"{accuracy:.4f}", "data.sha256": dataset.checksum}
-        description = f"{recorded.title[0].upper()}{recorded.title[1:]}. {told}"
-        return registry.add(_registered_name(recorded), recorded.run_id, folder, tags, description)
-
-
-def _judge(recorded: Recorded, accuracy: float, served: float, anyway: bool) -> str:
-    """What the model's test accuracy is, and whether it is the recorded one."""
-    known = recorded.result.get("test_accuracy", math.nan)
-    if not math.isclose(accuracy, served, abs_tol=1e-6):
-        raise NotReproducedError(
-            f"Packed for MLflow, the model's test accuracy is {served:.4f} instead of "
-            f"{accuracy:.4f}; nothing was registered."
+def _promotable(folder: Path) -> dict[str, Any]:
+    """Returns the result of a trial whose model can be had, or raises RequestError."""
+    result = schema.result(folder)
+    if result["stop_reason"] not in WHOLE:
+        got = Phrase(result["stop_reason"])
+        raise RequestError("--run", "be a trial that trained to its end", got)
+    if not result["mlflow_run_id"]:
+        raise RequestError(
+            f"The trial in {folder} must be recorded in MLflow, where its model would go, got no "
+            "run."
         )
+    return result
+
+
+def _title(result: dict[str, Any]) -> str:
+    """Returns a trial's name in words: `replicate 3 of cosine in schedules, seed 45`."""
+    sweep = f" in {result['sweep']}" if result["sweep"] else ""
+    return (
+        f"{result['kind']} {result['trial']} of {result['strategy']}{sweep}, seed {result['seed']}"
+    )
+
+
+def _pack(
+    folder: Path, result: dict[str, Any], packed: Path, anyway: bool
+) -> tuple[dict[str, str], str]:
+    """Makes the MLflow model; returns its tags, and a sentence on its test accuracy."""
+    trial = config.to_trial(config.load(folder / ".hydra" / "config.yaml"))
+    dataset = data.load(trial.data)
+    delivered = weights.read(folder)
+    if delivered is None:
+        delivered = _train_again(folder, anyway)
+    network = packed.with_name("network.keras")
+    engines.save(trial, delivered, network)
+    models.pack(network, dataset, packed)
+    accuracy, sentence = _measure(packed, dataset, result, anyway)
+    keys = ("sweep", "strategy", "kind", "trial", "seed")
+    tags = {key: str(result[key]) for key in keys if result[key] is not None}
+    tags |= {"test/accuracy": f"{accuracy:.4f}", "data.sha256": dataset.checksum}
+    return tags, sentence
+
+
+def _train_again(folder: Path, anyway: bool) -> list[Any]:
+    """Returns the weights of a trial that has kept none, if its curve is the recorded one."""
+    print("It has kept no weights, so it is trained again.", flush=True)
+    threads = environment.recorded(folder)["threads"]
+    again = train_again(recipe.recipe(folder), threads, "kind=replicate", "tracking=none")
+    found = curve_diff.departures(curve_diff.read(folder), curve_diff.read(again), exact=True)
+    if found and not anyway:
+        first = min(found, key=lambda departure: departure.epoch)
+        raise NotReproducedError(
+            f"Trained again, the trial departs from its record: from epoch {first.epoch} on, "
+            f"{first.metric} {told(first.now)} instead of {told(first.recorded)}. Nothing was "
+            "registered. Other versions, another machine or another number of threads can be the "
+            "reason; --anyway registers what was trained now."
+        )
+    delivered = weights.read(again)
+    if delivered is None:  # it has diverged now
+        raise NotReproducedError(f"Trained again, the trial gave no model; see {again}.")
+    return delivered
+
+
+def _measure(
+    packed: Path, dataset: Dataset, result: dict[str, Any], anyway: bool
+) -> tuple[float, str]:
+    """Returns the packed model's test accuracy, and whether it is the recorded one."""
+    accuracy, known = models.measure(packed, dataset), result.get("test_accuracy", math.nan)
     if math.isnan(known):
-        return f"Its test accuracy is {accuracy:.4f}, measured now for the first time."
+        return accuracy, f"Its test accuracy is {accuracy:.4f}, measured now for the first time."
     if math.isclose(accuracy, known, abs_tol=1e-6):
-        return f"Its test accuracy is {accuracy:.4f}, as recorded."
+        return accuracy, f"Its test accuracy is {accuracy:.4f}, as recorded."
     if not anyway:
         raise NotReproducedError(
             f"The model's test accuracy is {accuracy:.4f} instead of the recorded {known:.4f}; "
             "nothing was registered."
         )
-    return f"Its test accuracy is {accuracy:.4f}, not {known:.4f} as was recorded."
-
-
-def _registered_name(recorded: Recorded) -> str:
-    """The experiment's, and the sweep's where there is one: `fmnist-lab-schedules`."""
-    names = (recorded.tracking.experiment, recorded.result["sweep"])
-    return models.spell("-".join(name for name in names if name))
+    return accuracy, f"Its test accuracy is {accuracy:.4f}, not {known:.4f} as was recorded."
 
 
 def _directions(name: str, version: str, registry: Registry) -> str:

@@ -5,11 +5,7 @@ sum of floats is rounded depends on the number of threads, so the trial is train
 with as many as the record says. Elsewhere it must stay within a tolerance.
 """
 
-import datetime
 import json
-import os
-import shlex
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,14 +17,12 @@ from rich.table import Table
 from fmnist_lab import config, data
 from fmnist_lab.config import exported_files
 from fmnist_lab.config.exported_files import Document
-from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export import document as recipe
-from fmnist_lab.foundation.threads import with_threads
+from fmnist_lab.export.reproduce import train_again
 from fmnist_lab.results import curve_diff
 from fmnist_lab.results.curve_diff import TOLERANCES, Departure, told
 from fmnist_lab.training import environment
-
-ROOT = Path("mlruns/verify")
 
 
 def main(path: Path, tracking: str = "none") -> None:
@@ -46,7 +40,8 @@ def main(path: Path, tracking: str = "none") -> None:
     here = environment.describe() | {"threads": record["environment"].get("threads")}
     other = differences(record["environment"], here)
     print(_introduction(record, other), flush=True)
-    folder = _train(document, tracking)
+    threads = record["environment"].get("threads")
+    folder = train_again(document, threads, f"tracking={tracking}")
     found = curve_diff.departures(record["curve"], curve_diff.read(folder), exact=not other)
     if found:
         show(found, exact=not other)
@@ -93,9 +88,11 @@ def _require_unchanged(document: Document, path: Path) -> None:
         key, before, now = changed[0]
         more = f" (and {len(changed) - 1} more keys)" if len(changed) > 1 else ""
         raise RequestError(
-            f"`{key}` of {path.name} must be {before!r}, as recorded with the curve, got {now!r}"
-            f"{more}: the file, or an option that it builds on, was changed since; such a recipe "
-            "can be trained, but there is nothing to compare it with."
+            f"{path.name}: {key}",
+            f"be {before!r}, as recorded with the curve",
+            Phrase(f"{now!r}{more}"),
+            "the file, or an option that it builds on, was changed since; such a recipe can be "
+            "trained, but there is nothing to compare it with",
         )
 
 
@@ -104,8 +101,10 @@ def _require_data(document: Document, path: Path) -> None:
     dataset, recorded = data.load(trial.data), document["exported"]["data_checksum"]
     if dataset.checksum != recorded:
         raise RequestError(
-            f"`exported.data_checksum` of {path.name} must be {dataset.checksum}, that of the "
-            f"images here ({dataset.source}), got {recorded}: it was trained on other images."
+            f"{path.name}: exported.data_checksum",
+            f"be {dataset.checksum}, that of the images here ({dataset.source})",
+            Phrase(recorded),
+            "it was trained on other images",
         )
 
 
@@ -119,25 +118,6 @@ def _introduction(record: Mapping[str, Any], other: Mapping[str, tuple[Any, Any]
     listed = "; ".join(f"{key} {before}, here {now}" for key, (before, now) in other.items())
     allowed = ", ".join(f"{metric} {limit:g}" for metric, limit in TOLERANCES.items())
     return f"{told}Recorded with {listed}. The curve may differ by at most: {allowed}.\n"
-
-
-def _train(document: Document, tracking: str) -> Path:
-    """Trains the trial in a process of its own; returns its folder."""
-    now = datetime.datetime.now(datetime.UTC).astimezone()
-    folder = ROOT / now.strftime("%Y-%m-%d_%H-%M-%S-%f")
-    arguments = [*recipe.overrides(document), f"tracking={tracking}", f"hydra.run.dir={folder}"]
-    threads = document["exported"]["environment"].get("threads")
-    settings = with_threads(threads) if threads else {}
-    command = [sys.executable, "-P", "-m", "fmnist_lab", "train", *arguments]
-    done = subprocess.run(command, env=os.environ | settings, check=False)
-    if done.returncode == 2:
-        raise RequestError("`FILE` must be a trial that can be trained here; see above.")
-    if done.returncode or not (folder / "result.json").exists():
-        raise NotReproducedError(
-            f"The training did not end well (exit code {done.returncode}): "
-            f"{shlex.join(['fmnist-lab', 'train', *arguments])}"
-        )
-    return folder
 
 
 def _conclude(

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab import data
-from fmnist_lab import schedules as scheduling
+from fmnist_lab import data, schedules
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import (
     require_choice,
@@ -95,8 +94,8 @@ def _validate_stopping(trial: Trial) -> None:
 
 def _validate_scheduler(trial: Trial) -> None:
     node, epochs = trial.scheduler, trial.training.epochs
-    scheduler = scheduling.build(node)
-    if isinstance(scheduler, scheduling.Performance):
+    scheduler = schedules.build(node)
+    if isinstance(scheduler, schedules.Performance):
         require_choice("scheduler", MONITORS, monitor=scheduler.monitor)
         _require_direction("scheduler", scheduler.monitor, scheduler.mode)
     warmup = node.get("warmup_epochs", 0)
@@ -108,9 +107,9 @@ def _validate_scheduler(trial: Trial) -> None:
         _require_rates(scheduler, epoch)
 
 
-def _is_sound(scheduler: scheduling.Scheduler, epochs: int) -> bool:
+def _is_sound(scheduler: schedules.Scheduler, epochs: int) -> bool:
     """Whether no epoch between the ends needs a look of its own, of which there may be 100,000."""
-    if not isinstance(scheduler, scheduling.Scheduled):
+    if not isinstance(scheduler, schedules.Scheduled):
         return True  # what it will do depends on the metrics
     try:
         with np.errstate(all="ignore"):
@@ -123,7 +122,7 @@ def _are_rates(rates: NDArray[Any]) -> bool:
     return bool(np.all((rates >= 0) & np.isfinite(rates)))
 
 
-def _require_rates(scheduler: scheduling.Scheduler, epoch: int) -> None:
+def _require_rates(scheduler: schedules.Scheduler, epoch: int) -> None:
     """What a schedule makes of its arguments, the user's own above all, can be trained with."""
     try:
         with np.errstate(all="ignore"):

@@ -39,15 +39,24 @@ def build(choice: Choice) -> Document:
             plain values.
     """
     folder = Path(str(choice.trial["folder"]))
+    document = recipe(folder)
+    return document | {"exported": _record(choice, folder, to_trial(document))}
+
+
+def recipe(folder: Path) -> Document:
+    """Returns the recipe of the trial in a folder, without a record.
+
+    Raises:
+        RequestError: As for `build`.
+    """
     given, hydra = (_hydra_file(folder, name) for name in ("config", "hydra"))
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
     document: Document = {
         "defaults": [{f"override /{group}": str(choices[group])} for group in GROUPS]
     }
     document |= _values(given, document, folder)
-    trial = to_trial(document)
-    _require_same(trial, given, folder)
-    return document | {"exported": _record(choice, folder, hydra, trial)}
+    _require_same(to_trial(document), given, folder)
+    return document
 
 
 def overrides(document: Document) -> list[str]:
@@ -157,11 +166,12 @@ def _without_space(node: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in node.items() if key not in ("space", "dir")}
 
 
-def _record(choice: Choice, folder: Path, hydra: DictConfig, trial: Trial) -> dict[str, Any]:
+def _record(choice: Choice, folder: Path, trial: Trial) -> dict[str, Any]:
     row = choice.trial
     facts = environment.recorded(folder)
     checksum = facts.pop("data_checksum", None) or data.load(trial.data).checksum
-    command = ["fmnist-lab", "train", *asked(list(hydra.hydra.overrides.task))]
+    given = _hydra_file(folder, "hydra").hydra.overrides.task
+    command = ["fmnist-lab", "train", *asked(list(given))]
     record = {
         "format": FORMAT,
         "chosen": choice.why,

@@ -59,7 +59,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
     trial, tracking = config.to_trial(cfg), config.to_tracking(cfg)
     config.refuse_password(cfg)
     _require_direction(trial)
-    from fmnist_lab.tracking import MlflowTracker, NoTracker
+    from fmnist_lab.tracking import MlflowTracker
     from fmnist_lab.training import runner
 
     given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
@@ -74,7 +74,7 @@ def _train(cfg: DictConfig, folder: Path) -> float:
         trial,
         labels,
         folder,
-        NoTracker() if nowhere else MlflowTracker(tracking, command),
+        runner.Tracker() if nowhere else MlflowTracker(tracking, command),
         study.keep_training,
         asked(given),
         attempts=checkpoint.Attempts(cfg.checkpoint_seconds, study.earlier(folder), study.report),

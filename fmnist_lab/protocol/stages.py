@@ -16,8 +16,8 @@ from fmnist_lab import config, data
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results import manifest, searches
 from fmnist_lab.statistics import least_pairs
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
-from fmnist_lab.sweeper.sweep_end import SweepEnd
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 from fmnist_lab.sweeper.sweep_files import RESULTS
 from fmnist_lab.training import environment
 

@@ -17,9 +17,9 @@ from hydra.errors import HydraException
 from fmnist_lab.errors import TooManyFailuresError, is_full_disk
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.launcher.streaming import StreamingLauncher
-from fmnist_lab.sweeper.observers import Observers, TrialEnd, TrialInfo
+from fmnist_lab.sweeper.observers import Observers, TrialInfo
 from fmnist_lab.sweeper.strategy import Outcome, Strategy, from_return
-from fmnist_lab.sweeper.sweep_end import SweepEnd
+from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fmnist_lab.sweeper.sweep_end import SweepEnd
+from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +31,6 @@ class TrialInfo:
     number: int
     params: Mapping[str, Any]
     overrides: Sequence[str]
-    strategy: str | None = None
-
-
-@dataclass(frozen=True)
-class TrialEnd:
-    """A trial as it ended, in this run or in an earlier one."""
-
-    number: int
-    state: str  # complete | pruned | failed | interrupted
-    values: Sequence[float] | None
-    params: Mapping[str, Any]
-    steps: int  # how many were reported
-    seconds: float | None
-    problem: str | None = None  # why it failed: a traceback or a sentence
-    folder: str | None = None
-    counts: bool = True  # towards n_trials; not if it is repeated
-    lost: bool = False  # failed because its workers died; it is repeated when the sweep goes on
     strategy: str | None = None
 
 

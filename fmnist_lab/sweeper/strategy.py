@@ -21,10 +21,10 @@ from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.launcher.streaming import WorkerLostError
 from fmnist_lab.sweeper.job import RECORD, REPEATS, is_pruned
-from fmnist_lab.sweeper.observers import TrialEnd, TrialInfo
+from fmnist_lab.sweeper.observers import TrialInfo
 from fmnist_lab.sweeper.plans import Plan
 from fmnist_lab.sweeper.settings import Settings, SweepRequestError
-from fmnist_lab.sweeper.sweep_end import Budget
+from fmnist_lab.sweeper.sweep_end import Budget, TrialEnd
 
 # User attributes of trials, which journals of earlier versions hold too.
 PROBLEM = "sweep:problem"  # why the trial failed

@@ -1,14 +1,13 @@
-"""Budgets, and why a sweep ended: a value that code decides by, and a sentence."""
+"""The ends of a trial, of a budget and of a sweep, as values that code decides by."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fmnist_lab.sweeper.observers import TrialEnd
     from fmnist_lab.sweeper.settings import Settings
 
 
@@ -27,6 +26,23 @@ class EndReason(StrEnum):
     def is_cut_short(self) -> bool:
         """Whether trials are missing that the budgets allow."""
         return self in (EndReason.TIMEOUT, EndReason.INTERRUPTED, EndReason.FAILED)
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """A trial as it ended, in this run or in an earlier one."""
+
+    number: int
+    state: str  # complete | pruned | failed | interrupted
+    values: Sequence[float] | None
+    params: Mapping[str, Any]
+    steps: int  # how many were reported
+    seconds: float | None
+    problem: str | None = None  # why it failed: a traceback or a sentence
+    folder: str | None = None
+    counts: bool = True  # towards n_trials; not if it is repeated
+    lost: bool = False  # failed because its workers died; it is repeated when the sweep goes on
+    strategy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +68,7 @@ class Budget:
         self._steps = 0
         self._since_best = 0
 
-    def observe(self, trial: "TrialEnd") -> None:
+    def observe(self, trial: TrialEnd) -> None:
         """Counts a trial that ended."""
         if not trial.counts:  # the trial that repeats it may go on from its last step
             return

@@ -14,15 +14,13 @@ from fmnist_lab.tracking.store import (
     store_uri,
 )
 from fmnist_lab.tracking.sweep_run import SweepRun
-from fmnist_lab.tracking.trial_run import MlflowTracker, NoTracker, Tracker, flatten
+from fmnist_lab.tracking.trial_run import MlflowTracker, flatten
 from fmnist_lab.tracking.views import runs_page, write_views
 
 __all__ = [
     "ROOT",
     "MlflowTracker",
-    "NoTracker",
     "SweepRun",
-    "Tracker",
     "artifacts",
     "attach",
     "database",

@@ -140,7 +140,7 @@ class Registry:
                 )
             return str(version.version)
 
-    def crown(self, name: str, version: str) -> None:
+    def set_champion(self, name: str, version: str) -> None:
         """Makes a version the champion, instead of the one that was."""
         with self._answering():
             self._client.set_registered_model_alias(name, CHAMPION, version)

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from fmnist_lab.config import TrackingConfig, to_tracking
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.spelling import spell
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
-from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
 from fmnist_lab.tracking.delivery import LINK, NOTE_FILE, Delivery
 from fmnist_lab.tracking.outbox import Header, Kind, Record, Status, now, unsent
 from fmnist_lab.tracking.sender import Sender, sender

@@ -23,31 +23,8 @@ from fmnist_lab.tracking.store import (
     without_password,
 )
 from fmnist_lab.training.environment import git_commit
+from fmnist_lab.training.runner import Tracker
 from fmnist_lab.trial import Labels, Trial, TrialResult
-
-
-class Tracker:
-    """Records a trial besides its own folder; the methods of this base class record nothing."""
-
-    @property
-    def run_id(self) -> str | None:
-        """The id of the trial's run, if there is one and it is known by now."""
-        return None
-
-    def start(
-        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> None:
-        """Opens a run."""
-
-    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Adds an epoch's metrics."""
-
-    def finish(self, result: TrialResult, folder: Path) -> None:
-        """Closes the run with its result and the files in the trial's folder."""
-
-
-class NoTracker(Tracker):
-    """Records nothing; the trial's folder has everything."""
 
 
 class MlflowTracker(Tracker):

@@ -8,15 +8,15 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from fmnist_lab import data
+from fmnist_lab.data import Dataset
 from fmnist_lab.foundation.files import append_line, write_json
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.foundation.threads import threads
-from fmnist_lab.tracking import Tracker
 from fmnist_lab.training import engines, environment, plots, weights
 from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, Tell, basis
 from fmnist_lab.training.early_stopping import EarlyStopping
@@ -24,6 +24,26 @@ from fmnist_lab.training.engines import Metrics, OnEpoch
 from fmnist_lab.trial import REPEATED, WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Records a trial besides its own folder; the methods of this base class record nothing."""
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the trial's run, if there is one and it is known by now."""
+        return None
+
+    def start(
+        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
+    ) -> None:
+        """Opens a run."""
+
+    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Adds an epoch's metrics."""
+
+    def finish(self, result: TrialResult, folder: Path) -> None:
+        """Closes the run with its result and the files in the trial's folder."""
 
 
 def run(  # noqa: PLR0913 - all but the first four have a default

@@ -17,22 +17,27 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from fmnist_lab import cli, config, data, tracking
 from fmnist_lab.commands import promote
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import NotReproducedError, RequestError
+from fmnist_lab.export import choosing
 from fmnist_lab.tracking import MlflowTracker
 from fmnist_lab.training import runner
 from fmnist_lab.trial import Labels
 from tests.conftest import TINY
+from tests.support.exporting import leave_hydra
 from tests.support.folders import leave_replicates, leave_run, leave_sweep
 from tests.support.sweeping import wait_for
 
 NAME = "fmnist-lab-night"
 # What Keras 3.15 does to NumPy 2 when it writes a model.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def chosen(place: Path, strategy: str | None = None) -> Path:
+    return Path(choosing.choose(place, strategy, model=True).trial["folder"])
 
 
 class TestChoose:
@@ -44,26 +49,26 @@ class TestChoose:
         return leave_sweep(tmp_path / "mlruns", rates, {"constant": 0.8, "cosine": 0.9})
 
     def test_the_best_trial_where_nothing_was_confirmed(self, tuned: Path) -> None:
-        assert promote.choose(tuned) == tuned / "trials" / "3"
+        assert chosen(tuned) == tuned / "trials" / "3"
 
     def test_of_one_strategy(self, tuned: Path) -> None:
-        assert promote.choose(tuned, "constant") == tuned / "trials" / "0"
+        assert chosen(tuned, "constant") == tuned / "trials" / "0"
 
     def test_the_first_seed_of_the_strategy_whose_replicates_are_best(self, tuned: Path) -> None:
         leave_replicates(tuned, {"constant": [0.91, 0.95], "cosine": [0.9, 0.9]})
-        assert promote.choose(tuned) == tuned / "replicates" / "0"
-        assert promote.choose(tuned, "cosine") == tuned / "replicates" / "2"
+        assert chosen(tuned) == tuned / "replicates" / "0"
+        assert chosen(tuned, "cosine") == tuned / "replicates" / "2"
 
     def test_validation_decides_and_not_the_test_set(self, tuned: Path) -> None:
         lucky = {"strategy": "constant", "objective": 0.8, "test_accuracy": 0.99}
         sound = {"strategy": "cosine", "objective": 0.9, "test_accuracy": 0.85}
         for number, told in enumerate((lucky, sound)):
             leave_run(tuned / "replicates" / str(number), kind="replicate", trial=number, **told)
-        assert promote.choose(tuned) == tuned / "replicates" / "1"
+        assert chosen(tuned) == tuned / "replicates" / "1"
 
     def test_a_strategy_that_diverges_at_times_comes_last(self, tuned: Path) -> None:
         leave_replicates(tuned, {"constant": [0.95, float("nan")], "cosine": [0.9, 0.9]})
-        assert promote.choose(tuned) == tuned / "replicates" / "2"
+        assert chosen(tuned) == tuned / "replicates" / "2"
 
     @pytest.mark.parametrize("kind", ["trial", "replicate"])
     def test_an_accuracy_is_not_ranked_against_a_loss(self, tuned: Path, kind: str) -> None:
@@ -72,27 +77,25 @@ class TestChoose:
         if kind == "replicate":
             leave_replicates(tuned, {"cosine": [0.9]})
         with pytest.raises(RequestError, match="must be one for all that is compared, got val/acc"):
-            promote.choose(tuned)
+            chosen(tuned)
 
     @pytest.mark.parametrize("kind", ["trial", "replicate"])
-    def test_different_images_are_said(
-        self, tuned: Path, kind: str, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_different_images_are_said(self, tuned: Path, kind: str) -> None:
         for number in (8, 9):
             given = [f"data.val_size={number}"]
             leave_run(tuned / f"{kind}s/{number}", kind=kind, trial=number, overrides=given)
-        promote.choose(tuned)
-        assert f"Caution: The {kind}s differ in data.val_size: the" in capsys.readouterr().out
+        warnings = choosing.choose(tuned, model=True).warnings
+        assert any(f"The {kind}s differ in data.val_size: the" in told for told in warnings)
 
     def test_an_unknown_strategy(self, tuned: Path) -> None:
         with pytest.raises(RequestError, match="`--strategy` must be one of constant, cosine, got"):
-            promote.choose(tuned, "cosinus")
+            chosen(tuned, "cosinus")
 
     def test_nothing_that_trained_to_its_end(self, tmp_path: Path) -> None:
         place = tmp_path / "mlruns" / "sweeps" / "night"
         leave_run(place / "trials" / "0", stop_reason="diverged", objective=float("nan"))
-        with pytest.raises(RequestError, match="trained to its end, got 1 that did not"):
-            promote.choose(place)
+        with pytest.raises(RequestError, match="to its end, got 1 trial, none of them such"):
+            chosen(place)
 
 
 class TestRequests:
@@ -162,8 +165,7 @@ class Promoted:
 def train(folder: Path, labels: Labels, seed: int, kind: str = "replicate") -> None:
     """Leaves a run as a job of a sweep does."""
     cfg = config.compose([*TINY, f"seed={seed}", f"kind={kind}", "data.standardize=true"])
-    (folder / ".hydra").mkdir(parents=True)
-    OmegaConf.save(cfg, folder / ".hydra" / "config.yaml")
+    leave_hydra(folder, cfg, [*TINY, "data.standardize=true"])
     tracker = MlflowTracker(TrackingConfig(), "fmnist-lab train")
     named = replace(labels, kind=kind, seed=seed, trial=int(folder.name))
     runner.run(config.to_trial(cfg), named, folder, tracker)
@@ -288,21 +290,17 @@ class TestModel:
 class TestAgain:
     """One command promotes another run; what does not repeat is not registered."""
 
-    def test_a_run_that_departs_from_its_record_is_refused(self, promoted: Promoted) -> None:
-        file = promoted.folder(1) / "curves.jsonl"
+    def test_another_test_accuracy_than_recorded_is_refused(self, promoted: Promoted) -> None:
+        file = promoted.folder(1) / "result.json"
         kept = file.read_text()
-        lines = [json.loads(line) for line in kept.splitlines()]
-        lines[1]["val/loss"] += 1e-6
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        run = promoted.result(1)["mlflow_run_id"]
+        other = json.loads(kept) | {"test_accuracy": 0.5}
+        file.write_text(json.dumps(other))
         try:
-            with pytest.raises(
-                NotReproducedError, match=r"from epoch 1 on, val/loss .* instead of"
-            ):
-                promote.main(run=run)
+            with pytest.raises(NotReproducedError, match=r"instead of the recorded 0\.5000"):
+                promote.main(run=other["mlflow_run_id"])
         finally:
             file.write_text(kept)
-        assert run not in promoted.versions().values()
+        assert other["mlflow_run_id"] not in promoted.versions().values()
         assert str(promoted.champion().version) == "1"
 
     def test_another_run_and_back_again(
@@ -316,11 +314,21 @@ class TestAgain:
         assert "It is registered already, as version 1." in capsys.readouterr().out
         assert len(promoted.versions()) == 2
 
-    def test_a_tuning_trials_first_look_at_the_test_set_is_said(
+    def test_a_tuning_trial_is_trained_again(
         self, promoted: Promoted, labels: Labels, capsys: pytest.CaptureFixture[str]
     ) -> None:
         folder = promoted.root / "mlruns" / "sweeps" / "night" / "trials" / "0"
         train(folder, labels, 9, kind="trial")
-        promote.main(run=json.loads((folder / "result.json").read_text())["mlflow_run_id"])
-        assert "measured now for the first time" in capsys.readouterr().out
+        run = json.loads((folder / "result.json").read_text())["mlflow_run_id"]
+        file = folder / "curves.jsonl"
+        kept = file.read_text()
+        lines = [json.loads(line) for line in kept.splitlines()]
+        lines[1]["val/loss"] += 1e-6
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        with pytest.raises(NotReproducedError, match=r"from epoch 1 on, val/loss .* instead of"):
+            promote.main(run=run)
+        assert run not in promoted.versions().values()
+        file.write_text(kept)
+        promote.main(run=run)
+        assert "It has kept no weights, so it is trained again." in capsys.readouterr().out
         assert "measured now for the first time" in promoted.champion().description

@@ -73,7 +73,7 @@ class TestChanged:
 
     def test_a_digit_of_the_seed(self, night: tuple[Path, Document]) -> None:
         path = written(night[1] | {"seed": 43})
-        with pytest.raises(RequestError, match=r"`seed` of x\.yaml must be 42, .* got 43"):
+        with pytest.raises(RequestError, match=r"`x\.yaml: seed` must be 42, .* got 43"):
             verify.main(path)
 
     @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ class TestChanged:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(verify, "_train", lambda content, tracking: night[0])
+        monkeypatch.setattr(verify, "train_again", lambda *_: night[0])
         if digit is None:
             verify.main(written(night[1]))
             assert (
@@ -116,7 +116,7 @@ class TestChanged:
     def test_another_end(
         self, night: tuple[Path, Document], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(verify, "_train", lambda content, tracking: night[0])
+        monkeypatch.setattr(verify, "train_again", lambda *_: night[0])
         night[1]["exported"]["stop_reason"] = "early_stopped"
         with pytest.raises(NotReproducedError, match="has completed, not early_stopped"):
             verify.main(written(night[1]))
@@ -127,7 +127,7 @@ class TestChanged:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        monkeypatch.setattr(verify, "_train", lambda content, tracking: night[0])
+        monkeypatch.setattr(verify, "train_again", lambda *_: night[0])
         night[1]["exported"]["environment"]["keras"] = "3.0"
         night[1]["exported"]["curve"]["val/loss"][1] += 1e-3
         verify.main(written(night[1]))

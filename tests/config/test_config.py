@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_lab import config
-from fmnist_lab import schedules as scheduling
+from fmnist_lab import config, schedules
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation import instantiate
 from fmnist_lab.training.engines import building
@@ -95,7 +94,7 @@ class TestOptions:
 
     def test_schedules_follow_the_optimizer_and_the_length(self) -> None:
         composed = trial("scheduler=linear", "optimizer.learning_rate=0.5", "training.epochs=4")
-        rates = scheduling.build(composed.scheduler).learning_rates(2, steps=1)
+        rates = schedules.build(composed.scheduler).learning_rates(2, steps=1)
         assert rates.tolist() == [0.25]
 
 
@@ -136,18 +135,18 @@ class TestNotebook:
         ],
     )
     def test_the_rate_of_each_epoch(self, recipe: str, formula: Callable[[int], float]) -> None:
-        scheduler = scheduling.build(trial(f"recipe={recipe}").scheduler)
+        scheduler = schedules.build(trial(f"recipe={recipe}").scheduler)
         for epoch in range(25):
             rates = scheduler.learning_rates(epoch, UPDATES)
             assert rates == pytest.approx(np.full(UPDATES, formula(epoch)), rel=1e-6)
 
     def test_the_second_epoch_as_it_was_written(self) -> None:
-        scheduler = scheduling.build(trial("recipe=notebook").scheduler)
+        scheduler = schedules.build(trial("recipe=notebook").scheduler)
         assert scheduler.learning_rates(0, 1).tolist() == [0]
         assert scheduler.learning_rates(1, 1) == pytest.approx([5e-5])
 
     def test_half_the_rate_after_five_epochs_without_improvement(self) -> None:
-        scheduler = scheduling.build(trial("recipe=notebook_performance").scheduler)
+        scheduler = schedules.build(trial("recipe=notebook_performance").scheduler)
         rates = []
         for epoch in range(12):
             rates.append(float(scheduler.learning_rates(epoch, UPDATES)[-1]))
@@ -155,7 +154,7 @@ class TestNotebook:
         assert rates == pytest.approx([0.01] * 6 + [0.005] * 5 + [0.0025])
 
     def test_ten_updates_for_a_tenth_of_the_rate(self) -> None:
-        scheduler = scheduling.build(trial("recipe=notebook_exponential_step").scheduler)
+        scheduler = schedules.build(trial("recipe=notebook_exponential_step").scheduler)
         rates = scheduler.learning_rates(0, UPDATES)
         expected = [0.01 * 0.1 ** (update / 10) for update in range(30)]
         assert rates[:30] == pytest.approx(np.array(expected), rel=1e-6)
@@ -237,7 +236,7 @@ class TestOwnConf:
     def test_its_options_are_listed_and_chosen(self) -> None:
         assert {"mine", "constant"} <= set(config.options("scheduler"))
         chosen = trial("scheduler=mine", "architecture=mine", "optimizer.learning_rate=1")
-        scheduler = scheduling.build(chosen.scheduler)
+        scheduler = schedules.build(chosen.scheduler)
         rates = [scheduler.learning_rates(epoch, 1)[0] for epoch in range(5)]
         assert rates == [1, 1, 0.5, 0.5, 0.25]
         assert building.build_model(chosen).count_params() == 7850

@@ -46,7 +46,7 @@ class TestDiverged:
     @pytest.mark.parametrize("by", ["val/accuracy", "val/loss"])
     def test_is_never_taken_home_nor_promoted(self, night: Path, by: str) -> None:
         assert choosing.choose("night", by=by).trial["trial"] == 0
-        assert promote.choose(night).name == "0"
+        assert Path(choosing.choose(night, model=True).trial["folder"]).name == "0"
         with pytest.raises(RequestError, match="must be one of constant, got 'wild'"):
             choosing.choose("night", strategy="wild")
 
@@ -83,10 +83,10 @@ class TestDiverged:
         verdicts = report.gather(place, results.trials("night")).versus_baseline
         assert verdicts is not None
         assert verdicts.set_index("strategy").loc["cosine", "verdict"] == "undecided"
-        assert promote.choose(place).parent.name == "replicates"
-        assert json.loads((promote.choose(place) / "result.json").read_text())["strategy"] == (
-            "constant"
-        )
+        assert promote._choose(place.name, None, None).parent.name == "replicates"
+        assert json.loads((promote._choose(place.name, None, None) / "result.json").read_text())[
+            "strategy"
+        ] == ("constant")
 
 
 class TestDrawn:
@@ -113,7 +113,7 @@ class TestDrawn:
 
     def test_when_one_is_taken_home_or_promoted(self, mixed: Path) -> None:
         assert choosing.choose("mixed").trial["trial"] == 0
-        assert promote.choose(mixed).name == "0"
+        assert Path(choosing.choose(mixed, model=True).trial["folder"]).name == "0"
 
     def test_alone_they_are_called_what_they_are(self, folder: Path) -> None:
         place = folder / "mlruns/multirun/drawn"
@@ -143,6 +143,6 @@ def test_replicates_of_different_manifests_are_not_compared_without_saying_so(
     told = "The replicates are of different manifests: on 2026-11-28, after the test set"
     compare.main(compare.Request(with_report=False))
     assert f"Caution: {told}" in capsys.readouterr().out
-    promote.choose(place)
+    promote._choose(place.name, None, None)
     assert f"Caution: {told}" in capsys.readouterr().out
     assert any(warning.startswith(told) for warning in choosing.choose("night").warnings)

@@ -136,13 +136,13 @@ class TestChoosing:
             ({"strategy": "linear"}, "`--strategy` must be one of constant, cosine, got 'linear'"),
             ({"by": "speed"}, "`--by` must be one of val/accuracy, .*, got 'speed'"),
             ({"by": "test/loss"}, "`--by` must be .* no replicates have seen the test set"),
-            ({"name": "day"}, "`NAME` must be one of night, got 'day'"),
+            ({"sweep": "day"}, "`NAME` must be one of night, got 'day'"),
         ],
     )
-    def test_a_mistake(self, folder: Path, asked: dict[str, str], sentence: str) -> None:
+    def test_a_mistake(self, folder: Path, asked: dict[str, Any], sentence: str) -> None:
         leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
         with pytest.raises(RequestError, match=sentence):
-            choosing.choose(**{"name": None} | asked)
+            choosing.choose(**({"sweep": None} | asked))
 
 
 class TestFile:
@@ -173,7 +173,7 @@ class TestFile:
         assert recipe.differing(exported_files.read(path)) == []
 
     def test_it_composes_and_overrides_work_on_top(self, night: Path) -> None:
-        export_best.main(export_best.Request())
+        export_best.main()
         assert Path("conf/best/night.yaml").exists()
         assert config.options("best") == ["night"]
         trial = config.to_trial(config.compose(["best=night"]))
@@ -191,14 +191,14 @@ class TestFile:
     def test_it_says_what_to_do_with_it(
         self, night: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        export_best.main(export_best.Request())
+        export_best.main()
         printed = capsys.readouterr().out
         assert "Trial 1 (exponential) has the best val/accuracy, 0.7000, of 2 trials" in printed
         assert "One seed decides nothing" in printed
         assert "Beware: SYNTHETIC images" in printed
         assert "fmnist-lab verify conf/best/night.yaml" in printed
         assert "fmnist-lab train best=night" in printed
-        export_best.main(export_best.Request(out=Path("there/best/a b.yaml")))
+        export_best.main(out=Path("there/best/a b.yaml"))
         assert (
             "fmnist-lab train --config-dir there 'best='\"'\"'a b'\"'\"''"
             in capsys.readouterr().out
@@ -212,15 +212,15 @@ class TestFile:
         assert "  # decay_rate: 0.1" in lines
 
     def test_a_file_is_never_replaced_unasked(self, night: Path) -> None:
-        export_best.main(export_best.Request())
+        export_best.main()
         path = Path("conf/best/night.yaml")
         path.write_text("mine")
         with pytest.raises(
             RequestError, match=r"`--out` must be a new file, .* to replace it: --force"
         ):
-            export_best.main(export_best.Request())
+            export_best.main()
         assert path.read_text() == "mine"
-        export_best.main(export_best.Request(force=True))
+        export_best.main(force=True)
         assert path.read_text().startswith("# @package")
 
     @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ class TestFile:
     def test_nowhere_to_write(self, night: Path, out: str, sentence: str) -> None:
         Path("x").touch()
         with pytest.raises(RequestError, match=f"`--out` {sentence}"):
-            export_best.main(export_best.Request(out=Path(out)))
+            export_best.main(out=Path(out))
         assert not Path("conf").exists()
 
     def test_what_options_and_values_cannot_tell_is_not_exported(self, folder: Path) -> None:
@@ -252,7 +252,7 @@ class TestFile:
 
 
 def test_a_json_file_is_plain(night: Path) -> None:
-    export_best.main(export_best.Request(out=Path("x.json")))
+    export_best.main(out=Path("x.json"))
     content = json.loads(Path("x.json").read_text())
     assert content["exported"]["strategy"] == "exponential"
     assert content["exported"]["replicates"] is None

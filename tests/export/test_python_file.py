@@ -23,7 +23,8 @@ from fmnist_lab import config
 from fmnist_lab.data import Dataset
 from fmnist_lab.data import dataset as loading
 from fmnist_lab.errors import RequestError
-from fmnist_lab.export import fitting, formulas, python_file
+from fmnist_lab.export import python_file
+from fmnist_lab.export.pasting import Pasted
 from fmnist_lab.schedules import scheduler
 from fmnist_lab.training import engines
 from fmnist_lab.training.engines import Metrics
@@ -43,7 +44,7 @@ RECORD = {
 def loaded(trial: Trial, folder: Path) -> ModuleType:
     """The program for a trial, imported from its file."""
     path = folder / "program.py"
-    path.write_text("\n".join(python_file.program(trial, RECORD, "program")))
+    path.write_text(python_file.program(trial, RECORD, "program"))
     spec = importlib.util.spec_from_file_location("program", path)
     assert spec is not None
     assert spec.loader is not None
@@ -52,27 +53,71 @@ def loaded(trial: Trial, folder: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("option", config.options("scheduler"))
-def test_rates_are_the_same_to_the_last_bit(option: str) -> None:
+SCHEDULES = [name for name in config.options("scheduler") if name != "performance"]
+
+
+@pytest.mark.parametrize("option", SCHEDULES)
+def test_rates_are_the_same_to_the_last_bit(option: str, folder: Path) -> None:
     asked = [f"scheduler={option}", "training.epochs=18", "optimizer.learning_rate=0.0123"]
-    node = config.to_trial(config.compose(asked)).scheduler
-    for warmup, update in itertools.product([0] if option == "performance" else [0, 1.5],
-                                            ["epoch", "step"]):  # fmt: skip
-        changed = node | {"warmup_epochs": warmup, "update": update}
-        scope: dict[str, Any] = {"np": np}
-        exec("\n".join(formulas.define(changed)), scope)
+    trial = config.to_trial(config.compose(asked))
+    for warmup, update in itertools.product([0, 1.5], ["epoch", "step"]):
+        changed = trial.scheduler | {"warmup_epochs": warmup, "update": update}
+        program = loaded(replace(trial, scheduler=changed), folder)
         ours = scheduler.build(changed)
         for epoch in range(20):
-            rates = scope["learning_rates"](epoch, 7)
+            rates = program.learning_rates(epoch, 7)
             assert np.array_equal(rates, ours.learning_rates(epoch, 7)), (warmup, update, epoch)
 
 
-def test_what_has_no_formula() -> None:
-    with pytest.raises(RequestError, match=r"`--out` may be .* got 'mine.own'"):
-        formulas.define({"_target_": "mine.own"})
+OWN = """
+import numpy as np
+from fmnist_lab.foundation.validate import require_positive
+from fmnist_lab.schedules.schedule import as_schedule
+
+START = 0.5
+
+def mine(initial_learning_rate):
+    require_positive("scheduler", initial_learning_rate=initial_learning_rate)
+    return as_schedule(lambda epoch: initial_learning_rate * START ** np.floor(epoch))
+
+class Own:
+    def learning_rates(self, epoch, steps):
+        return np.zeros(steps)
+    def observe(self, epoch, metrics):
+        pass
+"""
+
+
+def test_a_schedule_of_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own_rates.py").write_text(OWN)
+    Path("own_names.py").write_text("def train():\n    return lambda epoch: 0 * epoch\n")
+    monkeypatch.syspath_prepend(folder)
+    trial = config.to_trial(config.compose([]))
+    node = {"_target_": "own_rates.mine", "initial_learning_rate": 0.01}
+    program = loaded(replace(trial, scheduler=node), folder)
+    assert "require_positive" not in Path("program.py").read_text()
+    assert program.learning_rates(2, 1).tolist() == [np.float32(0.0025)]
+    with pytest.raises(RequestError, match=r"`--out` must be .* or `performance`, got 'own_rates"):
+        python_file.program(replace(trial, scheduler={"_target_": "own_rates.Own"}), RECORD, "x")
+    with pytest.raises(RequestError, match="have other names than the program's, got 'train'"):
+        python_file.program(replace(trial, scheduler={"_target_": "own_names.train"}), RECORD, "x")
+
+
+def test_what_keras_alone_cannot_do() -> None:
     asked = ["scheduler=performance", "scheduler.warmup_epochs=2"]
     with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
-        formulas.define(config.to_trial(config.compose(asked)).scheduler)
+        python_file.program(config.to_trial(config.compose(asked)), RECORD, "x")
+    with pytest.raises(RequestError, match=r"`--out` must be .* functions of a module"):
+        Pasted().add(itertools.product)
+
+
+def test_checks_and_all_but_the_first_paragraph_are_left_out() -> None:
+    trial = config.to_trial(config.compose(["architecture=cnn", "scheduler=piecewise"]))
+    text = python_file.program(trial, RECORD, "program")
+    assert "RequestError" not in text
+    assert "_check" not in text
+    assert "Args:" not in text
+    assert "SAME_EPOCH = 1e-9" in text
 
 
 def write_idx(folder: Path, name: str, array: NDArray[Any]) -> None:
@@ -117,15 +162,17 @@ def test_the_model_starts_from_the_same_weights(option: str, folder: Path) -> No
 
 def test_what_a_metric_decides_is_left_to_keras() -> None:
     trial = config.to_trial(config.compose(DECIDED))
-    text = "\n".join(fitting.define(trial))
+    # An argument may have a line of its own.
+    text = re.sub(r"\s+", " ", python_file.program(trial, RECORD, "program"))
     assert (
-        "keras.callbacks.ReduceLROnPlateau(monitor='val_loss', mode='auto', factor=0.5, "
-        "patience=1, min_delta=0.01, cooldown=0, min_lr=0.0)"
+        "keras.callbacks.ReduceLROnPlateau( monitor='val_loss', mode='auto', factor=0.5, "
+        "patience=1, min_delta=0.01, cooldown=0, min_lr=0.0, )"
     ) in text
     assert (
-        "keras.callbacks.EarlyStopping(monitor='val_loss', mode='auto', min_delta=0.0, "
-        "patience=2, restore_best_weights=True, start_from_epoch=0)"
+        "keras.callbacks.EarlyStopping( monitor='val_loss', mode='auto', min_delta=0.0, "
+        "patience=2, restore_best_weights=True, start_from_epoch=0, )"
     ) in text
+    assert "SetRates" not in text
     assert "clipnorm=1.0" in text
 
 
@@ -145,7 +192,7 @@ with open("history.json", "w") as file:
 def run_alone(trial: Trial, folder: Path) -> str:
     """Runs the program for a trial in a process of its own; what it printed."""
     path = folder / "program.py"
-    path.write_text("\n".join(python_file.program(trial, RECORD, "program")))
+    path.write_text(python_file.program(trial, RECORD, "program"))
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(path), "."],
         cwd=folder, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
@@ -189,22 +236,18 @@ def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["first", "last", "random"])
-def test_the_split_is_the_same(split: str) -> None:
-    count = 60_000
+def test_the_split_is_the_same(split: str, folder: Path) -> None:
     asked = [f"data.split={split}", "data.split_seed=3", "data.train_size=100"]
-    settings = config.to_trial(config.compose(asked)).data
-    scope: dict[str, Any] = {"np": np, "VAL_SIZE": 5000, "TRAIN_SIZE": 100}
-    source = python_file._DATA.format(split=python_file._split(Trial(data=settings)))
-    exec(source.partition("def pixels")[0].partition("def split")[2].join(["def split", ""]), scope)
-    numbers = np.arange(count)
-    (train, _), (val, _) = scope["split"](numbers, numbers)
-    ours_train, ours_val = loading._split(settings, count)
+    trial = config.to_trial(config.compose(asked))
+    numbers = np.arange(60_000)
+    (train, _), (val, _) = loaded(trial, folder).split(numbers, numbers)
+    ours_train, ours_val = loading._split(trial.data, 60_000)
     assert np.array_equal(train, ours_train)
     assert np.array_equal(val, ours_val)
 
 
 def test_it_imports_nothing_of_this_project(tiny: ComposeTrial) -> None:
-    tree = ast.parse("\n".join(python_file.program(tiny(), RECORD, "program")))
+    tree = ast.parse(python_file.program(tiny(), RECORD, "program"))
     found = {
         name.partition(".")[0]
         for node in ast.walk(tree)
@@ -216,15 +259,12 @@ def test_it_imports_nothing_of_this_project(tiny: ComposeTrial) -> None:
             else []
         )
     }
-    assert found == {"gzip", "os", "sys", "pathlib", "keras", "numpy"}
-    regularized = python_file.program(tiny("architecture.l2=0.1"), RECORD, "program")
-    assert "from keras import layers" in python_file.program(tiny(), RECORD, "program")
-    assert "from keras import layers, regularizers" in regularized
+    assert found <= {"gzip", "os", "sys", "pathlib", "keras", "numpy", "collections", "typing"}
     assert "It is the '''best'''." in (ast.get_docstring(tree) or "")
 
 
 def test_drawn_images_exist_only_here(folder: Path) -> None:
     place = folder / "mlruns/multirun/night"
     leave_trial(place, 0)
-    with pytest.raises(RequestError, match=r"`--out` may be .* where data=fashion_mnist"):
+    with pytest.raises(RequestError, match=r"`--out` must be .* where data=fashion_mnist"):
         python_file.to_python(document(place), "x")

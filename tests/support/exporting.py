@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config
 from fmnist_lab.config.exported_files import Document
@@ -21,16 +21,13 @@ def leave_trial(place: Path, number: int, *overrides: str, **result: Any) -> Pat
     """A trial's folder in a multirun; the tiny trial, after these overrides."""
     words = [*TINY, *overrides]
     cfg = config.compose(words)
-    given = {word.partition("=")[0]: word.partition("=")[2] for word in words}
-    chosen = {group: given.get(group, default) for group, default in _DEFAULTS.items()}
+    chosen = _chosen(words)
     folder = leave_run(
         place / str(number),
         **{"trial": number, "sweep": place.name, "dataset": "synthetic", "epochs_trained": 3,
            "delivered_epoch": 2, "strategy": chosen["scheduler"], "overrides": words} | result,
     )  # fmt: skip
-    OmegaConf.save(cfg, _made(folder / ".hydra/config.yaml"))
-    hydra = {"runtime": {"choices": chosen}, "overrides": {"task": words}}
-    OmegaConf.save({"hydra": hydra}, folder / ".hydra/hydra.yaml")
+    leave_hydra(folder, cfg, words)
     facts = {"threads": threads(), "data_checksum": "a" * 64}
     write_json(folder / "environment.json", environment.describe() | facts)
     return folder
@@ -52,6 +49,14 @@ _DEFAULTS = {"data": "fashion_mnist", "architecture": "notebook", "optimizer": "
              "training": "default"}  # fmt: skip
 
 
-def _made(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+def leave_hydra(folder: Path, cfg: DictConfig, words: list[str]) -> None:
+    """The files that Hydra writes into a job's folder."""
+    (folder / ".hydra").mkdir(parents=True)
+    OmegaConf.save(cfg, folder / ".hydra/config.yaml")
+    hydra = {"runtime": {"choices": _chosen(words)}, "overrides": {"task": words}}
+    OmegaConf.save({"hydra": hydra}, folder / ".hydra/hydra.yaml")
+
+
+def _chosen(words: list[str]) -> dict[str, str]:
+    given = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    return {group: given.get(group, default) for group, default in _DEFAULTS.items()}

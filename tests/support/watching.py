@@ -9,7 +9,8 @@ from rich.console import Console
 
 from fmnist_lab.protocol.progress import LiveView
 from fmnist_lab.protocol.progress.counts import SweepProgress
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd, TrialInfo
+from fmnist_lab.sweeper.observers import SweepInfo, TrialInfo
+from fmnist_lab.sweeper.sweep_end import TrialEnd
 
 STRATEGIES = ("constant", "cosine")
 

@@ -18,8 +18,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from fmnist_lab import config
-from fmnist_lab import schedules as scheduling
+from fmnist_lab import config, schedules
 from fmnist_lab.sweeper.settings import SweepRequestError
 from fmnist_lab.sweeper.space import Space, collect, parse
 from fmnist_lab.training.engines import building
@@ -135,7 +134,7 @@ def changed(cfg: DictConfig, overrides: list[str]) -> Trial:
 
 def rates(trial: Trial, steps: int = 7) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Every rate of a training whose metrics never improve."""
-    scheduler = scheduling.build(trial.scheduler)
+    scheduler = schedules.build(trial.scheduler)
     found = []
     for epoch in range(trial.training.epochs):
         found.append(scheduler.learning_rates(epoch, steps))

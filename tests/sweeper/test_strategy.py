@@ -13,14 +13,14 @@ from optuna.trial import TrialState
 
 from fmnist_lab.launcher.streaming import WorkerLostError
 from fmnist_lab.sweeper.job import RECORD, Channel, CurrentTrial
-from fmnist_lab.sweeper.observers import Observers, TrialEnd
+from fmnist_lab.sweeper.observers import Observers
 from fmnist_lab.sweeper.plans import Plan
 from fmnist_lab.sweeper.samplers import build_sampler, grid_size
 from fmnist_lab.sweeper.settings import Settings, SweepRequestError
 from fmnist_lab.sweeper.space import parse
 from fmnist_lab.sweeper.storage import StorageAddress, open_storage
 from fmnist_lab.sweeper.strategy import SUPERSEDED, Outcome, Strategy, from_record, from_return
-from fmnist_lab.sweeper.sweep_end import Budget, BudgetEnd, EndReason
+from fmnist_lab.sweeper.sweep_end import Budget, BudgetEnd, EndReason, TrialEnd
 
 SPACE = parse(["x=interval(0,1)", "y=choice(a,b)", "z=3"])
 PLAN = Plan("study", None, SPACE)

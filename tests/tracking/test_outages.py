@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from fmnist_lab import cli, data
 from fmnist_lab.config import TrackingConfig, compose
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
-from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
 from fmnist_lab.tracking import MlflowTracker, SweepRun
 from fmnist_lab.tracking.outbox import unsent
 from fmnist_lab.tracking.sender import _sender as sender_of

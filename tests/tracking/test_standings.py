@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import TrialEnd
 from fmnist_lab.tracking.delivery import link
 from fmnist_lab.tracking.sweep_run import MOST_CHARACTERS, Standings
 

@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from fmnist_lab import config, data, tracking
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import RequestError
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd
-from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd, TrialEnd
 from fmnist_lab.tracking import MlflowTracker, SweepRun
 from fmnist_lab.tracking.outbox import unsent
 from fmnist_lab.tracking.sender import sender

@@ -18,7 +18,8 @@ import pytest
 from fmnist_lab import data, tracking
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.tracking import MlflowTracker, NoTracker
+from fmnist_lab.tracking import MlflowTracker
+from fmnist_lab.training.runner import Tracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.support.sweeping import wait_for
 
@@ -361,7 +362,7 @@ class TestStores:
         assert files == {".gitignore", ".mlflow.lock", "mlflow.db"}
 
     def test_no_tracking_leaves_nothing(self, folder: Path, trial: Trial, labels: Labels) -> None:
-        tracker = NoTracker()
+        tracker = Tracker()
         tracker.start(trial, labels, data.load(trial.data), 1, folder)
         tracker.log(0, metrics(0))
         tracker.finish(RESULT, folder)

@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from fmnist_lab import cli
 from fmnist_lab.hydra_app import trial_job
-from fmnist_lab.tracking import NoTracker
 from fmnist_lab.training import checkpoint, runner
 from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
@@ -54,7 +53,7 @@ class Fixture:
     def train(self, folder: Path, *arguments: Any, **keywords: Any) -> TrialResult:
         folder.mkdir(exist_ok=True)
         keywords = {"attempts": EVERY} | keywords
-        tracker = keywords.pop("tracker", NoTracker())
+        tracker = keywords.pop("tracker", runner.Tracker())
         return runner.run(self.trial, self.labels, folder, tracker, *arguments, **keywords)
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import RequestError
-from fmnist_lab.tracking import NoTracker
 from fmnist_lab.training import engines, plots, runner
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.conftest import ComposeTrial
@@ -20,7 +19,7 @@ from tests.conftest import ComposeTrial
 KEYS = {field.name for field in (*fields(TrialResult), *fields(Labels))} | {"stopping", "overrides"}
 
 
-class Notebook(NoTracker):
+class Notebook(runner.Tracker):
     """A tracker that remembers what it was told."""
 
     run_id = "run-1"
@@ -129,7 +128,7 @@ class TestCompleted:
             raise ValueError("Invalid bounding box")
 
         monkeypatch.setattr(plots, "save_trial", fail)
-        runner.run(tiny(), labels, tmp_path, NoTracker())
+        runner.run(tiny(), labels, tmp_path, runner.Tracker())
         assert read_result(tmp_path)["stop_reason"] == "completed"
 
 
@@ -146,7 +145,7 @@ class TestObjective:
             "optimizer.learning_rate=0.05",
             "objective.metric=val/loss",
         )
-        result = runner.run(trial, labels, tmp_path, NoTracker())
+        result = runner.run(trial, labels, tmp_path, runner.Tracker())
         curve = [line["val/loss"] for line in read_curve(tmp_path)]
         assert result.stop_reason is StopReason.EARLY_STOPPED
         assert result.epochs_trained == len(curve) < 30
@@ -166,7 +165,7 @@ class TestObjective:
             "optimizer.learning_rate=0.05",
             "objective.metric=val/loss",
         )
-        result = runner.run(trial, labels, tmp_path, NoTracker())
+        result = runner.run(trial, labels, tmp_path, runner.Tracker())
         assert result.delivered_epoch == result.epochs_trained - 1
         assert result.objective == read_curve(tmp_path)[-1]["val/loss"] > result.best_val_loss
 
@@ -196,7 +195,7 @@ class TestOtherEnds:
             asked.append((epoch, metrics["val/accuracy"]))
             return epoch < 1
 
-        result = runner.run(tiny(), labels, tmp_path, NoTracker(), keep_training)
+        result = runner.run(tiny(), labels, tmp_path, runner.Tracker(), keep_training)
         curve = read_curve(tmp_path)
         assert result.stop_reason is StopReason.PRUNED
         assert asked == [(line["epoch"], line["val/accuracy"]) for line in curve]
@@ -245,7 +244,7 @@ class TestOtherEnds:
 
         monkeypatch.setattr(runner, "interrupted", interrupted := threading.Event())
         with pytest.raises(KeyboardInterrupt):
-            runner.run(tiny(), labels, tmp_path, NoTracker(), keep_training)
+            runner.run(tiny(), labels, tmp_path, runner.Tracker(), keep_training)
         assert read_result(tmp_path)["stop_reason"] == "interrupted"
 
     def test_before_the_first_epoch(
@@ -260,7 +259,7 @@ class TestOtherEnds:
 
         monkeypatch.setattr(engines, "get", lambda name: broken)
         with pytest.raises(MemoryError):
-            runner.run(tiny(), labels, tmp_path, NoTracker())
+            runner.run(tiny(), labels, tmp_path, runner.Tracker())
         written = read_result(tmp_path)
         assert (written["stop_reason"], written["epochs_trained"]) == ("failed", 0)
         assert (written["best_epoch"], written["delivered_epoch"]) == (None, None)
@@ -294,7 +293,7 @@ class TestASecondAttempt:
             return True
 
         seen: dict[str, bool] = {}
-        runner.run(tiny(), labels, tmp_path, NoTracker(), look)
+        runner.run(tiny(), labels, tmp_path, runner.Tracker(), look)
         assert seen == {"curves.jsonl": True, "curves.png": False, "result.json": False}
         assert [line["epoch"] for line in read_curve(tmp_path)] == [0, 1, 2]
 
@@ -304,7 +303,7 @@ class TestASecondAttempt:
         for name in self.LEFT:
             (tmp_path / name).write_text("precious")
         with pytest.raises(RequestError):
-            runner.run(tiny("+optimizer.nope=1"), labels, tmp_path, NoTracker())
+            runner.run(tiny("+optimizer.nope=1"), labels, tmp_path, runner.Tracker())
         assert {path.name for path in tmp_path.iterdir()} == set(self.LEFT)
 
 
@@ -312,7 +311,7 @@ def test_a_progress_line_per_epoch(
     tiny: ComposeTrial, labels: Labels, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="fmnist_lab")
-    runner.run(tiny("training.epochs=12"), labels, tmp_path, NoTracker())
+    runner.run(tiny("training.epochs=12"), labels, tmp_path, runner.Tracker())
     lines = [line for line in caplog.messages if line.startswith("epoch")]
     last = read_curve(tmp_path)[-1]
     assert len(lines) == 12

@@ -9,7 +9,6 @@ import pytest
 
 from fmnist_lab import data
 from fmnist_lab.errors import RequestError
-from fmnist_lab.tracking import NoTracker
 from fmnist_lab.tracking.delivery import NOT_SENT
 from fmnist_lab.training import engines, runner, weights
 from fmnist_lab.trial import Labels
@@ -20,7 +19,7 @@ def test_a_replicate_keeps_what_it_delivers(
     tiny: ComposeTrial, labels: Labels, tmp_path: Path
 ) -> None:
     trial = tiny()
-    result = runner.run(trial, replace(labels, kind="replicate"), tmp_path, NoTracker())
+    result = runner.run(trial, replace(labels, kind="replicate"), tmp_path, runner.Tracker())
     kept = weights.read(tmp_path)
     assert kept is not None
     dataset = data.load(trial.data)
@@ -40,7 +39,7 @@ def test_a_tuning_trial_keeps_none_and_removes_what_was_left(
     tiny: ComposeTrial, labels: Labels, tmp_path: Path
 ) -> None:
     (tmp_path / weights.WEIGHTS).write_bytes(b"of another attempt")
-    runner.run(tiny(), labels, tmp_path, NoTracker())
+    runner.run(tiny(), labels, tmp_path, runner.Tracker())
     assert weights.read(tmp_path) is None
 
 

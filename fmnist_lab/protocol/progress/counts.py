@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from fmnist_lab.foundation import wording
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd, TrialInfo
+from fmnist_lab.sweeper.observers import SweepInfo, TrialInfo
+from fmnist_lab.sweeper.sweep_end import TrialEnd
 
 SPEED_PERIOD = 600.0  # seconds over which the present speed is measured
 

@@ -19,8 +19,7 @@ from fmnist_lab.protocol.progress.counts import (
     objective,
     speed,
 )
-from fmnist_lab.sweeper.observers import TrialEnd
-from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
+from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
 
 BEST = "bold green"
 VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."

@@ -16,8 +16,8 @@ from rich.text import Text
 from fmnist_lab.foundation.wording import count, duration
 from fmnist_lab.protocol.progress import summary
 from fmnist_lab.protocol.progress.counts import SweepProgress, label, objective, speed
-from fmnist_lab.sweeper.observers import SweepInfo, TrialEnd, TrialInfo
-from fmnist_lab.sweeper.sweep_end import SweepEnd
+from fmnist_lab.sweeper.observers import SweepInfo, TrialInfo
+from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 
 SILENCE = 60.0  # seconds after which a line says what runs, where nothing else was printed
 _FRAMES = 2.0  # per second

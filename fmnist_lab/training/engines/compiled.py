@@ -2,7 +2,7 @@
 
 import time
 
-from fmnist_lab import schedules as scheduling
+from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.training.early_stopping import EarlyStopping, diverged
 from fmnist_lab.training.engines.base import (
@@ -20,7 +20,7 @@ from fmnist_lab.trial import Trial
 
 def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
     """Trains one trial; see `Engine` for the contract."""
-    scheduler, stopping = scheduling.build(trial.scheduler), EarlyStopping(trial.stopping)
+    scheduler, stopping = schedules.build(trial.scheduler), EarlyStopping(trial.stopping)
     program = program_for(trial, dataset)
     _catch_up(keeper, program, scheduler, stopping, len(dataset.train_labels))
     best = {key: keeper.state[key] for key in keeper.state.keys() & {"best"}}
@@ -49,7 +49,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NO
 def _catch_up(
     keeper: Keeper,
     program: Program,
-    scheduler: scheduling.Scheduler,
+    scheduler: schedules.Scheduler,
     stopping: EarlyStopping,
     size: int,
 ) -> None:
@@ -63,7 +63,7 @@ def _catch_up(
 
 
 def _train_epoch(
-    program: Program, trial: Trial, dataset: Dataset, scheduler: scheduling.Scheduler, epoch: int
+    program: Program, trial: Trial, dataset: Dataset, scheduler: schedules.Scheduler, epoch: int
 ) -> dict[str, float]:
     start = time.perf_counter()
     size = len(dataset.train_labels)

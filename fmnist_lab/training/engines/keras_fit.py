@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab import schedules as scheduling
+from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.training import clipping
 from fmnist_lab.training.early_stopping import diverged
@@ -47,7 +47,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NO
     # of TensorFlow's own kernels.
     model.compile(gauge.optimizer, build_loss(trial), metrics=["accuracy"], jit_compile=True)
     batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
-    conductor = Conductor(scheduling.build(trial.scheduler), batches)
+    conductor = Conductor(schedules.build(trial.scheduler), batches)
     plateau = _plateau(conductor.scheduler)
     recorder = Recorder(trial, gauge, on_epoch)
     model.fit(
@@ -108,7 +108,7 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     made by Keras's callback, so under it only the warm-up is set here.
     """
 
-    def __init__(self, scheduler: scheduling.Scheduler, batches: TrainingBatches) -> None:
+    def __init__(self, scheduler: schedules.Scheduler, batches: TrainingBatches) -> None:
         super().__init__()
         self.scheduler, self._batches = scheduler, batches
         self._rates: NDArray[np.float32] | None = None
@@ -116,7 +116,7 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.start(epoch)
         self._rates = self.scheduler.learning_rates(epoch, len(self._batches))
-        if isinstance(self.scheduler, scheduling.Performance):
+        if isinstance(self.scheduler, schedules.Performance):
             ramp_is_over = epoch > math.ceil(self.scheduler.warmup_epochs)
             self._rates = None if ramp_is_over else self._rates
 
@@ -212,8 +212,8 @@ class PlateauAfterWarmup(keras.callbacks.ReduceLROnPlateau):  # type: ignore[mis
             super().on_epoch_end(epoch, logs)
 
 
-def _plateau(scheduler: scheduling.Scheduler) -> list[Any]:
-    if not isinstance(scheduler, scheduling.Performance):
+def _plateau(scheduler: schedules.Scheduler) -> list[Any]:
+    if not isinstance(scheduler, schedules.Performance):
         return []
     return [
         PlateauAfterWarmup(

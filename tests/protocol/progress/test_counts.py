@@ -3,7 +3,7 @@
 import pytest
 
 from fmnist_lab.protocol.progress.counts import SPEED_PERIOD
-from fmnist_lab.sweeper.observers import TrialEnd
+from fmnist_lab.sweeper.sweep_end import TrialEnd
 from tests.support.watching import Clock, begin, end, progress
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from fmnist_lab.sweeper.observers import TrialEnd
-from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
+from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd, TrialEnd
 from tests.support.watching import Clock, Screen, end, info, plain, view
 
 
