@@ -7,6 +7,7 @@ its architecture. The program gives the curve of the engine `keras`.
 import re
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from string import Template
 from typing import Any
 
@@ -29,6 +30,7 @@ _SPLITS = {
     "last": "np.roll(np.arange(len(labels)), VAL_SIZE)  # the last images validate",
     "random": "np.random.default_rng({seed}).permutation(len(labels))",
 }
+_PROGRAM, _RATES = "program.txt", "rates.txt"  # templates, beside this file
 _SHARED_KEYS = ("epochs", "update", "warmup_epochs")  # which a schedule need not take
 
 
@@ -60,7 +62,7 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     setting = ["SetRates(batches)"] if schedule else []
     callbacks = ["StartEpochs(batches)", *setting, *_plateau(trial), *_stopping(trial)]
     imports = {"import keras", "import numpy as np", *pasted.imports()}
-    text = _PROGRAM.substitute(
+    text = _template(_PROGRAM).substitute(
         docstring=_docstring(record, name),
         imports="\n".join(sorted(imports)),
         seed=trial.seed,
@@ -114,9 +116,12 @@ def _schedule(pasted: Pasted, trial: Trial) -> str:
             "per_epoch": made.update == "epoch",
         }
         lines.append(f"SCHEDULE = {_call(pasted.add(schedules.warmup), ramp, 0)}")
-    return _RATES.substitute(
-        schedule="\n".join(lines), positions=pasted.add(positions), update=made.update
-    )
+    told = {
+        "schedule": "\n".join(lines),
+        "positions": pasted.add(positions),
+        "update": made.update,
+    }
+    return _template(_RATES).substitute(told).rstrip("\n")
 
 
 def _optimizer(trial: Trial) -> str:
@@ -198,166 +203,5 @@ def _plain(text: str) -> str:
     return text.replace("\\", "/").replace('"""', "'''")
 
 
-_RATES = Template(
-    '''
-$schedule
-
-
-def learning_rates(epoch, steps):
-    """The rate of each of an epoch's steps, (steps,)."""
-    rates = SCHEDULE($positions(epoch, steps, update="$update"))
-    return np.broadcast_to(rates, (steps,)).astype(np.float32)
-
-
-class SetRates(keras.callbacks.Callback):
-    """Sets the learning rate before every step."""
-
-    def __init__(self, batches):
-        super().__init__()
-        self.batches = batches
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.rates = learning_rates(epoch, len(self.batches))
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.model.optimizer.learning_rate = self.rates[batch]
-'''.strip()
-)
-
-_PROGRAM = Template(
-    '''
-"""$docstring
-"""
-
-import gzip
-import os
-import sys
-from pathlib import Path
-
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
-$imports
-
-SEED = $seed  # of initial weights, batch order and dropout
-EPOCHS, BATCH_SIZE = $epochs, $batch_size
-VAL_SIZE = $val_size  # images that validate
-TRAIN_SIZE = $train_size  # so many of the others train; None: all
-MEAN, STD = $mean, $std  # of the pixels / 255, where they are standardized
-
-
-def load(folder=None):
-    """Training and test set as published: images (n, 28, 28) in uint8, labels (n,)."""
-    if folder is None:
-        return keras.datasets.fashion_mnist.load_data()
-
-    def read(name, header):
-        path = Path(folder, name)
-        packed = Path(f"{path}.gz")
-        content = path.read_bytes() if path.exists() else gzip.decompress(packed.read_bytes())
-        return np.frombuffer(content, np.uint8, offset=header)
-
-    return tuple(
-        (
-            read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 28, 28),
-            read(f"{part}-labels-idx1-ubyte", 8),
-        )
-        for part in ("train", "t10k")
-    )
-
-
-def split(images, labels):
-    """Training part and validation part, each as images and labels."""
-    order = $split
-    val, train = np.split(order, [VAL_SIZE])
-    train = train[:TRAIN_SIZE]
-    return (images[train], labels[train]), (images[val], labels[val])
-
-
-def pixels(images):
-    """What the model takes, in float32."""
-    scaled = images.astype(np.float32) / np.float32(255.0)
-    return (scaled - np.float32(MEAN)) / np.float32(STD)
-
-
-def targets(labels):
-    """What the loss compares with."""
-    return $targets
-
-
-# From here to `build_model`: the architecture and the schedule, as fmnist-lab has them.
-
-$functions
-
-
-def build_model():
-    """The model, $count parameters; its first weights depend on the seed that was set."""
-    return $model
-
-
-${schedule}class Batches(keras.utils.PyDataset):
-    """The training images in batches, in an order that depends on seed and epoch alone."""
-
-    def __init__(self, images, labels):
-        super().__init__()
-        self.images, self.labels = images, labels
-        self.start(0)
-
-    def start(self, epoch):
-        self.order = np.random.default_rng([SEED, epoch]).permutation(len(self.labels))
-
-    def __len__(self):
-        return -(-len(self.labels) // BATCH_SIZE)  # the last batch may be smaller
-
-    def __getitem__(self, index):
-        chosen = self.order[index * BATCH_SIZE : (index + 1) * BATCH_SIZE]
-        return pixels(self.images[chosen]), targets(self.labels[chosen])
-
-
-class StartEpochs(keras.callbacks.Callback):
-    """Draws every epoch's batches, and notes the rate of its last step."""
-
-    def __init__(self, batches):
-        super().__init__()
-        self.batches = batches
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.start(epoch)
-
-    def on_epoch_end(self, epoch, logs):
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-
-
-def train(images, labels):
-    """The trained model, and Keras's history: lists of loss, accuracy, val_loss and so on."""
-    train_part, val_part = split(images, labels)
-    keras.utils.set_random_seed(SEED)
-    model = build_model()
-    # XLA draws other random numbers for dropout than TensorFlow's own kernels do.
-    model.compile(
-        $optimizer,
-        keras.losses.$loss,
-        metrics=["accuracy"],
-        jit_compile=True,
-    )
-    batches = Batches(*train_part)
-    history = model.fit(
-        batches,
-        validation_data=(pixels(val_part[0]), targets(val_part[1])),
-        validation_batch_size=1000,
-        shuffle=False,  # the batches come shuffled
-        epochs=EPOCHS,
-        callbacks=[
-$callbacks
-        ],
-        verbose=2,
-    )
-    return model, history.history
-
-
-if __name__ == "__main__":
-    (images, labels), test = load(*sys.argv[1:2])
-    model, history = train(images, labels)
-    loss, accuracy = model.evaluate(pixels(test[0]), targets(test[1]), batch_size=1000, verbose=0)
-    print(f"Test set: loss {loss:.4f}, accuracy {accuracy:.4f}")
-'''.lstrip("\n")
-)
+def _template(name: str) -> Template:
+    return Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))

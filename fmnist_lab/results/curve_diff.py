@@ -41,16 +41,6 @@ def read(folder: Path) -> Curve:
     return {metric: [_finite(value) for value in frame[metric]] for metric in COMPARED}
 
 
-def epoch_of(curve: Curve, epoch: int) -> Curve:
-    """One epoch of a curve; no values where it is shorter."""
-    return {metric: values[epoch : epoch + 1] for metric, values in curve.items()}
-
-
-def from_metrics(metrics: Mapping[str, float]) -> Curve:
-    """The curve of a single epoch, as an engine reports it."""
-    return {metric: [_finite(metrics[metric])] for metric in COMPARED}
-
-
 def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
     """The metrics that are not the same bit for bit.
 

@@ -1,6 +1,5 @@
 """Numbers that stay honest: what diverged, what was drawn, and what is of another manifest."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -83,10 +82,8 @@ class TestDiverged:
         verdicts = report.gather(place, results.trials("night")).versus_baseline
         assert verdicts is not None
         assert verdicts.set_index("strategy").loc["cosine", "verdict"] == "undecided"
-        assert promote._choose(place.name, None, None).parent.name == "replicates"
-        assert json.loads((promote._choose(place.name, None, None) / "result.json").read_text())[
-            "strategy"
-        ] == ("constant")
+        chosen = choosing.choose(place, model=True).trial
+        assert (chosen["kind"], chosen["strategy"]) == ("replicate", "constant")
 
 
 class TestDrawn:

@@ -475,5 +475,5 @@ class TestResults:
             return listed(path)
 
         monkeypatch.setattr(os, "listdir", deny)
-        told = "`conf/scheduler` must be a folder that can be read, got: Permission denied."
+        told = "`conf/scheduler` must be a folder that can be read, got Permission denied."
         assert told in refused("train", "scheduler=nope")
