@@ -26,6 +26,7 @@ class StopReason(StrEnum):
 
 
 WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)  # trained to their own end
+AGAIN = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is made
 
 
 @dataclass(frozen=True)

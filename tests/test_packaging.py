@@ -48,7 +48,7 @@ class TestImports:
         ("library", "allowed"),
         [
             ("mlflow", {"tracking"}),
-            ("matplotlib", {"plots.py", "preview.py", "contact_sheet.py"}),
+            ("matplotlib", {"plots.py", "preview.py", "data.py"}),
             ("plotext", {"preview.py"}),
             (
                 "hydra",

@@ -25,7 +25,6 @@ from fmnist_lab.report.setup import Setup
 from fmnist_lab.results.schema import Record
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
-from fmnist_lab.training import engines
 from fmnist_lab.trial import WHOLE
 
 
@@ -145,10 +144,12 @@ def _make(recorded: Recorded, registry: Registry, anyway: bool) -> str:
     """Trains, packs, measures and registers; returns the version's number."""
     dataset = data.load(recorded.trial.data)
     weights = train_again(recorded, dataset, anyway)
-    _, accuracy = engines.evaluate(recorded.trial, dataset, weights)
+    from fmnist_lab.training.engines import building
+
+    _, accuracy = building.evaluate(recorded.trial, dataset, weights)
     with tempfile.TemporaryDirectory() as name:
         network, folder = Path(name) / "network.keras", Path(name) / "model"
-        engines.save(recorded.trial, weights, network)
+        building.save(recorded.trial, weights, network)
         models.pack(network, dataset, folder)
         served = models.measure(folder, dataset)
         told = _judge(recorded, accuracy, served, anyway)

@@ -8,9 +8,7 @@ from typing import Any
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.results import schema
-from fmnist_lab.trial import StopReason
-
-AGAIN = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is made
+from fmnist_lab.trial import AGAIN, StopReason
 
 
 def of_trial(folder: Path, since: float) -> dict[str, Any] | None:

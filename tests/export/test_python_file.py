@@ -25,7 +25,6 @@ from fmnist_lab.data import dataset as loading
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import fitting, formulas, python_file
 from fmnist_lab.schedules import scheduler
-from fmnist_lab.training import engines
 from fmnist_lab.training.engines import Metrics
 from fmnist_lab.trial import Trial
 from tests.conftest import TINY, ComposeTrial
@@ -185,7 +184,9 @@ def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
     tested = replace(
         dataset, test_images=dataset.test_images[:50], test_labels=dataset.test_labels[:50]
     )
-    assert float(told[1]) == engines.evaluate(trial, tested, outcome.weights)[1]
+    from fmnist_lab.training.engines import building
+
+    assert float(told[1]) == building.evaluate(trial, tested, outcome.weights)[1]
 
 
 @pytest.mark.parametrize("split", ["first", "last", "random"])

@@ -17,8 +17,8 @@ from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.training import engines
 from fmnist_lab.training.engines import Metrics, Outcome
-from fmnist_lab.training.engines.base import batch_order, steps_per_epoch
-from fmnist_lab.training.engines.building import build_model
+from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
+from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
 
 Node = dict[str, Any]
@@ -335,7 +335,7 @@ def test_an_unknown_engine_is_refused() -> None:
 
 
 def test_parameters_are_counted_before_training() -> None:
-    assert engines.count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
+    assert count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
 
 
 def test_the_test_accuracy_is_a_share_of_whole_images() -> None:
@@ -344,7 +344,7 @@ def test_the_test_accuracy_is_a_share_of_whole_images() -> None:
     dataset = replace(
         dataset, test_images=dataset.test_images[:99], test_labels=dataset.test_labels[:99]
     )
-    _, accuracy = engines.evaluate(trial, dataset, build_model(trial).get_weights())
+    _, accuracy = evaluate(trial, dataset, build_model(trial).get_weights())
     # Single precision can tell none of these but the first and the last.
     assert accuracy in {correct / 99 for correct in range(1, 99)}
 
