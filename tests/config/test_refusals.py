@@ -100,7 +100,7 @@ VALUES = [
     ),
     ("training.label_smoothing=nan", "`training.label_smoothing` must be a finite number, got nan"),
     ("data.name=mnist", "`data.name` must be fashion_mnist or synthetic, got 'mnist'"),
-    ("data.split=middle", "`data.split` must be first, last or random, got 'middle'"),
+    ("data.split=middle", "`data.split` must be first or last or random, got 'middle'"),
     ("data.split_seed=-1", "`data.split_seed` must not be negative, got -1"),
     ("data.val_size=0", "`data.val_size` must be from 1 to 59999, got 0"),
     ("data.val_size=60000", "`data.val_size` must be from 1 to 59999, got 60000"),
