@@ -112,7 +112,7 @@ VALUES = [
     ("clipping=value clipping.threshold=nan", "must be a positive number, got nan"),
     ("clipping=global_norm clipping.threshold=inf", "must be a positive number, got inf"),
     ("clipping=norm clipping.threshold=null", "must be a positive number, got None"),
-    ("clipping.name=by_norm", "`clipping.name` must be none, value, norm or global_norm"),
+    ("clipping.name=by_norm", "`clipping.name` must be none or value or norm or global_norm"),
     ("optimizer.learning_rate=0", "`optimizer.learning_rate` must be positive, got 0"),
     ("optimizer.learning_rate=-0.1", "`optimizer.learning_rate` must be positive, got -0.1"),
     ("optimizer.learning_rate=nan", "`optimizer.learning_rate` must be a finite number, got nan"),
