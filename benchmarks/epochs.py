@@ -18,9 +18,9 @@ import numpy as np
 
 from fmnist_lab import config, data
 from fmnist_lab.training.engines.backend import import_tensorflow
-from fmnist_lab.training.engines.base import batch_order, steps_per_epoch
 from fmnist_lab.training.engines.building import build_loss, build_model, build_optimizer
-from fmnist_lab.training.engines.program import program_for
+from fmnist_lab.training.engines.compiled import program_for
+from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import Trial
 
 WEIGHTS = 784 * 300 + 300 * 100 + 100 * 10  # of the notebook's dense layers

@@ -105,14 +105,12 @@ def cnn(
     from keras import Input, Sequential, layers
 
     if len(filters) != 2 or min(filters) < 1 or max(filters) > MOST_UNITS:
-        raise RequestError(
-            f"`architecture.filters` must be two positive numbers, at most {MOST_UNITS}, got "
-            f"{list(filters)}."
-        )
+        rule = f"be two positive numbers, at most {MOST_UNITS}"
+        raise RequestError("architecture.filters", rule, list(filters))
     if not 1 <= kernel_size <= 7:
-        raise RequestError(f"`architecture.kernel_size` must be from 1 to 7, got {kernel_size}.")
+        raise RequestError("architecture.kernel_size", "be from 1 to 7", kernel_size)
     if not 1 <= dense <= MOST_UNITS:
-        raise RequestError(f"`architecture.dense` must be from 1 to {MOST_UNITS}, got {dense}.")
+        raise RequestError("architecture.dense", f"be from 1 to {MOST_UNITS}", dense)
     _check_dropout(dropout)
     stack: list[Any] = [Input(IMAGE_SHAPE), layers.Reshape((*IMAGE_SHAPE, 1))]
     for channels in filters:
@@ -138,20 +136,16 @@ def cnn(
 
 def _check_mlp(hidden_sizes: Sequence[int], normalization: str, dropout: float, l2: float) -> None:
     if not hidden_sizes or min(hidden_sizes) < 1 or max(hidden_sizes) > MOST_UNITS:
-        raise RequestError(
-            f"`architecture.hidden_sizes` must be positive numbers, at most {MOST_UNITS}, got "
-            f"{list(hidden_sizes)}."
-        )
+        rule = f"be positive numbers, at most {MOST_UNITS}"
+        raise RequestError("architecture.hidden_sizes", rule, list(hidden_sizes))
     if normalization not in NORMALIZATION:
-        raise RequestError(
-            f"`architecture.normalization` must be one of {', '.join(NORMALIZATION)}, "
-            f"got {normalization!r}."
-        )
+        rule = f"be one of {', '.join(NORMALIZATION)}"
+        raise RequestError("architecture.normalization", rule, normalization)
     _check_dropout(dropout)
     if not 0 <= l2 < float("inf"):
-        raise RequestError(f"`architecture.l2` must be at least 0 and finite, got {l2}.")
+        raise RequestError("architecture.l2", "be at least 0 and finite", l2)
 
 
 def _check_dropout(dropout: float) -> None:
     if not 0 <= dropout < 1:
-        raise RequestError(f"`architecture.dropout` must be at least 0 and below 1, got {dropout}.")
+        raise RequestError("architecture.dropout", "be at least 0 and below 1", dropout)

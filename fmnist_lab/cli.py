@@ -223,9 +223,9 @@ def data(
     ] = None,
 ) -> None:
     """Get Fashion-MNIST, check its checksums, and show examples of its classes."""
-    from fmnist_lab.commands import contact_sheet
+    from fmnist_lab.commands import data as application
 
-    contact_sheet.main(folder)
+    application.main(folder)
 
 
 @app.command()

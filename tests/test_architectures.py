@@ -8,7 +8,6 @@ import pytest
 
 from fmnist_lab import architectures
 from fmnist_lab.errors import RequestError
-from fmnist_lab.training import engines
 from fmnist_lab.training.engines import building
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
@@ -172,7 +171,7 @@ class TestOwnFunction:
 
     def test_is_built_and_counted(self) -> None:
         trial = self.trial({"_target_": f"{__name__}.own_model"})
-        assert engines.count_parameters(trial) == 7850
+        assert building.count_parameters(trial) == 7850
 
     def test_the_seed_decides_the_weights(self) -> None:
         trial = self.trial({"_target_": f"{__name__}.own_model"})
@@ -201,7 +200,7 @@ class TestOwnFunction:
     )
     def test_what_cannot_be_trained_is_refused(self, node: dict[str, Any], sentence: str) -> None:
         with pytest.raises(RequestError, match=sentence) as refused:
-            engines.count_parameters(self.trial(node))
+            building.count_parameters(self.trial(node))
         assert "\n" not in str(refused.value)
 
     @pytest.mark.parametrize(
@@ -217,4 +216,4 @@ class TestOwnFunction:
         trial = self.trial({"_target_": f"{__name__}.own_model"})
         trial = replace(trial, optimizer=trial.optimizer | extra)
         with pytest.raises(RequestError, match=sentence):
-            engines.count_parameters(trial)
+            building.count_parameters(trial)

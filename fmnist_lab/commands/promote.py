@@ -20,7 +20,7 @@ from fmnist_lab.results import curve_diff, schema
 from fmnist_lab.results.curve_diff import told
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
-from fmnist_lab.training import engines, environment, weights
+from fmnist_lab.training import environment, weights
 from fmnist_lab.trial import WHOLE
 
 
@@ -119,8 +119,10 @@ def _pack(
     delivered = weights.read(folder)
     if delivered is None:
         delivered = _train_again(folder, anyway)
+    from fmnist_lab.training.engines import building  # TensorFlow, 5 s
+
     network = packed.with_name("network.keras")
-    engines.save(trial, delivered, network)
+    building.save(trial, delivered, network)
     models.pack(network, dataset, packed)
     accuracy, sentence = _measure(packed, dataset, result, anyway)
     keys = ("sweep", "strategy", "kind", "trial", "seed")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab.data import fashion_mnist, synthetic
 from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.validate import require_choice
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -70,27 +71,21 @@ class Dataset:
 
 
 def validate(config: DataConfig) -> None:
-    """Raises RequestError for the first value that cannot be met."""
-    if config.name not in ("fashion_mnist", "synthetic"):
-        raise RequestError(f"`data.name` must be fashion_mnist or synthetic, got {config.name!r}.")
-    if config.split not in ("first", "last", "random"):
-        raise RequestError(f"`data.split` must be first, last or random, got {config.split!r}.")
+    """Checks the values; raises RequestError for the first that is not allowed."""
+    require_choice("data", ("fashion_mnist", "synthetic"), name=config.name)
+    require_choice("data", ("first", "last", "random"), split=config.split)
     if config.split_seed < 0:
-        raise RequestError(f"`data.split_seed` must not be negative, got {config.split_seed}.")
+        raise RequestError("data.split_seed", "not be negative", config.split_seed)
     if not 1 <= config.val_size < TRAIN_IMAGES:
-        raise RequestError(
-            f"`data.val_size` must be from 1 to {TRAIN_IMAGES - 1}, got {config.val_size}."
-        )
+        raise RequestError("data.val_size", f"be from 1 to {TRAIN_IMAGES - 1}", config.val_size)
     rest = TRAIN_IMAGES - config.val_size
     if config.train_size is not None and not 1 <= config.train_size <= rest:
-        raise RequestError(
-            f"`data.train_size` must be from 1 to {rest} (or null, for all) when "
-            f"{config.val_size} images validate, got {config.train_size}."
-        )
+        rule = f"be from 1 to {rest} (or null, for all) when {config.val_size} images validate"
+        raise RequestError("data.train_size", rule, config.train_size)
 
 
 def deciding(config: DataConfig) -> tuple[str, ...]:
-    """The keys that decide which images validate; others only say what else is done with them."""
+    """Returns the keys that decide which images validate."""
     keys = ["name", "split", "val_size"]
     if config.split == "random":
         keys.append("split_seed")
@@ -100,7 +95,7 @@ def deciding(config: DataConfig) -> tuple[str, ...]:
 
 
 def load(config: DataConfig) -> Dataset:
-    """The data set; the last few stay in memory.
+    """Loads the data set; the last few stay in memory.
 
     Raises:
         RequestError: a value of `config`, or the folder that the user named, is wrong.
@@ -148,7 +143,7 @@ def _draw(config: DataConfig) -> fashion_mnist.Original:
 
 
 def _split(config: DataConfig, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions of the training and of the validation images among `count`."""
+    """Returns the positions of the training and of the validation images among `count`."""
     order = np.arange(count)
     if config.split == "last":
         order = np.roll(order, config.val_size)

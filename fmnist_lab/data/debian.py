@@ -5,7 +5,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from fmnist_lab.data.idx import SourceError
+
+class SourceError(Exception):
+    """A source of the data that cannot be used; the message has the reason."""
+
 
 COMMAND_SECONDS = 600  # for one program; apt gives up sooner when nothing at all arrives
 

@@ -19,8 +19,8 @@ from fmnist_lab.export import writing
 from fmnist_lab.export.pasting import Pasted, refusal
 from fmnist_lab.foundation.instantiate import locate, parameters
 from fmnist_lab.schedules.scheduler import positions
-from fmnist_lab.training import engines
 from fmnist_lab.training.clipping import KERAS_ARGUMENTS
+from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Trial
 
 _WIDTH = 98
@@ -74,7 +74,7 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
         std=repr(std),
         split=_SPLITS[trial.data.split].format(seed=trial.data.split_seed),
         functions=pasted.text(),
-        count=f"{engines.count_parameters(trial):,}",
+        count=f"{building.count_parameters(trial):,}",
         model=model,
         schedule=f"{schedule}\n\n\n" if schedule else "",
         targets="np.eye(10, dtype=np.float32)[labels]" if hot else "labels.astype(np.int32)",

@@ -9,8 +9,9 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from fmnist_lab import data
 from fmnist_lab.data import Dataset
@@ -18,12 +19,14 @@ from fmnist_lab.foundation.files import append_line, write_json
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.foundation.threads import threads
 from fmnist_lab.training import engines, environment, plots, weights
-from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, Tell, basis
-from fmnist_lab.training.early_stopping import EarlyStopping
+from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, basis
+from fmnist_lab.training.early_stopping import best_epoch
 from fmnist_lab.training.engines import Metrics, OnEpoch
 from fmnist_lab.trial import REPEATED, WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
+
+_LEFT = ("curves.jsonl", "curves.png", weights.WEIGHTS, weights.TEST_CORRECT, "result.json")
 
 
 class Tracker:
@@ -59,47 +62,59 @@ def run(  # noqa: PLR0913 - all but the first four have a default
     """Trains a validated trial and records it.
 
     Args:
-        trial: What to train.
-        labels: What to call it.
-        folder: Where its files go; exists. What an earlier attempt left there goes away, but
-            for a checkpoint of this very trial, from which it goes on.
+        trial: The trial.
+        labels: Its names.
+        folder: The folder for its files; exists. Files of an earlier attempt are removed, but for
+            a checkpoint of this very trial, from which training continues.
         tracker: Where else it is recorded.
-        keep_training: Asked after every epoch; False prunes the trial.
-        overrides: What it was asked for, in Hydra's words: these become columns of the frames.
-        attempts: Those before this one, and whether there may be one after it.
+        keep_training: Called after every epoch; False prunes the trial.
+        overrides: Its overrides, in Hydra's syntax; these become columns of the frames.
+        attempts: Earlier attempts, and how often a checkpoint is written.
 
     Returns:
         The result, as in `result.json`.
 
     Raises:
-        RequestError: The data or the model cannot be had as asked; nothing was recorded.
+        RequestError: The data or the model cannot be made as requested; nothing was recorded.
         KeyboardInterrupt: The trial was interrupted; what was trained is recorded.
     """
     dataset = data.load(trial.data)
     log.info("Data: %s", dataset.source)
-    parameters = engines.count_parameters(trial)
+    from fmnist_lab.training.engines import building  # TensorFlow, 5 s
+
+    parameters = building.count_parameters(trial)
     here = environment.describe() | {
         "threads": threads(),
         "data_checksum": dataset.checksum,
     }
     checkpoint = Checkpoint(folder, basis(trial, here), attempts)
-    left = ("curves.jsonl", "curves.png", weights.WEIGHTS, weights.TEST_CORRECT, "result.json")
-    for name in left:  # of a worker that died here
+    curve = checkpoint.curve  # of earlier attempts; grows
+    for name in _LEFT:  # by a worker that died here
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "environment.json", here)
     tracker.start(trial, labels, dataset, parameters, folder)
-    recording = _Recording(trial, folder, tracker, keep_training, checkpoint.curve)
-    reason, delivered = StopReason.FAILED, None
-    test_loss = test_accuracy = math.nan
+    start = time.perf_counter() - sum(metrics["time/epoch_seconds"] for metrics in curve)
+
+    def record(epoch: int, metrics: Metrics) -> None:
+        append_line(folder / "curves.jsonl", {"epoch": epoch, **metrics})
+        tracker.log(epoch, metrics)
+
+    def on_epoch(epoch: int, metrics: Metrics) -> bool:
+        curve.append(metrics)
+        record(epoch, metrics)
+        log.info(_progress_line(epoch, trial.training.epochs, metrics, curve))
+        return keep_training(epoch, metrics)
+
+    reason, delivered, test = StopReason.FAILED, None, (math.nan, math.nan)
     try:
-        recording.repeat(attempts.tell)
+        for epoch, metrics in enumerate(curve):
+            record(epoch, metrics)
+            attempts.tell(epoch, metrics)
         train = engines.get(trial.training.engine)
-        outcome = train(trial, dataset, recording.on_epoch, checkpoint)
+        outcome = train(trial, dataset, on_epoch, checkpoint)
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
         if labels.kind == "replicate" and reason in WHOLE:
-            test_loss, correct = engines.evaluate(trial, dataset, outcome.weights)
-            test_accuracy = float(correct.mean())
-            weights.keep(folder, outcome.weights, correct)
+            test = _test(trial, dataset, outcome.weights, folder)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
         raise
@@ -109,60 +124,38 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         reason = StopReason.INTERRUPTED
         raise KeyboardInterrupt from error
     finally:
-        result = _summarise(trial, recording, reason, delivered)
-        result = replace(
-            result,
+        result = _summarise(
+            trial,
+            curve,
+            reason,
+            delivered,
             parameters=parameters,
+            seconds=time.perf_counter() - start,
+            test_loss=test[0],
+            test_accuracy=test[1],
             mlflow_run_id=tracker.run_id,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
         )
-        asked = {"stopping": trial.stopping.name, "overrides": list(overrides)}
         try:
-            write_json(folder / "result.json", asdict(result) | asdict(labels) | asked)
+            content = asdict(result) | asdict(labels) | {"stopping": trial.stopping.name}
+            write_json(folder / "result.json", content | {"overrides": list(overrides)})
             if reason not in REPEATED:
                 checkpoint.remove()
-            if recording.curve:
-                _draw(recording.curve, labels, folder)
+            if curve:
+                _draw(curve, labels, folder)
         finally:  # the disk may be full
             tracker.finish(result, folder)
     return result
 
 
-class _Recording:
-    """The curve so far, on its way to the trial's folder, the tracker and the screen."""
+def _test(
+    trial: Trial, dataset: Dataset, delivered: Sequence[Any], folder: Path
+) -> tuple[float, float]:
+    """Returns the test set's loss and accuracy; keeps the weights and what they get right."""
+    from fmnist_lab.training.engines import building
 
-    def __init__(
-        self,
-        trial: Trial,
-        folder: Path,
-        tracker: Tracker,
-        keep_training: OnEpoch,
-        curve: list[Metrics],  # of earlier attempts; grows
-    ) -> None:
-        self.curve = curve
-        before = sum(metrics["time/epoch_seconds"] for metrics in curve)
-        self.start = time.perf_counter() - before
-        self._trial = trial
-        self._file = folder / "curves.jsonl"
-        self._tracker = tracker
-        self._keep_training = keep_training
-
-    def repeat(self, tell: Tell) -> None:
-        """Records what earlier attempts have trained, as if it had just been."""
-        for epoch, metrics in enumerate(self.curve):
-            self._record(epoch, metrics)
-            tell(epoch, metrics)
-
-    def on_epoch(self, epoch: int, metrics: Metrics) -> bool:
-        self.curve.append(metrics)
-        self._record(epoch, metrics)
-        log.info(_progress_line(epoch, self._trial.training.epochs, metrics, self.curve))
-        return self._keep_training(epoch, metrics)
-
-    def _record(self, epoch: int, metrics: Metrics) -> None:
-        append_line(self._file, {"epoch": epoch, **metrics})
-        self._tracker.log(epoch, metrics)
+    loss, correct = building.evaluate(trial, dataset, delivered)
+    weights.keep(folder, delivered, correct)
+    return loss, float(correct.mean())
 
 
 def _draw(curve: list[Metrics], labels: Labels, folder: Path) -> None:
@@ -175,28 +168,30 @@ def _draw(curve: list[Metrics], labels: Labels, folder: Path) -> None:
 
 
 def _summarise(
-    trial: Trial, recording: _Recording, reason: StopReason, delivered: int | None
+    trial: Trial,
+    curve: list[Metrics],
+    reason: StopReason,
+    delivered: int | None,
+    **measured: Any,
 ) -> TrialResult:
-    curve = recording.curve
+    """Returns the result that follows from the curve."""
     if delivered is None and curve:  # failed or interrupted: the last whole epoch
         delivered = len(curve) - 1
-    stopping = EarlyStopping(trial.stopping)
-    for epoch, metrics in enumerate(curve):
-        stopping.observe(epoch, metrics)
-    best = stopping.best_epoch
+    # From the curve: an interruption may come between an engine's decision and the record.
+    best = best_epoch(trial.stopping, curve)
+    metric = trial.objective.metric
     broken = reason in (StopReason.DIVERGED, StopReason.FAILED)
     return TrialResult(
-        # A diverged trial is not a good one, whatever an earlier epoch looked like.
-        objective=math.nan if broken else _at(curve, delivered, trial.objective.metric),
-        objective_metric=trial.objective.metric,
+        # A diverged trial has no objective, whatever its earlier epochs reached.
+        objective=math.nan if broken else _at(curve, delivered, metric),
+        objective_metric=metric,
         stop_reason=reason,
         epochs_trained=len(curve),
         best_epoch=best,
         best_val_loss=_at(curve, best, "val/loss"),
         best_val_accuracy=_at(curve, best, "val/accuracy"),
         delivered_epoch=delivered,
-        parameters=0,
-        seconds=time.perf_counter() - recording.start,
+        **measured,
     )
 
 

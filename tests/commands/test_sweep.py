@@ -217,7 +217,7 @@ class TestRefusals:
             (["demo", "scheduler=linear"],
              "`scheduler` must be left to the strategies of this sweep, got scheduler=linear."),
             (["demo", "data.dir=/nowhere"],
-             "`data.dir` (or FMNIST_LAB_DATA_DIR) must be a folder with the four"),
+             "`data.dir` must be a folder with the four"),
         ],
     )  # fmt: skip
     def test_of_a_sweep_that_does_not_exist(

@@ -181,7 +181,7 @@ def test_work_that_fails_is_exit_code_1(folder: Path, lab: Run) -> None:
         (["-m", "training.epochs=0,1"], "`training.epochs` must be positive, got 0."),
         (
             ["tracking=none", "data.dir=/nowhere"],
-            "`data.dir` (or FMNIST_LAB_DATA_DIR) must be a folder with the ",
+            "`data.dir` must be a folder with the ",
         ),
     ],
 )

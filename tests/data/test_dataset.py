@@ -179,7 +179,7 @@ class TestRequest:
         ("wrong", "message"),
         [
             ({"name": "mnist"}, "`data.name` must be fashion_mnist or synthetic, got 'mnist'."),
-            ({"split": "middle"}, "`data.split` must be first, last or random, got 'middle'."),
+            ({"split": "middle"}, "`data.split` must be first or last or random, got 'middle'."),
             ({"split_seed": -1}, "`data.split_seed` must not be negative, got -1."),
             ({"val_size": 0}, "`data.val_size` must be from 1 to 59999, got 0."),
             ({"val_size": 60_000}, "`data.val_size` must be from 1 to 59999, got 60000."),

@@ -17,8 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from fmnist_lab.data import debian, fashion_mnist
-from fmnist_lab.data.fashion_mnist import find, keras_cache, own_cache
-from fmnist_lab.data.idx import FILES, IdxFile
+from fmnist_lab.data.fashion_mnist import FILES, IdxFile, find, keras_cache, own_cache
 from fmnist_lab.errors import DataUnavailableError, RequestError
 
 SPAWN = multiprocessing.get_context("spawn")

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmnist_lab.data.idx import FILES, DamagedFileError, IdxFile, SourceError, parse, read_folder
+from fmnist_lab.data.debian import SourceError
+from fmnist_lab.data.fashion_mnist import FILES, DamagedFileError, IdxFile, parse, read_folder
 
 CONTENT = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(range(6))
 FILE = IdxFile(

@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from fmnist_lab import cli
 from fmnist_lab.commands import ui
 from fmnist_lab.data import debian
-from fmnist_lab.data.idx import SourceError
+from fmnist_lab.data.debian import SourceError
 from tests.conftest import exit_code
 from tests.support.exporting import document, leave_trial
 

@@ -26,7 +26,6 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.export import python_file
 from fmnist_lab.export.pasting import Pasted
 from fmnist_lab.schedules import scheduler
-from fmnist_lab.training import engines
 from fmnist_lab.training.engines import Metrics
 from fmnist_lab.trial import Trial
 from tests.conftest import TINY, ComposeTrial
@@ -232,7 +231,9 @@ def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
     tested = replace(
         dataset, test_images=dataset.test_images[:50], test_labels=dataset.test_labels[:50]
     )
-    assert float(told[1]) == engines.evaluate(trial, tested, outcome.weights)[1].mean()
+    from fmnist_lab.training.engines import building
+
+    assert float(told[1]) == building.evaluate(trial, tested, outcome.weights)[1].mean()
 
 
 @pytest.mark.parametrize("split", ["first", "last", "random"])

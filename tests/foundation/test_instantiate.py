@@ -64,9 +64,9 @@ def test_given_arguments_win() -> None:
         ({}, r"`scheduler\._target_` must be a function's dotted path, .*, got None\."),
         ({"_target_": 5}, r"`scheduler\._target_` must be a function's dotted path, .*, got 5\."),
         ({"_target_": ""}, r"`scheduler\._target_` must name a function, got ''"),
-        ({"_target_": "no.such.module"}, "must name a function, got 'no.such.module': No module"),
+        ({"_target_": "no.such.module"}, "must name a function, got 'no.such.module'; No module"),
         ({"_target_": f"{HERE}.absent"}, "must name a function, .* has no attribute 'absent'"),
-        ({"_target_": f"{HERE}.NOT_CALLABLE"}, r"must name a function, .*: not callable\."),
+        ({"_target_": f"{HERE}.NOT_CALLABLE"}, r"must name a function, .*; it is not callable\."),
         (
             {"_target_": f"{HERE}.joined", "first": "a", "secnd": "c"},
             r"`scheduler\.secnd` must be a key of joined, got 'c'; allowed keys: first, second\.",

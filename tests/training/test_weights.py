@@ -10,7 +10,8 @@ import pytest
 from fmnist_lab import data
 from fmnist_lab.errors import RequestError
 from fmnist_lab.tracking.delivery import NOT_SENT
-from fmnist_lab.training import engines, runner, weights
+from fmnist_lab.training import runner, weights
+from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Labels
 from tests.conftest import ComposeTrial
 
@@ -23,7 +24,7 @@ def test_a_replicate_keeps_what_it_delivers(
     kept = weights.read(tmp_path)
     assert kept is not None
     dataset = data.load(trial.data)
-    loss, correct = engines.evaluate(trial, dataset, kept)
+    loss, correct = building.evaluate(trial, dataset, kept)
     assert (loss, correct.mean()) == (result.test_loss, result.test_accuracy)
     bits = np.unpackbits(np.load(tmp_path / weights.TEST_CORRECT), count=len(correct))
     assert bits.astype(bool).tolist() == correct.tolist()

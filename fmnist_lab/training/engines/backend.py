@@ -39,7 +39,8 @@ def _name_the_generator(module: Any) -> None:
     """Has dropout ask for the generator that TensorFlow would select for it on a CPU.
 
     Where TensorFlow selects, XLA works the generator's key out again for each unit, which takes
-    some 30 times as long as the mask itself. The masks of compiled code are the same.
+    some 30 times as long as the mask itself. The masks of compiled code are the same. Neither
+    Keras's layer nor TensorFlow's configuration has an argument for it.
     """
     module.stateless_dropout = functools.partial(module.stateless_dropout, rng_alg="philox")
 

@@ -1,17 +1,23 @@
-"""Builds a trial's model, optimizer and loss, the same for both engines."""
+"""A trial's model, optimizer and loss, the same for both engines, and the test evaluation."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fmnist_lab.architectures import CLASSES
-from fmnist_lab.errors import RequestError
+from fmnist_lab.data import Dataset
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import instantiate
 from fmnist_lab.training.clipping import KERAS_ARGUMENTS
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
 
+EVALUATION_BATCH = 1000  # images at once; bounds the memory of a convolution's activations
 # What the optimizers of Keras can do, but other parts of a trial decide.
 _DECIDED_ELSEWHERE = {
     **dict.fromkeys(KERAS_ARGUMENTS.values(), "the group `clipping`"),
@@ -20,7 +26,7 @@ _DECIDED_ELSEWHERE = {
 
 
 def build_model(trial: Trial) -> Any:
-    """The Keras model, initialised from the trial's seed.
+    """Builds the Keras model, initialised from the trial's seed.
 
     Raises:
         RequestError: The function refuses its arguments, or its model has another output.
@@ -33,15 +39,13 @@ def build_model(trial: Trial) -> Any:
         model = _create("architecture", trial.architecture)
     got = getattr(model, "output_shape", f"{model!r}")
     if not isinstance(model, keras.Model) or got != (None, CLASSES):
-        raise RequestError(
-            f"`architecture._target_` must return a Keras model with output shape "
-            f"(None, {CLASSES}), got {got}."
-        )
+        rule = f"return a Keras model with output shape (None, {CLASSES})"
+        raise RequestError("architecture._target_", rule, Phrase(got))
     return model
 
 
 def build_optimizer(trial: Trial, **extra: Any) -> Any:
-    """The Keras optimizer, its rate a variable that the engine sets for every step.
+    """Builds the Keras optimizer, its rate a variable that the engine sets for every step.
 
     Raises:
         RequestError: Keras knows no such optimizer or argument, or another group decides it.
@@ -49,10 +53,8 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
     import_tensorflow()
     for key, elsewhere in _DECIDED_ELSEWHERE.items():
         if key in trial.optimizer:
-            raise RequestError(
-                f"`optimizer.{key}` must not be set, got {trial.optimizer[key]!r}; "
-                f"it is decided by {elsewhere}."
-            )
+            hint = f"it is decided by {elsewhere}"
+            raise RequestError(f"optimizer.{key}", "not be set", trial.optimizer[key], hint)
     node = trial.optimizer
     if isinstance(node.get("learning_rate"), int):  # Keras takes 1.0, but not 1
         node = node | {"learning_rate": float(node["learning_rate"])}
@@ -60,7 +62,7 @@ def build_optimizer(trial: Trial, **extra: Any) -> Any:
 
 
 def build_loss(trial: Trial) -> Any:
-    """Cross-entropy between class probabilities and integer or one-hot labels."""
+    """Builds the cross-entropy between class probabilities and integer or one-hot labels."""
     from keras import losses
 
     if trial.training.labels == "one_hot":
@@ -68,12 +70,67 @@ def build_loss(trial: Trial) -> Any:
     return losses.SparseCategoricalCrossentropy()
 
 
+def pixels(images: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.float32]:
+    """Scales images to what the model takes: `(image / 255 - mean) / std`."""
+    scaled = images.astype(np.float32) / np.float32(255.0)
+    return (scaled - np.float32(dataset.mean)) / np.float32(dataset.std)
+
+
+def targets(labels: NDArray[np.int32], trial: Trial) -> NDArray[Any]:
+    """Converts labels to what the loss takes."""
+    if trial.training.labels == "one_hot":
+        return np.eye(CLASSES, dtype=np.float32)[labels]
+    return labels
+
+
+def evaluate(
+    trial: Trial, dataset: Dataset, weights: Sequence[NDArray[Any]]
+) -> tuple[float, NDArray[np.bool_]]:
+    """Measures delivered weights on the test set, by Keras itself, for both engines alike.
+
+    Nothing that tunes or stops a trial calls this.
+
+    Args:
+        trial: What was trained.
+        dataset: Its data.
+        weights: What it delivers, as `model.get_weights()`.
+
+    Returns:
+        The mean loss, and which images are classified correctly, (images,).
+    """
+    model = build_model(trial)
+    model.set_weights(weights)
+    model.compile(loss=build_loss(trial))
+    images, labels = pixels(dataset.test_images, dataset), targets(dataset.test_labels, trial)
+    loss = model.evaluate(images, labels, batch_size=EVALUATION_BATCH, verbose=0)
+    probabilities = model.predict(images, batch_size=EVALUATION_BATCH, verbose=0)
+    return float(loss), np.asarray(probabilities.argmax(axis=1) == dataset.test_labels)
+
+
+def save(trial: Trial, weights: Sequence[NDArray[Any]], path: Path) -> None:
+    """Writes the model with delivered weights as a `.keras` file; its input is scaled images."""
+    model = build_model(trial)
+    model.set_weights(weights)
+    model.save(path)
+
+
+def count_parameters(trial: Trial) -> int:
+    """Counts the model's parameters, trainable or not; builds the optimizer, too, as a check.
+
+    Raises:
+        RequestError: The architecture or the optimizer cannot be built as asked.
+    """
+    build_optimizer(trial)
+    return int(build_model(trial).count_params())
+
+
 @contextmanager
 def _seeds_of_layers(seed: int) -> Iterator[None]:
     """Gives Keras a random generator of its own to draw the seeds of layers from.
 
-    It draws them from Python's global one, and so may other threads at the same time: those of
-    a Dask worker do, now and then, and the model would start from other weights.
+    Keras draws them from Python's global generator, and so do threads of a Dask worker at the same
+    time: the model would start from other weights. The public way, `seed=` of each layer and
+    initializer, is not open to the architectures of users, and would change the results of ours.
     """
     from keras.src.random import seed_generator
 
@@ -91,7 +148,5 @@ def _create(group: str, node: dict[str, Any], **extra: Any) -> Any:
     except RequestError:
         raise
     except Exception as error:  # Keras's own checks, or those of the user's code
-        reason = instantiate.explain(error)
-        raise RequestError(
-            f"`{group}` must be such that it can be built, got {node}: {reason}."
-        ) from error
+        rule, reason = "be such that it can be built", instantiate.explain(error)
+        raise RequestError(group, rule, node, reason) from error

@@ -10,21 +10,30 @@ from numpy.typing import NDArray
 
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
+from fmnist_lab.metrics import Metrics
 from fmnist_lab.training import clipping
 from fmnist_lab.training.early_stopping import diverged
 from fmnist_lab.training.engines.backend import import_tensorflow
-from fmnist_lab.training.engines.base import (
+from fmnist_lab.training.engines.building import (
+    EVALUATION_BATCH,
+    build_loss,
+    build_model,
+    build_optimizer,
+    pixels,
+    targets,
+)
+from fmnist_lab.training.engines.engine import (
     NOT_KEPT,
     Keeper,
-    Metrics,
     OnEpoch,
     Outcome,
     State,
+    batch_order,
+    copy_state,
+    restore_state,
+    steps_per_epoch,
     stop_reason,
 )
-from fmnist_lab.training.engines.batches import TrainingBatches, pixels, targets
-from fmnist_lab.training.engines.building import build_loss, build_model, build_optimizer
-from fmnist_lab.training.engines.state import copy_state, restore_state
 from fmnist_lab.trial import StopReason, Trial
 
 import_tensorflow()
@@ -53,7 +62,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NO
     model.fit(
         batches,
         validation_data=(pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)),
-        validation_batch_size=1000,
+        validation_batch_size=EVALUATION_BATCH,
         shuffle=False,  # the batches come shuffled
         initial_epoch=len(keeper.curve),
         epochs=trial.training.epochs,
@@ -70,6 +79,29 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NO
     restored = stopping.best_weights is not None
     delivered = stopping.best_epoch if restored else recorder.last_epoch
     return Outcome(recorder.reason or StopReason.COMPLETED, delivered, model.get_weights())
+
+
+class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """The training images in the batches, and the order, of the engine `compiled`."""
+
+    def __init__(self, trial: Trial, dataset: Dataset) -> None:
+        super().__init__()
+        self._trial, self._dataset = trial, dataset
+        self.start(0)
+
+    def __len__(self) -> int:
+        return steps_per_epoch(len(self._order), self._trial.training.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        size = self._trial.training.batch_size
+        chosen = self._order[index * size : (index + 1) * size]
+        images = pixels(self._dataset.train_images[chosen], self._dataset)
+        return images, targets(self._dataset.train_labels[chosen], self._trial)
+
+    def start(self, epoch: int) -> None:
+        """Draws the epoch's order. Not in `on_epoch_end`: `fit` calls that before epoch 0 too."""
+        size = len(self._dataset.train_labels)
+        self._order = batch_order(self._trial.seed, epoch, size)
 
 
 class GradientGauge:
@@ -130,7 +162,7 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Hands every epoch's metrics on, and finds out why training stops."""
+    """Reports every epoch's metrics, and determines why training stops."""
 
     def __init__(
         self,
@@ -165,7 +197,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Continuation(keras.callbacks.Callback):  # type: ignore[misc]
-    """Goes on where an earlier attempt was, and offers what a later one needs.
+    """Continues an earlier attempt, and offers the state that a later one needs.
 
     It comes last: Keras's callbacks forget everything when training begins, and only after the
     recorder is it clear whether another epoch follows.
@@ -188,7 +220,7 @@ class Continuation(keras.callbacks.Callback):  # type: ignore[misc]
             self._keeper.offer(self._state)
 
     def _show_again(self, epoch: int, metrics: Metrics) -> None:
-        """An earlier epoch, to those who watch the curve."""
+        """Repeats an earlier epoch for the callbacks that watch the curve."""
         # Whether a plateau cuts the rate depends on the rate that there was.
         self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
         for callback in (*self._plateau, self._stopping):

@@ -18,8 +18,8 @@ from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.training import engines
 from fmnist_lab.training.engines import Metrics, Outcome
-from fmnist_lab.training.engines.base import batch_order, steps_per_epoch
-from fmnist_lab.training.engines.building import build_model
+from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
+from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
 
 Node = dict[str, Any]
@@ -336,7 +336,7 @@ def test_an_unknown_engine_is_refused() -> None:
 
 
 def test_parameters_are_counted_before_training() -> None:
-    assert engines.count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
+    assert count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
 
 
 def test_which_test_images_are_right_is_what_the_model_says_of_each() -> None:
@@ -346,7 +346,7 @@ def test_which_test_images_are_right_is_what_the_model_says_of_each() -> None:
         dataset, test_images=dataset.test_images[:99], test_labels=dataset.test_labels[:99]
     )
     model = build_model(trial)
-    loss, correct = engines.evaluate(trial, dataset, model.get_weights())
+    loss, correct = evaluate(trial, dataset, model.get_weights())
     images = (dataset.test_images.astype(np.float32) / 255 - dataset.mean) / dataset.std
     answers = np.asarray(model(images)).argmax(axis=1)
     assert correct.tolist() == (answers == dataset.test_labels).tolist()

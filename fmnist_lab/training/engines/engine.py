@@ -1,6 +1,6 @@
-"""What both engines share: their signature, the batch order, the decision to stop."""
+"""What both engines share: their contract, the batch order, the decision to stop, the state."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab.data import Dataset
+from fmnist_lab.metrics import Metrics
 from fmnist_lab.trial import StopReason, Trial
 
-Metrics = Mapping[str, float]  # one epoch: 'train/loss', 'val/accuracy', 'opt/learning_rate', ...
 OnEpoch = Callable[[int, Metrics], bool]  # after each epoch (0-based); False: the study prunes
-State = Mapping[
-    str, Sequence[NDArray[Any]]
-]  # values of variables in their order, by whose they are
+State = Mapping[str, Sequence[NDArray[Any]]]  # variables' values, of `model`, `optimizer`, `best`
 
 
 @dataclass(frozen=True)
@@ -28,18 +26,18 @@ class Outcome:
 
 
 class Keeper(Protocol):
-    """Keeps what a training is made of, for one that has to go on where this one is killed."""
+    """Keeps the state of a training, so that another attempt can continue a killed one."""
 
     @property
     def curve(self) -> Sequence[Metrics]:
-        """The epochs so far: at first those of earlier attempts, which need no training."""
+        """The epochs so far: at first those of earlier attempts, which are not trained again."""
 
     @property
     def state(self) -> State:
-        """What `offer` was given after the last of these; empty if there are none."""
+        """The state after the last of these; empty if there are none."""
 
     def offer(self, state: Callable[[], State]) -> None:
-        """Takes the state after an epoch that another one follows, if it wants it.
+        """Takes the state after each epoch but the last, if it is time.
 
         Args:
             state: Copies the state: the `model`'s variables, the `optimizer`'s, and the weights
@@ -80,22 +78,22 @@ class Engine(Protocol):
 
 
 def batch_order(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
-    """The order in which an epoch visits the training images, shape (size,).
+    """Returns the order in which an epoch visits the training images, shape (size,).
 
-    Depends on the seed and the epoch alone, so that a trial can go on at any epoch.
+    It depends on the seed and the epoch alone, so that a trial can continue at any epoch.
     """
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:
-    """Updates in one epoch; the last one may see a smaller batch."""
+    """Returns the number of updates in one epoch; the last one may see a smaller batch."""
     return -(-size // batch_size)
 
 
 def stop_reason(
     *, diverged: bool, pruned: bool, early: bool, epoch: int, epochs: int
 ) -> StopReason | None:
-    """Why training ends after this epoch, or None to go on. The first that holds is named."""
+    """Returns why training ends after this epoch, the first reason that holds; None to go on."""
     if diverged:
         return StopReason.DIVERGED
     if pruned:
@@ -103,3 +101,19 @@ def stop_reason(
     if epoch + 1 >= epochs:
         return StopReason.COMPLETED
     return StopReason.EARLY_STOPPED if early else None
+
+
+def copy_state(model: Iterable[Any], optimizer: Iterable[Any]) -> dict[str, Sequence[NDArray[Any]]]:
+    """Copies the values of Keras's variables: weights, statistics, generators, slots."""
+    # Not `keras.ops.convert_to_numpy`: NumPy warns of how that one asks.
+    return {
+        "model": [variable.value.numpy() for variable in model],
+        "optimizer": [variable.value.numpy() for variable in optimizer],
+    }
+
+
+def restore_state(state: State, model: Iterable[Any], optimizer: Iterable[Any]) -> None:
+    """Puts the values back into variables of the same shapes, in the same order."""
+    for variables, values in ((model, state["model"]), (optimizer, state["optimizer"])):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
-from fmnist_lab.commands.contact_sheet import examples, print_sheet, save_sheet
+from fmnist_lab.commands.data import examples, print_sheet, save_sheet
 from fmnist_lab.data import DataConfig, Dataset, load
 
 Colors = Literal["truecolor"] | None
