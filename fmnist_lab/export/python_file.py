@@ -134,9 +134,7 @@ def _optimizer(trial: Trial) -> str:
     arguments["learning_rate"] = float(arguments["learning_rate"])
     if argument := KERAS_ARGUMENTS.get(trial.clipping.name):
         arguments[argument] = trial.clipping.threshold
-    from keras import optimizers
-
-    if getattr(optimizers, target.__name__, None) is not target:
+    if target.__module__.partition(".")[0] != "keras":
         raise refusal("the optimizer is one of Keras's", node["_target_"])
     return _call(f"keras.optimizers.{target.__name__}", arguments, 8)
 
