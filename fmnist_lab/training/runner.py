@@ -112,9 +112,9 @@ def run(  # noqa: PLR0913 - all but the first four have a default
             attempts.tell(epoch, metrics)
         train = engines.get(trial.training.engine)
         outcome = train(trial, dataset, on_epoch, checkpoint)
+        if labels.kind == "replicate" and outcome.stop_reason in WHOLE:
+            test = _test(trial, dataset, outcome.weights, folder)  # without it, a failed trial
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
-        if labels.kind == "replicate" and reason in WHOLE:
-            test = _test(trial, dataset, outcome.weights, folder)
     except KeyboardInterrupt:
         reason = StopReason.INTERRUPTED
         raise
