@@ -12,6 +12,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report import evidence as gathering
+from fmnist_lab.results.layout import COMPARISON_CSV, CURVES_CSV, REPORT, TRIALS_CSV
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ def _write(found: report.Evidence) -> None:
     """Writes report and CSV files, and copies them into the sweep's run."""
     folder = found.folder
     frames = {
-        "trials.csv": pd.concat([found.trials, found.replicates], ignore_index=True),
-        "curves.csv": pd.concat([found.curves, found.replicate_curves], ignore_index=True),
-        "comparison.csv": gathering.summary(found),
+        TRIALS_CSV: pd.concat([found.trials, found.replicates], ignore_index=True),
+        CURVES_CSV: pd.concat([found.curves, found.replicate_curves], ignore_index=True),
+        COMPARISON_CSV: gathering.summary(found),
     }
-    report.write(found, folder / "report.html")
+    report.write(found, folder / REPORT)
     for name, frame in frames.items():
         _write_csv(frame, folder / name)
-    files = [folder / name for name in ("report.html", *frames)]
+    files = [folder / name for name in (REPORT, *frames)]
     print(f"\nReport: {files[0]}\nTables: {', '.join(path.name for path in files[1:])} beside it")
     if tracking.attach(folder, files):
         print("Both are artifacts of the sweep's run, too: fmnist-lab ui")

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from fmnist_lab import metrics, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import StopReason
 
@@ -46,8 +47,8 @@ STANDINGS = {
     "verdict": ("verdict", None),
 }
 _ALWAYS = ("trial", "strategy", "objective")
-_FALLING = ("objective", "best_val_accuracy", "test_accuracy")  # the largest first
-_QUALITY = (*_FALLING, "best_val_loss", "best_epoch", "test_loss")
+_SCORES = ("best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss")
+_QUALITY = ("objective", "best_epoch", *_SCORES)
 _OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates_lost",
              "test_accuracy")  # fmt: skip
 
@@ -71,11 +72,12 @@ def select(trials: pd.DataFrame, where: str | None = None, sort: str | None = No
     if column not in counted:
         allowed = ", ".join(counted.columns)
         raise RequestError(f"`--sort` must be one of {allowed}, got {column!r}.")
-    falling = column in _FALLING and not (
-        column == "objective" and (counted["objective_metric"] == "val/loss").any()
-    )
-    ascending = falling == bool(sort and sort.startswith("-"))
-    ranked = counted.sort_values(column, ascending=ascending, na_position="last", kind="stable")
+    if column == "objective":
+        maximised = all(map(metrics.is_maximised, counted["objective_metric"].unique()))
+    else:
+        maximised = column in _SCORES and metrics.is_maximised(column)
+    is_reversed = sort is not None and sort.startswith("-")
+    ranked = statistics.rank(counted, column, maximised=maximised != is_reversed)
     # What an earlier epoch of a diverged trial looked like puts it above no other.
     lost = ranked["stop_reason"].isin((StopReason.DIVERGED, StopReason.FAILED))
     return pd.concat([ranked[~lost], ranked[lost]]) if column in _QUALITY else ranked

@@ -15,6 +15,7 @@ from fmnist_lab.results import layout, manifest, schema, searches
 from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
+RATE = "optimizer.learning_rate"
 _INDEPENDENT = (  # samplers that choose a trial without looking at the results of others
     "optuna.samplers.QMCSampler",
     "optuna.samplers.RandomSampler",

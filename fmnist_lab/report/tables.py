@@ -9,9 +9,8 @@ import pandas as pd
 
 from fmnist_lab import statistics
 from fmnist_lab.report import lengths, sentences
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import RATE, Evidence
 from fmnist_lab.report.figures import style
-from fmnist_lab.report.figures.searched import RATE
 from fmnist_lab.report.method import Facts
 
 
@@ -163,7 +162,7 @@ def facts(pairs: Facts) -> str:
 
 
 def _name(evidence: Evidence, strategy: str) -> str:
-    colour = style.colours(evidence)[strategy]
+    colour = style.colour(evidence, strategy)
     return f'<span class="dot" style="color:{colour}"></span>{html.escape(strategy)}'
 
 

@@ -4,17 +4,13 @@ A function returns None where there is nothing to draw. Figures have neither bac
 colours: the page adds these, for light and dark.
 """
 
-from fmnist_lab.report.figures.epochs import learning_rates, validation
-from fmnist_lab.report.figures.outcomes import stopping_epochs, test_accuracies
+from fmnist_lab.report.figures.runs import (
+    learning_rates,
+    stopping_epochs,
+    test_accuracies,
+    validation,
+)
 from fmnist_lab.report.figures.searched import budget, importance, parallel_coordinates, sensitivity
 
-__all__ = [
-    "budget",
-    "importance",
-    "learning_rates",
-    "parallel_coordinates",
-    "sensitivity",
-    "stopping_epochs",
-    "test_accuracies",
-    "validation",
-]
+__all__ = ["budget", "importance", "learning_rates", "parallel_coordinates", "sensitivity",
+           "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the search has seen: sensitivity, budget, parameters."""
+"""Charts of what the search has seen: sensitivity, budget, parameters."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,26 +6,26 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab import statistics
-from fmnist_lab.report.evidence import Evidence, ran_to_the_end
+from fmnist_lab.report.evidence import RATE, Evidence, ran_to_the_end
 from fmnist_lab.report.figures import style
+from fmnist_lab.report.importance import importances
 from fmnist_lab.report.sentences import records
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-RATE = "optimizer.learning_rate"
 MOST_LINES = 2000  # of parallel coordinates: the best ones
 
 
 def sensitivity(evidence: Evidence) -> "go.Figure | None":
-    """Objective over learning rate, a dot per trial; crosses at the bottom had no objective."""
+    """Draws the objective over the learning rate; a cross at the bottom had no objective."""
     trials = evidence.trials
     if RATE not in trials or trials[RATE].nunique() < 2:
         return None
     known = trials[ran_to_the_end(trials) & np.isfinite(trials["objective"])]
     if known.empty:
         return None
-    colours, scatter = style.colours(evidence), style.dots(len(trials))
+    scatter = style.dots(len(trials))
     low, high = _where_it_matters(known["objective"], evidence.maximised)
     lost = trials[trials["objective"].isna()]
     floor = low if evidence.maximised else high
@@ -33,7 +33,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
         scatter(
             x=own[RATE].to_numpy(), y=own["objective"].clip(low, high).to_numpy(), mode="markers",
             name=strategy, legendgroup=strategy,
-            marker={"color": colours[strategy], "size": 8, "opacity": 0.8},
+            marker={"color": style.colour(evidence, strategy), "size": 8, "opacity": 0.8},
             customdata=own[["trial", "objective"]].to_numpy(),
             hovertemplate="%{customdata[1]:.4f} at %{x:.3g}, trial %{customdata[0]}",
         )
@@ -44,7 +44,8 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
         scatter(
             x=own[RATE].to_numpy(), y=np.full(len(own), floor), mode="markers", name=strategy,
             legendgroup=strategy, showlegend=False, customdata=own["stop_reason"].to_numpy(),
-            marker={"color": colours[strategy], "size": 9, "symbol": "x-thin-open"},
+            marker={"color": style.colour(evidence, strategy), "size": 9,
+                    "symbol": "x-thin-open"},
             hovertemplate="%{customdata} at %{x:.3g}",
         )
         for strategy in evidence.strategies
@@ -55,7 +56,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
 
 
 def _where_it_matters(objectives: pd.Series, maximised: bool) -> tuple[float, float]:
-    """All but the few that are hopeless: three times as far from the best as the median."""
+    """Returns a range without the hopeless: at most thrice as far from the best as the median."""
     best = objectives.max() if maximised else objectives.min()
     far = best - 3 * (best - objectives.median())
     if maximised:
@@ -64,64 +65,58 @@ def _where_it_matters(objectives: pd.Series, maximised: bool) -> tuple[float, fl
 
 
 def budget(evidence: Evidence) -> "go.Figure | None":
-    """What n trials of each strategy find: expected, or as found where trials learn from others."""
+    """Draws what n trials find: expected, or as found where trials learn from each other."""
     import plotly.graph_objects as go
 
     if not (evidence.standings["trials"] > 1).any():
         return None
-    guess = 0.1 if evidence.maximised else float(np.log(10))
-    curves = (
-        statistics.expected_best(evidence.trials, guess)
-        if evidence.setup.is_independent
-        else _best_so_far(evidence)
-    )
-    colours, dashes = style.colours(evidence), style.dashes(evidence)
+    if evidence.setup.is_independent:
+        title, guess = "expected best", 0.1 if evidence.maximised else float(np.log(10))
+        curves = statistics.expected_best(evidence.trials, guess)
+    else:  # as each search went; the mean of several
+        title, ended = "best so far", evidence.trials.sort_values(["strategy", "search", "trial"])
+        scores = ended["objective"].where(ran_to_the_end(ended))
+        groups = scores.groupby([ended["strategy"], ended["search"]])
+        best = groups.cummax() if evidence.maximised else groups.cummin()
+        frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=best)
+        curves = frame.groupby(["strategy", "n"])[["expected"]].mean().reset_index()
     traces = [
         go.Scatter(
             x=own["n"].to_numpy(), y=own["expected"].to_numpy(), name=strategy,
             mode="lines+markers" if len(own) < 40 else "lines", marker={"size": 4},
-            line={"color": colours[strategy], "dash": dashes[strategy], "width": 2},
-            hovertemplate="%{y:.4f}",
+            line=style.line(evidence, strategy), hovertemplate="%{y:.4f}",
         )
         for strategy in evidence.strategies
         if len(own := curves[curves["strategy"] == strategy])
     ]  # fmt: skip
-    title = "expected best" if evidence.setup.is_independent else "best so far"
+    axis: dict[str, Any] = {"title": f"{title} {evidence.metric}"}
+    finite = curves["expected"][np.isfinite(curves["expected"])]
+    if len(finite):  # one trial may be worth next to nothing, and hide how the rest differ
+        low, high = _where_it_matters(finite, evidence.maximised)
+        room = max(high - low, 1e-3) * 0.1
+        axis["range"] = [low - room, high + room]
     return style.figure(
         traces,
         hovermode="x unified",
         xaxis={"title": "trials"} | style.whole_numbers(int(curves["n"].max())),
-        yaxis={"title": f"{title} {evidence.metric}"} | _top(curves["expected"], evidence),
+        yaxis=axis,
     )
 
 
-def _best_so_far(evidence: Evidence) -> pd.DataFrame:
-    """As each search went; the mean of several."""
-    ended = evidence.trials.sort_values(["strategy", "search", "trial"])
-    scores = ended["objective"].where(ran_to_the_end(ended))
-    groups = scores.groupby([ended["strategy"], ended["search"]])
-    best = groups.cummax() if evidence.maximised else groups.cummin()
-    frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=best)
-    return frame.groupby(["strategy", "n"])[["expected"]].mean().reset_index()
-
-
-def _top(values: pd.Series, evidence: Evidence) -> dict[str, Any]:
-    """The axis' range: one trial may be worth next to nothing, and hide how the rest differ."""
-    finite = values[np.isfinite(values)]
-    if finite.empty:
-        return {}
-    low, high = _where_it_matters(finite, evidence.maximised)
-    room = max(high - low, 1e-3) * 0.1
-    return {"range": [low - room, high + room]}
-
-
 def importance(evidence: Evidence) -> "go.Figure | None":
-    """Optuna's importance of each searched parameter, for each strategy."""
+    """Draws Optuna's importance of each searched parameter, for each strategy."""
     import plotly.graph_objects as go
 
-    shares = pd.DataFrame(
-        {name: _importances(evidence, name) for name in evidence.strategies}
-    ).T.dropna(how="all")
+    found, trials = {}, evidence.trials
+    for name in evidence.strategies:
+        own = trials[(trials["strategy"] == name) & ran_to_the_end(trials)]
+        space = {key: entry for key, entry in evidence.setup.space(name).items() if key in own}
+        own = own.dropna(subset=list(space))
+        params, objectives = records(own[list(space)]), own["objective"].tolist()
+        found[name] = pd.Series(
+            importances(params, objectives, space, evidence.maximised), dtype="float64"
+        )
+    shares = pd.DataFrame(found).T.dropna(how="all")
     if shares.empty:
         return None
     shares = shares[shares.max().sort_values(ascending=False).index]
@@ -140,25 +135,13 @@ def importance(evidence: Evidence) -> "go.Figure | None":
     )
 
 
-def _importances(evidence: Evidence, strategy: str) -> "pd.Series[float]":
-    from fmnist_lab.report.importance import importances
-
-    trials = evidence.trials
-    own = trials[(trials["strategy"] == strategy) & ran_to_the_end(trials)]
-    space = {key: entry for key, entry in evidence.setup.space(strategy).items() if key in own}
-    own = own.dropna(subset=list(space))
-    params = records(own[list(space)])
-    found = importances(params, own["objective"].tolist(), space, evidence.maximised)
-    return pd.Series(found, dtype="float64")
-
-
 def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
-    """A line per trial through its parameters to its objective; a menu to choose a strategy."""
+    """Draws a line per trial through its parameters to its objective; a menu picks a strategy."""
     import plotly.graph_objects as go
 
     trials = evidence.trials[ran_to_the_end(evidence.trials)].dropna(subset="objective")
-    best = trials.sort_values("objective", ascending=not evidence.maximised).head(MOST_LINES)
-    if best.empty or not _searched(evidence, best):
+    best = statistics.rank(trials, maximised=evidence.maximised).head(MOST_LINES)
+    if best.empty or not _searched(best):
         return None
     choices = {"all strategies": best}
     if len(evidence.strategies) > 1:
@@ -184,8 +167,8 @@ def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
     return style.figure(traces, 420, updatemenus=menus, margin=margin, meta={"wide": True})
 
 
-def _searched(evidence: Evidence, trials: pd.DataFrame) -> list[str]:
-    """The numeric parameters that vary, and that all these trials have."""
+def _searched(trials: pd.DataFrame) -> list[str]:
+    """Returns the numeric parameters that vary, and that all these trials have."""
     return [
         str(key)
         for key in trials.columns
@@ -197,25 +180,21 @@ def _searched(evidence: Evidence, trials: pd.DataFrame) -> list[str]:
 
 
 def _dimensions(evidence: Evidence, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the axes; one that spans more than a decade is logarithmic."""
     shown = []
     names = [name for name in evidence.strategies if name in set(trials["strategy"])]
     if len(names) > 1:
-        places = list(range(len(names)))
-        shown.append({"label": "strategy", "values": trials["strategy"].map(names.index).to_numpy(),
-                      "tickvals": places, "ticktext": names})  # fmt: skip
-    shown += [
-        _dimension(key.rpartition(".")[2], trials[key]) for key in _searched(evidence, trials)
-    ]
-    shown.append({"label": evidence.metric, "values": trials["objective"].to_numpy()})
-    return shown
-
-
-def _dimension(label: str, values: pd.Series) -> dict[str, Any]:
-    """An axis; one that spans more than a decade is logarithmic."""
-    if values.min() <= 0 or values.max() / values.min() < 10:
-        return {"label": label, "values": values.to_numpy()}
-    logs = np.log10(values.to_numpy(dtype=np.float64))
-    decades = np.arange(np.ceil(logs.min()), np.floor(logs.max()) + 1)
-    ticks = [logs.min(), *decades, logs.max()] if len(decades) < 2 else decades.tolist()
-    ticktext = [f"{10**power:.2g}" for power in ticks]
-    return {"label": label, "values": logs, "tickvals": ticks, "ticktext": ticktext}
+        places = trials["strategy"].map(names.index).to_numpy()
+        shown.append({"label": "strategy", "values": places, "tickvals": list(range(len(names))),
+                      "ticktext": names})  # fmt: skip
+    for key in _searched(trials):
+        label, values = key.rpartition(".")[2], trials[key].to_numpy(dtype=np.float64)
+        if values.min() <= 0 or values.max() / values.min() < 10:
+            shown.append({"label": label, "values": values})
+            continue
+        logs = np.log10(values)
+        decades = np.arange(np.ceil(logs.min()), np.floor(logs.max()) + 1)
+        ticks = [logs.min(), *decades, logs.max()] if len(decades) < 2 else decades.tolist()
+        words = [f"{10**power:.2g}" for power in ticks]
+        shown.append({"label": label, "values": logs, "tickvals": ticks, "ticktext": words})
+    return [*shown, {"label": evidence.metric, "values": trials["objective"].to_numpy()}]

@@ -17,34 +17,33 @@ COLOURS = (
     "#7f9a2e", "#5c6fe0", "#b0693f", "#4f9f3f", "#a85fb8",
 )  # fmt: skip
 DASHES = ("solid", "dash", "dot")  # where colours begin again
-Floats = npt.NDArray[np.float64]
 ROW = 30  # pixels of a strategy in charts with a row for each
 HEIGHT = 380
 MANY = 3000  # points; more are drawn on the graphics card
 
 
-def colours(evidence: Evidence) -> dict[str, str]:
-    """A colour for each strategy, the same in every chart."""
+def line(evidence: Evidence, strategy: str) -> dict[str, Any]:
+    """Returns a strategy's colour and dash, the same in every chart; no two share both."""
     others = sorted(name for name in evidence.strategies if name != evidence.baseline)
-    chosen = {name: COLOURS[index % len(COLOURS)] for index, name in enumerate(others)}
-    return {evidence.baseline: BASELINE_COLOUR} | chosen
+    if strategy == evidence.baseline:
+        return {"color": BASELINE_COLOUR, "dash": "solid", "width": 2}
+    turn, place = divmod(others.index(strategy), len(COLOURS))
+    return {"color": COLOURS[place], "dash": DASHES[turn % 3], "width": 2}
 
 
-def dashes(evidence: Evidence) -> dict[str, str]:
-    """A dash for each strategy, so that no two have colour and dash in common."""
-    others = sorted(name for name in evidence.strategies if name != evidence.baseline)
-    chosen = {name: DASHES[index // len(COLOURS) % 3] for index, name in enumerate(others)}
-    return {evidence.baseline: "solid"} | chosen
+def colour(evidence: Evidence, strategy: str) -> str:
+    """Returns a strategy's colour."""
+    return str(line(evidence, strategy)["color"])
 
 
 def faint(colour: str, alpha: float) -> str:
-    """The colour, nearly transparent."""
+    """Returns the colour, nearly transparent."""
     red, green, blue = (int(colour[index : index + 2], 16) for index in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 
 
 def figure(traces: Sequence[Any], height: int = HEIGHT, **layout: Any) -> "go.Figure":
-    """A figure without plotly's own look."""
+    """Makes a figure without plotly's own look."""
     import plotly.graph_objects as go
 
     return go.Figure(
@@ -53,19 +52,19 @@ def figure(traces: Sequence[Any], height: int = HEIGHT, **layout: Any) -> "go.Fi
 
 
 def dots(how_many: int) -> Any:
-    """The class of a scatter of so many points."""
+    """Returns the class of a scatter of so many points."""
     import plotly.graph_objects as go
 
     return go.Scattergl if how_many > MANY else go.Scatter
 
 
-def spread(how_many: int, width: float = 0.5) -> Floats:
-    """Offsets that keep dots of one row apart: a golden-ratio sequence, always the same."""
+def spread(how_many: int, width: float = 0.5) -> npt.NDArray[np.float64]:
+    """Returns offsets that keep dots of one row apart: a golden-ratio sequence, always the same."""
     return np.asarray((np.arange(how_many) * 0.618034 % 1 - 0.5) * width, dtype=np.float64)
 
 
 def whole_numbers(most: int) -> dict[str, Any]:
-    """An axis of epochs or trials, counted from one, with at most ten ticks."""
+    """Returns an axis of epochs or trials, counted from one, with at most ten ticks."""
     steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
     step = next(step for step in steps if most / step <= 10)
     first = {"tick0": 1 if step == 1 else 0, "dtick": step}
@@ -73,7 +72,7 @@ def whole_numbers(most: int) -> dict[str, Any]:
 
 
 def rows_axis(names: Sequence[str]) -> dict[str, Any]:
-    """An axis with a row per name, the first on top."""
+    """Returns an axis with a row per name, the first on top."""
     return {
         "tickvals": list(range(len(names))),
         "ticktext": list(names),

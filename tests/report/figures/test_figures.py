@@ -194,16 +194,16 @@ class TestStyle:
 
     def test_a_strategy_keeps_its_colour(self, place: Path) -> None:
         evidence = gather(place)
-        colours = style.colours(evidence)
-        assert colours["constant"] == style.BASELINE_COLOUR
-        assert traces(figures.learning_rates(evidence), "cosine")[0].line.color == colours["cosine"]
+        assert style.colour(evidence, "constant") == style.BASELINE_COLOUR
+        line = traces(figures.learning_rates(evidence), "cosine")[0].line
+        assert line.color == style.colour(evidence, "cosine")
 
     def test_no_two_of_many_look_alike(self, tmp_path: Path) -> None:
         names = ["constant", *(f"s{number}" for number in range(30))]
         evidence = gather(leave_sweep(tmp_path, dict.fromkeys(names, RATES[:1]),
                                       dict.fromkeys(names, 0.8)))  # fmt: skip
-        colours, dashes = style.colours(evidence), style.dashes(evidence)
-        assert len({(colours[name], dashes[name]) for name in names}) == 31
+        lines = [style.line(evidence, name) for name in names]
+        assert len({(line["color"], line["dash"]) for line in lines}) == 31
 
     @pytest.mark.parametrize(("most", "ticks"), [(1, 1), (10, 1), (20, 2), (100, 10), (250, 50)])
     def test_axes_of_whole_numbers(self, most: int, ticks: int) -> None:
