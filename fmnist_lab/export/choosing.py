@@ -12,6 +12,7 @@ import pandas as pd
 from fmnist_lab import report, results, statistics
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import wording
+from fmnist_lab.metrics import is_maximised
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import Evidence, ran_to_the_end, require_one_objective
 from fmnist_lab.statistics import MIN_PAIRS, Verdict
@@ -125,7 +126,7 @@ def _first_replicate(replicates: pd.DataFrame, strategy: str | None) -> tuple[pd
     means = own.groupby("strategy")["objective"].agg(lambda values: values.mean(skipna=False))
     # A strategy with nothing that ended by itself has no model.
     means = means[means.index.isin(own["strategy"][ran_to_the_end(own)])]
-    name = str(means.sort_values(ascending=metric == "val/loss", kind="stable").index[0])
+    name = str(means.sort_values(ascending=not is_maximised(metric), kind="stable").index[0])
     own = own[own["strategy"] == name]
     why = (
         f"{name} has the best {metric} in the mean over its "
@@ -272,7 +273,7 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
             f": {validated} images alone leave {100 * error:.2f} points to chance (one standard "
             "error), and seeds add to that"
         )
-    ranked = rivals.sort_values("objective", ascending=metric == "val/loss", kind="stable")
+    ranked = rivals.sort_values("objective", ascending=not is_maximised(metric), kind="stable")
     close = [
         f"{row['strategy']} #{row['trial']} {wording.number(row['objective'])}"
         for row in ranked.to_dict("records")
