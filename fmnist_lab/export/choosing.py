@@ -285,7 +285,7 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
 
 def _first(winners: pd.DataFrame, metric: str) -> pd.Series:
     """The best row by objective, which is this metric; of equal ones the first trial."""
-    rising = metric.endswith("loss")
+    rising = not is_maximised(metric)
     return winners.sort_values(["objective", "trial"], ascending=[rising, True]).iloc[0]
 
 
