@@ -11,9 +11,9 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
-from fmnist_lab.errors import ConnectionLostError, RequestError
+from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError
 from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.launcher.host import GRACE
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
@@ -29,31 +29,42 @@ _BRING_ATTEMPTS = 5
 _BRING_PAUSE = 1.0  # seconds
 
 
-class Cluster(Protocol):
+class Cluster:
     """A scheduler with workers."""
 
     client: "Client"
     is_ours: bool
-    # Workers leave finished results here in case they die before these are fetched. Workers
-    # that do not see the folder do without.
+    # Workers leave finished results here, for the case that they die before these are fetched.
+    # Workers that do not see the folder do without.
     results: Path
 
     @property
     def ended(self) -> str | None:
         """Why the cluster is no longer there, as a sentence; None while it is."""
+        raise NotImplementedError
 
     def bring(self, runner: "JobRunner", name: str) -> None:
-        """Gives an application to all workers, those to come included."""
+        """Gives an application to all workers, those to come included.
+
+        The scheduler gives up where a worker dies meanwhile, so there are several attempts.
+
+        Raises:
+            ConnectionLostError: The cluster is gone.
+        """
+        for attempt in range(1, _BRING_ATTEMPTS + 1):
+            try:
+                self.client.register_plugin(runner, name=name)
+            except OSError as error:
+                if self.ended or attempt == _BRING_ATTEMPTS:
+                    lost = f"The application cannot be sent to the workers: {error}."
+                    raise ConnectionLostError(self.ended or lost) from error
+                time.sleep(_BRING_PAUSE)
+            else:
+                return
 
     def close(self) -> None:
-        """Lets go of it; ends the processes if this object started them."""
-
-
-def open_cluster(settings: Settings, sweep_dir: Path) -> Cluster:
-    """Starts a local cluster, or connects to the scheduler that the settings name."""
-    if settings.address is not None:
-        return RunningCluster(settings.address, sweep_dir)
-    return LocalCluster(settings)
+        """Disconnects; ends the processes if this object started them."""
+        raise NotImplementedError
 
 
 def count_workers(settings: Settings) -> int:
@@ -63,7 +74,7 @@ def count_workers(settings: Settings) -> int:
     return settings.workers or max(1, int(CPU_COUNT) // settings.threads_per_worker)
 
 
-class LocalCluster:
+class LocalCluster(Cluster):
     """Worker processes on this machine, below a host process that ends with this one."""
 
     is_ours = True
@@ -99,10 +110,6 @@ class LocalCluster:
         if code is None:
             return None
         return f"The process that keeps the local workers ended by itself, with code {code}."
-
-    def bring(self, runner: "JobRunner", name: str) -> None:
-        """Gives an application to all workers, replacements included."""
-        _bring(self, runner, name)
 
     def close(self) -> None:
         """Ends the workers and waits until they are gone."""
@@ -152,22 +159,21 @@ class LocalCluster:
             self._output.close()
 
 
-class RunningCluster:
-    """A scheduler that somebody else started, with the workers that have joined it."""
+class RunningCluster(Cluster):
+    """A scheduler that runs already, with the workers that have joined it."""
 
     is_ours = False
 
     def __init__(self, address: str, sweep_dir: Path) -> None:
         shown = without_credentials(address)
-        if said := exposure(address):
-            print(said, file=sys.stderr)
+        if warning := exposure(address):
+            print(warning, file=sys.stderr)
         try:
             self.client = _connect(address)
         except (OSError, ValueError) as error:
-            raise RequestError(
-                f"`hydra.launcher.address` must lead to a running Dask scheduler, got {shown} "
-                f"({type(error).__name__})."
-            ) from None
+            got = Phrase(f"{shown} ({type(error).__name__})")
+            rule = "lead to a running Dask scheduler"
+            raise RequestError("hydra.launcher.address", rule, got) from None
         sweep_dir.mkdir(parents=True, exist_ok=True)
         self.results = Path(tempfile.mkdtemp(prefix=".results-", dir=sweep_dir))
         self._shown = shown
@@ -182,36 +188,16 @@ class RunningCluster:
     def bring(self, runner: "JobRunner", name: str) -> None:
         """Gives an application to all workers, those to come included."""
         try:
-            _bring(self, runner, name)
+            super().bring(runner, name)
         except ImportError as error:
-            raise RequestError(
-                f"`hydra.launcher.address` must lead to workers that can import what this command "
-                f"uses, but at {self._shown}: {error}."
-            ) from error
+            rule = "lead to workers that can import what this command uses"
+            got = Phrase(f"{self._shown}: {error}")
+            raise RequestError("hydra.launcher.address", rule, got) from error
 
     def close(self) -> None:
         """Disconnects."""
         self.client.close()
         shutil.rmtree(self.results, ignore_errors=True)
-
-
-def _bring(cluster: Cluster, runner: "JobRunner", name: str) -> None:
-    """Tells all workers; again, where one has died meanwhile: the scheduler gives up then.
-
-    Raises:
-        ConnectionLostError: The cluster is gone.
-    """
-    for attempt in range(1, _BRING_ATTEMPTS + 1):
-        try:
-            cluster.client.register_plugin(runner, name=name)
-        except OSError as error:
-            if cluster.ended or attempt == _BRING_ATTEMPTS:
-                raise ConnectionLostError(
-                    cluster.ended or f"The workers cannot be told what to do: {error}."
-                ) from error
-            time.sleep(_BRING_PAUSE)
-        else:
-            return
 
 
 def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":

@@ -1,6 +1,6 @@
-"""The process that keeps a local cluster: scheduler, nannies and, below them, the workers.
+"""Host process of a local cluster: a scheduler and nannies, which start the workers.
 
-It is a process of its own for three reasons. The controller's main script is not run again in
+It is a separate process for three reasons. The controller's main script is not run again in
 every worker; the thread counts are in the environment before anything is imported; and it
 notices at once when the controller is gone, however that went, since its standard input ends.
 """
@@ -15,8 +15,14 @@ import signal
 import sys
 from typing import Any
 
+import dask
+from distributed import Nanny, Scheduler, Security
+from distributed.core import Status
+
 # What an interrupted job has to write its records, in seconds; then its process is killed.
 GRACE = 10.0
+
+DIED = "worker-died"  # an event's action, beside Dask's `add-worker` and `remove-worker`
 
 _STARTS = 3  # attempts at having a first worker
 _HOST = "127.0.0.1"
@@ -52,17 +58,14 @@ def main() -> None:
 
 
 async def _keep(settings: dict[str, Any]) -> None:
-    import dask
-    from distributed import Scheduler, Security
-
     dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
-            # Whoever reaches a scheduler can run code on its workers, and so could every user of
-            # this machine: the key to these certificates stays with this user and this command.
+            # A client of a scheduler can run code on its workers. Other users of this machine have
+            # no key to these certificates.
             security = settings["security"] = Security.temporary()
-            # A port for HTTP must be had; behind it is nothing.
+            # Dask needs a port for HTTP; nothing is served there.
             scheduler = await Scheduler(
                 host=_HOST,
                 protocol="tls",
@@ -86,7 +89,7 @@ async def _keep(settings: dict[str, Any]) -> None:
     await scheduler.close()
 
 
-async def _start(scheduler: str, settings: dict[str, Any]) -> list[Any]:
+async def _start(scheduler: str, settings: dict[str, Any]) -> "list[ReportingNanny]":
     """Nannies, at least one of them with a worker process; the others are replaced later.
 
     A process may be killed as it starts, by the kernel for want of memory, say.
@@ -100,11 +103,8 @@ async def _start(scheduler: str, settings: dict[str, Any]) -> list[Any]:
     raise failures[0]
 
 
-def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
-    """What starts a worker process, and starts another one when it dies."""
-    from fmnist_lab.launcher.nanny import TellingNanny
-
-    return TellingNanny(
+def _nanny(scheduler: str, settings: dict[str, Any]) -> "ReportingNanny":
+    return ReportingNanny(
         scheduler,
         host=_HOST,
         protocol="tls",
@@ -117,10 +117,8 @@ def _nanny(scheduler: str, settings: dict[str, Any]) -> Any:
     )
 
 
-async def _replace(nannies: list[Any], settings: dict[str, Any]) -> None:
+async def _replace(nannies: "list[ReportingNanny]", settings: dict[str, Any]) -> None:
     """Replaces nannies that gave up because a worker process could not be started."""
-    from distributed.core import Status
-
     while True:
         await asyncio.sleep(1)
         for i, nanny in enumerate(nannies):
@@ -128,3 +126,26 @@ async def _replace(nannies: list[Any], settings: dict[str, Any]) -> None:
                 nannies[i] = _nanny(nanny.scheduler_addr, settings)
                 with contextlib.suppress(Exception):  # then it is closed, and replaced again
                     await nannies[i]
+
+
+class ReportingNanny(Nanny):  # type: ignore[misc]  # Dask is half typed
+    """Sends the exit code of a worker process to the scheduler's subscribers.
+
+    Dask writes it to its log only: `remove-worker` events have no code, and a NannyPlugin is not
+    called when a worker dies.
+    """
+
+    _over_memory: str | None = None  # the address of the worker that Dask has told to end
+
+    def log_event(self, topic: Any, msg: Any) -> None:
+        """Passes an event on, and keeps the address of a worker that needs too much memory."""
+        if topic == "worker-restart-memory":
+            self._over_memory = msg["worker"]
+        super().log_event(topic, msg)
+
+    def _on_worker_exit_sync(self, exitcode: int) -> Any:
+        if self.status == Status.running:
+            worker = self.worker_address
+            event = {"action": DIED, "worker": worker, "code": exitcode}
+            self.log_event("all", event | {"over": worker == self._over_memory})
+        return super()._on_worker_exit_sync(exitcode)

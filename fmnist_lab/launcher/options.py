@@ -1,4 +1,4 @@
-"""What a user may choose about the workers; a mistake is refused before anything starts."""
+"""Settings of the launcher, checked before anything starts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,59 +26,43 @@ class Settings:
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Settings":
         """Raises RequestError unless the values make sense alone and together."""
+        from dask.utils import parse_bytes
+
         settings = cls(**values)
-        if settings.workers is not None:
-            _at_least(1, "workers", settings.workers)
-        _at_least(1, "threads_per_worker", settings.threads_per_worker)
-        _at_least(0, "retries", settings.retries)
-        if settings.memory_limit is not None:
-            _check_memory(settings.memory_limit)
+        lowest = {"workers": 1, "threads_per_worker": 1, "retries": 0}
+        for key, low in lowest.items():
+            if (value := getattr(settings, key)) is not None and value < low:
+                raise RequestError(f"hydra.launcher.{key}", f"be at least {low}", value)
+        if (limit := settings.memory_limit) is not None:
+            try:
+                parse_bytes(limit)
+            except ValueError:
+                rule = "be a size such as 4GB"
+                raise RequestError("hydra.launcher.memory_limit", rule, limit) from None
         if settings.address is not None:
-            _check_address(settings)
+            if "://" not in settings.address:
+                rule = "be a scheduler's address such as tcp://host:8786"
+                raise RequestError("hydra.launcher.address", rule, settings.address)
+            if settings.workers is not None:
+                rule = "be null when `hydra.launcher.address` is given"
+                hint = "the scheduler has its own workers"
+                raise RequestError("hydra.launcher.workers", rule, settings.workers, hint)
         return settings
 
 
-def _at_least(lowest: int, key: str, value: int) -> None:
-    if value < lowest:
-        raise RequestError(f"`hydra.launcher.{key}` must be at least {lowest}, got {value}.")
-
-
-def _check_memory(value: str) -> None:
-    from dask.utils import parse_bytes
-
-    try:
-        parse_bytes(value)
-    except ValueError:
-        raise RequestError(
-            f"`hydra.launcher.memory_limit` must be a size such as 4GB, got {value!r}."
-        ) from None
-
-
-def _check_address(settings: Settings) -> None:
-    if "://" not in str(settings.address):
-        raise RequestError(
-            "`hydra.launcher.address` must be a scheduler's address such as tcp://host:8786, "
-            f"got {settings.address!r}."
-        )
-    if settings.workers is not None:
-        raise RequestError(
-            "`hydra.launcher.workers` must be null when `hydra.launcher.address` is given "
-            f"(the scheduler has its own workers), got {settings.workers}."
-        )
-
-
 def without_credentials(address: str) -> str:
-    """The address as it may be shown: without the user name and password it may carry."""
+    """Removes user name and password from an address."""
     parts = urlsplit(address)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def exposure(address: str) -> str | None:
-    """What is to be said of a scheduler that a network reaches without certificates."""
+    """Returns a warning if a scheduler is open to a network without TLS."""
     parts = urlsplit(address)
     if parts.scheme != "tcp" or parts.hostname in LOOPBACK:
         return None
     return (
-        f"Caution: {without_credentials(address)} has no TLS. Whoever reaches this scheduler can "
-        "run code on its workers, and send pickles that this command reads: see docs/security.md."
+        f"Caution: {without_credentials(address)} has no TLS. Anyone who reaches this "
+        "scheduler can run code on its workers, and send pickles that this command reads: "
+        "see docs/security.md."
     )

@@ -20,10 +20,9 @@ from distributed import Client, Future, KilledWorker
 
 from fmnist_lab.errors import ConnectionLostError
 from fmnist_lab.launcher import worker as on_worker
-from fmnist_lab.launcher.host import GRACE
-from fmnist_lab.launcher.nanny import DIED
+from fmnist_lab.launcher.host import DIED, GRACE
 from fmnist_lab.launcher.streaming import WorkerLostError
-from fmnist_lab.launcher.transport import Outcome
+from fmnist_lab.launcher.worker import Outcome
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The controller's side of the workers: jobs in, results out, in the order in which they end."""
+"""Stream of jobs on a cluster: jobs in, results out, in the order in which they end."""
 
 import atexit
 import contextlib
@@ -15,11 +15,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from fmnist_lab.errors import ConnectionLostError
-from fmnist_lab.launcher.cluster import Cluster, open_cluster
+from fmnist_lab.launcher.cluster import Cluster, LocalCluster, RunningCluster
 from fmnist_lab.launcher.options import Settings
 from fmnist_lab.launcher.placement import Job, Placement
-from fmnist_lab.launcher.transport import Outcome, decode
-from fmnist_lab.launcher.worker import Application, JobRunner
+from fmnist_lab.launcher.worker import Application, JobRunner, Outcome, decode
 
 # Hydra's state is global, so there is one stream at a time; it lives until the command ends,
 # since Hydra does not tell a launcher which batch is the last one.
@@ -38,7 +37,11 @@ def open_stream(
         task_function, hydra_context, config, Singleton.get_state(), environment
     )
     pickled = application.pickled()
-    cluster = open_cluster(settings, sweep_dir)
+    cluster = (
+        LocalCluster(settings)
+        if settings.address is None
+        else RunningCluster(settings.address, sweep_dir)
+    )
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
         _open = JobStream(cluster, pickled, settings.retries)
@@ -90,7 +93,7 @@ class JobStream:
         end = time.monotonic() + (float("inf") if timeout is None else timeout)
         while self._unfinished:
             try:
-                # In slices: nobody tells this queue that the cluster is gone.
+                # In slices: the queue does not end when the cluster does.
                 pause = max(0.0, min(1.0, end - time.monotonic()))
                 idx, pickled = self._outbox.get(timeout=pause)
             except queue.Empty:

@@ -1,17 +1,23 @@
-"""What happens inside a worker process: one job at a time, and what jobs share stays.
+"""Code that runs inside a worker process: one job at a time.
 
 The application (task function, configuration, Hydra's state) comes once, as a Dask plugin that
-every present and future worker is given. A job is then a few overrides and a number.
+every present and future worker is given. A job is then a few overrides and a number, and its
+outcome goes back pickled.
 """
 
+import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import cloudpickle
 from distributed import Worker, WorkerPlugin, get_worker
@@ -28,15 +34,139 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from tblib import pickling_support
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.interruption import interrupted
-from fmnist_lab.launcher.interrupts import Interruptible
-from fmnist_lab.launcher.transport import Outcome, encode
+from fmnist_lab.launcher.host import GRACE
 
-# Of the whole process, whichever applications use it: run_job changes its folder and its logs.
+T = TypeVar("T")
+
+
+class Interruptible:
+    """Runs one job at a time in a process, and interrupts it from outside its thread.
+
+    Dask runs jobs in a thread, where signals do not arrive. KeyboardInterrupt is therefore raised
+    there with the interpreter's own means: it arrives with the next line of Python the job runs.
+    """
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        # Reentrant: a signal handler may come while the main thread holds it.
+        self._guard = threading.RLock()
+        self._key: object = None
+        self._thread: int | None = None
+        self._idle = threading.Event()
+        self._idle.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return not self._idle.is_set()
+
+    def run(self, key: str, work: Callable[[], T]) -> T | None:
+        """Does the work in this thread; returns None if it was interrupted."""
+        with self._one_at_a_time:
+            done: T | None = None
+            try:
+                self._enter(key)
+                done = work()
+                self._leave()
+                time.sleep(0)  # an interrupt on its way arrives here, and nowhere later
+            except KeyboardInterrupt:
+                self._leave()
+            return done
+
+    def interrupt(self, key: object = None) -> None:
+        """Raises KeyboardInterrupt in the job that runs, once; any job unless `key` names it."""
+        with self._guard:
+            if self._thread is None or interrupted.is_set() or key not in (None, self._key):
+                return
+            interrupted.set()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
+            )
+
+    def end_on_sigterm(self, worker: Worker) -> None:
+        """Lets SIGTERM interrupt the job, and close the worker when the job has ended."""
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda number, frame: self._end(worker))
+
+    def _enter(self, key: str) -> None:
+        with self._guard:
+            self._key, self._thread = key, threading.get_ident()
+            interrupted.clear()
+            self._idle.clear()
+
+    def _leave(self) -> None:
+        with self._guard:
+            self._key = self._thread = None
+            self._idle.set()
+
+    def _end(self, worker: Worker) -> None:
+        self.interrupt()
+
+        def close() -> None:
+            self._idle.wait(GRACE)
+            worker.loop.add_callback(worker.close, nanny=False, reason="SIGTERM")
+
+        threading.Thread(target=close, daemon=True).start()
+
+
+# One for the process, whichever applications use it: run_job changes its folder and its logs.
 _slot = Interruptible()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One attempt at a job: a result, or an error that ends more than the job."""
+
+    result: JobReturn | None = None
+    error: BaseException | None = None  # what Hydra lets pass: SystemExit, KeyboardInterrupt
+
+
+def encode(outcome: Outcome, job_idx: int) -> bytes:
+    """Pickles an outcome; what cannot be pickled is replaced by an error that says so."""
+    error = outcome.error
+    if outcome.result is not None and outcome.result.status == JobStatus.FAILED:
+        error = outcome.result._return_value
+    try:
+        if error is None:
+            return cast("bytes", cloudpickle.dumps(outcome))
+        pickling_support.install(error)  # tracebacks, those of causes included
+        pickled = cast("bytes", cloudpickle.dumps(outcome))
+        cloudpickle.loads(pickled)  # an exception with arguments of its own may fail only here
+        return pickled
+    except Exception as problem:
+        return cast("bytes", cloudpickle.dumps(_explained(outcome, error, problem, job_idx)))
+
+
+def decode(pickled: bytes) -> Outcome:
+    """The outcome as the worker had it, tracebacks included."""
+    outcome = cast("Outcome", cloudpickle.loads(pickled))
+    if isinstance(outcome.error, SystemExit):
+        outcome.error.code = next(iter(outcome.error.args), None)  # tblib forgets it
+    return outcome
+
+
+def _explained(
+    outcome: Outcome, error: BaseException | None, problem: Exception, job_idx: int
+) -> Outcome:
+    if error is not None:
+        # The words survive even if the exception itself cannot travel.
+        substitute: Exception = RuntimeError("".join(traceback.format_exception(error)))
+    else:
+        kind = type(outcome.result and outcome.result._return_value).__name__
+        substitute = TypeError(
+            f"Job {job_idx} returned a {kind}, which cannot be sent back from its worker process "
+            f"({problem}); return plain values such as numbers."
+        )
+    if outcome.result is None:
+        return Outcome(error=substitute)
+    result = replace(outcome.result, status=JobStatus.FAILED, _return_value=substitute)
+    return Outcome(result=result)
 
 
 @dataclass(frozen=True)
@@ -55,7 +185,7 @@ class Application:
             return cast("bytes", cloudpickle.dumps(self))
         except Exception as error:
             raise RequestError(
-                f"The task function and its configuration must be such that they can be sent to "
+                "The task function and its configuration must be such that they can be sent to "
                 f"worker processes, got: {error}."
             ) from error
 
@@ -116,10 +246,9 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             Path(self._folder).mkdir(parents=True, exist_ok=True)  # where no disk is shared
             os.chdir(self._folder)
         except OSError as error:
-            raise RequestError(
-                f"`hydra.launcher.address` must lead to workers that can work in {self._folder}, "
-                f"got {error.strerror} on {socket.gethostname()}."
-            ) from error
+            rule = f"lead to workers that can work in {self._folder}"
+            got = Phrase(f"{error.strerror} on {socket.gethostname()}")
+            raise RequestError("hydra.launcher.address", rule, got) from error
 
     def _load(self) -> Application:
         if self._application is None:

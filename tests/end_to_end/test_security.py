@@ -25,7 +25,7 @@ from tests.support.exporting import document, leave_trial
 ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("fmnist_lab/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")]
 # Between a command and the worker processes that it has started, or whose scheduler it was given.
-MAY_PICKLE = {"fmnist_lab/launcher/worker.py", "fmnist_lab/launcher/transport.py"}
+MAY_PICKLE = {"fmnist_lab/launcher/worker.py"}
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch"}
 UNSAFE = {"unsafe_load", "full_load", "UnsafeLoader", "FullLoader", "eval", "exec", "system"}
 OPEN_ADDRESS = "0.0.0.0"
