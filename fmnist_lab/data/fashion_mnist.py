@@ -118,8 +118,9 @@ def _read_named(named: str, files: Sequence[IdxFile]) -> Original:
     try:
         return _read("the named folder", Path(named).expanduser(), files)
     except (SourceError, OSError, RuntimeError) as error:  # the last for the home of nobody
-        rule = f"be a folder with the four Fashion-MNIST files, as must {FOLDER_VARIABLE}"
-        hint = f"{error}; put sound files there, or name no folder"
+        rule = "be a folder with the four Fashion-MNIST files"
+        reason = str(error).rstrip(".")
+        hint = f"{reason}; put sound files there, or name no folder, in {FOLDER_VARIABLE} neither"
         raise RequestError("data.dir", rule, named, hint) from error
 
 

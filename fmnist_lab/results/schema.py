@@ -132,7 +132,7 @@ class SweepConfig(TypedDict, total=False):
 
 
 Spaces = dict[str, dict[str, Interval | Choices]]  # `spaces.json`: by strategy and dotted key
-Environment = dict[str, str | float | bool | None]
+Environment = dict[str, str | int | float | bool | None]
 _Epochs = list[dict[str, float]]
 
 

@@ -122,7 +122,7 @@ VALUES = [
     ("optimizer.learning_rate=true", "`optimizer.learning_rate` must be a finite number, got True"),
     ("optimizer=sgd optimizer.momentum=x", "`optimizer.momentum` must be a finite number, got 'x'"),
     ("stopping.name=never", "`stopping.name` must be none or patience, got 'never'"),
-    ("stopping.monitor=loss", "`stopping.monitor` must be val/loss or val/accuracy or "),
+    ("stopping.monitor=loss", "`stopping.monitor` must be train/loss or train/accuracy or "),
     ("stopping.mode=best", "`stopping.mode` must be auto or min or max, got 'best'"),
     ("stopping.patience=-1", "`stopping.patience` must be a whole number, zero or more, got -1"),
     ("stopping.min_delta=-0.1", "`stopping.min_delta` must be zero or more, got -0.1"),
@@ -146,7 +146,7 @@ VALUES = [
     ("scheduler=performance scheduler.monitor=opt/grad_norm", "`scheduler.m"),
     (
         "scheduler=performance scheduler.monitor=opt/grad_norm scheduler.mode=min",
-        "`scheduler.monitor` must be val/loss or val/accuracy or ",
+        "`scheduler.monitor` must be train/loss or train/accuracy or ",
     ),
     ("scheduler=performance scheduler.monitor=null", "`scheduler.monitor` is None"),
     ("scheduler=piecewise scheduler.boundaries=[9,5]", "`scheduler.boundaries` must be one or mor"),

@@ -130,20 +130,20 @@ class TestRefusals:
             ("hydra.sweeper.spaces=[weg]", "`hydra.sweeper.spaces` must name mappings of the "
                                            "configuration, got 'weg'."),
             ("hydra.sweeper.check=strategies.nope", "`hydra.sweeper.check` must name a function, "
-                                                    "got 'strategies.nope': module 'strategies' "
+                                                    "got 'strategies.nope'; module 'strategies' "
                                                     "has no attribute 'nope'."),
             ("hydra.sweeper.check=nowhere.nope", "`hydra.sweeper.check` must name a function, got "
-                                                 "'nowhere.nope': No module named 'nowhere'."),
+                                                 "'nowhere.nope'; No module named 'nowhere'."),
             ("hydra.sweeper.check=os.getcwd", "`hydra.sweeper.check` must name a function of "
                                               "(cfg), got one of ()."),
             ("hydra.sweeper.custom_search_space=nope", "`hydra.sweeper.custom_search_space` must "
-                                                       "name a function, got 'nope': No module "
+                                                       "name a function, got 'nope'; No module "
                                                        "named 'nope'."),
             ("hydra.sweeper.custom_search_space=strategies.check",
              "`hydra.sweeper.custom_search_space` must name a function of (cfg, trial), got one "
              "of (cfg: omegaconf.dictconfig.DictConfig) -> None."),
             ("hydra.sweeper.observers=[{_target_: watching.Nope}]",
-             "`hydra.sweeper.observers._target_` must name a function, got 'watching.Nope': "
+             "`hydra.sweeper.observers._target_` must name a function, got 'watching.Nope'; "
              "module 'watching' has no attribute 'Nope'."),
             ("start=100", "`start` must be at most 99, got 100."),
         ],
