@@ -78,7 +78,7 @@ class TestChanged:
 
     @pytest.mark.parametrize(
         ("tracking", "sentence"),
-        [("foo", "`tracking` must be one of local, none, server, got 'foo'"),
+        [("foo", "Could not find 'tracking/foo' Available options in 'tracking': local none server"),
          ("server", "`tracking.uri` must be a server's address with tracking=server, got none")],
     )  # fmt: skip
     def test_nowhere_to_record(
