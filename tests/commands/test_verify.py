@@ -78,7 +78,7 @@ class TestChanged:
 
     @pytest.mark.parametrize(
         ("tracking", "sentence"),
-        [("foo", "Could not find 'tracking/foo' Available options in 'tracking': local none server"),
+        [("foo", "Could not find 'tracking/foo' Available options in 'tracking': local none"),
          ("server", "`tracking.uri` must be a server's address with tracking=server, got none")],
     )  # fmt: skip
     def test_nowhere_to_record(
