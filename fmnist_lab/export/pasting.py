@@ -98,24 +98,37 @@ def _without_checks(node: _Definition, text: str, ours: set[str]) -> str:
     lines = text.splitlines()
     first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
     dropped: set[int] = set()
-    for child in _statements(node):
-        assert child.end_lineno is not None  # it has been parsed
-        span = range(child.lineno, child.end_lineno + 1)
-        if _is_check(child, ours):
-            dropped.update(span)
-        elif isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+    for check, is_alone in _checks(node, ours):
+        dropped.update(range(check.lineno, _end(check) + 1))
+        if is_alone:  # its block would be empty
+            lines[check.lineno - 1] = f"{lines[check.lineno - 1][: check.col_offset]}pass"
+            dropped.remove(check.lineno)
+    for child in ast.walk(node):
+        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+            span = range(child.lineno, _end(child) + 1)
             blank = next((number for number in span if not lines[number - 1]), None)
             if blank is not None:
                 lines[blank - 2] += '"""'
                 dropped.update(range(blank, span.stop))
-    assert node.end_lineno is not None
-    kept = [lines[i - 1] for i in range(first, node.end_lineno + 1) if i not in dropped]
+    kept = [lines[i - 1] for i in range(first, _end(node) + 1) if i not in dropped]
     return "\n".join(re.sub(r"  # (noqa|type:).*", "", line) for line in kept)
 
 
-def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yields the statements below a node, at any depth."""
-    return (item for item in ast.walk(node) if isinstance(item, ast.stmt) and item is not node)
+def _checks(node: ast.AST, ours: set[str]) -> Iterator[tuple[ast.stmt, bool]]:
+    """Yields the outermost checks below a node; True if one is the first of a block of checks."""
+    for _, block in ast.iter_fields(node):
+        children = block if isinstance(block, list) else [block]
+        checks = [item for item in children if isinstance(item, ast.stmt) and _is_check(item, ours)]
+        for child in children:
+            if child in checks:
+                yield child, child is checks[0] and checks == children
+            elif isinstance(child, ast.AST):
+                yield from _checks(child, ours)
+
+
+def _end(node: ast.stmt) -> int:
+    assert node.end_lineno is not None  # it has been parsed
+    return node.end_lineno
 
 
 def _is_check(statement: ast.stmt, ours: set[str]) -> bool:

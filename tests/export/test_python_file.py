@@ -70,14 +70,19 @@ def test_rates_are_the_same_to_the_last_bit(option: str, folder: Path) -> None:
 
 OWN = """
 import numpy as np
+from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_positive
 from fmnist_lab.schedules.schedule import as_schedule
 
 START = 0.5
 
-def mine(initial_learning_rate):
+def mine(initial_learning_rate, start=START):
     require_positive("scheduler", initial_learning_rate=initial_learning_rate)
-    return as_schedule(lambda epoch: initial_learning_rate * START ** np.floor(epoch))
+    if start < 1:
+        base = start
+    else:
+        raise RequestError("scheduler.start", "be below 1", start)
+    return as_schedule(lambda epoch: initial_learning_rate * base ** np.floor(epoch))
 
 class Own:
     def learning_rates(self, epoch, steps):
