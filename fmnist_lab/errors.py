@@ -77,7 +77,7 @@ class NotReproducedError(RuntimeError):
 
 
 def is_full_disk(error: object) -> bool:
-    """Whether this says that a disk, or somebody's share of it, is full."""
+    """Whether an error says that a disk, or a user's quota on it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -102,6 +102,6 @@ def denied(error: OSError) -> str:
     """What to say of it."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # in a container somebody may have no name
+    except KeyError:  # in a container a user may have no name
         user = f"user {os.geteuid()}"
     return f"`{error.filename}` must be readable and writable for {user}, got: {error.strerror}."

@@ -27,11 +27,11 @@ _IS_MAXIMISED = {"accuracy": True, "loss": False}
 
 
 def is_maximised(metric: str, key: str = "objective.metric") -> bool:
-    """Returns which direction is better: accuracies are maximised, losses are minimised.
+    """Returns whether more is better: accuracies are maximised, losses are minimised.
 
     Args:
-        metric: A name that ends in `accuracy` or `loss`, after a slash or an underscore if at all.
-        key: What the metric is the value of, for the message.
+        metric: Its name: `accuracy` or `loss`, with or without a prefix before `/` or `_`.
+        key: The key that names the metric, for the message.
 
     Raises:
         RequestError: The name ends in neither.
@@ -50,7 +50,7 @@ def direction(group: str, monitor: str) -> str:
     """Returns what is better, by the metric's name: `min` of a loss, `max` of an accuracy.
 
     Raises:
-        RequestError: The name does not tell.
+        RequestError: The metric is neither a loss nor an accuracy.
     """
     try:
         return "max" if is_maximised(monitor) else "min"

@@ -17,7 +17,7 @@ from fmnist_lab.export import document as recipe
 from fmnist_lab.export.reproduce import train_again
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results import curve_diff, schema
-from fmnist_lab.results.curve_diff import told
+from fmnist_lab.results.curve_diff import shown
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
 from fmnist_lab.training import environment, weights
@@ -141,7 +141,7 @@ def _train_again(folder: Path, anyway: bool) -> list[Any]:
         first = min(found, key=lambda departure: departure.epoch)
         raise NotReproducedError(
             f"Trained again, the trial departs from its record: from epoch {first.epoch} on, "
-            f"{first.metric} {told(first.now)} instead of {told(first.recorded)}. Nothing was "
+            f"{first.metric} {shown(first.now)} instead of {shown(first.recorded)}. Nothing was "
             "registered. Other versions, another machine or another number of threads can be the "
             "reason; --anyway registers what was trained now."
         )

@@ -21,7 +21,7 @@ from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export.reproduce import train_again
 from fmnist_lab.results import curve_diff
-from fmnist_lab.results.curve_diff import TOLERANCES, Departure, told
+from fmnist_lab.results.curve_diff import TOLERANCES, Departure, shown
 from fmnist_lab.training import environment
 
 
@@ -72,8 +72,8 @@ def show(found: Sequence[Departure], exact: bool, console: Console | None = None
         table.add_row(
             row.metric,
             str(row.epoch + 1),
-            told(row.recorded),
-            told(row.now),
+            shown(row.recorded),
+            shown(row.now),
             f"{row.largest:.3g}",
             "any" if limit is None else f"{limit:g}",
             style=None if row.is_allowed else "bold red",
@@ -109,15 +109,15 @@ def _require_data(document: Document, path: Path) -> None:
 
 
 def _introduction(record: Mapping[str, Any], other: Mapping[str, tuple[Any, Any]]) -> str:
-    told = (
+    introduction = (
         f"Trial {record['trial']} of {record['sweep']} ({record['strategy']}), "
         f"{record['epochs_trained']} epochs, objective {record['objective']:.4f}.\n"
     )
     if not other:
-        return f"{told}Same machine and versions: the curve must be the same bit for bit.\n"
+        return f"{introduction}Same machine and versions: the curve must be the same bit for bit.\n"
     listed = "; ".join(f"{key} {before}, here {now}" for key, (before, now) in other.items())
     allowed = ", ".join(f"{metric} {limit:g}" for metric, limit in TOLERANCES.items())
-    return f"{told}Recorded with {listed}. The curve may differ by at most: {allowed}.\n"
+    return f"{introduction}Recorded with {listed}. The curve may differ by at most: {allowed}.\n"
 
 
 def _conclude(

@@ -48,7 +48,9 @@ def register() -> None:
         PermissionError: There are files of the user's here that this user may not read.
     """
     schema = OmegaConf.structured(Config)
-    _unlock(schema)  # OmegaConf takes a frozen dataclass for a configuration nobody may override
+    _unlock(
+        schema
+    )  # OmegaConf takes a frozen dataclass for a configuration that cannot be overridden
     ConfigStore.instance().store(name="schema", node=schema)
     listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
     resolvers: dict[str, Callable[..., Any]] = {

@@ -13,7 +13,7 @@ from fmnist_lab.foundation.validate import (
     require_positive,
     require_whole,
 )
-from fmnist_lab.metrics import MONITORS, direction
+from fmnist_lab.metrics import MONITORS, OBJECTIVES, direction
 from fmnist_lab.training import clipping, engines
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.trial import Trial
@@ -37,7 +37,7 @@ def validate(trial: Trial) -> None:
     _validate_optimizer(trial.optimizer)
     _validate_stopping(trial)
     _validate_scheduler(trial)
-    require_choice("objective", ("val/accuracy", "val/loss"), metric=trial.objective.metric)
+    require_choice("objective", OBJECTIVES, metric=trial.objective.metric)
 
 
 def _validate_training(trial: Trial) -> None:

@@ -117,10 +117,10 @@ def _read(label: str, folder: Path, files: Sequence[IdxFile]) -> Original:
 def _read_named(named: str, files: Sequence[IdxFile]) -> Original:
     try:
         return _read("the named folder", Path(named).expanduser(), files)
-    except (SourceError, OSError, RuntimeError) as error:  # the last for the home of nobody
+    except (SourceError, OSError, RuntimeError) as error:  # the last for an unknown home
         rule = "be a folder with the four Fashion-MNIST files"
         reason = str(error).rstrip(".")
-        hint = f"{reason}; put sound files there, or name no folder, in {FOLDER_VARIABLE} neither"
+        hint = f"{reason}; put sound files there, or unset data.dir and {FOLDER_VARIABLE}"
         raise RequestError("data.dir", rule, named, hint) from error
 
 

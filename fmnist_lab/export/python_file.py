@@ -116,12 +116,12 @@ def _schedule(pasted: Pasted, trial: Trial) -> str:
             "per_epoch": made.update == "epoch",
         }
         lines.append(f"SCHEDULE = {_call(pasted.add(schedules.warmup), ramp, 0)}")
-    told = {
+    values = {
         "schedule": "\n".join(lines),
         "positions": pasted.add(positions),
         "update": made.update,
     }
-    return _template(_RATES).substitute(told).rstrip("\n")
+    return _template(_RATES).substitute(values).rstrip("\n")
 
 
 def _optimizer(trial: Trial) -> str:
@@ -165,15 +165,15 @@ def _stopping(trial: Trial) -> list[str]:
 
 def _call(function: str, arguments: Mapping[str, Any], indent: int) -> str:
     """Returns a call as Python writes it; an argument per line where one line is too short."""
-    told = [
+    items = [
         f"{key}={value if isinstance(value, Phrase) else repr(value)}"
         for key, value in arguments.items()
     ]
-    line = f"{function}({', '.join(told)})"
+    line = f"{function}({', '.join(items)})"
     if indent + len(line) < _WIDTH - len("SCHEDULE = "):
         return line
     space = " " * indent
-    return "\n".join([f"{function}(", *(f"{space}    {item}," for item in told), f"{space})"])
+    return "\n".join([f"{function}(", *(f"{space}    {item}," for item in items), f"{space})"])
 
 
 def _log(metric: str) -> str:
@@ -183,7 +183,7 @@ def _log(metric: str) -> str:
 
 
 def _docstring(record: Mapping[str, Any], name: str) -> str:
-    told = [
+    texts = [
         f"Trains the best configuration of {record['sweep']} in plain Keras: strategy "
         f"{record['strategy']}, trial {record['trial']}.",
         f"python {name}.py [FOLDER]: a folder with the four files of Fashion-MNIST, gzipped or "
@@ -192,7 +192,7 @@ def _docstring(record: Mapping[str, Any], name: str) -> str:
         "The curve is that of fmnist-lab's engine `keras`: the same seeds, batches and rates. The "
         "engine `compiled` differs from it by rounding, which grows while a network learns.",
     ]
-    paragraphs = ["\n".join(textwrap.wrap(_plain(text), _WIDTH)) for text in told]
+    paragraphs = ["\n".join(textwrap.wrap(_plain(text), _WIDTH)) for text in texts]
     paragraphs.insert(-1, _plain(f"    {record['command']}"))
     return "\n\n".join(paragraphs)
 

@@ -14,7 +14,7 @@ import yaml
 
 from fmnist_lab import config, data
 from fmnist_lab.foundation.spelling import spell
-from fmnist_lab.results import manifest, searches
+from fmnist_lab.results import layout, manifest, searches
 from fmnist_lab.statistics import least_pairs
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
@@ -180,7 +180,7 @@ def again(sweep: Path, number: int, arguments: Sequence[str]) -> list[str]:
         number: From 1.
         arguments: Of search 0.
     """
-    first = yaml.safe_load((sweep / "multirun.yaml").read_text(encoding="utf-8"))
+    first = yaml.safe_load((sweep / layout.SWEEP_CONFIG).read_text(encoding="utf-8"))
     sampler: Mapping[str, Any] = first["hydra"]["sweeper"].get("sampler") or {}
     more = [f"seed={first['seed'] + number * config.STRIDE}"]
     if sampler.get("seed") is not None:

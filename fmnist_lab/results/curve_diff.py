@@ -63,7 +63,7 @@ def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
     return found
 
 
-def told(value: float | None) -> str:
+def shown(value: float | None) -> str:
     """A value for people, with every digit that single precision has."""
     return "-" if value is None else f"{value:.9g}"
 

@@ -26,7 +26,7 @@ TRIALS, REPLICATES, SEARCHES = "trials", "replicates", "searches"
 STAGES = {"trial": TRIALS, "replicate": REPLICATES}  # the kind of a run: its folder in the sweep
 SWEEP_CONFIG, SPACES, SWEEP_RESULTS = "multirun.yaml", "spaces.json", "optimization_results.yaml"
 MANIFEST = "manifest.json"
-STUDY, SWEEP_LOG, WORKERS_LOG = "study.journal", "sweep.log", "workers.log"
+SWEEP_LOG, WORKERS_LOG = "sweep.log", "workers.log"
 
 REPORT = "report.html"
 TRIALS_CSV, CURVES_CSV, COMPARISON_CSV = "trials.csv", "curves.csv", "comparison.csv"

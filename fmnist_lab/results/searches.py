@@ -7,18 +7,17 @@ numbered from 0, replicates.
 from pathlib import Path
 
 from fmnist_lab.foundation.files import listed
-
-FOLDER = "searches"
+from fmnist_lab.results.layout import SEARCHES
 
 
 def folder_of(sweep: Path, number: int) -> Path:
     """The folder of a search."""
-    return sweep / FOLDER / str(number) if number else sweep
+    return sweep / SEARCHES / str(number) if number else sweep
 
 
 def split(folder: Path) -> tuple[Path, int]:
     """The sweep's folder and the search's number, from the search's folder."""
-    if folder.parent.name == FOLDER and folder.name.isdigit():
+    if folder.parent.name == SEARCHES and folder.name.isdigit():
         return folder.parent.parent, int(folder.name)
     return folder, 0
 
@@ -31,5 +30,5 @@ def name_of(folder: Path) -> str:
 
 def folders(sweep: Path) -> list[Path]:
     """The folders of the searches that have begun, in order; the sweep's own comes first."""
-    begun = [path for path in listed(sweep / FOLDER) if path.name.isdigit()]
+    begun = [path for path in listed(sweep / SEARCHES) if path.name.isdigit()]
     return [sweep, *sorted(begun, key=lambda path: int(path.name))]

@@ -4,9 +4,9 @@ A trial is a run with its curve; a sweep is the parent run of its trials. No oth
 package uses MLflow.
 """
 
+from fmnist_lab.results.layout import ROOT
 from fmnist_lab.tracking.sender import sync
 from fmnist_lab.tracking.store import (
-    ROOT,
     artifacts,
     attach,
     database,

@@ -16,7 +16,7 @@ from fmnist_lab.foundation.files import write_json
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results import layout, schema
 from fmnist_lab.tracking.outbox import RECORDS, Kind, Line, Record, Status, is_key, unsent
-from fmnist_lab.tracking.store import NOTE, PARENT, ROOT, RUN_FILE, connected, is_sqlite
+from fmnist_lab.tracking.store import NOTE, PARENT, connected, is_sqlite
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
 from fmnist_lab.training.weights import WEIGHTS
 from fmnist_lab.trial import StopReason
@@ -36,7 +36,7 @@ NOT_SENT = (
 class Delivery:
     """A record and how much of it MLflow has."""
 
-    def __init__(self, record: Record, root: Path = ROOT) -> None:
+    def __init__(self, record: Record, root: Path = layout.ROOT) -> None:
         """Sends nothing yet; `root` is the folder of the local store."""
         self.record = record
         self.run_id: str | None = None
@@ -110,7 +110,7 @@ class Delivery:
         self.run_id = run_id
         if header.kind == Kind.SWEEP:
             where = {"store": mask(self._client.tracking_uri), "experiment": header.experiment}
-            write_json(self.record.path.parent / RUN_FILE, where | {"run_id": run_id})
+            write_json(self.record.path.parent / layout.MLFLOW_RUN, where | {"run_id": run_id})
 
     def _existing(self) -> str | None:
         """Returns the run's id if the store has it."""

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
+from fmnist_lab.results.layout import ROOT
 from fmnist_lab.tracking.delivery import Delivery
 from fmnist_lab.tracking.outbox import Record, unsent
 from fmnist_lab.tracking.store import (
-    ROOT,
     give_up_soon,
     quiet_mlflow,
     reason,

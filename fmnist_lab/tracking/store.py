@@ -14,9 +14,8 @@ from filelock import FileLock
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.foundation.secrets import mask
+from fmnist_lab.results.layout import ARTIFACTS, MLFLOW_DATABASE, MLFLOW_RUN, ROOT
 
-ROOT = Path("mlruns")  # all results, in the folder where the command runs
-RUN_FILE = "mlflow.json"  # in a sweep's folder: the store and the id of the sweep's run
 SOURCE = {"mlflow.source.name": "fmnist-lab", "mlflow.source.type": "LOCAL"}  # tags of our runs
 NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 PARENT = "mlflow.parentRunId"  # the tag that nests a run under another one
@@ -92,10 +91,10 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
     Returns:
         The run's id if the files are there now.
     """
-    if not (folder / RUN_FILE).exists():
+    if not (folder / MLFLOW_RUN).exists():
         return None
     try:
-        where = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        where = json.loads((folder / MLFLOW_RUN).read_text(encoding="utf-8"))
         store, run_id = with_password(where["store"]), str(where["run_id"])
         path = urlsplit(store).path.removeprefix("/")
         if is_sqlite(store) and not Path(path).exists():  # SQLite would create it
@@ -181,7 +180,7 @@ def is_sqlite(uri: str) -> bool:
 
 def database(root: Path = ROOT) -> Path:
     """Returns the SQLite file of the local store."""
-    return root.absolute() / "mlflow.db"
+    return root.absolute() / MLFLOW_DATABASE
 
 
 def store_uri(root: Path = ROOT) -> str:
@@ -191,7 +190,7 @@ def store_uri(root: Path = ROOT) -> str:
 
 def artifacts(root: Path = ROOT) -> str:
     """Returns the address of the local artifact folder; absolute, for commands run elsewhere."""
-    return (root.absolute() / "artifacts").as_uri()
+    return (root.absolute() / ARTIFACTS).as_uri()
 
 
 def _create_database(root: Path) -> None:

@@ -15,13 +15,13 @@ from omegaconf import OmegaConf
 from fmnist_lab.config import TrackingConfig, to_tracking
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.spelling import spell
+from fmnist_lab.results.layout import MLFLOW_RUN
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
 from fmnist_lab.tracking.delivery import LINK, NOTE_FILE, Delivery
 from fmnist_lab.tracking.outbox import Header, Kind, Record, Status, now, unsent
 from fmnist_lab.tracking.sender import Sender, sender
 from fmnist_lab.tracking.store import (
-    RUN_FILE,
     SOURCE,
     give_up_soon,
     quiet_mlflow,
@@ -126,7 +126,7 @@ class SweepRun:
                     return earlier
                 earlier.close()
         try:
-            text = (self._folder / RUN_FILE).read_text(encoding="utf-8")
+            text = (self._folder / MLFLOW_RUN).read_text(encoding="utf-8")
             run_id = str(json.loads(text)["run_id"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
             run_id = None

@@ -34,7 +34,7 @@ def describe() -> dict[str, str | int | None]:
 
 
 def recorded(folder: Path) -> dict[str, Any]:
-    """What `environment.json` in a trial's folder says; `threads` is None where nobody knows."""
+    """What `environment.json` in a trial's folder says; `threads` is None where it is not known."""
     facts = schema.environment(folder)
     # Trials of earlier versions do not say; the launcher that started their process does.
     return {"threads": _launched_with(folder / ".hydra" / "hydra.yaml")} | facts

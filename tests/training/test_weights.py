@@ -1,6 +1,7 @@
 """What a replicate keeps in its folder, and a tuning trial does not."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 
 from fmnist_lab import data
+from fmnist_lab.data import Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.tracking.delivery import NOT_SENT
 from fmnist_lab.training import runner, weights
 from fmnist_lab.training.engines import building
-from fmnist_lab.trial import Labels
+from fmnist_lab.trial import Labels, Trial
 from tests.conftest import ComposeTrial
 
 
@@ -42,6 +44,25 @@ def test_a_tuning_trial_keeps_none_and_removes_what_was_left(
     (tmp_path / weights.WEIGHTS).write_bytes(b"of another attempt")
     runner.run(tiny(), labels, tmp_path, runner.Tracker())
     assert weights.read(tmp_path) is None
+
+
+class InTheWay(runner.Tracker):
+    """Puts a folder where the weights go."""
+
+    def start(
+        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
+    ) -> None:
+        (folder / weights.WEIGHTS).mkdir()
+
+
+def test_a_replicate_whose_weights_cannot_be_kept_has_failed(
+    tiny: ComposeTrial, labels: Labels, tmp_path: Path
+) -> None:
+    with pytest.raises(IsADirectoryError):
+        runner.run(tiny(), replace(labels, kind="replicate"), tmp_path, InTheWay())
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["stop_reason"] == "failed"
+    assert math.isnan(result["test_accuracy"])
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04"])

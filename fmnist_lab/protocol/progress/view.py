@@ -16,6 +16,7 @@ from rich.text import Text
 from fmnist_lab.foundation.wording import count, duration
 from fmnist_lab.protocol.progress import summary
 from fmnist_lab.protocol.progress.counts import SweepProgress, label, objective, speed
+from fmnist_lab.results.layout import SWEEP_LOG, WORKERS_LOG
 from fmnist_lab.sweeper.observers import SweepInfo, TrialInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 
@@ -174,7 +175,7 @@ def failure_line(trial: TrialEnd, progress: SweepProgress) -> str:
     again = " The same command tries it again." if trial.lost else again
     # The trial's own log; without one, the output of its worker.
     logs = sorted(Path(trial.folder).glob("*.log")) if trial.folder else []
-    log = logs[0] if logs else Path(progress.sweep.folder) / "workers.log"
+    log = logs[0] if logs else Path(progress.sweep.folder) / WORKERS_LOG
     log = log.relative_to(Path.cwd()) if log.is_relative_to(Path.cwd()) else log
     how = f"{label(trial)} failed: {reason.rstrip('.')}.{again}"
     return f"{_position(progress)} {how} Log: {log}"
@@ -206,7 +207,7 @@ def _time_left(progress: SweepProgress) -> list[str]:
 
 
 def _sweep_log(progress: SweepProgress) -> Path:
-    return Path(progress.sweep.folder) / "sweep.log"
+    return Path(progress.sweep.folder) / SWEEP_LOG
 
 
 class LogFile(logging.FileHandler):

@@ -2,7 +2,6 @@
 
 import pytest
 
-from fmnist_lab.protocol.progress.counts import SPEED_PERIOD
 from fmnist_lab.sweeper.sweep_end import TrialEnd
 from tests.support.watching import Clock, begin, end, progress
 
@@ -102,14 +101,6 @@ class TestSpeed:
         state.advance({1: 4, 2: 5, 99: 7})
         state.end(end(1, state="pruned", steps=5))
         assert state.speed == state.mean_speed == 1.0
-
-    def test_a_trial_that_starts_over_gives_no_negative_speed(self, clock: Clock) -> None:
-        state = progress(clock)
-        state.start(begin(0))
-        for steps in (10, 1):
-            clock.wait(SPEED_PERIOD + 1)
-            state.advance({0: steps})
-        assert state.speed >= 0
 
 
 class TestTimeLeft:
