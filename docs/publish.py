@@ -69,8 +69,8 @@ def draw_answer(place: Path, scheme: str) -> None:
     tested = trials[trials["kind"] == "replicate"].groupby("strategy")["test_accuracy"]
     names = tested.mean().sort_values().index
     ink, line, accent = INKS[scheme]
-    style: dict[Any, Any] = {"text.color": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink,
-                             "font.size": 11, "svg.hashsalt": "answer"}  # fmt: skip
+    inked = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
+    style: dict[Any, Any] = {"font.size": 11, "svg.hashsalt": "answer"} | dict.fromkeys(inked, ink)
     with rc_context(style):
         figure = Figure(figsize=(8.6, 4.6), layout="constrained")
         axes: Any = figure.subplots()
