@@ -229,15 +229,13 @@ def test_the_report_opens_in_the_artifact_view(served: Served, page: Page) -> No
         expect(report.get_by_text(strategy, exact=True).first).to_be_visible()
 
 
-def test_a_published_report_draws_its_charts_without_a_network() -> None:
+def test_a_published_report_draws_its_charts_without_a_network(page: Page) -> None:
     results = ROOT / "docs" / "results"
     assert sum(path.stat().st_size for path in results.rglob("*")) < 5_000_000
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        shown = browser.new_context(offline=True).new_page()
-        report = results / "control" / "report.html"  # all are made alike
-        shown.goto(report.as_uri())
-        charts = report.read_text(encoding="utf-8").count('<script type="application/json">')
-        assert charts > 2
-        expect(shown.locator(".chart.js-plotly-plot")).to_have_count(charts, timeout=1000 * SECONDS)
-        browser.close()
+    assert page.context.browser
+    shown = page.context.browser.new_context(offline=True).new_page()
+    report = results / "control" / "report.html"  # all are made alike
+    shown.goto(report.as_uri())
+    charts = report.read_text(encoding="utf-8").count('<script type="application/json">')
+    assert charts > 2
+    expect(shown.locator(".chart.js-plotly-plot")).to_have_count(charts)
