@@ -8,6 +8,8 @@ from importlib import metadata
 from types import ModuleType
 from typing import Any
 
+from fmnist_lab.training.engines import program_cache
+
 # Without it XLA copies each kernel that a step reads and updates, a seventh of the time that the
 # notebook's network takes with one thread. It changes no bit of a result.
 XLA_FLAG = "--xla_cpu_copy_insertion_use_region_analysis=true"
@@ -27,6 +29,7 @@ def import_tensorflow() -> ModuleType:
         os.environ["XLA_FLAGS"] = " ".join(
             [XLA_FLAG, *(flag for flag in given if flag != XLA_FLAG)]
         )
+    program_cache.start()
     with _quiet_stderr():
         import keras  # noqa: F401
         import tensorflow

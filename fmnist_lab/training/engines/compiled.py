@@ -13,6 +13,7 @@ from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
 from fmnist_lab.training import clipping
 from fmnist_lab.training.early_stopping import EarlyStopping, diverged
+from fmnist_lab.training.engines import program_cache
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.training.engines.building import (
     EVALUATION_BATCH,
@@ -227,6 +228,8 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NO
     best = {key: keeper.state[key] for key in keeper.state.keys() & {"best"}}
     for epoch in range(len(keeper.curve), trial.training.epochs):
         metrics = _train_epoch(program, trial, dataset, scheduler, epoch)
+        if epoch == len(keeper.curve):  # whatever there was to compile has been compiled
+            program_cache.publish()
         early = stopping.observe(epoch, metrics)
         if stopping.restores and stopping.best_epoch == epoch:
             best["best"] = program.model.get_weights()
