@@ -16,6 +16,7 @@ from fmnist_lab.foundation.validate import (
 from fmnist_lab.metrics import MONITORS, OBJECTIVES, direction
 from fmnist_lab.training import clipping, engines
 from fmnist_lab.training.early_stopping import EarlyStopping
+from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
 
 MOST_EPOCHS = 100_000  # beyond this a slip of the keyboard is likelier than a wish
@@ -94,6 +95,8 @@ def _validate_stopping(trial: Trial) -> None:
 
 def _validate_scheduler(trial: Trial) -> None:
     node, epochs = trial.scheduler, trial.training.epochs
+    if str(node.get("_target_")).startswith("keras."):
+        import_tensorflow()  # in our way, before it is imported in any other
     scheduler = schedules.build(node)
     if isinstance(scheduler, schedules.Performance):
         require_choice("scheduler", MONITORS, monitor=scheduler.monitor)

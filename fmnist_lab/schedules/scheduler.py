@@ -1,11 +1,11 @@
 """What an engine asks for the learning rate of every update, made from a schedule."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.instantiate import create, explain, locate, parameters
@@ -37,38 +37,47 @@ class Scheduled:
     """Follows a schedule and ignores the metrics.
 
     `update` is `epoch`, one rate per epoch, read at its start, or `step`, a rate per update.
+    `counts_steps` is for schedules of Keras's kind, functions of the update's number.
     """
 
     schedule: Schedule
     update: Update = "step"
     warmup_epochs: float = 0.0
+    counts_steps: bool = False
 
     def __post_init__(self) -> None:
         require_timing(self.update, self.warmup_epochs)
 
     def learning_rates(self, epoch: int, steps: int) -> NDArray[np.float32]:
         """Returns the rate of each of the epoch's updates, (steps,)."""
-        return self._read(positions(epoch, steps, self.update))
+        return self._read(positions(epoch, steps, self.update), steps)
 
     def all_learning_rates(self, epochs: int, steps: int) -> NDArray[np.float32]:
         """Returns the rates of a whole training at once, (epochs * steps,)."""
-        return self._read(positions(0, steps, self.update, epochs))
+        return self._read(positions(0, steps, self.update, epochs), steps)
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Does nothing."""
 
-    def _read(self, epochs: NDArray[np.float64]) -> NDArray[np.float32]:
-        schedule = warmed_up(self.schedule, self.update, self.warmup_epochs)
-        return np.broadcast_to(np.asarray(schedule(epochs)), epochs.shape).astype(np.float32)
+    def _read(self, epochs: NDArray[np.float64], steps: int) -> NDArray[np.float32]:
+        def schedule(epoch: ArrayLike) -> NDArray[np.float64]:
+            position = np.asarray(epoch, dtype=np.float64)
+            return self.schedule(np.rint(position * steps) if self.counts_steps else position)
+
+        warm = warmed_up(schedule, self.update, self.warmup_epochs)
+        return np.broadcast_to(np.asarray(warm(epochs)), epochs.shape).astype(np.float32)
 
 
 def build(config: Mapping[str, Any]) -> Scheduler:
     """Builds the scheduler that a resolved `conf/scheduler` node describes.
 
     `_target_` is the dotted path of a function that returns a schedule or a scheduler; the node's
-    other keys are its arguments. Three keys every node may have: `update` and `warmup_epochs` are
-    applied here to a schedule, and `epochs`, the length of the training, is passed on less the
-    warm-up. A function that has one of these as a parameter gets it unchanged.
+    other keys are its arguments. A function with a parameter `epoch` or `step` is a schedule
+    itself. A schedule with a parameter `step`, as Keras's have, counts updates, others epochs.
+
+    Three keys every node may have: `update` and `warmup_epochs` are applied here to a schedule,
+    and `epochs`, the length of the training, is passed on less the warm-up. A function that has
+    one of these as a parameter gets it unchanged.
 
     Raises:
         RequestError: A key is unknown, missing or has a value that is not allowed.
@@ -81,8 +90,12 @@ def build(config: Mapping[str, Any]) -> Scheduler:
         require_positive("scheduler", epochs=node["epochs"])
         node["epochs"] -= warmup_epochs
     target = ("scheduler._target_", config["_target_"])
+    position = next((name for name in ("epoch", "step") if name in taken.keys() - node), None)
     try:
-        made = create("scheduler", node)
+        if position:
+            made: Any = _over_arrays(lambda value: create("scheduler", node, **{position: value}))
+        else:
+            made = create("scheduler", node)
     except RequestError:
         raise
     except Exception as error:
@@ -93,7 +106,23 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     if not callable(made):
         rule = "name a function that returns a schedule"
         raise RequestError(target[0], rule, target[1], f"it returns {made!r}")
-    return Scheduled(made, update, warmup_epochs)
+    counts_steps = position == "step" or "step" in parameters("scheduler", made)
+    return Scheduled(_over_arrays(made), update, warmup_epochs, counts_steps)
+
+
+def _over_arrays(schedule: Callable[[Any], Any]) -> Schedule:
+    """Has a function of a single number, such as one with an `if`, take arrays as well."""
+    try:
+        schedule(np.array([0.0, 1.0]))
+    except RequestError:
+        raise
+    except Exception:  # a function of the user's own may raise anything
+
+        def of_one(position: float) -> float:
+            return float(schedule(int(position) if position.is_integer() else position))
+
+        return np.vectorize(of_one, otypes=[np.float64])
+    return schedule
 
 
 def positions(epoch: int, steps: int, update: Update, epochs: int = 1) -> NDArray[np.float64]:

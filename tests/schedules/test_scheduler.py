@@ -1,5 +1,6 @@
 """Rates and decisions against Keras's callbacks, and every option in conf/scheduler."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
 from fmnist_lab.schedules import Performance, Scheduled, Scheduler, build
 from fmnist_lab.schedules.scheduler import Update
+from fmnist_lab.training.engines.backend import import_tensorflow
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "scheduler").glob("*.yaml"))
 RATE = 0.01
@@ -308,3 +310,69 @@ class TestBuild:
     def test_an_unknown_update(self) -> None:
         with pytest.raises(RequestError, match=r"`scheduler\.update` must be epoch or step, got"):
             build(option("cosine", update="batch"))
+
+
+def with_an_if(rate: float, drop: int) -> Any:
+    return lambda epoch: rate if epoch < drop else rate / 10
+
+
+def with_math(rate: float) -> Any:
+    return lambda epoch: rate * math.exp(-epoch)
+
+
+def of_an_epoch(epoch: Any, rate: float = 0.1) -> Any:
+    return rate * 0.9**epoch
+
+
+def from_a_list(epoch: int) -> float:
+    return [0.3, 0.2, 0.1][epoch]
+
+
+def of_a_step(step: Any, rate: float = 0.1) -> Any:
+    return rate / (1 + step)
+
+
+class TestPlainFunctions:
+    """Functions that know one number, and count it in epochs or in updates."""
+
+    @pytest.mark.parametrize(
+        ("name", "keys", "expected"),
+        [
+            ("with_an_if", {"rate": 0.1, "drop": 1}, [0.1, 0.1, 0.01, 0.01, 0.01, 0.01]),
+            ("with_math", {"rate": 0.1}, [0.1 * math.exp(-step / 2) for step in range(6)]),
+            ("of_an_epoch", {"rate": 0.2}, [0.2 * 0.9 ** (step / 2) for step in range(6)]),
+            ("from_a_list", {"update": "epoch"}, [0.3, 0.3, 0.2, 0.2, 0.1, 0.1]),
+            ("of_a_step", {}, [0.1 / (1 + step) for step in range(6)]),
+            ("of_a_step", {"warmup_epochs": 1}, [0, 0.05, 0.1, 0.1 / 2, 0.1 / 3, 0.1 / 4]),
+        ],
+    )
+    def test_they_are_schedules(
+        self, name: str, keys: dict[str, Any], expected: list[float]
+    ) -> None:
+        scheduler = build({"_target_": f"{__name__}.{name}"} | keys)
+        np.testing.assert_allclose(curve(scheduler, 3, 2), expected, rtol=1e-6)
+
+    def test_a_wrong_key_is_named(self) -> None:
+        with pytest.raises(RequestError, match=r"scheduler\.speed"):
+            build({"_target_": f"{__name__}.of_an_epoch", "speed": 1})
+
+    @pytest.mark.parametrize(
+        ("name", "keys"),
+        [
+            ("ExponentialDecay", {"decay_steps": 4, "decay_rate": 0.5, "staircase": True}),
+            ("InverseTimeDecay", {"decay_steps": 4, "decay_rate": 0.5}),
+            ("PolynomialDecay", {"decay_steps": 4, "cycle": True}),
+            ("CosineDecay", {"decay_steps": 7}),
+            ("CosineDecay", {"decay_steps": 7, "warmup_target": 0.2, "warmup_steps": 5}),
+            ("CosineDecayRestarts", {"first_decay_steps": 5}),
+        ],
+    )
+    def test_those_of_keras_count_updates(self, name: str, keys: dict[str, Any]) -> None:
+        import_tensorflow()
+        from keras.optimizers import schedules as keras_schedules
+
+        keys |= {"initial_learning_rate": 0.1}
+        theirs = getattr(keras_schedules, name)(**keys)
+        ours = build({"_target_": f"keras.optimizers.schedules.{name}"} | keys)
+        expected = [float(theirs(step)) for step in range(12)]
+        np.testing.assert_allclose(curve(ours, 3, 4), expected, rtol=1e-6, atol=1e-9)

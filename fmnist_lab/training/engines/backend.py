@@ -1,13 +1,18 @@
 """Imports TensorFlow and Keras without their start-up messages."""
 
 import functools
+import logging
 import os
+import sys
+import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from types import ModuleType
 from typing import Any
 
+from fmnist_lab.errors import RequestError
 from fmnist_lab.training.engines import program_cache
 
 # Without it XLA copies each kernel that a step reads and updates, a seventh of the time that the
@@ -15,26 +20,76 @@ from fmnist_lab.training.engines import program_cache
 XLA_FLAG = "--xla_cpu_copy_insertion_use_region_analysis=true"
 XLA_KNOWS_IT = "2.21."  # TensorFlow; XLA ends the process over a flag that it does not know
 
+_WITHOUT_XLA = "XLA cannot compile this model, which trains without it, slower"
+
+log = logging.getLogger(__name__)
+
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, imported with nothing printed; about 5 s the first time.
+    """Imports TensorFlow and Keras with nothing printed, in about 5 s the first time.
 
-    Its C++ start-up code writes past its own log level to file descriptor 2, so that is
-    turned away during the import. Errors are exceptions and come through.
+    The start-up code of TensorFlow writes past its own log level to file descriptor 2, so that is
+    turned away during the import. Errors are exceptions and come through. The user's settings of
+    Keras (`keras.json`, `KERAS_*`) are other programs' and would change results: they do not count.
+
+    Raises:
+        RequestError: Code of the user's own has imported Keras before, with another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     if metadata.version("tensorflow").startswith(XLA_KNOWS_IT):
         given = os.environ.get("XLA_FLAGS", "").split()  # and the last of two wins
         os.environ["XLA_FLAGS"] = " ".join(
             [XLA_FLAG, *(flag for flag in given if flag != XLA_FLAG)]
         )
     program_cache.start()
-    with _quiet_stderr():
-        import keras  # noqa: F401
+    with _quiet_stderr(), _without_settings_of_keras():
+        import keras
         import tensorflow
+    _pin_settings(keras)
     _name_the_generator(tensorflow.nn.experimental)
     return tensorflow  # type: ignore[no-any-return]
+
+
+def is_not_compiled(error: Exception) -> bool:
+    """Whether XLA may have refused to compile what was called; if so, the log says it.
+
+    It refuses before anything is computed: the same call without XLA starts from the same state.
+    """
+    import tensorflow as tf
+
+    if not isinstance(error, tf.errors.InvalidArgumentError | tf.errors.UnimplementedError):
+        return False
+    log.warning("%s: %s ...", _WITHOUT_XLA, " ".join(error.message.split())[:200])
+    return True
+
+
+def compile_model(model: Any, **settings: Any) -> bool:
+    """Calls `model.compile`, with XLA unless one of the layers declares that it cannot.
+
+    Returns:
+        Whether it is with XLA; if not, the log says it. `jit_compile="auto"` never is on a CPU.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Model doesn't support `jit_compile=True`")
+        model.compile(jit_compile=True, **settings)
+    if not model.jit_compile:
+        log.warning("%s: one of its layers declares so.", _WITHOUT_XLA)
+    return bool(model.jit_compile)
+
+
+@functools.cache  # what an architecture's module sets afterwards, such as mixed precision, stays
+def _pin_settings(keras: Any) -> None:
+    if (backend := keras.config.backend()) != "tensorflow":
+        rule = "be imported with its backend tensorflow"
+        hint = "a module of yours has imported it before, with KERAS_BACKEND or keras.json"
+        raise RequestError("keras", rule, backend, hint)
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
 
 
 @functools.cache
@@ -46,6 +101,24 @@ def _name_the_generator(module: Any) -> None:
     Keras's layer nor TensorFlow's configuration has an argument for it.
     """
     module.stateless_dropout = functools.partial(module.stateless_dropout, rng_alg="philox")
+
+
+@contextmanager
+def _without_settings_of_keras() -> Iterator[None]:
+    """Has Keras, which is about to be imported, read an empty folder instead of `~/.keras`."""
+    if "keras" in sys.modules:
+        yield
+        return
+    given = {key: value for key, value in os.environ.items() if key.startswith("KERAS_")}
+    with tempfile.TemporaryDirectory(prefix="keras-") as empty:
+        for key in given:
+            del os.environ[key]
+        os.environ |= {"KERAS_HOME": empty, "KERAS_BACKEND": "tensorflow"}
+        try:
+            yield
+        finally:
+            del os.environ["KERAS_HOME"]  # data sets are still kept where it says
+            os.environ |= given
 
 
 @contextmanager

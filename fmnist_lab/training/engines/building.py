@@ -121,7 +121,20 @@ def count_parameters(trial: Trial) -> int:
         RequestError: The architecture or the optimizer cannot be built as asked.
     """
     build_optimizer(trial)
-    return int(build_model(trial).count_params())
+    model = build_model(trial)
+    _require_probabilities(model)
+    return int(model.count_params())
+
+
+def _require_probabilities(model: Any) -> None:
+    """Raises `RequestError` for logits, of which the losses would make nonsense."""
+    images = np.random.default_rng(0).normal(size=(4, 28, 28)).astype(np.float32)
+    rows = np.asarray(model(images, training=False), dtype=np.float64)
+    if not (np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1, atol=0.01)):
+        rule = "return a model of class probabilities, each row of which sums to 1"
+        got = Phrase(f"rows that sum to {', '.join(f'{total:.2g}' for total in rows.sum(axis=1))}")
+        hint = "end it with activation='softmax'"
+        raise RequestError("architecture._target_", rule, got, hint)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fmnist_lab.data import Dataset
 from fmnist_lab.training import clipping
 from fmnist_lab.training.early_stopping import EarlyStopping, diverged
 from fmnist_lab.training.engines import program_cache
-from fmnist_lab.training.engines.backend import import_tensorflow
+from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
     EVALUATION_BATCH,
     build_loss,
@@ -88,8 +88,8 @@ class Program:
         self._optimizer = build_optimizer(trial)
         self._optimizer.build(self.model.trainable_variables)
         self._loss = build_loss(trial)
-        self._train = tf.function(self._train_epoch, jit_compile=True, autograph=False)
-        self._evaluate = tf.function(self._evaluate_all, jit_compile=True, autograph=False)
+        self._by_xla = compile_model(self.model)
+        self._functions: dict[Any, Any] = {}
         self._scaling: tuple[Any, ...] = (tf.constant(0.0), tf.constant(1.0))
         self._threshold = tf.constant(0.0)
 
@@ -132,7 +132,8 @@ class Program:
             `opt/grad_norm` and `opt/clipped_fraction` per step.
         """
         # Putting the images in order beforehand lets every step read one contiguous block.
-        sums = self._train(
+        sums = self._call(
+            self._train_epoch,
             tf.constant(images[order]),
             tf.constant(labels[order]),
             tf.constant(learning_rates),
@@ -150,8 +151,23 @@ class Program:
 
     def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
         """Mean loss and accuracy; uint8 images and int32 labels, arrays or tensors."""
-        loss, correct = self._evaluate(tf.constant(images), tf.constant(labels), *self._scaling)
+        inputs = (tf.constant(images), tf.constant(labels), *self._scaling)
+        loss, correct = self._call(self._evaluate_all, *inputs)
         return float(loss) / len(labels), float(correct) / len(labels)
+
+    def _call(self, body: Callable[..., Any], *inputs: Any) -> Any:
+        """Calls a method as one compiled program, or as TensorFlow's graph where XLA refuses."""
+        if body.__name__ not in self._functions:
+            compiled = tf.function(body, jit_compile=self._by_xla, autograph=False)
+            self._functions[body.__name__] = compiled
+        try:
+            return self._functions[body.__name__](*inputs)
+        except tf.errors.OpError as error:
+            if not (self._by_xla and is_not_compiled(error)):
+                raise
+        self._by_xla = False
+        self._functions.clear()
+        return self._call(body, *inputs)
 
     def _train_epoch(
         self, images: Any, labels: Any, rates: Any, threshold: Any, mean: Any, std: Any

@@ -1,5 +1,6 @@
 """The reference engine: plain `model.fit` with Keras's own callbacks."""
 
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from fmnist_lab.data import Dataset
 from fmnist_lab.metrics import Metrics
 from fmnist_lab.training import clipping
 from fmnist_lab.training.early_stopping import diverged
-from fmnist_lab.training.engines.backend import import_tensorflow
+from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
     EVALUATION_BATCH,
     build_loss,
@@ -36,7 +37,7 @@ from fmnist_lab.training.engines.engine import (
 )
 from fmnist_lab.trial import StopReason, Trial
 
-import_tensorflow()
+tf = import_tensorflow()
 import keras  # noqa: E402  # only after the messages of its backend are silenced
 
 # Our metric -> the key of Keras's logs.
@@ -50,11 +51,30 @@ LOG_KEYS = {
 
 def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
     """Trains one trial; see `Engine` for the contract."""
+    begun = False
+
+    def note(epoch: int, metrics: Metrics) -> bool:
+        nonlocal begun
+        begun = True
+        return on_epoch(epoch, metrics)
+
+    try:
+        return _train(trial, dataset, note, keeper)
+    except tf.errors.OpError as error:
+        if begun or not is_not_compiled(error):
+            raise
+        return _train(trial, dataset, on_epoch, keeper, by_xla=False)
+
+
+def _train(
+    trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper, by_xla: bool = True
+) -> Outcome:
     model = build_model(trial)
     gauge = GradientGauge(trial)
     # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
     # of TensorFlow's own kernels.
-    model.compile(gauge.optimizer, build_loss(trial), metrics=["accuracy"], jit_compile=True)
+    compile_ = functools.partial(compile_model, model) if by_xla else model.compile
+    compile_(optimizer=gauge.optimizer, loss=build_loss(trial), metrics=["accuracy"])
     batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
     conductor = Conductor(schedules.build(trial.scheduler), batches)
     plateau = _plateau(conductor.scheduler)
