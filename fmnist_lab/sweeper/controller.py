@@ -101,8 +101,8 @@ class Sweep:
 
     def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
         settings = self._settings
-        if samplers.is_grid(settings.sampler):
-            settings = settings.at_most(samplers.grid_size(plan.space))
+        if points := samplers.grid_size(settings.sampler, plan.space):
+            settings = settings.at_most(points)
         elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
             settings = settings.at_most(1)  # all others would be the same
         names = list(study_names(settings, self._name))

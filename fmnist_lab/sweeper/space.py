@@ -1,11 +1,10 @@
 """Search spaces: overrides in, distributions out, and suggestions back into overrides."""
 
+import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -18,7 +17,6 @@ from hydra.core.override_parser.types import (
     RangeSweep,
     Transformer,
 )
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
@@ -27,6 +25,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 
 from fmnist_lab.errors import Phrase
@@ -35,7 +34,6 @@ from fmnist_lab.sweeper.settings import SweepRequestError
 
 MOST_VALUES = 1_000_000  # where all are listed; an interval holds any number
 _MOST_STEPS = 10**18  # where none is: Optuna computes with 28 digits
-_CAST = re.compile(r"\s*(int|float)\s*\((.*)\)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def parse(
         searched.pop(key, None)
         fixed.pop(key, None)
         if override.is_sweep_override():
-            searched[key] = _searched(override, parser)
+            searched[key] = _searched(override)
         else:
             fixed[key] = override.get_value_element_as_str()
     return Space(searched, fixed, deletions)
@@ -137,17 +135,8 @@ def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
     found = {}
     for key, given in (search_space or {}).items():
         try:
-            item = dict(given)
-            kind, log, step = str(item["type"]), bool(item.get("log")), item.get("step")
-            distribution: BaseDistribution
-            if kind == "categorical":
-                distribution = CategoricalDistribution(list(item["choices"]))
-            elif kind == "int":
-                low, high = int(item["low"]), int(item["high"])
-                distribution = IntDistribution(low, high, log, int(step or 1))
-            else:
-                distribution = FloatDistribution(item["low"], item["high"], log, step)
-            found[key] = Searched(distribution)
+            # Optuna reads the same mapping, as text.
+            found[key] = Searched(json_to_distribution(json.dumps(dict(given))))
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise SweepRequestError(
                 f"hydra.sweeper.search_space.{key}", "be a distribution", given, f"{error}"
@@ -213,36 +202,17 @@ def _check_stated(node: DictConfig, path: str, key: str, value: object) -> None:
         raise SweepRequestError(f"{path}.space.{key}", rule, value)
 
 
-class Range:
-    """The values of `range(start, stop, step)`, exact in decimals; `stop` is not one."""
+def range_values(sweep: RangeSweep) -> list[int | float]:
+    """Returns all values of `range(start, stop, step)`, exact in decimals; `stop` is not one.
 
-    def __init__(self, sweep: RangeSweep) -> None:
-        ends = (sweep.start, sweep.stop, sweep.step)
-        self._kind = int if all(isinstance(end, int) for end in ends) else float
-        self._start, stop, self._step = (Decimal(str(end)) for end in ends)
-        if self._step == 0:
-            raise ValueError("the step of a range must not be zero")
-        self._count = math.ceil((Fraction(stop) - Fraction(self._start)) / Fraction(self._step))
-        if self._count <= 0:
-            raise ValueError("a range must hold at least one value")
-        if self._count > _MOST_STEPS:
-            raise ValueError("a range must hold at most 1e18 values")
-
-    def values(self) -> list[int | float]:
-        """Returns all values in order; ValueError if they are too many to list."""
-        if self._count > MOST_VALUES:
-            raise ValueError(f"a range must hold at most {MOST_VALUES} values")
-        return [self._kind(self._start + index * self._step) for index in range(self._count)]
-
-    def distribution(self) -> BaseDistribution:
-        """Returns a distribution over the values, ends included."""
-        last = self._start + (self._count - 1) * self._step
-        (low, high), step = sorted((self._start, last)), abs(self._step)
-        if self._kind is int:
-            return IntDistribution(int(low), int(high), step=int(step))
-        if not all(Decimal(str(float(number))) == number for number in (low, high, step)):
-            return CategoricalDistribution(list(dict.fromkeys(self.values())))
-        return FloatDistribution(float(low), float(high), step=float(step))
+    Raises:
+        ValueError, ArithmeticError: There are none, or too many to list.
+    """
+    start, step, count = _range_parts(sweep)
+    if count > MOST_VALUES:
+        raise ValueError(f"a range must hold at most {MOST_VALUES} values")
+    kind = _kind(sweep)
+    return [kind(start + index * step) for index in range(count)]
 
 
 def grid(distribution: BaseDistribution) -> list[Any]:
@@ -263,13 +233,14 @@ def _ends(distribution: BaseDistribution) -> tuple[Decimal, Decimal, Decimal]:
     return low, high, step
 
 
-def _searched(override: Override, parser: OverridesParser) -> Searched:
+def _searched(override: Override) -> Searched:
+    sweep = override.value()
     try:
-        if override.is_choice_sweep():
-            return _choices(override)
-        if override.is_range_sweep():
-            return Searched(_range(override, parser))
-        return Searched(_interval(override.value()))
+        if isinstance(sweep, RangeSweep):
+            return Searched(_range(sweep))
+        if isinstance(sweep, IntervalSweep):
+            return Searched(_interval(sweep))
+        return _choices(override)
     except (ValueError, AssertionError, ArithmeticError) as error:
         raise SweepRequestError(
             override.get_key_element(),
@@ -295,25 +266,35 @@ def _choices(override: Override) -> Searched:
     return Searched(CategoricalDistribution(choices), spellings)
 
 
-def _range(override: Override, parser: OverridesParser) -> BaseDistribution:
-    sweep = override.value()
-    assert isinstance(sweep, RangeSweep)
-    if cast := _CAST.fullmatch(override.get_value_string()):
-        # Hydra 1.3 casts the ends and the step; what was asked for is each value, cast.
-        try:
-            inner = parser.parse_override(f"key={cast[2]}").value()
-        except HydraException:
-            inner = None
-        if isinstance(inner, RangeSweep):
-            kind = int if cast[1] == "int" else float
-            return CategoricalDistribution(list(dict.fromkeys(map(kind, Range(inner).values()))))
+def _range(sweep: RangeSweep) -> BaseDistribution:
+    """A distribution over the values of a range, ends included."""
     if sweep.shuffle:
-        return CategoricalDistribution(Range(sweep).values())
-    return Range(sweep).distribution()
+        return CategoricalDistribution(range_values(sweep))
+    start, step, count = _range_parts(sweep)
+    low, high = sorted((start, start + (count - 1) * step))
+    if _kind(sweep) is int:
+        return IntDistribution(int(low), int(high), step=int(abs(step)))
+    return FloatDistribution(float(low), float(high), step=float(abs(step)))
 
 
-def _interval(sweep: object) -> BaseDistribution:
-    assert isinstance(sweep, IntervalSweep)
+def _range_parts(sweep: RangeSweep) -> tuple[Decimal, Decimal, int]:
+    """The first value of a range, its step, and how many values it has."""
+    start, stop, step = (Decimal(str(end)) for end in (sweep.start, sweep.stop, sweep.step))
+    if step == 0:
+        raise ValueError("the step of a range must not be zero")
+    count = math.ceil((stop - start) / step)
+    if count <= 0:
+        raise ValueError("a range must hold at least one value")
+    if count > _MOST_STEPS:
+        raise ValueError("a range must hold at most 1e18 values")
+    return start, step, count
+
+
+def _kind(sweep: RangeSweep) -> type[int | float]:
+    return int if isinstance(sweep.range(), range) else float
+
+
+def _interval(sweep: IntervalSweep) -> BaseDistribution:
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     assert low is not None
     assert high is not None
