@@ -28,7 +28,7 @@ from fmnist_lab.sweeper.lease import one_controller
 from fmnist_lab.sweeper.loop import Loop, Signals
 from fmnist_lab.sweeper.observers import Observers, SweepInfo
 from fmnist_lab.sweeper.plans import Plan, Planner, study_names
-from fmnist_lab.sweeper.settings import Settings, SweepRequestError
+from fmnist_lab.sweeper.settings import Settings
 from fmnist_lab.sweeper.storage import locate, open_storage, reaching
 from fmnist_lab.sweeper.strategy import Strategy
 from fmnist_lab.sweeper.study import open_studies, take_up
@@ -52,7 +52,7 @@ class Sweep:
         Raises:
             SweepRequestError: A setting is not allowed.
         """
-        settings = self._settings = Settings.read(given)
+        settings = self._settings = Settings(**given)
         self._config = config
         self._folder = Path(config.hydra.sweep.dir)
         self._address = locate(settings.storage, self._folder / "study.journal")
@@ -123,8 +123,7 @@ class Sweep:
 
     def _run(self, strategies: list[Strategy], signals: Signals) -> None:
         observers = Observers(instantiate(self._settings.observers) or [])
-        wanted = _mappings(self._settings.enqueue)
-        earlier = chain.from_iterable(strategy.resume(wanted) for strategy in strategies)
+        earlier = chain.from_iterable(strategy.resume() for strategy in strategies)
         in_order = sorted(earlier, key=lambda trial: trial.number)
         info = self._describe(strategies)
         log.info("Study %s in %s", info.study_name, info.storage)
@@ -172,12 +171,3 @@ class Sweep:
 
     def _slots(self) -> int:
         return self.launcher.slots if self._streams else self._settings.n_jobs
-
-
-def _mappings(enqueue: Any) -> list[Any]:
-    if OmegaConf.is_config(enqueue):
-        enqueue = OmegaConf.to_container(enqueue, resolve=True)
-    for params in enqueue or []:
-        if not isinstance(params, dict):
-            raise SweepRequestError("hydra.sweeper.enqueue", "be a list of mappings", params)
-    return enqueue or []

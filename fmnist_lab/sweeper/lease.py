@@ -5,7 +5,6 @@ import re
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,25 +39,22 @@ def one_controller(
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except Timeout:
-        if Path(lock.lock_file).exists():
-            raise _second(study_name, f"one on this machine works in {base.parent}") from None
-        # FileLock takes it for a race with the removal of the lock: `/proc` has no room for files.
-        raise _no_place(base.parent, folder, "no files can be made there") from None
     except OSError as error:
-        raise _no_place(base.parent, folder, error.strerror or type(error).__name__) from error
+        reason = error.strerror or type(error).__name__
+        if isinstance(error, Timeout):
+            if Path(lock.lock_file).exists():
+                raise _second(study_name, f"one on this machine works in {base.parent}") from None
+            # FileLock takes it for a race with the removal of the lock: `/proc` holds no new files.
+            reason = "no files can be made there"
+        key = "hydra.sweep.dir" if base.parent == folder else "hydra.sweeper.storage"
+        rule = "be in a folder where this user can make files"
+        raise SweepRequestError(key, rule, Phrase(base.parent), reason) from error
     try:
         # A file lock does not reach other machines, which may share a database only.
         yield (lambda study: None) if address.journal else lease.take
     finally:
         lease.end()
         lock.release()
-
-
-def _no_place(place: Path, sweep: Path, reason: str) -> SweepRequestError:
-    key = "hydra.sweep.dir" if place == sweep else "hydra.sweeper.storage"
-    rule = "be in a folder where this user can make files"
-    return SweepRequestError(key, rule, Phrase(place), reason)
 
 
 def _second(study_name: str, first: str) -> SecondControllerError:
@@ -70,7 +66,6 @@ class _Lease:
     """An attribute of the study that its controller renews; ends with it, or goes stale."""
 
     def __init__(self) -> None:
-        self._token = uuid.uuid4().hex
         self._study: optuna.Study | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -101,7 +96,7 @@ class _Lease:
     def _renew(self) -> None:
         assert self._study is not None
         content = {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
-        self._study.set_user_attr(LEASE, content | {"token": self._token})
+        self._study.set_user_attr(LEASE, content)
 
     def _beat(self) -> None:
         while not self._stop.wait(_BEAT):

@@ -3,10 +3,12 @@
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -85,26 +87,39 @@ def open_storage(address: StorageAddress) -> BaseStorage:
     Raises:
         SweepRequestError: It cannot be opened.
     """
-    if address.opened is not None:
-        return get_storage(address.opened)
     try:
-        if address.journal:
-            return _open_journal(address.journal)
-        return get_storage(RDBStorage(address.text, engine_kwargs=_engine(address.text)))
+        return _open(address)
     except ImportError as error:
         package = getattr(error.__cause__, "name", None) or "that is its driver"
         wanted = "'fmnist-lab[postgresql]'" if package == "psycopg" else package
         hint = f"it needs the package {package}: pip install {wanted}"
-        raise _unopened(address, hint) from None
     except Exception as error:
         # The cause is left out: its text or its frames could hold the password.
         reason = mask(str(error)).splitlines()[0] if str(error) else ""
-        raise _unopened(address, f"{type(error).__name__}: {reason}") from None
-
-
-def _unopened(address: StorageAddress, hint: str) -> SweepRequestError:
+        hint = f"{type(error).__name__}: {reason}"
     rule, shown = "be a storage that can be opened", Phrase(address.shown)
-    return SweepRequestError("hydra.sweeper.storage", rule, shown, hint)
+    raise SweepRequestError("hydra.sweeper.storage", rule, shown, hint)
+
+
+@lru_cache(maxsize=4)
+def open_in_job(address: StorageAddress) -> BaseStorage:
+    """Opens the storage of a study that exists; once for a worker process, which runs many jobs."""
+    return _open(address, skip_compatibility_check=True, skip_table_creation=True)
+
+
+def _open(address: StorageAddress, **options: Any) -> BaseStorage:
+    if address.opened is not None:
+        return get_storage(address.opened)
+    if address.journal:
+        return _open_journal(address.journal)
+    known = os.environ.get(STORAGE, "")
+    url = known if mask(known) == address.text else address.text
+    # A server may have closed what idled while a trial trained.
+    engine: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        # Jobs write their result themselves, so SQLite's writers have to wait for one another.
+        engine = {"connect_args": {"timeout": 60}}
+    return get_storage(RDBStorage(url, engine_kwargs=engine, **options))
 
 
 @contextmanager
@@ -121,25 +136,6 @@ def reaching(address: StorageAddress) -> Iterator[None]:
         raise ConnectionLostError(
             f"The studies in {address.shown} are out of reach: {mask(cause)}"
         ) from None
-
-
-@lru_cache(maxsize=4)
-def open_in_job(address: StorageAddress) -> BaseStorage:
-    """Opens the storage of a study that exists; once for a worker process, which runs many jobs."""
-    if address.opened is not None:
-        return get_storage(address.opened)
-    if address.journal:
-        return _open_journal(address.journal)
-    known = os.environ.get(STORAGE, "")
-    url = known if mask(known) == address.text else address.text
-    return get_storage(
-        RDBStorage(
-            url,
-            engine_kwargs=_engine(url),
-            skip_compatibility_check=True,
-            skip_table_creation=True,
-        )
-    )
 
 
 class _ReleasedOnDeath(BaseJournalFileLock):
@@ -180,15 +176,11 @@ def beside(path: Path, what: str) -> Path:
 def mend(journal: Path) -> None:
     """Cuts a torn last line off; call it while holding the journal's lock."""
     with journal.open("r+b") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 4096)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            return
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            end = content.rfind(b"\n") + 1
         if end < size:
             log.warning("Cutting off %d bytes of a half-written line: %s", size - end, journal)
             file.truncate(end)
@@ -200,22 +192,7 @@ def _open_journal(path: Path) -> BaseStorage:
     path.touch()
     with get_lock_file(lock):
         mend(path)
-        _require_last_line(path)
+        with path.open("rb") as file:
+            for last in deque(file, maxlen=1):
+                json.loads(last)  # Optuna would take it for half-written, until it adds lines
     return JournalStorage(_MendedJournal(str(path), lock))
-
-
-def _require_last_line(journal: Path) -> None:
-    """Raises `ValueError` for what Optuna would take for half-written, until it adds lines."""
-    last = b""
-    with journal.open("rb") as file:
-        for last in file:  # noqa: B007 - the file is read line by line anyhow, to be replayed
-            pass
-    if last:
-        json.loads(last)
-
-
-def _engine(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        # Jobs write their result themselves, so SQLite's writers have to wait for one another.
-        return {"connect_args": {"timeout": 60}}
-    return {"pool_pre_ping": True}  # a server may have closed what idled while a trial trained

@@ -8,14 +8,15 @@ failed only because its workers died counts until the sweep is started again; th
 
 import math
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 from optuna.samplers import GridSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.secrets import mask
@@ -33,7 +34,6 @@ SUPERSEDED = "sweep:superseded"  # why the trial does not count: interrupted or 
 LOST = "sweep:lost"  # set where its workers died, and nothing else is known to be wrong
 ATTEMPT = "sweep:attempt"  # how often the suggestion has failed before
 ENQUEUED = "sweep:enqueued"  # the position in `enqueue`
-_GRID = ("grid_id", "search_space")  # the system attributes of a grid's point
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 _NAMES = {state: name for name, state in _STATES.items()}
 
@@ -82,20 +82,17 @@ class Strategy:
         """Returns the sweep's number of a trial of the study."""
         return trial.number * self.count + self.index
 
-    def resume(self, wanted: Sequence[Mapping[str, Any]] = ()) -> list[TrialEnd]:
+    def resume(self) -> list[TrialEnd]:
         """Ends what an earlier controller left running, and counts what it has done.
 
-        Args:
-            wanted: The user's fixed first trials.
-
         Raises:
-            SweepRequestError: A value of these is not in the search space.
+            SweepRequestError: A value of the user's first trials is not in the search space.
         """
         self.end_running()
         for trial in self._all():
             if LOST in trial.user_attrs and trial.state == TrialState.FAIL:
                 self._repeat(trial, int(trial.user_attrs.get(ATTEMPT, 0)))
-        self._enqueue(wanted)
+        self._enqueue()
         ended = [self._end(trial) for trial in self._all() if trial.state.is_finished()]
         for trial_end in ended:
             self.observe(trial_end)
@@ -163,9 +160,11 @@ class Strategy:
         self.running.discard(trial.number)
         self.budget.observe(trial)
 
-    def _enqueue(self, wanted: Sequence[Mapping[str, Any]]) -> None:
+    def _enqueue(self) -> None:
         """Puts the user's fixed trials first, unless an earlier run did so."""
         known = {trial.user_attrs.get(ENQUEUED) for trial in self._all()}
+        wanted: Any = OmegaConf.create(self.settings.enqueue or [])
+        wanted = OmegaConf.to_container(wanted, resolve=True)
         # A key may be given without its +, which no mapping in an override has.
         keys = {key.lstrip("+"): key for key in self.space.searched}
         named = [{keys.get(key, key): value for key, value in each.items()} for each in wanted]
@@ -205,13 +204,10 @@ class Strategy:
         params = trial.system_attrs.get("fixed_params", {}) | trial.params
         if not params or self._is_repeated(trial):  # or there is nothing to repeat
             return
-        kept = {key: value for key, value in trial.system_attrs.items() if key in _GRID}
         marks = {REPEATS: trial.number, ATTEMPT: attempt}
         if ENQUEUED in trial.user_attrs:
             marks[ENQUEUED] = trial.user_attrs[ENQUEUED]
-        kept["fixed_params"] = params
-        waiting = create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs=marks)
-        self.study.add_trial(waiting)
+        self.study.enqueue_trial(params, user_attrs=marks)
 
     def _is_repeated(self, trial: FrozenTrial) -> bool:
         return any(other.user_attrs.get(REPEATS) == trial.number for other in self._all())
