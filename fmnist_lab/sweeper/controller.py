@@ -24,14 +24,12 @@ from fmnist_lab.foundation.secrets import masked_config, masked_overrides
 from fmnist_lab.launcher.streaming import StreamingLauncher
 from fmnist_lab.sweeper import samplers, sweep_files
 from fmnist_lab.sweeper.job import Channel, RecordedTask, left_in
-from fmnist_lab.sweeper.lease import one_controller
 from fmnist_lab.sweeper.loop import Loop, Signals
 from fmnist_lab.sweeper.observers import Observers, SweepInfo
-from fmnist_lab.sweeper.plans import Plan, Planner, study_names
+from fmnist_lab.sweeper.plans import Plan, Planner, open_studies, study_names, take_up
 from fmnist_lab.sweeper.settings import Settings
-from fmnist_lab.sweeper.storage import locate, open_storage, reaching
+from fmnist_lab.sweeper.storage import locate, one_controller, open_storage, reaching
 from fmnist_lab.sweeper.strategy import Strategy
-from fmnist_lab.sweeper.study import open_studies, take_up
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 
 log = logging.getLogger(__name__)
@@ -125,7 +123,18 @@ class Sweep:
         observers = Observers(instantiate(self._settings.observers) or [])
         earlier = chain.from_iterable(strategy.resume() for strategy in strategies)
         in_order = sorted(earlier, key=lambda trial: trial.number)
-        info = self._describe(strategies)
+        shares = {strategy.name or "": strategy.settings.n_trials for strategy in strategies}
+        info = SweepInfo(
+            study_name=self._name,
+            storage=self._address.shown,
+            folder=str(self._folder),
+            directions=self._settings.directions,
+            # In the user's order; empty without strategies.
+            strategies={str(name): shares[str(name)] for name in self._settings.strategies or {}},
+            n_trials=sum(shares.values()),
+            done=sum(strategy.budget.done for strategy in strategies),
+            slots=self._slots(),
+        )
         log.info("Study %s in %s", info.study_name, info.storage)
         log.info("%d of %d trials are done; %d at once", info.done, info.n_trials, info.slots)
         added = observers.tell("on_start", info, in_order)
@@ -154,20 +163,6 @@ class Sweep:
             if end.reason == EndReason.INTERRUPTED:
                 log.info("To continue, give the same command and hydra.sweep.dir=%s", self._folder)
             observers.tell("on_end", end)
-
-    def _describe(self, strategies: list[Strategy]) -> SweepInfo:
-        shares = {strategy.name or "": strategy.settings.n_trials for strategy in strategies}
-        return SweepInfo(
-            study_name=self._name,
-            storage=self._address.shown,
-            folder=str(self._folder),
-            directions=self._settings.directions,
-            # In the user's order; empty without strategies.
-            strategies={str(name): shares[str(name)] for name in self._settings.strategies or {}},
-            n_trials=sum(shares.values()),
-            done=sum(strategy.budget.done for strategy in strategies),
-            slots=self._slots(),
-        )
 
     def _slots(self) -> int:
         return self.launcher.slots if self._streams else self._settings.n_jobs

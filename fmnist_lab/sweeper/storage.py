@@ -1,18 +1,26 @@
-"""Where studies are stored: a journal file that survives being killed, or a database."""
+"""Where studies are stored, in a journal that survives kills or a database, and who writes there.
+
+A sweep has one controller at a time: by a lock on this machine, by a lease in a database for all.
+"""
 
 import json
 import logging
 import os
+import re
+import socket
+import threading
+import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+import optuna
+from filelock import FileLock, Timeout
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from optuna.exceptions import StorageInternalError
@@ -22,11 +30,14 @@ from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
 from fmnist_lab.errors import ConnectionLostError, Phrase
 from fmnist_lab.foundation.secrets import STORAGE, mask
-from fmnist_lab.sweeper.settings import SweepRequestError
+from fmnist_lab.sweeper.settings import SecondControllerError, SweepRequestError
 
 log = logging.getLogger(__name__)
 
 _SCHEME = "journal://"
+LEASE = "sweep:controller"
+_BEAT = 20.0  # seconds between renewals
+_STALE = 90.0  # a lease that was not renewed for so long has lost its owner
 
 
 @dataclass(frozen=True)
@@ -196,3 +207,99 @@ def _open_journal(path: Path) -> BaseStorage:
             for last in deque(file, maxlen=1):
                 json.loads(last)  # Optuna would take it for half-written, until it adds lines
     return JournalStorage(_MendedJournal(str(path), lock))
+
+
+@contextmanager
+def one_controller(
+    address: StorageAddress, study_name: str, folder: Path
+) -> Iterator[Callable[[optuna.Study], None]]:
+    """Holds the sweep; gives a function to call with the study once that is open.
+
+    Raises:
+        SecondControllerError: Another process holds it.
+        SweepRequestError: The lock cannot be made there.
+    """
+    name = re.sub(r"[^\w-]+", "-", study_name)
+    base = address.journal or folder / "sweep"
+    lock = FileLock(beside(base, f"{name}.controller"), timeout=0)
+    lease = _Lease()
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if isinstance(error, Timeout):
+            if Path(lock.lock_file).exists():
+                raise _second(study_name, f"one on this machine works in {base.parent}") from None
+            # FileLock takes it for a race with the removal of the lock: `/proc` holds no new files.
+            reason = "no files can be made there"
+        key = "hydra.sweep.dir" if base.parent == folder else "hydra.sweeper.storage"
+        rule = "be in a folder where this user can make files"
+        raise SweepRequestError(key, rule, Phrase(base.parent), reason) from error
+    try:
+        # A file lock does not reach other machines, which may share a database only.
+        yield (lambda study: None) if address.journal else lease.take
+    finally:
+        lease.end()
+        lock.release()
+
+
+def _second(study_name: str, first: str) -> SecondControllerError:
+    rule, hint = "have one controller", f"{first}; wait until it has ended, or end it"
+    return SecondControllerError(f"the study {study_name}", rule, Phrase("a second"), hint)
+
+
+class _Lease:
+    """An attribute of the study that its controller renews; ends with it, or goes stale."""
+
+    def __init__(self) -> None:
+        self._study: optuna.Study | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def take(self, study: optuna.Study) -> None:
+        """Takes the lease.
+
+        Raises:
+            SecondControllerError: Another process has it.
+        """
+        holder = study.user_attrs.get(LEASE)
+        if holder and _is_alive(holder):
+            host, pid = holder["host"], holder["pid"]
+            raise _second(study.study_name, f"process {pid} on {host} has it")
+        self._study = study
+        self._renew()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Gives the lease back."""
+        if self._study is None:
+            return
+        self._stop.set()
+        self._thread.join()
+        with suppress(Exception):  # a database that is gone; the lease goes stale by itself
+            self._study.set_user_attr(LEASE, None)
+
+    def _renew(self) -> None:
+        assert self._study is not None
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
+        self._study.set_user_attr(LEASE, content)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(_BEAT):
+            with suppress(Exception):  # the next beat may get through
+                self._renew()
+
+
+def _is_alive(holder: dict[str, Any]) -> bool:
+    if time.time() - holder["beat"] > _STALE:
+        return False
+    if holder["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return bool(holder["pid"] != os.getpid())

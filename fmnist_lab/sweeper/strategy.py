@@ -10,6 +10,7 @@ import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import optuna
@@ -78,7 +79,7 @@ class Strategy:
         """Whether another trial may start."""
         return self.committed < self.settings.n_trials and not self.budget.spent()
 
-    def number(self, trial: FrozenTrial) -> int:
+    def number(self, trial: FrozenTrial | optuna.Trial) -> int:
         """Returns the sweep's number of a trial of the study."""
         return trial.number * self.count + self.index
 
@@ -108,7 +109,7 @@ class Strategy:
             if overlap := trial.params.keys() & self.space.fixed.keys():
                 key, rule = "hydra.sweeper.custom_search_space", "not search fixed parameters"
                 raise SweepRequestError(key, rule, Phrase(", ".join(sorted(overlap))))
-        params, number = trial.params, trial.number * self.count + self.index
+        params, number = trial.params, self.number(trial)
         self.running.add(number)
         values, overrides = self.space.values(params), self.space.overrides(params)
         return TrialInfo(number, values, overrides, self.name)
@@ -118,9 +119,9 @@ class Strategy:
         record: Mapping[str, Any] | None = self._get(number).user_attrs.get(RECORD)
         return record
 
-    def steps(self, number: int) -> int:
-        """Returns how many steps a running trial has reported."""
-        return len(self._get(number).intermediate_values)
+    def steps(self) -> dict[int, int]:
+        """Returns how many steps each running trial, by its number, has reported."""
+        return {number: len(self._get(number).intermediate_values) for number in self.running}
 
     def conclude(self, number: int, outcome: Outcome) -> TrialEnd:
         """Stores how a trial ended; it is tried again if it raised and may."""
@@ -168,9 +169,8 @@ class Strategy:
         # A key may be given without its +, which no mapping in an override has.
         keys = {key.lstrip("+"): key for key in self.space.searched}
         named = [{keys.get(key, key): value for key, value in each.items()} for each in wanted]
-        for params in named:
-            for key, value in params.items():
-                self._check(key, value)
+        for key, value in chain.from_iterable(params.items() for params in named):
+            self._check(key, value)
         for position, params in enumerate(named):
             if position not in known:
                 self.study.enqueue_trial(params, user_attrs={ENQUEUED: position})
@@ -180,19 +180,15 @@ class Strategy:
         if name in self.space.fixed or not (name in distributions or self.custom):
             allowed = ", ".join(distributions)
             raise SweepRequestError(key, f"name searched keys ({allowed})", name)
-        if name not in distributions:
+        if (distribution := distributions.get(name)) is None:
             return
         try:
-            internal = distributions[name].to_internal_repr(value)
-            is_held = distributions[name]._contains(internal)
+            is_held = distribution._contains(distribution.to_internal_repr(value))
         except ValueError:
             is_held = False
         if not is_held:
-            rule, hint = (
-                f"have values of the search space for {name}",
-                f"it is {distributions[name]}",
-            )
-            raise SweepRequestError(key, rule, value, hint)
+            rule = f"have values of the search space for {name}"
+            raise SweepRequestError(key, rule, value, f"it is {distribution}")
 
     def _supersede(self, trial: FrozenTrial, why: str, attempt: int) -> None:
         if SUPERSEDED not in trial.user_attrs:
@@ -286,14 +282,12 @@ def from_record(record: Mapping[str, Any], objectives: int) -> Outcome:
 def _judge(returned: Any, objectives: int, folder: str | None) -> Outcome:
     """Accepts finite numbers, as many as there are directions."""
     wanted = "a number" if objectives == 1 else f"{objectives} numbers in a list or tuple"
-    shown = repr(returned)
+    is_mapping, many = isinstance(returned, Mapping), [returned] if objectives == 1 else returned
+    shown = f"a dictionary with {', '.join(map(str, returned))}" if is_mapping else repr(returned)
     try:
-        if isinstance(returned, Mapping):
-            shown = f"a dictionary with {', '.join(map(str, returned))}"
+        if isinstance(many, Mapping | str):
             raise TypeError
-        if objectives > 1 and isinstance(returned, str):
-            raise TypeError
-        values = [float(item) for item in ([returned] if objectives == 1 else returned)]
+        values = [float(item) for item in many]
         if len(values) == objectives and all(map(math.isfinite, values)):
             return Outcome("complete", values, folder=folder)
         wanted = f"{wanted}, all finite"
