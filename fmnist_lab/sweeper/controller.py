@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
 
+from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.secrets import masked_config, masked_overrides
 from fmnist_lab.launcher.streaming import StreamingLauncher
 from fmnist_lab.sweeper import samplers, sweep_files
@@ -93,7 +94,8 @@ class Sweep:
                 studies = open_studies(open_storage(self._address), plans, self._settings)
                 hold(studies[0])
                 take_up(studies, plans, self._settings, self._slots())
-                sweep_files.write_multirun(self._config, self._folder)
+                with whole_file(self._folder / "multirun.yaml") as file:  # as Hydra's own sweeper
+                    OmegaConf.save(masked_config(self._config), file)
                 sweep_files.write_spaces(plans, self._folder)
                 self._run(list(map(self._strategy, plans, studies)), signals)
 
@@ -116,8 +118,7 @@ class Sweep:
             folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
         except OmegaConfBaseException:  # the name depends on values that only the job has
             return None
-        left = left_in(folder, trial, self._settings.recall)
-        return None if left is None else {**left, "dir": str(folder.absolute())}
+        return left_in(folder, trial, self._settings.recall)
 
     def _run(self, strategies: list[Strategy], signals: Signals) -> None:
         observers = Observers(instantiate(self._settings.observers) or [])

@@ -55,13 +55,13 @@ def study_names(settings: Settings, name: str) -> dict[str | None, str]:
     }
 
 
+@dataclass(frozen=True)
 class Planner:
     """Makes plans from the sweeper's settings and the command line."""
 
-    def __init__(self, settings: Settings, loader: ConfigLoader, config: DictConfig) -> None:
-        self._settings = settings
-        self._loader = loader
-        self._config = config
+    settings: Settings
+    loader: ConfigLoader
+    config: DictConfig
 
     def plans(self, name: str, arguments: Sequence[str]) -> list[Plan]:
         """Returns one plan for each study.
@@ -69,7 +69,7 @@ class Planner:
         Raises:
             SweepRequestError: Something cannot be searched.
         """
-        names = study_names(self._settings, name)
+        names = study_names(self.settings, name)
         return [self._plan(study, strategy, arguments) for strategy, study in names.items()]
 
     def validate(self, plans: Sequence[Plan], job_overrides: Sequence[str]) -> None:
@@ -79,25 +79,26 @@ class Planner:
         choices: a word among numbers is a slip.
         """
         self.custom_space()
-        for observer in self._settings.observers or []:
+        for observer in self.settings.observers or []:
             if OmegaConf.is_dict(observer) and "_target_" in observer:
-                self._function("observers._target_", observer["_target_"])
-        self._setting("recall", "folder", "since")
-        check = self._setting("check", "cfg")
-        check_together = self._setting("check_together", "cfgs", "choices", "directions")
+                with sweep_request():
+                    instantiate.locate("hydra.sweeper.observers", observer)
+        self._function("recall", "folder", "since")
+        check = self._function("check", "cfg")
+        check_together = self._function("check_together", "cfgs", "choices", "directions")
         jobs = []
         choices: dict[str, list[Any]] = {}
         for plan in plans:
             for params in self._attempts(plan.space):
                 overrides = [*plan.space.overrides(params), *job_overrides]
-                job = self._loader.load_sweep_config(self._config, overrides)
+                job = self.loader.load_sweep_config(self.config, overrides)
                 with flag_override(job, ["struct", "readonly"], False):
                     del job["hydra"]
                 jobs.append(job)
             for key, distribution in plan.space.distributions.items():
                 choices.setdefault(key.lstrip("+"), []).extend(_ends(distribution))
         if check_together:
-            check_together(jobs, choices, self._settings.directions)
+            check_together(jobs, choices, self.settings.directions)
         for job in jobs if check else ():
             check(job)
 
@@ -107,22 +108,22 @@ class Planner:
         Raises:
             SweepRequestError: There is none of that name, or it takes other arguments.
         """
-        custom = self._setting("custom_search_space", "cfg", "trial")
-        return custom and functools.partial(custom, self._config)
+        custom = self._function("custom_search_space", "cfg", "trial")
+        return custom and functools.partial(custom, self.config)
 
     def _plan(self, study: str, strategy: str | None, arguments: Sequence[str]) -> Plan:
-        given = [f"{key}={value}" for key, value in (self._settings.params or {}).items()]
-        known = described(self._settings.search_space)
+        given = [f"{key}={value}" for key, value in (self.settings.params or {}).items()]
+        known = described(self.settings.search_space)
         if strategy is None:
-            return Plan(study, None, parse([*given, *arguments], self._loader, known))
+            return Plan(study, None, parse([*given, *arguments], self.loader, known))
         own = self._own_overrides(strategy)
         self._refuse_overlap(own, arguments)
         # What is searched may depend on what is chosen, so that has to be composed first.
-        chosen = parse([*given, *own, *arguments], self._loader)
-        composed = self._loader.load_sweep_config(self._config, chosen.overrides({}))
-        nodes = self._settings.spaces or []
+        chosen = parse([*given, *own, *arguments], self.loader)
+        composed = self.loader.load_sweep_config(self.config, chosen.overrides({}))
+        nodes = self.settings.spaces or []
         stated = [f"{key}={value}" for key, value in collect(composed, nodes).items()]
-        space = parse([*stated, *given, *own, *arguments], self._loader, known)
+        space = parse([*stated, *given, *own, *arguments], self.loader, known)
         for key in space.searched:
             if any(key.lstrip("+").startswith(f"{node}.space.") for node in nodes):
                 raise SweepRequestError(
@@ -134,18 +135,18 @@ class Planner:
         return Plan(study, strategy, space, self._configuration(composed))
 
     def _own_overrides(self, strategy: str) -> list[str]:
-        stated = (self._settings.strategies or {})[strategy]
+        stated = (self.settings.strategies or {})[strategy]
         if OmegaConf.is_list(stated):
             stated = OmegaConf.to_container(stated)
         stated = [stated] if isinstance(stated, str) else stated
         if not isinstance(stated, list) or not all(isinstance(item, str) for item in stated):
             rule = "be an override or a list of overrides"
             raise SweepRequestError(f"hydra.sweeper.strategies.{strategy}", rule, stated)
-        label = self._settings.label
+        label = self.settings.label
         return [*stated, f"{label}={strategy}"] if label else stated
 
     def _refuse_overlap(self, own: Sequence[str], arguments: Sequence[str]) -> None:
-        parser = OverridesParser.create(config_loader=self._loader)
+        parser = OverridesParser.create(config_loader=self.loader)
         keys = {override.get_key_element() for override in parser.parse_overrides(list(own))}
         for override in parser.parse_overrides(list(arguments)):
             if (key := override.get_key_element()) in keys:
@@ -154,8 +155,8 @@ class Planner:
 
     def _configuration(self, composed: DictConfig) -> dict[str, Any]:
         """The trial's configuration as plain values, less the keys that may change."""
-        free = ["hydra", *(self._settings.may_change or [])]
-        free += [f"{node}.space" for node in self._settings.spaces or []]
+        free = ["hydra", *(self.settings.may_change or [])]
+        free += [f"{node}.space" for node in self.settings.spaces or []]
         # Unresolved: what is computed from other keys changes with these.
         plain = _flatten(OmegaConf.to_container(composed, resolve=False))
         return {
@@ -171,7 +172,7 @@ class Planner:
             if not isinstance(distribution, CategoricalDistribution):
                 continue
             others: Sequence[Any] = distribution.choices[1:]
-            if not self._loader.get_group_options(name.lstrip("+").partition("@")[0]):
+            if not self.loader.get_group_options(name.lstrip("+").partition("@")[0]):
                 # The first of each other type; a dictionary keeps the last that it is given.
                 by_type = {type(choice): choice for choice in reversed(others)}
                 by_type.pop(type(first[name]), None)
@@ -179,16 +180,13 @@ class Planner:
             attempts += [first | {name: choice} for choice in others]
         return attempts
 
-    def _setting(self, key: str, *arguments: str) -> Any:
+    def _function(self, key: str, *arguments: str) -> Any:
         """The function that a setting names, None where it names none."""
-        path = getattr(self._settings, key)
-        return None if path is None else self._function(key, path, *arguments)
-
-    def _function(self, key: str, path: Any, *arguments: str) -> Any:
+        if (path := getattr(self.settings, key)) is None:
+            return None
         with sweep_request():
             function = instantiate.function_at(f"hydra.sweeper.{key}", path)
-            if arguments:
-                instantiate.require_arguments(f"hydra.sweeper.{key}", function, *arguments)
+            instantiate.require_arguments(f"hydra.sweeper.{key}", function, *arguments)
         return function
 
 

@@ -1,14 +1,13 @@
 """The keys of `hydra.sweeper`, their defaults and their checks."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from hydra.errors import CompactHydraException
-from omegaconf import OmegaConf
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_name
@@ -115,7 +114,7 @@ class Settings:
     @property
     def directions(self) -> list[str]:
         """One direction for each objective."""
-        many = OmegaConf.is_list(self.direction) or isinstance(self.direction, list | tuple)
+        many = isinstance(self.direction, Sequence) and not isinstance(self.direction, str)
         given = list(self.direction) if many else [self.direction]
         return [item.name if isinstance(item, Enum) else str(item) for item in given]
 

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -38,10 +38,10 @@ _MOST_STEPS = 10**18  # where none is: Optuna computes with 28 digits
 
 @dataclass(frozen=True)
 class Searched:
-    """One searched key: what may be suggested, and how choices are spelled as overrides."""
+    """One searched key: what may be suggested, and which choices stand for lists or mappings."""
 
     distribution: BaseDistribution
-    spellings: Mapping[Any, str] = field(default_factory=dict)
+    texts: Collection[str] = ()  # suggested as strings, which are overrides already
 
     def __post_init__(self) -> None:
         """Raises ValueError or OverflowError for an interval from which nothing can be drawn."""
@@ -60,10 +60,7 @@ class Searched:
 
     def spell(self, suggested: Any) -> str:
         """Returns the suggestion as the right side of an override."""
-        # A list is suggested as a string, but must arrive as a list: choices know their spelling.
-        if isinstance(suggested, str) and suggested in self.spellings:
-            return self.spellings[suggested]
-        return spell(self.value(suggested))
+        return suggested if suggested in self.texts else spell(self.value(suggested))
 
 
 @dataclass(frozen=True)
@@ -182,24 +179,20 @@ def collect(config: DictConfig, nodes: Sequence[str]) -> dict[str, str]:
             reason = Phrase(str(error).splitlines()[0])
             raise SweepRequestError(f"{path}.space", "resolve", reason) from error
         assert isinstance(stated, dict)
-        for key, value in stated.items():
-            _check_stated(node, path, str(key), value)
-            found[f"{path}.{key!s}"] = str(value)
+        for name, value in stated.items():
+            key = f"{path}.space.{name!s}"
+            above, _, last = str(name).rpartition(".")
+            holder = OmegaConf.select(node, above) if above else node
+            # Not `last in holder`, which is false for `???`: a value that only a search gives.
+            if not isinstance(holder, DictConfig) or last not in list(holder) or name == "space":
+                allowed = ", ".join(str(known) for known in node if known != "space")
+                rule, hint = f"be a key of `{path}`", f"allowed keys: {allowed}"
+                raise SweepRequestError(key, rule, name, hint)
+            if not isinstance(value, str | int | float):
+                rule = "be something to search, such as interval(0, 1)"
+                raise SweepRequestError(key, rule, value)
+            found[f"{path}.{name!s}"] = str(value)
     return found
-
-
-def _check_stated(node: DictConfig, path: str, key: str, value: object) -> None:
-    above, _, name = key.rpartition(".")
-    holder = OmegaConf.select(node, above) if above else node
-    # Not `name in holder`, which is false for `???`: a value that only a search gives.
-    if not isinstance(holder, DictConfig) or name not in list(holder) or key == "space":
-        allowed = ", ".join(str(known) for known in node if known != "space")
-        raise SweepRequestError(
-            f"{path}.space.{key}", f"be a key of `{path}`", key, f"allowed keys: {allowed}"
-        )
-    if not isinstance(value, str | int | float):
-        rule = "be something to search, such as interval(0, 1)"
-        raise SweepRequestError(f"{path}.space.{key}", rule, value)
 
 
 def range_values(sweep: RangeSweep) -> list[int | float]:
@@ -208,10 +201,9 @@ def range_values(sweep: RangeSweep) -> list[int | float]:
     Raises:
         ValueError, ArithmeticError: There are none, or too many to list.
     """
-    start, step, count = _range_parts(sweep)
+    kind, start, step, count = _range_parts(sweep)
     if count > MOST_VALUES:
         raise ValueError(f"a range must hold at most {MOST_VALUES} values")
-    kind = _kind(sweep)
     return [kind(start + index * step) for index in range(count)]
 
 
@@ -251,7 +243,7 @@ def _searched(override: Override) -> Searched:
 
 
 def _choices(override: Override) -> Searched:
-    spellings: dict[Any, str] = {}
+    texts: set[str] = set()
     choices: list[Any] = []
     sweep = override.value()
     # Optuna wants the choices in the same order when a study continues, so no shuffling.
@@ -260,25 +252,26 @@ def _choices(override: Override) -> Searched:
         plain: Any = element.text if isinstance(element, QuotedString) else element
         if isinstance(plain, list | dict):
             plain = Transformer.str(plain)
-            spellings[plain] = plain
+            texts.add(plain)
         if not any(type(plain) is type(other) and plain == other for other in choices):
             choices.append(plain)
-    return Searched(CategoricalDistribution(choices), spellings)
+    return Searched(CategoricalDistribution(choices), texts)
 
 
 def _range(sweep: RangeSweep) -> BaseDistribution:
     """A distribution over the values of a range, ends included."""
     if sweep.shuffle:
         return CategoricalDistribution(range_values(sweep))
-    start, step, count = _range_parts(sweep)
+    kind, start, step, count = _range_parts(sweep)
     low, high = sorted((start, start + (count - 1) * step))
-    if _kind(sweep) is int:
+    if kind is int:
         return IntDistribution(int(low), int(high), step=int(abs(step)))
     return FloatDistribution(float(low), float(high), step=float(abs(step)))
 
 
-def _range_parts(sweep: RangeSweep) -> tuple[Decimal, Decimal, int]:
-    """The first value of a range, its step, and how many values it has."""
+def _range_parts(sweep: RangeSweep) -> tuple[type[int | float], Decimal, Decimal, int]:
+    """The type of a range's values, the first one, the step, and how many there are."""
+    kind = int if isinstance(sweep.range(), range) else float
     start, stop, step = (Decimal(str(end)) for end in (sweep.start, sweep.stop, sweep.step))
     if step == 0:
         raise ValueError("the step of a range must not be zero")
@@ -287,11 +280,7 @@ def _range_parts(sweep: RangeSweep) -> tuple[Decimal, Decimal, int]:
         raise ValueError("a range must hold at least one value")
     if count > _MOST_STEPS:
         raise ValueError("a range must hold at most 1e18 values")
-    return start, step, count
-
-
-def _kind(sweep: RangeSweep) -> type[int | float]:
-    return int if isinstance(sweep.range(), range) else float
+    return kind, start, step, count
 
 
 def _interval(sweep: IntervalSweep) -> BaseDistribution:

@@ -222,7 +222,6 @@ def one_controller(
     name = re.sub(r"[^\w-]+", "-", study_name)
     base = address.journal or folder / "sweep"
     lock = FileLock(beside(base, f"{name}.controller"), timeout=0)
-    lease = _Lease()
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -236,11 +235,11 @@ def one_controller(
         key = "hydra.sweep.dir" if base.parent == folder else "hydra.sweeper.storage"
         rule = "be in a folder where this user can make files"
         raise SweepRequestError(key, rule, Phrase(base.parent), reason) from error
+    # A file lock does not reach other machines, which may share a database only.
     try:
-        # A file lock does not reach other machines, which may share a database only.
-        yield (lambda study: None) if address.journal else lease.take
+        with _lease() as take:
+            yield (lambda study: None) if address.journal else take
     finally:
-        lease.end()
         lock.release()
 
 
@@ -249,46 +248,42 @@ def _second(study_name: str, first: str) -> SecondControllerError:
     return SecondControllerError(f"the study {study_name}", rule, Phrase("a second"), hint)
 
 
-class _Lease:
-    """An attribute of the study that its controller renews; ends with it, or goes stale."""
+@contextmanager
+def _lease() -> Iterator[Callable[[optuna.Study], None]]:
+    """Gives a function that takes a study by an attribute, which is renewed until the block ends.
 
-    def __init__(self) -> None:
-        self._study: optuna.Study | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
+    A controller that is killed leaves the attribute to go stale.
+    """
+    taken: list[optuna.Study] = []
+    stop = threading.Event()
 
-    def take(self, study: optuna.Study) -> None:
-        """Takes the lease.
+    def renew() -> None:
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
+        taken[0].set_user_attr(LEASE, content)
 
-        Raises:
-            SecondControllerError: Another process has it.
-        """
+    def beat() -> None:
+        while not stop.wait(_BEAT):
+            with suppress(Exception):  # the next beat may get through
+                renew()
+
+    def take(study: optuna.Study) -> None:
         holder = study.user_attrs.get(LEASE)
         if holder and _is_alive(holder):
-            host, pid = holder["host"], holder["pid"]
-            raise _second(study.study_name, f"process {pid} on {host} has it")
-        self._study = study
-        self._renew()
-        self._thread.start()
+            first = f"process {holder['pid']} on {holder['host']} has it"
+            raise _second(study.study_name, first)
+        taken.append(study)
+        renew()
+        thread.start()
 
-    def end(self) -> None:
-        """Gives the lease back."""
-        if self._study is None:
-            return
-        self._stop.set()
-        self._thread.join()
-        with suppress(Exception):  # a database that is gone; the lease goes stale by itself
-            self._study.set_user_attr(LEASE, None)
-
-    def _renew(self) -> None:
-        assert self._study is not None
-        content = {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
-        self._study.set_user_attr(LEASE, content)
-
-    def _beat(self) -> None:
-        while not self._stop.wait(_BEAT):
-            with suppress(Exception):  # the next beat may get through
-                self._renew()
+    thread = threading.Thread(target=beat, daemon=True)
+    try:
+        yield take
+    finally:
+        if taken:
+            stop.set()
+            thread.join()
+            with suppress(Exception):  # a database that is gone; the lease goes stale by itself
+                taken[0].set_user_attr(LEASE, None)
 
 
 def _is_alive(holder: dict[str, Any]) -> bool:

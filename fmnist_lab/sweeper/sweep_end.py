@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter
 
-if TYPE_CHECKING:
-    from fmnist_lab.sweeper.settings import Settings
+from fmnist_lab.sweeper.settings import Settings
 
 
 class EndReason(StrEnum):
@@ -59,7 +58,7 @@ class BudgetEnd:
 class Budget:
     """Counts the trials of a study, their steps and their best value, earlier runs included."""
 
-    def __init__(self, settings: "Settings", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
         self._start = clock()
