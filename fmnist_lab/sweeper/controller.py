@@ -97,17 +97,17 @@ class Sweep:
                 with whole_file(self._folder / "multirun.yaml") as file:  # as Hydra's own sweeper
                     OmegaConf.save(masked_config(self._config), file)
                 sweep_files.write_spaces(plans, self._folder)
-                self._run(list(map(self._strategy, plans, studies)), signals)
+                each = zip(plans, studies, range(len(plans)), strict=True)
+                self._run([self._strategy(*found, len(plans)) for found in each], signals)
 
-    def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
+    def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:
         settings = self._settings
         if points := samplers.grid_size(settings.sampler, plan.space):
             settings = settings.at_most(points)
         elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
             settings = settings.at_most(1)  # all others would be the same
-        names = list(study_names(settings, self._name))
-        index, custom = names.index(plan.strategy), self._planner.custom_space()
-        return Strategy(study, plan, settings, index, len(names), custom, self._recall)
+        custom = self._planner.custom_space()
+        return Strategy(study, plan, settings, index, count, custom, self._recall)
 
     def _recall(self, number: int, trial: FrozenTrial) -> Mapping[str, Any] | None:
         """The result that the job of a trial left in its folder alone, if it had ended."""

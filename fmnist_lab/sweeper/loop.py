@@ -52,17 +52,13 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def check(self) -> None:
-        """Raises a signal that was kept."""
-        if self._pending is not None:
-            self._raise(self._pending)
-
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Lets signals interrupt the block."""
+        """Lets signals interrupt the block; one that was kept is raised at once."""
         try:
             self._waiting = True
-            self.check()
+            if self._pending is not None:
+                self._raise(self._pending)
             yield
         finally:
             self._waiting = False
@@ -115,7 +111,8 @@ class Loop:
             TooManyFailuresError: Its cause is the last one's error.
         """
         try:
-            signals.check()  # to start workers takes seconds
+            with signals.waiting():  # to start workers takes seconds
+                pass
             if isinstance(self.launcher, StreamingLauncher):
                 self._stream(self.launcher, signals)
             else:

@@ -240,14 +240,11 @@ def take_up(
     Raises:
         SweepRequestError: They began with something else.
     """
+    strategies = [plan.strategy for plan in plans if plan.strategy]
     for study, plan in zip(studies, plans, strict=True):
-        _compare(study, plan, settings)
+        _compare(study, plan, settings, strategies)
         stored_trials = len(study.get_trials(deepcopy=False))
         study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
-    strategies = [plan.strategy for plan in plans if plan.strategy]
-    for study in studies:  # when all are as they should be, so that a refusal changes nothing
-        if strategies and study.user_attrs.get(STRATEGIES) != strategies:
-            study.set_user_attr(STRATEGIES, strategies)
 
 
 def _open(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:
@@ -267,13 +264,16 @@ def _open(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:
     return study
 
 
-def _compare(study: optuna.Study, plan: Plan, settings: Settings) -> None:
+def _compare(
+    study: optuna.Study, plan: Plan, settings: Settings, strategies: Sequence[str]
+) -> None:
     """Stores the request of the study; refuses it where the study began with another one."""
     # What may change between one start and the next makes no other trials.
     free = tuple(settings.may_change or ())
     fixed = {k: mask(v) for k, v in plan.space.fixed.items() if k not in free}
     space = {"searched": plan.space.describe(), "custom": settings.custom_search_space}
     asked: dict[str, Any] = {SPACE: space, FIXED: fixed, CONFIGURATION: plan.configuration}
+    asked |= {STRATEGIES: strategies} if strategies else {}
     asked = json.loads(json.dumps(asked))
     stored = {key: study.user_attrs.get(key, asked[key]) for key in asked}
     if settings.changed_space == "refuse":

@@ -75,8 +75,6 @@ def locate(storage: Any, default: Path) -> StorageAddress:
             return StorageAddress(f"{_SCHEME}{Path(storage.removeprefix(_SCHEME)).absolute()}")
         if "://" in storage:
             return StorageAddress(_absolute(storage))
-    elif isinstance(storage, BaseStorage):
-        return StorageAddress(type(storage).__name__, storage)
     elif OmegaConf.is_config(storage) or isinstance(storage, Mapping):
         opened = instantiate(storage)
         if isinstance(opened, BaseStorage):

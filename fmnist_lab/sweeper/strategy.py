@@ -94,7 +94,7 @@ class Strategy:
             if LOST in trial.user_attrs and trial.state == TrialState.FAIL:
                 self._repeat(trial, int(trial.user_attrs.get(ATTEMPT, 0)))
         self._enqueue()
-        ended = [self._end(trial) for trial in self._all() if trial.state.is_finished()]
+        ended = [self.end_of(trial) for trial in self._all() if trial.state.is_finished()]
         for trial_end in ended:
             self.observe(trial_end)
         return ended
@@ -139,7 +139,7 @@ class Strategy:
         elif lost:
             self._set(trial, LOST, True)
         self._tell(trial, _STATES[outcome.state], outcome.values)
-        return self._end(self._get(number))
+        return self.end_of(self._get(number))
 
     def settle(self, number: int) -> TrialEnd:
         """Ends a trial whose job is gone: with its result if it left one, else to be repeated."""
@@ -149,7 +149,7 @@ class Strategy:
             return self.conclude(number, from_record(record, len(self.study.directions)))
         self._supersede(trial, "interrupted", int(trial.user_attrs.get(ATTEMPT, 0)))
         self._tell(trial, TrialState.FAIL, None)
-        return self._end(self._get(number))
+        return self.end_of(self._get(number))
 
     def end_running(self) -> list[TrialEnd]:
         """Settles every trial that runs; call it when there is no other controller."""
@@ -217,9 +217,10 @@ class Strategy:
             if not isinstance(self.study.sampler, GridSampler):
                 raise
 
-    def _end(self, trial: FrozenTrial) -> TrialEnd:
+    def end_of(self, trial: FrozenTrial) -> TrialEnd:
+        """Returns the end of a trial as plain values."""
+        record, duration = trial.user_attrs.get(RECORD, {}), trial.duration
         superseded, lost = (trial.user_attrs.get(name) for name in (SUPERSEDED, LOST))
-        duration = trial.duration
         return TrialEnd(
             number=self.number(trial),
             state="interrupted" if superseded == "interrupted" else _NAMES[trial.state],
@@ -229,7 +230,7 @@ class Strategy:
             # A clock that was set back would make it negative.
             seconds=max(0.0, duration.total_seconds()) if duration else None,
             problem=trial.user_attrs.get(PROBLEM),
-            folder=folder_of(trial),
+            folder=record.get("dir", trial.user_attrs.get(FOLDER)),
             counts=superseded is None and not (lost and self._is_repeated(trial)),
             lost=bool(lost),
             strategy=self.name,
@@ -243,12 +244,6 @@ class Strategy:
 
     def _all(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
-
-
-def folder_of(trial: FrozenTrial) -> str | None:
-    """Returns the folder in which the trial's job has run."""
-    folder: str | None = trial.user_attrs.get(RECORD, {}).get("dir", trial.user_attrs.get(FOLDER))
-    return folder
 
 
 def from_return(returned: JobReturn, record: Mapping[str, Any] | None, objectives: int) -> Outcome:

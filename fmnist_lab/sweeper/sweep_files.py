@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from fmnist_lab.foundation.files import whole_file, write_json
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.sweeper.plans import Plan
-from fmnist_lab.sweeper.strategy import LOST, SUPERSEDED, Strategy, folder_of
+from fmnist_lab.sweeper.strategy import LOST, SUPERSEDED, Strategy
 from fmnist_lab.sweeper.sweep_end import SweepEnd
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -94,8 +94,8 @@ def _summary(strategy: Strategy) -> dict[str, Any]:
 
 
 def _found(strategy: Strategy, trial: FrozenTrial) -> dict[str, Any]:
-    params = strategy.space.values(trial.params)
-    return {"params": params, "trial": strategy.number(trial), "dir": folder_of(trial)}
+    end = strategy.end_of(trial)
+    return {"params": end.params, "trial": end.number, "dir": end.folder}
 
 
 def _state(trial: FrozenTrial) -> str:
