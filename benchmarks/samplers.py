@@ -8,7 +8,6 @@ Trials are invented and kept in memory, so that it is the sampler alone which is
 import random
 import statistics
 import time
-from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -17,12 +16,12 @@ from optuna.trial import create_trial
 
 from fmnist_lab.sweeper.samplers import build_sampler
 from fmnist_lab.sweeper.space import Searched, Space
-from hydra_plugins.fmnist_lab_sweeper.sweeper_options import QmcConf, RandomConf, TpeConf
+from hydra_plugins.fmnist_lab_sweeper import sweeper_options as samplers
 
 SAMPLERS: dict[str, Any] = {
-    "sobol": QmcConf(scramble=True, seed=0),
-    "random": RandomConf(),
-    "tpe": TpeConf(),
+    "sobol": samplers.SAMPLERS["qmc"] | {"scramble": True, "seed": 0},
+    "random": samplers.SAMPLERS["random"],
+    "tpe": samplers.SAMPLERS["tpe"],
 }
 SIZES, ROUNDS = (100, 300, 1_000, 3_000, 10_000), 7
 RATE = FloatDistribution(1e-5, 1e-1, log=True)
@@ -57,7 +56,7 @@ def milliseconds(study: optuna.Study, name: str) -> float:
     """Processor time of a suggestion with two trials side by side, the median of a few."""
     space = Space({key: Searched(distribution) for key, distribution in SEARCHED.items()}, {})
     known = len(study.get_trials(deepcopy=False))
-    study.sampler = build_sampler(asdict(SAMPLERS[name]), space, known, 2)
+    study.sampler = build_sampler(SAMPLERS[name], space, known, 2)
     spent = []
     for _ in range(ROUNDS):
         start = time.process_time()

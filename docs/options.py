@@ -6,6 +6,7 @@ beside each, and what a sweep searches.
 
 import dataclasses
 import inspect
+import pkgutil
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 
 from fmnist_lab.sweeper.settings import Settings
 from hydra_plugins.fmnist_lab_launcher.dask_launcher import DaskLauncherConf
-from hydra_plugins.fmnist_lab_sweeper.sweeper_options import PRUNERS, SAMPLERS
+from hydra_plugins.fmnist_lab_sweeper import sweeper_options
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "options.md"
@@ -184,28 +185,40 @@ def _search() -> Iterator[str]:
     yield from [*_fields(Settings), ""]
     yield "### Samplers\n"
     yield "`hydra/sweeper/sampler=NAME`, and their keys under `hydra.sweeper.sampler`.\n"
-    yield from [*_family("sampler", SAMPLERS), ""]
+    yield from [*_family("sampler", sweeper_options.SAMPLERS), ""]
     yield "### Pruners\n"
     yield "`hydra/sweeper/pruner=NAME`, and their keys under `hydra.sweeper.pruner`.\n"
-    yield from [*_family("pruner", PRUNERS), ""]
+    yield from [*_family("pruner", sweeper_options.PRUNERS), ""]
     yield "## The launcher\n"
     yield "Keys of `hydra.launcher` with `hydra/launcher=dask`, which `fmnist-lab sweep` uses.\n"
     yield from _fields(DaskLauncherConf)
 
 
-def _family(noun: str, members: dict[str, type[Any]]) -> list[str]:
-    rows = []
-    for name, member in members.items():
-        keys = (f"`{field.name}={_plain(field)}`" for field in _shown(member))
-        said = str(inspect.getdoc(member)).partition("\n")[0]
-        rows.append([f"`{name}`", _text(said), " ".join(keys)])
+def _family(noun: str, members: dict[str, dict[str, Any]]) -> list[str]:
+    comments = _comments(inspect.getsource(sweeper_options))
+    header = (noun, "suggests" if noun == "sampler" else "stops", "keys and defaults")
     return _markdown(
-        (noun, "suggests" if noun == "sampler" else "stops", "keys and defaults"), rows
+        header,
+        (
+            [f"`{name}`", _text(comments[name]), " ".join(_arguments(member))]
+            for name, member in members.items()
+        ),
     )
 
 
+def _arguments(member: dict[str, Any]) -> Iterator[str]:
+    """The arguments of a class with the defaults that count: those of the option or its own."""
+    try:
+        taken = inspect.signature(pkgutil.resolve_name(member["_target_"])).parameters
+    except AttributeError:  # there is none: the option is refused with a reason
+        return
+    for name, parameter in taken.items():
+        if name != "search_space":  # which the sweeper gives
+            yield f"`{name}={_yaml(member.get(name, parameter.default))}`"
+
+
 def _fields(settings: type[Any]) -> list[str]:
-    comments = _comments(settings)
+    comments = _comments(inspect.getsource(settings))
     rows = (
         [f"`{field.name}`", _code(_plain(field)), _text(comments[field.name])]
         for field in _shown(settings)
@@ -217,14 +230,14 @@ def _shown(settings: type[Any]) -> list["dataclasses.Field[Any]"]:
     return [field for field in dataclasses.fields(settings) if field.name not in _INTERNAL]
 
 
-def _comments(settings: type[Any]) -> dict[str, str]:
-    """What stands beside each field of a dataclass, or in the lines above it."""
+def _comments(source: str) -> dict[str, str]:
+    """What stands beside each field of a dataclass or key of a mapping, or in the lines above."""
     found: dict[str, str] = {}
     above: list[str] = []
-    for line in inspect.getsource(settings).splitlines():
+    for line in source.splitlines():
         if comment := re.fullmatch(r"    # (.*)", line):
             above.append(comment[1])
-        elif field := re.match(r"    (\w+): [^#]*(?:# (.*))?", line):
+        elif field := re.match(r"    \"?(\w+)\"?: [^#]*(?:# (.*))?", line):
             found[field[1]] = " ".join([*above, *filter(None, [field[2]])])
             above = []
     return found
@@ -237,7 +250,11 @@ def _plain(field: "dataclasses.Field[Any]") -> str:
         if field.default_factory is not dataclasses.MISSING
         else field.default
     )
-    text = yaml.safe_dump(made, default_flow_style=True, width=10**6)
+    return _yaml(made)
+
+
+def _yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6)
     return text.removesuffix("...\n").strip()
 
 

@@ -75,7 +75,7 @@ def plan(name: str, *overrides: str) -> list[Plan]:
         loader = GlobalHydra.instance().config_loader()
         cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
         sweeper = cfg.hydra.sweeper
-        settings = Settings.read({key: sweeper[key] for key in sweeper if key[0] != "_"})
+        settings = Settings(**{key: sweeper[key] for key in sweeper if key[0] != "_"})
         task = [word for word in given if not word.startswith("hydra")]
         return Planner(settings, loader, cfg).plans(name, task)
 

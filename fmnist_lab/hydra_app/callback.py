@@ -126,13 +126,13 @@ def _require_jobs(config: DictConfig) -> None:
     ranges = [word for word in words if "range(" in word]
     if not ranges:
         return
-    from fmnist_lab.sweeper.space import Range
+    from fmnist_lab.sweeper.space import range_values
 
     for override in OverridesParser.create().parse_overrides(ranges):
         if not isinstance(sweep := override.value(), RangeSweep):
             continue
         try:
-            Range(sweep).values()
+            range_values(sweep)
         except (ValueError, ArithmeticError) as error:
             got = Phrase(f"{override.get_value_string()}: {error}")
             raise RequestError(override.get_key_element(), "be a range of jobs", got) from error

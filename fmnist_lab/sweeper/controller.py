@@ -20,18 +20,17 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
 
+from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.secrets import masked_config, masked_overrides
 from fmnist_lab.launcher.streaming import StreamingLauncher
 from fmnist_lab.sweeper import samplers, sweep_files
 from fmnist_lab.sweeper.job import Channel, RecordedTask, left_in
-from fmnist_lab.sweeper.lease import one_controller
 from fmnist_lab.sweeper.loop import Loop, Signals
 from fmnist_lab.sweeper.observers import Observers, SweepInfo
-from fmnist_lab.sweeper.plans import Plan, Planner, study_names
-from fmnist_lab.sweeper.settings import Settings, SweepRequestError
-from fmnist_lab.sweeper.storage import locate, open_storage, reaching
+from fmnist_lab.sweeper.plans import Plan, Planner, open_studies, study_names, take_up
+from fmnist_lab.sweeper.settings import Settings
+from fmnist_lab.sweeper.storage import locate, one_controller, open_storage, reaching
 from fmnist_lab.sweeper.strategy import Strategy
-from fmnist_lab.sweeper.study import open_studies, take_up
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Sweep:
         Raises:
             SweepRequestError: A setting is not allowed.
         """
-        settings = self._settings = Settings.read(given)
+        settings = self._settings = Settings(**given)
         self._config = config
         self._folder = Path(config.hydra.sweep.dir)
         self._address = locate(settings.storage, self._folder / "study.journal")
@@ -95,19 +94,20 @@ class Sweep:
                 studies = open_studies(open_storage(self._address), plans, self._settings)
                 hold(studies[0])
                 take_up(studies, plans, self._settings, self._slots())
-                sweep_files.write_multirun(self._config, self._folder)
+                with whole_file(self._folder / "multirun.yaml") as file:  # as Hydra's own sweeper
+                    OmegaConf.save(masked_config(self._config), file)
                 sweep_files.write_spaces(plans, self._folder)
-                self._run(list(map(self._strategy, plans, studies)), signals)
+                each = zip(plans, studies, range(len(plans)), strict=True)
+                self._run([self._strategy(*found, len(plans)) for found in each], signals)
 
-    def _strategy(self, plan: Plan, study: optuna.Study) -> Strategy:
+    def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:
         settings = self._settings
-        if samplers.is_grid(settings.sampler):
-            settings = settings.at_most(samplers.grid_size(plan.space))
+        if points := samplers.grid_size(settings.sampler, plan.space):
+            settings = settings.at_most(points)
         elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
             settings = settings.at_most(1)  # all others would be the same
-        names = list(study_names(settings, self._name))
-        index, custom = names.index(plan.strategy), self._planner.custom_space()
-        return Strategy(study, plan, settings, index, len(names), custom, self._recall)
+        custom = self._planner.custom_space()
+        return Strategy(study, plan, settings, index, count, custom, self._recall)
 
     def _recall(self, number: int, trial: FrozenTrial) -> Mapping[str, Any] | None:
         """The result that the job of a trial left in its folder alone, if it had ended."""
@@ -118,15 +118,24 @@ class Sweep:
             folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
         except OmegaConfBaseException:  # the name depends on values that only the job has
             return None
-        left = left_in(folder, trial, self._settings.recall)
-        return None if left is None else {**left, "dir": str(folder.absolute())}
+        return left_in(folder, trial, self._settings.recall)
 
     def _run(self, strategies: list[Strategy], signals: Signals) -> None:
         observers = Observers(instantiate(self._settings.observers) or [])
-        wanted = _mappings(self._settings.enqueue)
-        earlier = chain.from_iterable(strategy.resume(wanted) for strategy in strategies)
+        earlier = chain.from_iterable(strategy.resume() for strategy in strategies)
         in_order = sorted(earlier, key=lambda trial: trial.number)
-        info = self._describe(strategies)
+        shares = {strategy.name or "": strategy.settings.n_trials for strategy in strategies}
+        info = SweepInfo(
+            study_name=self._name,
+            storage=self._address.shown,
+            folder=str(self._folder),
+            directions=self._settings.directions,
+            # In the user's order; empty without strategies.
+            strategies={str(name): shares[str(name)] for name in self._settings.strategies or {}},
+            n_trials=sum(shares.values()),
+            done=sum(strategy.budget.done for strategy in strategies),
+            slots=self._slots(),
+        )
         log.info("Study %s in %s", info.study_name, info.storage)
         log.info("%d of %d trials are done; %d at once", info.done, info.n_trials, info.slots)
         added = observers.tell("on_start", info, in_order)
@@ -156,28 +165,5 @@ class Sweep:
                 log.info("To continue, give the same command and hydra.sweep.dir=%s", self._folder)
             observers.tell("on_end", end)
 
-    def _describe(self, strategies: list[Strategy]) -> SweepInfo:
-        shares = {strategy.name or "": strategy.settings.n_trials for strategy in strategies}
-        return SweepInfo(
-            study_name=self._name,
-            storage=self._address.shown,
-            folder=str(self._folder),
-            directions=self._settings.directions,
-            # In the user's order; empty without strategies.
-            strategies={str(name): shares[str(name)] for name in self._settings.strategies or {}},
-            n_trials=sum(shares.values()),
-            done=sum(strategy.budget.done for strategy in strategies),
-            slots=self._slots(),
-        )
-
     def _slots(self) -> int:
         return self.launcher.slots if self._streams else self._settings.n_jobs
-
-
-def _mappings(enqueue: Any) -> list[Any]:
-    if OmegaConf.is_config(enqueue):
-        enqueue = OmegaConf.to_container(enqueue, resolve=True)
-    for params in enqueue or []:
-        if not isinstance(params, dict):
-            raise SweepRequestError("hydra.sweeper.enqueue", "be a list of mappings", params)
-    return enqueue or []

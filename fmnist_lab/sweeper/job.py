@@ -84,7 +84,16 @@ class CurrentTrial:
 
     def earlier(self) -> list[int]:
         """Returns the numbers of the trials whose suggestion this one repeats, the last first."""
-        return self._reach(lambda storage, trial: self._repeated()) or []
+
+        def follow() -> list[int]:
+            trials, count = self._study.get_trials(deepcopy=False), len(self._channel.studies)
+            found, number = [], trials[self._number].user_attrs.get(REPEATS)
+            while number is not None:
+                found.append(number * count + self._index)
+                number = trials[number].user_attrs.get(REPEATS)
+            return found
+
+        return self._reach(lambda storage, trial: follow()) or []
 
     def recorded(self) -> Sequence[float] | None:
         """Returns the values that an earlier attempt left before its worker died.
@@ -103,14 +112,6 @@ class CurrentTrial:
 
     def _stored(self) -> "optuna.trial.FrozenTrial":
         return self._study.get_trials(deepcopy=False)[self._number]
-
-    def _repeated(self) -> list[int]:
-        trials, count = self._study.get_trials(deepcopy=False), len(self._channel.studies)
-        found: list[int] = []
-        number: int | None = self._number
-        while number is not None and (number := trials[number].user_attrs.get(REPEATS)) is not None:
-            found.append(number * count + self._index)
-        return found
 
     def _ask_pruner(self) -> bool:
         if len(self._study.directions) > 1:
@@ -180,7 +181,7 @@ def left_in(
     if recall is None or trial.datetime_start is None:
         return None
     left: Mapping[str, Any] | None = get_method(recall)(folder, trial.datetime_start.timestamp())
-    return left
+    return None if left is None else {**left, "dir": str(folder.absolute())}
 
 
 def is_pruned(error: object) -> bool:

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from types import FrameType
 from typing import Any
@@ -51,17 +52,13 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def check(self) -> None:
-        """Raises a signal that was kept."""
-        if self._pending is not None:
-            self._raise(self._pending)
-
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Lets signals interrupt the block."""
+        """Lets signals interrupt the block; one that was kept is raised at once."""
         try:
             self._waiting = True
-            self.check()
+            if self._pending is not None:
+                self._raise(self._pending)
             yield
         finally:
             self._waiting = False
@@ -79,31 +76,19 @@ class Signals:
         raise SystemExit(128 + number)
 
 
+@dataclass
 class Loop:
-    """Keeps trials of all strategies running.
+    """Keeps trials of all strategies running."""
 
-    Args:
-        strategies: In the order in which they take trial numbers.
-        launcher: A streaming launcher, or one of Hydra's.
-        observers: Called at every event.
-        job_overrides: Added to every job, beside the suggestion.
-        write: Writes the results so far.
-    """
+    strategies: Sequence[Strategy]  # in the order in which they take trial numbers
+    launcher: Any  # a streaming launcher, or one of Hydra's
+    observers: Observers
+    job_overrides: Sequence[str] = ()  # added to every job, beside the suggestion
+    write: Callable[[], None] = lambda: None  # writes the results so far
 
-    def __init__(
-        self,
-        strategies: Sequence[Strategy],
-        launcher: Any,
-        observers: Observers,
-        job_overrides: Sequence[str] = (),
-        write: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._strategies = strategies
-        self._settings = strategies[0].settings
-        self._launcher = launcher
-        self._observers = observers
-        self._job_overrides = job_overrides
-        self._write = write
+    def __post_init__(self) -> None:
+        """Starts with nothing written and nothing ended."""
+        self._settings = self.strategies[0].settings
         self._written = self._looked = 0.0
         self._has_ended_any = False
         self._error: BaseException | None = None  # of the last trial that failed
@@ -111,12 +96,12 @@ class Loop:
     @property
     def done(self) -> int:
         """Trials that count."""
-        return sum(strategy.budget.done for strategy in self._strategies)
+        return sum(strategy.budget.done for strategy in self.strategies)
 
     @property
     def n_trials(self) -> int:
         """The total to reach."""
-        return sum(strategy.settings.n_trials for strategy in self._strategies)
+        return sum(strategy.settings.n_trials for strategy in self.strategies)
 
     def run(self, signals: Signals) -> SweepEnd:
         """Runs trials and returns why it ended.
@@ -126,34 +111,35 @@ class Loop:
             TooManyFailuresError: Its cause is the last one's error.
         """
         try:
-            signals.check()  # to start workers takes seconds
-            if isinstance(self._launcher, StreamingLauncher):
-                self._stream(self._launcher, signals)
+            with signals.waiting():  # to start workers takes seconds
+                pass
+            if isinstance(self.launcher, StreamingLauncher):
+                self._stream(self.launcher, signals)
             else:
                 self._batches(signals)
         finally:
-            for strategy in self._strategies:  # none is left running, whatever happened
+            for strategy in self.strategies:  # none is left running, whatever happened
                 for trial in strategy.end_running():
                     self._ended(trial)
-        ends = {strategy.name or "": strategy.budget.spent() for strategy in self._strategies}
+        ends = {strategy.name or "": strategy.budget.spent() for strategy in self.strategies}
         reached = {name: end for name, end in ends.items() if end is not None}
         return SweepEnd.of_budgets(reached, self.done, self.n_trials)
 
     def next(self) -> TrialInfo | None:
         """Asks the strategy with the fewest trials; None if none may start another."""
-        wanting = (strategy for strategy in self._strategies if strategy.wants_more)
+        wanting = (strategy for strategy in self.strategies if strategy.wants_more)
         strategy = min(wanting, key=lambda strategy: strategy.committed, default=None)
         if strategy is None:
             return None
         trial = strategy.ask()
-        self._observers.tell("on_trial_start", trial)
+        self.observers.tell("on_trial_start", trial)
         return trial
 
     def _stream(self, launcher: StreamingLauncher, signals: Signals) -> None:
         try:
             while True:
                 while self._running() < launcher.slots and (trial := self.next()):
-                    launcher.submit([*trial.overrides, *self._job_overrides], trial.number)
+                    launcher.submit([*trial.overrides, *self.job_overrides], trial.number)
                 if not self._running():
                     return
                 with signals.waiting():
@@ -174,10 +160,10 @@ class Loop:
             self.give_up_if_needed()
 
     def _launch(self, batch: list[TrialInfo], signals: Signals) -> None:
-        overrides = [(*trial.overrides, *self._job_overrides) for trial in batch]
+        overrides = [(*trial.overrides, *self.job_overrides) for trial in batch]
         try:
             with signals.waiting():
-                returns = self._launcher.launch(overrides, initial_job_idx=batch[0].number)
+                returns = self.launcher.launch(overrides, initial_job_idx=batch[0].number)
         except HydraException:  # the configuration is wrong, and would be for every trial
             raise
         except Exception as error:
@@ -211,38 +197,31 @@ class Loop:
         self._has_ended_any = True
         self._of(trial.number).observe(trial)
         self._log_end(trial)
-        self._observers.tell("on_trial_end", trial)
+        self.observers.tell("on_trial_end", trial)
         if time.monotonic() - self._written > _WRITE_SECONDS:
-            self._write()
+            self.write()
             self._written = time.monotonic()
 
     def give_up_if_needed(self) -> None:
         """Raises TooManyFailuresError where more than the allowed part of all trials failed."""
-        failed = sum(strategy.budget.failed for strategy in self._strategies)
-        rate = self._settings.max_failure_rate
-        if failed > rate * self.n_trials and self._error is not None:
-            why = (
-                f"{failed} trials failed, more than max_failure_rate={rate:g} of "
-                f"{self.n_trials} allows."
-            )
+        failed = sum(strategy.budget.failed for strategy in self.strategies)
+        rate, total = self._settings.max_failure_rate, self.n_trials
+        if failed > rate * total and self._error is not None:
+            why = f"{failed} trials failed, more than max_failure_rate={rate:g} of {total} allows."
             log.error(why)
             raise TooManyFailuresError(why) from self._error
 
     def _show_progress(self) -> None:
-        if self._observers and time.monotonic() - self._looked > _POLL:
+        if self.observers and time.monotonic() - self._looked > _POLL:
             self._looked = time.monotonic()
-            steps = {
-                number: strategy.steps(number)
-                for strategy in self._strategies
-                for number in sorted(strategy.running)
-            }
-            self._observers.tell("on_progress", steps)
+            steps = {k: v for each in self.strategies for k, v in each.steps().items()}
+            self.observers.tell("on_progress", steps)
 
     def _running(self) -> int:
-        return sum(len(strategy.running) for strategy in self._strategies)
+        return sum(len(strategy.running) for strategy in self.strategies)
 
     def _of(self, number: int) -> Strategy:
-        return self._strategies[number % len(self._strategies)]
+        return self.strategies[number % len(self.strategies)]
 
     def _log_end(self, trial: TrialEnd) -> None:
         if trial.state == "failed":
@@ -258,9 +237,7 @@ class Loop:
 
     def _best(self) -> str:
         """The end of a log line that names the best trial, where there is one direction."""
-        bests = [best for strategy in self._strategies if (best := strategy.budget.best)]
-        if not bests:
-            return ""
-        found = [(float(best.values[0]), best.number) for best in bests if best.values]
-        value, number = min(found, key=lambda item: self._settings.sign * item[0])
-        return f"; best {value:g}, trial {number}"
+        bests = [strategy.budget.best for strategy in self.strategies]
+        found = [(best.values[0], best.number) for best in bests if best and best.values]
+        best = min(found, key=lambda item: self._settings.sign * item[0], default=None)
+        return f"; best {best[0]:g}, trial {best[1]}" if best else ""

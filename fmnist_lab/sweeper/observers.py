@@ -1,11 +1,9 @@
-"""The events of a sweep as plain values, and the interface of the objects that get them."""
+"""The start of a sweep and of a trial as plain values, and the objects that get all events."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -34,33 +32,22 @@ class TrialInfo:
     strategy: str | None = None
 
 
-class SweepObserver(Protocol):
-    """Called by the controller, in its process; an exception is logged and ignored."""
-
-    def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> Sequence[str] | None:
-        """The sweep starts; `earlier` are the trials that ended before.
-
-        Returns:
-            Overrides to give to every job, if any.
-        """
-
-    def on_trial_start(self, trial: TrialInfo) -> None:
-        """A trial is handed to the launcher."""
-
-    def on_progress(self, steps: Mapping[int, int]) -> None:
-        """About once a second: how many steps each running trial, by its number, has reported."""
-
-    def on_trial_end(self, trial: TrialEnd) -> None:
-        """A trial ended."""
-
-    def on_end(self, end: SweepEnd) -> None:
-        """The sweep ends, however it ends."""
-
-
 class Observers:
-    """Several observers as one, none of which can break the sweep; each may lack some events."""
+    """Several observers as one, none of which can break the sweep.
 
-    def __init__(self, observers: Sequence[SweepObserver]) -> None:
+    An observer has any of these methods. The controller calls them in its process; an exception
+    is logged and ignored.
+
+    * `on_start(sweep: SweepInfo, earlier: Sequence[TrialEnd])`: the sweep starts; `earlier` are the
+      trials that ended before. May return a list of overrides to give to every job.
+    * `on_trial_start(trial: TrialInfo)`: a trial is handed to the launcher.
+    * `on_progress(steps: Mapping[int, int])`: about once a second; how many steps each running
+      trial, by its number, has reported.
+    * `on_trial_end(trial: TrialEnd)`: a trial ended.
+    * `on_end(end: SweepEnd)`: the sweep ends, however it ends.
+    """
+
+    def __init__(self, observers: Sequence[Any]) -> None:
         self._observers = observers
 
     def __bool__(self) -> bool:

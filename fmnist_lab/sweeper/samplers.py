@@ -1,30 +1,39 @@
 """Samplers and pruners, built from their configuration for the study at hand."""
 
-import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from inspect import Parameter
 from math import prod
 from typing import Any
 
 import numpy as np
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, GridSampler, QMCSampler
+from optuna.pruners import BasePruner
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    GridSampler,
+    QMCSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial
 
 from fmnist_lab.errors import Phrase
-from fmnist_lab.sweeper.settings import SweepRequestError
+from fmnist_lab.foundation.instantiate import locate, parameters
+from fmnist_lab.sweeper.settings import SweepRequestError, sweep_request
 from fmnist_lab.sweeper.space import Space, grid
 
 _DEFAULT = {"_target_": "optuna.samplers.TPESampler"}
+_NO_PRUNER = {"_target_": "optuna.pruners.NopPruner"}
 _REMOVED = "optuna.samplers.MOTPESampler"  # of Optuna 3, which the 1.3 plugin offers as motpe
 # Optuna imports these packages when the first trials are done: too late to say what is missing.
-_PACKAGES: dict[type[BaseSampler], str] = {CmaEsSampler: "cmaes", GPSampler: "torch"}
+_PACKAGES: dict[Any, str] = {CmaEsSampler: "cmaes", GPSampler: "torch"}
 
 
 class SequenceSampler(QMCSampler):
@@ -67,7 +76,7 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
     """Builds the sampler that continues a study.
 
     Args:
-        config: The group `hydra/sweeper/sampler`, or a sampler.
+        config: The group `hydra/sweeper/sampler`; null is Optuna's default sampler.
         space: The search space.
         stored_trials: How many trials the study holds. A new study takes the seed as it is;
             one that continues must not repeat the suggestions that the seed has given.
@@ -76,93 +85,85 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
     Raises:
         SweepRequestError: The sampler does not exist or does not fit.
     """
-    if isinstance(config, BaseSampler):
-        return config
-    # Null is every sampler's own default; keys that Optuna has dropped may be null, too.
-    settings = {key: value for key, value in _plain(config).items() if value is not None}
-    settings = settings or dict(_DEFAULT)
-    settings.pop("_partial_", None)
-    kind = _kind(settings)
+    kind, settings = _read("sampler", config or _DEFAULT)
+    extra: dict[str, Any] = {}
     if kind is QMCSampler:
-        settings["_target_"] = f"{__name__}.{SequenceSampler.__name__}"
-        settings["search_space"] = space.distributions
-    elif issubclass(kind, GridSampler):
-        settings["search_space"] = _grid_space(space)
+        kind, extra = SequenceSampler, {"search_space": space.distributions}
+    elif kind is GridSampler:
+        extra = {"search_space": _grid_space(space)}
     elif stored_trials and "seed" in settings:
         # Sequences and grids go on by the number of trials; any other must not start again.
         sequence = np.random.SeedSequence([abs(settings["seed"]), stored_trials])
         settings["seed"] = int(sequence.generate_state(1)[0])
-    if "constant_liar" in inspect.signature(kind).parameters:
+    if kind is TPESampler:
         settings.setdefault("constant_liar", at_once > 1)
-    sampler: BaseSampler = _build("sampler", BaseSampler, settings)
+    sampler: BaseSampler = _build("sampler", BaseSampler, kind, settings | extra)
     return sampler
 
 
 def build_pruner(config: Any) -> BasePruner:
     """Builds the pruner of the group `hydra/sweeper/pruner`; null prunes nothing."""
-    if isinstance(config, BasePruner):
-        return config
-    pruner: BasePruner = _build("pruner", BasePruner, _plain(config)) if config else NopPruner()
+    pruner: BasePruner = _build("pruner", BasePruner, *_read("pruner", config or _NO_PRUNER))
     return pruner
 
 
-def is_grid(config: Any) -> bool:
-    """Whether this configures Optuna's grid sampler."""
-    if isinstance(config, BaseSampler):
-        return isinstance(config, GridSampler)
-    return issubclass(_kind(_plain(config) or _DEFAULT), GridSampler)
+def grid_size(config: Any, space: Space) -> int | None:
+    """Returns how many points the grid of a configured sampler has; None if it has no grid."""
+    if _read("sampler", config or _DEFAULT)[0] is not GridSampler:
+        return None
+    return prod(map(len, _grid_space(space).values()))
 
 
-def grid_size(space: Space) -> int:
-    """How many points a grid has."""
-    return prod(len(values) for values in _grid_space(space).values())
-
-
-def _kind(settings: Mapping[str, Any]) -> type:
-    """The sampler's class; `object` for a function that makes one.
+def _read(group: str, config: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The class that a node names, and the arguments that it sets.
 
     Raises:
-        SweepRequestError: There is none of that name, or a package that it needs is missing.
+        SweepRequestError: There is no such class or argument, or a package is missing.
     """
-    key, target = "hydra/sweeper/sampler", settings.get("_target_")
+    option, key = f"hydra/sweeper/{group}", f"hydra.sweeper.{group}"
+    node: Any = config
+    if OmegaConf.is_config(config):
+        node = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(node, Mapping):
+        raise SweepRequestError(option, "be a group", node)
+    target = node.get("_target_")
     if target == _REMOVED:
         hint = "hydra/sweeper/sampler=tpe handles several objectives"
-        raise SweepRequestError(key, "be a sampler that Optuna has", Phrase("motpe"), hint)
-    try:
-        found = get_object(str(target))
-    except Exception as error:
-        raise SweepRequestError(f"{key}._target_", "be importable", target, str(error)) from error
-    kind = found if isinstance(found, type) else object
-    for needy, package in _PACKAGES.items():
-        if issubclass(kind, needy) and not find_spec(package):
-            raise SweepRequestError(
-                key, "be one whose packages are installed", target, f"pip install {package}"
-            )
-    return kind
+        raise SweepRequestError(option, "be a sampler that Optuna has", Phrase("motpe"), hint)
+    with sweep_request():
+        kind = locate(key, node)
+        taken = parameters(key, kind)
+    if (package := _PACKAGES.get(kind)) and not find_spec(package):
+        hint = f"pip install {package}"
+        raise SweepRequestError(option, "be one whose packages are installed", target, hint)
+    settings = {}
+    for name, value in node.items():
+        default = taken[name].default if name in taken else None
+        # Null is every argument's default; arguments that Optuna has dropped may be null, too.
+        if name.startswith("_") or (value is None and default is not Parameter.empty):
+            continue
+        if name not in taken:
+            hint = f"allowed keys: {', '.join(taken)}"
+            raise SweepRequestError(f"{key}.{name}", "be an argument of its class", value, hint)
+        if isinstance(default, int | float) and not isinstance(value, int | float):
+            raise SweepRequestError(f"{key}.{name}", f"be a number such as {default}", value)
+        settings[name] = value
+    return kind, settings
 
 
-def _build(kind: str, base: type[Any], settings: dict[str, Any]) -> Any:
-    key, target = f"hydra/sweeper/{kind}", settings.get("_target_")
-    search_space = settings.pop("search_space", None)  # OmegaConf cannot hold distributions
-    extra = {} if search_space is None else {"search_space": search_space}
+def _build(group: str, base: type[Any], kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+    option = f"hydra/sweeper/{group}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # choosing it is consent
-            built = instantiate(settings, **extra, _convert_="all")
+            # Arguments may be nodes themselves.
+            built = kind(**instantiate(settings, _convert_="all"))
     except Exception as error:
-        cause = str(error.__cause__ or error)
-        raise SweepRequestError(key, "be one that can be built", target, cause) from error
+        rule, got = "be one that can be built", Phrase(getattr(kind, "__name__", kind))
+        raise SweepRequestError(option, rule, got, str(error.__cause__ or error)) from error
     if not isinstance(built, base):
-        raise SweepRequestError(key, f"be an Optuna {kind}", Phrase(type(built).__name__))
+        raise SweepRequestError(option, f"be an Optuna {group}", Phrase(type(built).__name__))
     return built
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    if OmegaConf.is_config(config):
-        config = OmegaConf.to_container(config, resolve=True)
-    if not isinstance(config or {}, Mapping):
-        raise SweepRequestError("hydra/sweeper/sampler and pruner", "be groups", config)
-    return {str(key): value for key, value in (config or {}).items()}
 
 
 def _grid_space(space: Space) -> dict[str, list[Any]]:

@@ -1,16 +1,15 @@
 """The keys of `hydra.sweeper`, their defaults and their checks."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
 from hydra.errors import CompactHydraException
-from omegaconf import OmegaConf
 
-from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_name
 
 
@@ -83,45 +82,14 @@ class Settings:
     changed_space: str = "refuse"  # or allow: continue a study whose search space was another
     observers: list[Any] | None = None  # objects to call, see fmnist_lab.sweeper.observers
 
-    @staticmethod
-    def read(given: Mapping[str, Any]) -> "Settings":
-        """Checks the sweeper's configuration.
-
-        Raises:
-            SweepRequestError: A key is unknown or a value is not allowed.
-        """
-        names = [field.name for field in fields(Settings)]
-        for key in given:
-            if key not in names:
-                raise SweepRequestError(
-                    f"hydra.sweeper.{key}", f"be one of {', '.join(names)}", Phrase(key)
-                )
-        settings = Settings(**given)
-        settings._check()
-        return settings
-
-    @property
-    def directions(self) -> list[str]:
-        """One direction for each objective."""
-        many = OmegaConf.is_list(self.direction) or isinstance(self.direction, list | tuple)
-        given = list(self.direction) if many else [self.direction]
-        return [item.name if isinstance(item, Enum) else str(item) for item in given]
-
-    @property
-    def sign(self) -> float:
-        """The factor that makes a smaller value of the only objective a better one."""
-        return -1.0 if self.directions == ["maximize"] else 1.0
-
-    def at_most(self, n_trials: int) -> "Settings":
-        """The same settings with at most `n_trials` trials."""
-        return replace(self, n_trials=min(self.n_trials, n_trials))
-
-    def _check(self) -> None:
+    def __post_init__(self) -> None:
+        """Raises SweepRequestError for a value that is not allowed."""
         with sweep_request():
             for name in self.strategies or {}:
                 require_name("hydra.sweeper.strategies", str(name))
         directions = self.directions
         is_one = len(directions) == 1
+        are_mappings = all(isinstance(params, Mapping) for params in self.enqueue or [])
         are_directions = bool(directions) and {*directions} <= {"minimize", "maximize"}
         rules = [
             ("direction", "be minimize or maximize", are_directions),
@@ -136,8 +104,25 @@ class Settings:
             ("target", "be null with several directions", is_one or self.target is None),
             ("plateau", "be null with several directions", is_one or self.plateau is None),
             ("search_space", "be null beside params", not (self.params and self.search_space)),
+            ("enqueue", "be a list of mappings", are_mappings),
             ("changed_space", "be refuse or allow", self.changed_space in ("refuse", "allow")),
         ]
         for key, rule, holds in rules:
             if not holds:
                 raise SweepRequestError(f"hydra.sweeper.{key}", rule, getattr(self, key))
+
+    @property
+    def directions(self) -> list[str]:
+        """One direction for each objective."""
+        many = isinstance(self.direction, Sequence) and not isinstance(self.direction, str)
+        given = list(self.direction) if many else [self.direction]
+        return [item.name if isinstance(item, Enum) else str(item) for item in given]
+
+    @property
+    def sign(self) -> float:
+        """The factor that makes a smaller value of the only objective a better one."""
+        return -1.0 if self.directions == ["maximize"] else 1.0
+
+    def at_most(self, n_trials: int) -> "Settings":
+        """The same settings with at most `n_trials` trials."""
+        return replace(self, n_trials=min(self.n_trials, n_trials))

@@ -1,11 +1,10 @@
 """Search spaces: overrides in, distributions out, and suggestions back into overrides."""
 
+import json
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -18,7 +17,6 @@ from hydra.core.override_parser.types import (
     RangeSweep,
     Transformer,
 )
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import (
@@ -27,6 +25,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
     distribution_to_json,
+    json_to_distribution,
 )
 
 from fmnist_lab.errors import Phrase
@@ -35,15 +34,14 @@ from fmnist_lab.sweeper.settings import SweepRequestError
 
 MOST_VALUES = 1_000_000  # where all are listed; an interval holds any number
 _MOST_STEPS = 10**18  # where none is: Optuna computes with 28 digits
-_CAST = re.compile(r"\s*(int|float)\s*\((.*)\)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Searched:
-    """One searched key: what may be suggested, and how choices are spelled as overrides."""
+    """One searched key: what may be suggested, and which choices stand for lists or mappings."""
 
     distribution: BaseDistribution
-    spellings: Mapping[Any, str] = field(default_factory=dict)
+    texts: Collection[str] = ()  # suggested as strings, which are overrides already
 
     def __post_init__(self) -> None:
         """Raises ValueError or OverflowError for an interval from which nothing can be drawn."""
@@ -62,10 +60,7 @@ class Searched:
 
     def spell(self, suggested: Any) -> str:
         """Returns the suggestion as the right side of an override."""
-        # A list is suggested as a string, but must arrive as a list: choices know their spelling.
-        if isinstance(suggested, str) and suggested in self.spellings:
-            return self.spellings[suggested]
-        return spell(self.value(suggested))
+        return suggested if suggested in self.texts else spell(self.value(suggested))
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,7 @@ def parse(
         searched.pop(key, None)
         fixed.pop(key, None)
         if override.is_sweep_override():
-            searched[key] = _searched(override, parser)
+            searched[key] = _searched(override)
         else:
             fixed[key] = override.get_value_element_as_str()
     return Space(searched, fixed, deletions)
@@ -137,17 +132,8 @@ def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
     found = {}
     for key, given in (search_space or {}).items():
         try:
-            item = dict(given)
-            kind, log, step = str(item["type"]), bool(item.get("log")), item.get("step")
-            distribution: BaseDistribution
-            if kind == "categorical":
-                distribution = CategoricalDistribution(list(item["choices"]))
-            elif kind == "int":
-                low, high = int(item["low"]), int(item["high"])
-                distribution = IntDistribution(low, high, log, int(step or 1))
-            else:
-                distribution = FloatDistribution(item["low"], item["high"], log, step)
-            found[key] = Searched(distribution)
+            # Optuna reads the same mapping, as text.
+            found[key] = Searched(json_to_distribution(json.dumps(dict(given))))
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise SweepRequestError(
                 f"hydra.sweeper.search_space.{key}", "be a distribution", given, f"{error}"
@@ -193,56 +179,32 @@ def collect(config: DictConfig, nodes: Sequence[str]) -> dict[str, str]:
             reason = Phrase(str(error).splitlines()[0])
             raise SweepRequestError(f"{path}.space", "resolve", reason) from error
         assert isinstance(stated, dict)
-        for key, value in stated.items():
-            _check_stated(node, path, str(key), value)
-            found[f"{path}.{key!s}"] = str(value)
+        for name, value in stated.items():
+            key = f"{path}.space.{name!s}"
+            above, _, last = str(name).rpartition(".")
+            holder = OmegaConf.select(node, above) if above else node
+            # Not `last in holder`, which is false for `???`: a value that only a search gives.
+            if not isinstance(holder, DictConfig) or last not in list(holder) or name == "space":
+                allowed = ", ".join(str(known) for known in node if known != "space")
+                rule, hint = f"be a key of `{path}`", f"allowed keys: {allowed}"
+                raise SweepRequestError(key, rule, name, hint)
+            if not isinstance(value, str | int | float):
+                rule = "be something to search, such as interval(0, 1)"
+                raise SweepRequestError(key, rule, value)
+            found[f"{path}.{name!s}"] = str(value)
     return found
 
 
-def _check_stated(node: DictConfig, path: str, key: str, value: object) -> None:
-    above, _, name = key.rpartition(".")
-    holder = OmegaConf.select(node, above) if above else node
-    # Not `name in holder`, which is false for `???`: a value that only a search gives.
-    if not isinstance(holder, DictConfig) or name not in list(holder) or key == "space":
-        allowed = ", ".join(str(known) for known in node if known != "space")
-        raise SweepRequestError(
-            f"{path}.space.{key}", f"be a key of `{path}`", key, f"allowed keys: {allowed}"
-        )
-    if not isinstance(value, str | int | float):
-        rule = "be something to search, such as interval(0, 1)"
-        raise SweepRequestError(f"{path}.space.{key}", rule, value)
+def range_values(sweep: RangeSweep) -> list[int | float]:
+    """Returns all values of `range(start, stop, step)`, exact in decimals; `stop` is not one.
 
-
-class Range:
-    """The values of `range(start, stop, step)`, exact in decimals; `stop` is not one."""
-
-    def __init__(self, sweep: RangeSweep) -> None:
-        ends = (sweep.start, sweep.stop, sweep.step)
-        self._kind = int if all(isinstance(end, int) for end in ends) else float
-        self._start, stop, self._step = (Decimal(str(end)) for end in ends)
-        if self._step == 0:
-            raise ValueError("the step of a range must not be zero")
-        self._count = math.ceil((Fraction(stop) - Fraction(self._start)) / Fraction(self._step))
-        if self._count <= 0:
-            raise ValueError("a range must hold at least one value")
-        if self._count > _MOST_STEPS:
-            raise ValueError("a range must hold at most 1e18 values")
-
-    def values(self) -> list[int | float]:
-        """Returns all values in order; ValueError if they are too many to list."""
-        if self._count > MOST_VALUES:
-            raise ValueError(f"a range must hold at most {MOST_VALUES} values")
-        return [self._kind(self._start + index * self._step) for index in range(self._count)]
-
-    def distribution(self) -> BaseDistribution:
-        """Returns a distribution over the values, ends included."""
-        last = self._start + (self._count - 1) * self._step
-        (low, high), step = sorted((self._start, last)), abs(self._step)
-        if self._kind is int:
-            return IntDistribution(int(low), int(high), step=int(step))
-        if not all(Decimal(str(float(number))) == number for number in (low, high, step)):
-            return CategoricalDistribution(list(dict.fromkeys(self.values())))
-        return FloatDistribution(float(low), float(high), step=float(step))
+    Raises:
+        ValueError, ArithmeticError: There are none, or too many to list.
+    """
+    kind, start, step, count = _range_parts(sweep)
+    if count > MOST_VALUES:
+        raise ValueError(f"a range must hold at most {MOST_VALUES} values")
+    return [kind(start + index * step) for index in range(count)]
 
 
 def grid(distribution: BaseDistribution) -> list[Any]:
@@ -263,13 +225,14 @@ def _ends(distribution: BaseDistribution) -> tuple[Decimal, Decimal, Decimal]:
     return low, high, step
 
 
-def _searched(override: Override, parser: OverridesParser) -> Searched:
+def _searched(override: Override) -> Searched:
+    sweep = override.value()
     try:
-        if override.is_choice_sweep():
-            return _choices(override)
-        if override.is_range_sweep():
-            return Searched(_range(override, parser))
-        return Searched(_interval(override.value()))
+        if isinstance(sweep, RangeSweep):
+            return Searched(_range(sweep))
+        if isinstance(sweep, IntervalSweep):
+            return Searched(_interval(sweep))
+        return _choices(override)
     except (ValueError, AssertionError, ArithmeticError) as error:
         raise SweepRequestError(
             override.get_key_element(),
@@ -280,7 +243,7 @@ def _searched(override: Override, parser: OverridesParser) -> Searched:
 
 
 def _choices(override: Override) -> Searched:
-    spellings: dict[Any, str] = {}
+    texts: set[str] = set()
     choices: list[Any] = []
     sweep = override.value()
     # Optuna wants the choices in the same order when a study continues, so no shuffling.
@@ -289,31 +252,38 @@ def _choices(override: Override) -> Searched:
         plain: Any = element.text if isinstance(element, QuotedString) else element
         if isinstance(plain, list | dict):
             plain = Transformer.str(plain)
-            spellings[plain] = plain
+            texts.add(plain)
         if not any(type(plain) is type(other) and plain == other for other in choices):
             choices.append(plain)
-    return Searched(CategoricalDistribution(choices), spellings)
+    return Searched(CategoricalDistribution(choices), texts)
 
 
-def _range(override: Override, parser: OverridesParser) -> BaseDistribution:
-    sweep = override.value()
-    assert isinstance(sweep, RangeSweep)
-    if cast := _CAST.fullmatch(override.get_value_string()):
-        # Hydra 1.3 casts the ends and the step; what was asked for is each value, cast.
-        try:
-            inner = parser.parse_override(f"key={cast[2]}").value()
-        except HydraException:
-            inner = None
-        if isinstance(inner, RangeSweep):
-            kind = int if cast[1] == "int" else float
-            return CategoricalDistribution(list(dict.fromkeys(map(kind, Range(inner).values()))))
+def _range(sweep: RangeSweep) -> BaseDistribution:
+    """A distribution over the values of a range, ends included."""
     if sweep.shuffle:
-        return CategoricalDistribution(Range(sweep).values())
-    return Range(sweep).distribution()
+        return CategoricalDistribution(range_values(sweep))
+    kind, start, step, count = _range_parts(sweep)
+    low, high = sorted((start, start + (count - 1) * step))
+    if kind is int:
+        return IntDistribution(int(low), int(high), step=int(abs(step)))
+    return FloatDistribution(float(low), float(high), step=float(abs(step)))
 
 
-def _interval(sweep: object) -> BaseDistribution:
-    assert isinstance(sweep, IntervalSweep)
+def _range_parts(sweep: RangeSweep) -> tuple[type[int | float], Decimal, Decimal, int]:
+    """The type of a range's values, the first one, the step, and how many there are."""
+    kind = int if isinstance(sweep.range(), range) else float
+    start, stop, step = (Decimal(str(end)) for end in (sweep.start, sweep.stop, sweep.step))
+    if step == 0:
+        raise ValueError("the step of a range must not be zero")
+    count = math.ceil((stop - start) / step)
+    if count <= 0:
+        raise ValueError("a range must hold at least one value")
+    if count > _MOST_STEPS:
+        raise ValueError("a range must hold at most 1e18 values")
+    return kind, start, step, count
+
+
+def _interval(sweep: IntervalSweep) -> BaseDistribution:
     low, high, log = sweep.start, sweep.end, "log" in sweep.tags
     assert low is not None
     assert high is not None

@@ -1,16 +1,26 @@
-"""Where studies are stored: a journal file that survives being killed, or a database."""
+"""Where studies are stored, in a journal that survives kills or a database, and who writes there.
+
+A sweep has one controller at a time: by a lock on this machine, by a lease in a database for all.
+"""
 
 import json
 import logging
 import os
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+import re
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+import optuna
+from filelock import FileLock, Timeout
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from optuna.exceptions import StorageInternalError
@@ -20,11 +30,14 @@ from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
 from fmnist_lab.errors import ConnectionLostError, Phrase
 from fmnist_lab.foundation.secrets import STORAGE, mask
-from fmnist_lab.sweeper.settings import SweepRequestError
+from fmnist_lab.sweeper.settings import SecondControllerError, SweepRequestError
 
 log = logging.getLogger(__name__)
 
 _SCHEME = "journal://"
+LEASE = "sweep:controller"
+_BEAT = 20.0  # seconds between renewals
+_STALE = 90.0  # a lease that was not renewed for so long has lost its owner
 
 
 @dataclass(frozen=True)
@@ -62,8 +75,6 @@ def locate(storage: Any, default: Path) -> StorageAddress:
             return StorageAddress(f"{_SCHEME}{Path(storage.removeprefix(_SCHEME)).absolute()}")
         if "://" in storage:
             return StorageAddress(_absolute(storage))
-    elif isinstance(storage, BaseStorage):
-        return StorageAddress(type(storage).__name__, storage)
     elif OmegaConf.is_config(storage) or isinstance(storage, Mapping):
         opened = instantiate(storage)
         if isinstance(opened, BaseStorage):
@@ -85,26 +96,39 @@ def open_storage(address: StorageAddress) -> BaseStorage:
     Raises:
         SweepRequestError: It cannot be opened.
     """
-    if address.opened is not None:
-        return get_storage(address.opened)
     try:
-        if address.journal:
-            return _open_journal(address.journal)
-        return get_storage(RDBStorage(address.text, engine_kwargs=_engine(address.text)))
+        return _open(address)
     except ImportError as error:
         package = getattr(error.__cause__, "name", None) or "that is its driver"
         wanted = "'fmnist-lab[postgresql]'" if package == "psycopg" else package
         hint = f"it needs the package {package}: pip install {wanted}"
-        raise _unopened(address, hint) from None
     except Exception as error:
         # The cause is left out: its text or its frames could hold the password.
         reason = mask(str(error)).splitlines()[0] if str(error) else ""
-        raise _unopened(address, f"{type(error).__name__}: {reason}") from None
-
-
-def _unopened(address: StorageAddress, hint: str) -> SweepRequestError:
+        hint = f"{type(error).__name__}: {reason}"
     rule, shown = "be a storage that can be opened", Phrase(address.shown)
-    return SweepRequestError("hydra.sweeper.storage", rule, shown, hint)
+    raise SweepRequestError("hydra.sweeper.storage", rule, shown, hint)
+
+
+@lru_cache(maxsize=4)
+def open_in_job(address: StorageAddress) -> BaseStorage:
+    """Opens the storage of a study that exists; once for a worker process, which runs many jobs."""
+    return _open(address, skip_compatibility_check=True, skip_table_creation=True)
+
+
+def _open(address: StorageAddress, **options: Any) -> BaseStorage:
+    if address.opened is not None:
+        return get_storage(address.opened)
+    if address.journal:
+        return _open_journal(address.journal)
+    known = os.environ.get(STORAGE, "")
+    url = known if mask(known) == address.text else address.text
+    # A server may have closed what idled while a trial trained.
+    engine: dict[str, Any] = {"pool_pre_ping": True}
+    if url.startswith("sqlite"):
+        # Jobs write their result themselves, so SQLite's writers have to wait for one another.
+        engine = {"connect_args": {"timeout": 60}}
+    return get_storage(RDBStorage(url, engine_kwargs=engine, **options))
 
 
 @contextmanager
@@ -121,25 +145,6 @@ def reaching(address: StorageAddress) -> Iterator[None]:
         raise ConnectionLostError(
             f"The studies in {address.shown} are out of reach: {mask(cause)}"
         ) from None
-
-
-@lru_cache(maxsize=4)
-def open_in_job(address: StorageAddress) -> BaseStorage:
-    """Opens the storage of a study that exists; once for a worker process, which runs many jobs."""
-    if address.opened is not None:
-        return get_storage(address.opened)
-    if address.journal:
-        return _open_journal(address.journal)
-    known = os.environ.get(STORAGE, "")
-    url = known if mask(known) == address.text else address.text
-    return get_storage(
-        RDBStorage(
-            url,
-            engine_kwargs=_engine(url),
-            skip_compatibility_check=True,
-            skip_table_creation=True,
-        )
-    )
 
 
 class _ReleasedOnDeath(BaseJournalFileLock):
@@ -180,15 +185,11 @@ def beside(path: Path, what: str) -> Path:
 def mend(journal: Path) -> None:
     """Cuts a torn last line off; call it while holding the journal's lock."""
     with journal.open("r+b") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 4096)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
+        size = file.seek(0, os.SEEK_END)
+        if not size:
+            return
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            end = content.rfind(b"\n") + 1
         if end < size:
             log.warning("Cutting off %d bytes of a half-written line: %s", size - end, journal)
             file.truncate(end)
@@ -200,22 +201,98 @@ def _open_journal(path: Path) -> BaseStorage:
     path.touch()
     with get_lock_file(lock):
         mend(path)
-        _require_last_line(path)
+        with path.open("rb") as file:
+            for last in deque(file, maxlen=1):
+                json.loads(last)  # Optuna would take it for half-written, until it adds lines
     return JournalStorage(_MendedJournal(str(path), lock))
 
 
-def _require_last_line(journal: Path) -> None:
-    """Raises `ValueError` for what Optuna would take for half-written, until it adds lines."""
-    last = b""
-    with journal.open("rb") as file:
-        for last in file:  # noqa: B007 - the file is read line by line anyhow, to be replayed
-            pass
-    if last:
-        json.loads(last)
+@contextmanager
+def one_controller(
+    address: StorageAddress, study_name: str, folder: Path
+) -> Iterator[Callable[[optuna.Study], None]]:
+    """Holds the sweep; gives a function to call with the study once that is open.
+
+    Raises:
+        SecondControllerError: Another process holds it.
+        SweepRequestError: The lock cannot be made there.
+    """
+    name = re.sub(r"[^\w-]+", "-", study_name)
+    base = address.journal or folder / "sweep"
+    lock = FileLock(beside(base, f"{name}.controller"), timeout=0)
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if isinstance(error, Timeout):
+            if Path(lock.lock_file).exists():
+                raise _second(study_name, f"one on this machine works in {base.parent}") from None
+            # FileLock takes it for a race with the removal of the lock: `/proc` holds no new files.
+            reason = "no files can be made there"
+        key = "hydra.sweep.dir" if base.parent == folder else "hydra.sweeper.storage"
+        rule = "be in a folder where this user can make files"
+        raise SweepRequestError(key, rule, Phrase(base.parent), reason) from error
+    # A file lock does not reach other machines, which may share a database only.
+    try:
+        with _lease() as take:
+            yield (lambda study: None) if address.journal else take
+    finally:
+        lock.release()
 
 
-def _engine(url: str) -> dict[str, Any]:
-    if url.startswith("sqlite"):
-        # Jobs write their result themselves, so SQLite's writers have to wait for one another.
-        return {"connect_args": {"timeout": 60}}
-    return {"pool_pre_ping": True}  # a server may have closed what idled while a trial trained
+def _second(study_name: str, first: str) -> SecondControllerError:
+    rule, hint = "have one controller", f"{first}; wait until it has ended, or end it"
+    return SecondControllerError(f"the study {study_name}", rule, Phrase("a second"), hint)
+
+
+@contextmanager
+def _lease() -> Iterator[Callable[[optuna.Study], None]]:
+    """Gives a function that takes a study by an attribute, which is renewed until the block ends.
+
+    A controller that is killed leaves the attribute to go stale.
+    """
+    taken: list[optuna.Study] = []
+    stop = threading.Event()
+
+    def renew() -> None:
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
+        taken[0].set_user_attr(LEASE, content)
+
+    def beat() -> None:
+        while not stop.wait(_BEAT):
+            with suppress(Exception):  # the next beat may get through
+                renew()
+
+    def take(study: optuna.Study) -> None:
+        holder = study.user_attrs.get(LEASE)
+        if holder and _is_alive(holder):
+            first = f"process {holder['pid']} on {holder['host']} has it"
+            raise _second(study.study_name, first)
+        taken.append(study)
+        renew()
+        thread.start()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    try:
+        yield take
+    finally:
+        if taken:
+            stop.set()
+            thread.join()
+            with suppress(Exception):  # a database that is gone; the lease goes stale by itself
+                taken[0].set_user_attr(LEASE, None)
+
+
+def _is_alive(holder: dict[str, Any]) -> bool:
+    if time.time() - holder["beat"] > _STALE:
+        return False
+    if holder["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(holder["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return bool(holder["pid"] != os.getpid())

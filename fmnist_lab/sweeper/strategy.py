@@ -8,14 +8,16 @@ failed only because its workers died counts until the sweep is started again; th
 
 import math
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 from optuna.samplers import GridSampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.secrets import mask
@@ -33,7 +35,6 @@ SUPERSEDED = "sweep:superseded"  # why the trial does not count: interrupted or 
 LOST = "sweep:lost"  # set where its workers died, and nothing else is known to be wrong
 ATTEMPT = "sweep:attempt"  # how often the suggestion has failed before
 ENQUEUED = "sweep:enqueued"  # the position in `enqueue`
-_GRID = ("grid_id", "search_space")  # the system attributes of a grid's point
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 _NAMES = {state: name for name, state in _STATES.items()}
 
@@ -78,25 +79,22 @@ class Strategy:
         """Whether another trial may start."""
         return self.committed < self.settings.n_trials and not self.budget.spent()
 
-    def number(self, trial: FrozenTrial) -> int:
+    def number(self, trial: FrozenTrial | optuna.Trial) -> int:
         """Returns the sweep's number of a trial of the study."""
         return trial.number * self.count + self.index
 
-    def resume(self, wanted: Sequence[Mapping[str, Any]] = ()) -> list[TrialEnd]:
+    def resume(self) -> list[TrialEnd]:
         """Ends what an earlier controller left running, and counts what it has done.
 
-        Args:
-            wanted: The user's fixed first trials.
-
         Raises:
-            SweepRequestError: A value of these is not in the search space.
+            SweepRequestError: A value of the user's first trials is not in the search space.
         """
         self.end_running()
         for trial in self._all():
             if LOST in trial.user_attrs and trial.state == TrialState.FAIL:
                 self._repeat(trial, int(trial.user_attrs.get(ATTEMPT, 0)))
-        self._enqueue(wanted)
-        ended = [self._end(trial) for trial in self._all() if trial.state.is_finished()]
+        self._enqueue()
+        ended = [self.end_of(trial) for trial in self._all() if trial.state.is_finished()]
         for trial_end in ended:
             self.observe(trial_end)
         return ended
@@ -111,7 +109,7 @@ class Strategy:
             if overlap := trial.params.keys() & self.space.fixed.keys():
                 key, rule = "hydra.sweeper.custom_search_space", "not search fixed parameters"
                 raise SweepRequestError(key, rule, Phrase(", ".join(sorted(overlap))))
-        params, number = trial.params, trial.number * self.count + self.index
+        params, number = trial.params, self.number(trial)
         self.running.add(number)
         values, overrides = self.space.values(params), self.space.overrides(params)
         return TrialInfo(number, values, overrides, self.name)
@@ -121,9 +119,9 @@ class Strategy:
         record: Mapping[str, Any] | None = self._get(number).user_attrs.get(RECORD)
         return record
 
-    def steps(self, number: int) -> int:
-        """Returns how many steps a running trial has reported."""
-        return len(self._get(number).intermediate_values)
+    def steps(self) -> dict[int, int]:
+        """Returns how many steps each running trial, by its number, has reported."""
+        return {number: len(self._get(number).intermediate_values) for number in self.running}
 
     def conclude(self, number: int, outcome: Outcome) -> TrialEnd:
         """Stores how a trial ended; it is tried again if it raised and may."""
@@ -141,7 +139,7 @@ class Strategy:
         elif lost:
             self._set(trial, LOST, True)
         self._tell(trial, _STATES[outcome.state], outcome.values)
-        return self._end(self._get(number))
+        return self.end_of(self._get(number))
 
     def settle(self, number: int) -> TrialEnd:
         """Ends a trial whose job is gone: with its result if it left one, else to be repeated."""
@@ -151,7 +149,7 @@ class Strategy:
             return self.conclude(number, from_record(record, len(self.study.directions)))
         self._supersede(trial, "interrupted", int(trial.user_attrs.get(ATTEMPT, 0)))
         self._tell(trial, TrialState.FAIL, None)
-        return self._end(self._get(number))
+        return self.end_of(self._get(number))
 
     def end_running(self) -> list[TrialEnd]:
         """Settles every trial that runs; call it when there is no other controller."""
@@ -163,15 +161,16 @@ class Strategy:
         self.running.discard(trial.number)
         self.budget.observe(trial)
 
-    def _enqueue(self, wanted: Sequence[Mapping[str, Any]]) -> None:
+    def _enqueue(self) -> None:
         """Puts the user's fixed trials first, unless an earlier run did so."""
         known = {trial.user_attrs.get(ENQUEUED) for trial in self._all()}
+        wanted: Any = OmegaConf.create(self.settings.enqueue or [])
+        wanted = OmegaConf.to_container(wanted, resolve=True)
         # A key may be given without its +, which no mapping in an override has.
         keys = {key.lstrip("+"): key for key in self.space.searched}
         named = [{keys.get(key, key): value for key, value in each.items()} for each in wanted]
-        for params in named:
-            for key, value in params.items():
-                self._check(key, value)
+        for key, value in chain.from_iterable(params.items() for params in named):
+            self._check(key, value)
         for position, params in enumerate(named):
             if position not in known:
                 self.study.enqueue_trial(params, user_attrs={ENQUEUED: position})
@@ -181,19 +180,15 @@ class Strategy:
         if name in self.space.fixed or not (name in distributions or self.custom):
             allowed = ", ".join(distributions)
             raise SweepRequestError(key, f"name searched keys ({allowed})", name)
-        if name not in distributions:
+        if (distribution := distributions.get(name)) is None:
             return
         try:
-            internal = distributions[name].to_internal_repr(value)
-            is_held = distributions[name]._contains(internal)
+            is_held = distribution._contains(distribution.to_internal_repr(value))
         except ValueError:
             is_held = False
         if not is_held:
-            rule, hint = (
-                f"have values of the search space for {name}",
-                f"it is {distributions[name]}",
-            )
-            raise SweepRequestError(key, rule, value, hint)
+            rule = f"have values of the search space for {name}"
+            raise SweepRequestError(key, rule, value, f"it is {distribution}")
 
     def _supersede(self, trial: FrozenTrial, why: str, attempt: int) -> None:
         if SUPERSEDED not in trial.user_attrs:
@@ -205,13 +200,10 @@ class Strategy:
         params = trial.system_attrs.get("fixed_params", {}) | trial.params
         if not params or self._is_repeated(trial):  # or there is nothing to repeat
             return
-        kept = {key: value for key, value in trial.system_attrs.items() if key in _GRID}
         marks = {REPEATS: trial.number, ATTEMPT: attempt}
         if ENQUEUED in trial.user_attrs:
             marks[ENQUEUED] = trial.user_attrs[ENQUEUED]
-        kept["fixed_params"] = params
-        waiting = create_trial(state=TrialState.WAITING, system_attrs=kept, user_attrs=marks)
-        self.study.add_trial(waiting)
+        self.study.enqueue_trial(params, user_attrs=marks)
 
     def _is_repeated(self, trial: FrozenTrial) -> bool:
         return any(other.user_attrs.get(REPEATS) == trial.number for other in self._all())
@@ -225,9 +217,10 @@ class Strategy:
             if not isinstance(self.study.sampler, GridSampler):
                 raise
 
-    def _end(self, trial: FrozenTrial) -> TrialEnd:
+    def end_of(self, trial: FrozenTrial) -> TrialEnd:
+        """Returns the end of a trial as plain values."""
+        record, duration = trial.user_attrs.get(RECORD, {}), trial.duration
         superseded, lost = (trial.user_attrs.get(name) for name in (SUPERSEDED, LOST))
-        duration = trial.duration
         return TrialEnd(
             number=self.number(trial),
             state="interrupted" if superseded == "interrupted" else _NAMES[trial.state],
@@ -237,7 +230,7 @@ class Strategy:
             # A clock that was set back would make it negative.
             seconds=max(0.0, duration.total_seconds()) if duration else None,
             problem=trial.user_attrs.get(PROBLEM),
-            folder=folder_of(trial),
+            folder=record.get("dir", trial.user_attrs.get(FOLDER)),
             counts=superseded is None and not (lost and self._is_repeated(trial)),
             lost=bool(lost),
             strategy=self.name,
@@ -251,12 +244,6 @@ class Strategy:
 
     def _all(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
-
-
-def folder_of(trial: FrozenTrial) -> str | None:
-    """Returns the folder in which the trial's job has run."""
-    folder: str | None = trial.user_attrs.get(RECORD, {}).get("dir", trial.user_attrs.get(FOLDER))
-    return folder
 
 
 def from_return(returned: JobReturn, record: Mapping[str, Any] | None, objectives: int) -> Outcome:
@@ -290,14 +277,12 @@ def from_record(record: Mapping[str, Any], objectives: int) -> Outcome:
 def _judge(returned: Any, objectives: int, folder: str | None) -> Outcome:
     """Accepts finite numbers, as many as there are directions."""
     wanted = "a number" if objectives == 1 else f"{objectives} numbers in a list or tuple"
-    shown = repr(returned)
+    is_mapping, many = isinstance(returned, Mapping), [returned] if objectives == 1 else returned
+    shown = f"a dictionary with {', '.join(map(str, returned))}" if is_mapping else repr(returned)
     try:
-        if isinstance(returned, Mapping):
-            shown = f"a dictionary with {', '.join(map(str, returned))}"
+        if isinstance(many, Mapping | str):
             raise TypeError
-        if objectives > 1 and isinstance(returned, str):
-            raise TypeError
-        values = [float(item) for item in ([returned] if objectives == 1 else returned)]
+        values = [float(item) for item in many]
         if len(values) == objectives and all(map(math.isfinite, values)):
             return Outcome("complete", values, folder=folder)
         wanted = f"{wanted}, all finite"

@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from fmnist_lab.sweeper.settings import Settings
+from pydantic import TypeAdapter
+
+from fmnist_lab.sweeper.settings import Settings
 
 
 class EndReason(StrEnum):
@@ -57,7 +58,7 @@ class BudgetEnd:
 class Budget:
     """Counts the trials of a study, their steps and their best value, earlier runs included."""
 
-    def __init__(self, settings: "Settings", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
         self._start = clock()
@@ -134,20 +135,11 @@ class SweepEnd:
 
         Those have written a sentence, which the next start of the sweep replaces.
         """
-        if not isinstance(content, Mapping):
-            return None
-        ends = {
-            str(name): BudgetEnd(**(end | {"reason": EndReason(end["reason"])}))
-            for name, end in content["strategies"].items()
-        }
-        reason = EndReason(content["reason"])
-        return cls(reason, content["done"], content["n_trials"], ends, content["error"])
+        return TypeAdapter(cls).validate_python(content) if isinstance(content, Mapping) else None
 
     def as_dict(self) -> dict[str, Any]:
         """The end as plain values, for YAML."""
-        plain = asdict(self)
-        for end in (plain, *plain["strategies"].values()):
-            end["reason"] = str(end["reason"])
+        plain: dict[str, Any] = TypeAdapter(SweepEnd).dump_python(self, mode="json")
         return plain
 
     @property

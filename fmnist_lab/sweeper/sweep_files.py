@@ -1,4 +1,4 @@
-"""The files in a sweep's folder: `multirun.yaml`, the search spaces, the best so far."""
+"""The files in a sweep's folder: the search spaces, the best so far."""
 
 import copy
 from collections import Counter
@@ -7,26 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.foundation.files import whole_file, write_json
-from fmnist_lab.foundation.secrets import mask, masked_config
+from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.sweeper.plans import Plan
-from fmnist_lab.sweeper.strategy import LOST, SUPERSEDED, Strategy, folder_of
+from fmnist_lab.sweeper.strategy import LOST, SUPERSEDED, Strategy
 from fmnist_lab.sweeper.sweep_end import SweepEnd
 
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 RESULTS, SPACES = "optimization_results.yaml", "spaces.json"
 _BEST = ("best_params", "best_value", "best_trial", "best_dir", "best_overrides")
-
-
-def write_multirun(config: DictConfig, folder: Path) -> None:
-    """Writes the configuration of the sweep, as Hydra's own sweeper does."""
-    with whole_file(folder / "multirun.yaml") as file:
-        OmegaConf.save(masked_config(config), file)
 
 
 def write_spaces(plans: Sequence[Plan], folder: Path) -> None:
@@ -86,26 +79,23 @@ def _summary(strategy: Strategy) -> dict[str, Any]:
     trials = study.get_trials(deepcopy=False)
     summary: dict[str, Any] = dict.fromkeys(_BEST)
     if len(study.directions) > 1:
-        solutions = [
-            {
-                "params": space.values(trial.params),
-                "values": trial.values,
-                "trial": strategy.number(trial),
-                "dir": folder_of(trial),
-            }
-            for trial in study.best_trials
-        ]
-        summary = {"solutions": solutions}
+        best = [_found(strategy, trial) | {"values": trial.values} for trial in study.best_trials]
+        summary = {"solutions": best}
     elif any(trial.state == TrialState.COMPLETE for trial in trials):
-        best = study.best_trial
-        overrides = list(map(mask, space.overrides(best.params)))
-        found = (space.values(best.params), best.value, strategy.number(best), folder_of(best))
-        summary = dict(zip(_BEST, (*found, overrides), strict=True))
+        trial = study.best_trial
+        overrides = list(map(mask, space.overrides(trial.params)))
+        found = _found(strategy, trial) | {"value": trial.value, "overrides": overrides}
+        summary |= {f"best_{name}": value for name, value in found.items()}
     return summary | {
         "study_name": study.study_name,
         "directions": [direction.name.lower() for direction in study.directions],
         "trials": dict(Counter(map(_state, trials))),
     }
+
+
+def _found(strategy: Strategy, trial: FrozenTrial) -> dict[str, Any]:
+    end = strategy.end_of(trial)
+    return {"params": end.params, "trial": end.number, "dir": end.folder}
 
 
 def _state(trial: FrozenTrial) -> str:

@@ -14,11 +14,7 @@ class FmnistLabSweeper(Sweeper):
         self._settings = settings  # checked in `setup`, where an error needs no wrapping
 
     def setup(
-        self,
-        *,
-        hydra_context: HydraContext,
-        task_function: TaskFunction,
-        config: DictConfig,
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepares the study's storage and the launcher."""
         from fmnist_lab.sweeper.controller import Sweep

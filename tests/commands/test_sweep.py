@@ -377,4 +377,4 @@ def composer(name: str) -> Iterator[tuple[ConfigLoader, Settings]]:
         loader = GlobalHydra.instance().config_loader()
         cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
         sweeper = cfg.hydra.sweeper
-        yield loader, Settings.read({key: sweeper[key] for key in sweeper if key[0] != "_"})
+        yield loader, Settings(**{key: sweeper[key] for key in sweeper if key[0] != "_"})

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_lab.sweeper.lease import one_controller
 from fmnist_lab.sweeper.settings import SweepRequestError
-from fmnist_lab.sweeper.storage import locate
+from fmnist_lab.sweeper.storage import locate, one_controller
 from tests.conftest import exit_code
 from tests.support.folders import leave_sweep
 

@@ -6,7 +6,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from fmnist_lab.sweeper import samplers
-from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, is_grid
+from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, grid_size
 from fmnist_lab.sweeper.settings import SweepRequestError
 from fmnist_lab.sweeper.space import Searched, Space, parse
 from hydra_plugins.fmnist_lab_sweeper.sweeper_options import PRUNERS, SAMPLERS
@@ -82,10 +82,10 @@ def test_another_process_goes_on_where_the_first_has_stopped(
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"motpe", "gp", "cmaes"}))
 def test_samplers_build_from_their_defaults(name: str) -> None:
-    config = SAMPLERS[name]().__dict__ | {"seed": 1}
+    config = SAMPLERS[name] | {"seed": 1}
     sampler = build_sampler(config, parse(["x=range(3)"]), 0, 1)
     assert isinstance(sampler, getattr(optuna.samplers, config["_target_"].rpartition(".")[2]))
-    assert is_grid(config) is (name == "grid")
+    assert grid_size(config, parse(["x=range(3)"])) == (3 if name == "grid" else None)
 
 
 @pytest.mark.parametrize(("name", "package"), [("gp", "torch"), ("cmaes", "cmaes")])
@@ -94,12 +94,12 @@ def test_a_sampler_says_which_package_it_lacks(
 ) -> None:
     monkeypatch.setattr(samplers, "find_spec", lambda _: None)
     with pytest.raises(SweepRequestError, match=rf"pip install {package}\.$"):
-        build_sampler(SAMPLERS[name]().__dict__, MIXED, 0, 1)
+        build_sampler(SAMPLERS[name], MIXED, 0, 1)
 
 
 @pytest.mark.parametrize("name", PRUNERS)
 def test_pruners_build_from_their_defaults(name: str) -> None:
-    config = PRUNERS[name]().__dict__
+    config = PRUNERS[name]
     assert type(build_pruner(config)).__name__ == config["_target_"].rpartition(".")[2]
 
 
@@ -121,18 +121,18 @@ def test_a_continued_study_has_another_seed() -> None:
 def test_constant_liar_is_for_trials_side_by_side(
     liar: bool | None, at_once: int, expected: bool
 ) -> None:
-    config = SAMPLERS["tpe"]().__dict__ | {"constant_liar": liar}
+    config = SAMPLERS["tpe"] | {"constant_liar": liar}
     sampler = build_sampler(config, MIXED, 0, at_once)
     assert sampler._constant_liar is expected  # type: ignore[attr-defined]
 
 
 def test_motpe_is_refused_with_its_replacement() -> None:
     with pytest.raises(SweepRequestError, match=r"got motpe; hydra/sweeper/sampler=tpe"):
-        build_sampler(SAMPLERS["motpe"]().__dict__, MIXED, 0, 1)
+        build_sampler(SAMPLERS["motpe"], MIXED, 0, 1)
 
 
 def test_reference_points_may_be_a_list() -> None:
-    config = SAMPLERS["nsgaiii"]().__dict__
+    config = SAMPLERS["nsgaiii"]
     config |= {"reference_points": [[0.2, 0.8], [0.8, 0.2]], "population_size": 4, "seed": 0}
     study = optuna.create_study(
         directions=["minimize"] * 2, sampler=build_sampler(config, MIXED, 0, 1)
@@ -145,5 +145,18 @@ def test_reference_points_may_be_a_list() -> None:
 
 @pytest.mark.parametrize("target", ["optuna.samplers.Nope", "nowhere.Sampler", "os.getcwd"])
 def test_what_is_no_sampler_is_refused(target: str) -> None:
-    with pytest.raises(SweepRequestError, match=r"`hydra/sweeper/sampler[\w.]*` must be "):
+    with pytest.raises(SweepRequestError, match=r"`hydra.sweeper.sampler[\w.]*` must "):
         build_sampler({"_target_": target}, MIXED, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("startup", 5, "`hydra.sweeper.sampler.startup` must be an argument of its class, got 5; "),
+        ("n_startup_trials", "ten", "n_startup_trials` must be a number such as 10, got 'ten'."),
+    ],
+)
+def test_a_wrong_argument_is_refused(key: str, value: object, sentence: str) -> None:
+    with pytest.raises(SweepRequestError) as refused:
+        build_sampler(SAMPLERS["tpe"] | {key: value}, MIXED, 0, 1)
+    assert sentence in str(refused.value)

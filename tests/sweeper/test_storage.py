@@ -14,9 +14,16 @@ from optuna.exceptions import StorageInternalError
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.foundation.secrets import into_environment, mask, masked_config, masked_overrides
-from fmnist_lab.sweeper.lease import LEASE, one_controller
 from fmnist_lab.sweeper.settings import SweepRequestError
-from fmnist_lab.sweeper.storage import StorageAddress, locate, open_in_job, open_storage, reaching
+from fmnist_lab.sweeper.storage import (
+    LEASE,
+    StorageAddress,
+    locate,
+    one_controller,
+    open_in_job,
+    open_storage,
+    reaching,
+)
 
 DATABASE = "postgresql://me:s3cret@host/db"
 

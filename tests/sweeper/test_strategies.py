@@ -161,7 +161,7 @@ def strategies(*settings: dict[str, Any]) -> tuple[Loop, list[Strategy]]:
     for index, given in enumerate(settings):
         study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=index))
         plan = Plan("study", "abc"[index], parse(["x=interval(0,1)"]))
-        own = Settings.read({"direction": "maximize"} | given)
+        own = Settings(**({"direction": "maximize"} | given))
         members.append(Strategy(study, plan, own, index, len(settings)))
     return Loop(members, None, Observers([])), members
 

@@ -2,7 +2,6 @@
 
 import datetime
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from fmnist_lab.launcher.streaming import WorkerLostError
 from fmnist_lab.sweeper.job import RECORD, Channel, CurrentTrial
 from fmnist_lab.sweeper.observers import Observers
 from fmnist_lab.sweeper.plans import Plan
-from fmnist_lab.sweeper.samplers import build_sampler, grid_size
+from fmnist_lab.sweeper.samplers import build_sampler
 from fmnist_lab.sweeper.settings import Settings, SweepRequestError
 from fmnist_lab.sweeper.space import parse
 from fmnist_lab.sweeper.storage import StorageAddress, open_storage
@@ -26,9 +25,9 @@ SPACE = parse(["x=interval(0,1)", "y=choice(a,b)", "z=3"])
 PLAN = Plan("study", None, SPACE)
 
 
-def new_trials(retries: int = 0, **study: Any) -> Strategy:
-    study.setdefault("sampler", optuna.samplers.RandomSampler(seed=0))
-    return Strategy(optuna.create_study(**study), PLAN, Settings(retries=retries))
+def new_trials(**settings: Any) -> Strategy:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    return Strategy(study, PLAN, Settings(**settings))
 
 
 def states(trials: Strategy) -> list[str]:
@@ -158,13 +157,12 @@ def test_a_result_that_a_job_left_in_its_folder_alone_counts() -> None:
 
 
 def test_enqueued_trials_come_first_and_once() -> None:
-    trials = new_trials()
-    wanted: list[Mapping[str, Any]] = [{"x": 0.25, "y": "b"}, {"x": 0.75}]
-    trials.resume(wanted)
-    trials.resume(wanted)
+    trials = new_trials(enqueue=[{"x": 0.25, "y": "b"}, {"x": 0.75}])
+    trials.resume()
+    trials.resume()
     assert trials.ask().params == {"x": 0.25, "y": "b"}
     trials.end_running()
-    trials.resume(wanted)
+    trials.resume()
     assert trials.ask().params["x"] == 0.75
     assert trials.ask().params == {"x": 0.25, "y": "b"}
     assert trials.ask().params["x"] not in (0.25, 0.75)
@@ -173,14 +171,14 @@ def test_enqueued_trials_come_first_and_once() -> None:
 @pytest.mark.parametrize("wanted", [{"q": 1}, {"z": 3}, {"x": 7}, {"y": "c"}, {"x": "much"}])
 def test_what_cannot_be_enqueued_is_refused(wanted: dict[str, Any]) -> None:
     with pytest.raises(SweepRequestError, match=r"hydra.sweeper.enqueue` must"):
-        new_trials().resume([{"x": 0.5}, wanted])
+        new_trials(enqueue=[{"x": 0.5}, wanted]).resume()
 
 
 def test_an_interrupted_grid_is_completed() -> None:
     space = parse(["a=range(3)", "b=x,y"])
     sampler = build_sampler({"_target_": "optuna.samplers.GridSampler"}, space, 0, 2)
     trials = Strategy(optuna.create_study(sampler=sampler), Plan("grid", None, space), Settings())
-    for number in range(grid_size(space) + 1):
+    for number in range(7):
         asked = trials.ask()
         if number == 2:
             trials.end_running()
@@ -232,7 +230,7 @@ def test_budgets() -> None:
     limits = {"timeout": 5, "max_epochs": 10, "target": 0.9, "plateau": 2, "direction": "maximize"}
 
     def spent(after: list[TrialEnd], **settings: Any) -> BudgetEnd | None:
-        budget = Budget(Settings.read({"direction": "maximize"} | settings), clock=lambda: now[0])
+        budget = Budget(Settings(**({"direction": "maximize"} | settings)), clock=lambda: now[0])
         now[0] += 1
         for trial in after:
             budget.observe(trial)
@@ -259,14 +257,14 @@ def test_budgets() -> None:
         ("changed_space", "maybe"),
     ],
 )  # fmt: skip
-def test_wrong_settings_are_refused(key: str, value: object) -> None:
+def test_wrong_settings_are_refused(key: str, value: Any) -> None:
     with pytest.raises(SweepRequestError, match=rf"`hydra.sweeper.{key}` must be .*, got "):
-        Settings.read({key: value})
+        Settings(**{key: value})
 
 
 def test_a_target_needs_one_direction() -> None:
     with pytest.raises(SweepRequestError, match=r"must be null with several directions"):
-        Settings.read({"target": 1.0, "direction": ["minimize", "maximize"]})
+        Settings(target=1.0, direction=["minimize", "maximize"])
 
 
 def test_observers_cannot_break_a_sweep(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -274,5 +272,5 @@ def test_observers_cannot_break_a_sweep(caplog: pytest.LogCaptureFixture, tmp_pa
         def on_end(self, reason: str) -> None:
             raise OSError(reason)
 
-    Observers([Broken()]).tell("on_end", "done")  # type: ignore[list-item]
+    Observers([Broken()]).tell("on_end", "done")
     assert "Broken.on_end failed" in caplog.text
