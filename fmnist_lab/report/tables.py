@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab import statistics
-from fmnist_lab.report import lengths, sentences
+from fmnist_lab.report import lengths, sentences, style
 from fmnist_lab.report.evidence import RATE, Evidence
-from fmnist_lab.report.figures import style
 from fmnist_lab.report.method import Facts
 
 
