@@ -16,12 +16,8 @@ from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
 RATE = "optimizer.learning_rate"
-_INDEPENDENT = (  # samplers that choose a trial without looking at the results of others
-    "optuna.samplers.QMCSampler",
-    "optuna.samplers.RandomSampler",
-    "optuna.samplers.GridSampler",
-    "optuna.samplers.BruteForceSampler",
-)
+# Samplers that choose a trial without looking at the results of others.
+_INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler")
 _LOST = ("diverged", "failed", "pruned")
 _TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
 
@@ -128,8 +124,9 @@ class Setup:
 
     @property
     def sampler(self) -> str | None:
-        """The import path of the sampler."""
-        return (self.sweeper.get("sampler") or {}).get("_target_")
+        """The sampler's class."""
+        target: str | None = (self.sweeper.get("sampler") or {}).get("_target_")
+        return target and target.rpartition(".")[2]
 
     @property
     def is_independent(self) -> bool:
