@@ -195,7 +195,7 @@ class TestVersions:
     ) -> None:
         self.leave(tmp_path / "mlruns", "3.15.0", "3.15.1")
         monkeypatch.chdir(tmp_path)
-        compare.main(compare.Request("night", with_report=False))
+        compare.main("night", with_report=False)
         assert "Caution: The trials were trained with different" in capsys.readouterr().out
 
     @pytest.mark.parametrize("runs", ["trials", "replicates"])
