@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,40 +14,22 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import StopReason
 
 MOST_ROWS = 40  # what is read is on top
-Columns = dict[str, tuple[str, str]]  # of a frame: heading, and format; "" for words
-COLUMNS: Columns = {
-    "trial": ("trial", ".0f"),
-    "strategy": ("strategy", ""),
-    "seed": ("seed", ".0f"),
-    "search": ("search", ".0f"),
-    "architecture": ("architecture", ""),
-    "optimizer": ("optimizer", ""),
-    "scheduler": ("scheduler", ""),
-    "clipping": ("clipping", ""),
-    "stopping": ("stopping", ""),
-    "engine": ("engine", ""),
-    "objective": ("objective", ".4f"),
-    "best_val_loss": ("best loss", ".4f"),
-    "best_epoch": ("in epoch", ".0f"),
-    "epochs_trained": ("of", ".0f"),
-    "stop_reason": ("stopped", ""),
-    "seconds": ("seconds", ".1f"),
-}
-_STANDINGS: Columns = {
-    "strategy": ("strategy", ""),
-    "best": ("best", ".4f"),
-    "trial": ("in trial", ".0f"),
-    "search": ("of search", ".0f"),
-    "trials": ("trials", ".0f"),
-    "pruned": ("pruned", ".0f"),
-    "diverged": ("diverged", ".0f"),
-    "failed": ("failed", ".0f"),
-    "replicates": ("seeds", ".0f"),
-    "replicates_lost": ("lost", ".0f"),
-    "test_accuracy": ("test", ".4f"),
-    "difference": ("difference", ".4f"),
-    "verdict": ("verdict", ""),
-}
+COLUMNS = {  # of trials, with their headings
+    name: name
+    for name in ("trial", "strategy", "seed", "search", "architecture", "optimizer", "scheduler",
+                 "clipping", "stopping", "engine", "objective")
+} | {"best_val_loss": "best loss", "best_epoch": "in epoch", "epochs_trained": "of",
+     "stop_reason": "stopped", "seconds": "seconds"}  # fmt: skip
+_STANDINGS = {
+    "strategy": "strategy", "best": "best", "trial": "in trial", "search": "of search",
+    "trials": "trials", "pruned": "pruned", "diverged": "diverged", "failed": "failed",
+    "replicates": "seeds", "replicates_lost": "lost", "test_accuracy": "test",
+    "difference": "difference", "verdict": "verdict",
+}  # fmt: skip
+_DIGITS = {"objective": 4, "best_val_loss": 4, "best": 4, "test_accuracy": 4, "difference": 4,
+           "seconds": 1}  # fmt: skip
+_WORDS = {"strategy", "architecture", "optimizer", "scheduler", "clipping", "stopping", "engine",
+          "stop_reason", "verdict", "parameters"}  # fmt: skip
 _ALWAYS = ("trial", "strategy", "objective")
 _SCORES = ("best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss")
 _QUALITY = ("objective", "best_epoch", *_SCORES)
@@ -103,24 +86,21 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
     # A column for each parameter that all trials have, one for all others.
     names = {key: key.rpartition(".")[2] for key in parameters}
     words = trials.head(MOST_ROWS).copy()
-    words[parameters] = words[parameters].map(_parameter)
-    everywhere = {key: (names[key], ">") for key in parameters if trials[key].notna().all()}
-    shown = {name: COLUMNS[name] for name in columns} | everywhere
-    if rest := [key for key in parameters if key not in everywhere]:
+    words[parameters] = words[parameters].map(
+        lambda value: f"{value:.4g}" if isinstance(value, float) else str(value), na_action="ignore"
+    )
+    shown = {name: COLUMNS[name] for name in columns}
+    shown |= {key: names[key] for key in parameters if trials[key].notna().all()}
+    if rest := [key for key in parameters if key not in shown]:
         words["parameters"] = [
             ", ".join(f"{names[key]} {row[key]}" for key in rest if pd.notna(row[key]))
             for row in words[rest].to_dict("records")
         ]
-        shown["parameters"] = ("parameters", "")
+        shown["parameters"] = "parameters"
     console.print(_table(words, shown))
-    said = COLUMNS | {
-        "best_epoch": ("best epoch", ".0f"),
-        "epochs_trained": ("epochs trained", ".0f"),
-    }
+    said = COLUMNS | {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}
     first = trials.iloc[0]
-    common = [
-        f"{said[name][0]} {_cell(first[name], said[name][1])}" for name in same if first[name] != 0
-    ]
+    common = [f"{said[name]} {_cell(name, first[name])}" for name in same if first[name] != 0]
     left, missing = len(trials) - MOST_ROWS, int(trials["objective"].isna().sum())
     remarks = {
         f"... and {left} more: pick with --where, or take all with --csv FILE.": left > 0,
@@ -140,8 +120,8 @@ def show_strategies(standings: pd.DataFrame, metric: str, console: Console | Non
         console: Where to.
     """
     columns = {
-        name: column
-        for name, column in (_STANDINGS | {"best": (f"best {metric}", ".4f")}).items()
+        name: heading
+        for name, heading in (_STANDINGS | {"best": f"best {metric}"}).items()
         if name in standings and (name not in _OPTIONAL or standings[name].fillna(0).any())
     }
     (console or _console()).print(_table(standings, columns))
@@ -166,25 +146,22 @@ def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     return picked
 
 
-def _table(frame: pd.DataFrame, columns: Columns) -> Table:
+def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1))
-    for name, (heading, spec) in columns.items():
+    for name, heading in columns.items():
         is_folded = name == "parameters"
-        table.add_column(heading, justify="right" if spec else "left", no_wrap=not is_folded,
+        table.add_column(heading, justify="left" if name in _WORDS else "right",
+                         no_wrap=not is_folded,
                          overflow="fold" if is_folded else "ellipsis")  # fmt: skip
     for row in frame[list(columns)].to_dict("records"):
-        table.add_row(*(_cell(row[name], spec) for name, (_, spec) in columns.items()))
+        table.add_row(*(_cell(name, row[name]) for name in columns))
     return table
 
 
-def _parameter(value: Any) -> Any:
+def _cell(name: str, value: Any) -> str:
     if pd.isna(value):
-        return value
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cell(value: Any, spec: str) -> str:
-    return "-" if pd.isna(value) else format(value, spec)
+        return "-"
+    return value if isinstance(value, str) else f"{value:.{_DIGITS.get(name, 0)}f}"
 
 
 def _console() -> Console:

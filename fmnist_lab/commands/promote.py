@@ -30,14 +30,7 @@ def main(
     anyway: bool = False,
     stopping: str | None = None,
 ) -> None:
-    """Registers the model of the sweep's winner, or of the run that is asked for, as champion.
-
-    Args:
-        name: A sweep or multirun; None: the latest.
-        strategy: Its winner instead of the sweep's.
-        run: The MLflow id of a trial, whatever sweep it is of, or of none.
-        anyway: Register the model even where its numbers are not the recorded ones.
-        stopping: Choose among trials with this early stopping, where it differs.
+    """Registers the winner's model, or that of a run, as champion; see the command's help.
 
     Raises:
         RequestError: There is no such sweep, strategy or run, or it cannot be promoted.

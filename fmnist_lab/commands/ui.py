@@ -23,10 +23,6 @@ _ADDRESS = "be an address of this machine"
 def serve(port: int, host: str = HOST) -> None:
     """Replaces this process by the MLflow server, which runs until Ctrl-C.
 
-    Args:
-        port: The port to listen at.
-        host: The address to listen at; one of the network's makes it a server for the network.
-
     Raises:
         RequestError: There are no runs here yet, the port is taken, or this is not an address.
     """

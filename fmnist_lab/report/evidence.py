@@ -1,6 +1,5 @@
 """What a report rests on: how a sweep was asked for, and the frames of what it has left."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,18 +109,6 @@ class Setup:
             return None
         return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
 
-    def command(self, more: str) -> str | None:
-        """The command that continues the sweep with one more override; None for a multirun."""
-        hydra = self.config.get("hydra", {})
-        name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
-        if not name or not self.sweeper:
-            return None
-        overrides = hydra.get("overrides", {})
-        given = [*overrides.get("task", []), *overrides.get("hydra", [])]
-        changed = ("sweeps", "hydra.mode", "hydra.sweep.dir", more.partition("=")[0])
-        kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
-        return shlex.join(["fmnist-lab", "sweep", name, *kept, more])
-
     @property
     def sampler(self) -> str | None:
         """The sampler's class."""
@@ -142,10 +129,9 @@ class Setup:
 class Evidence:
     """A sweep or multirun, as far as it has come.
 
-    Superseded trials are left out of all frames but `trials_shown`, and counted.
+    Superseded trials are left out of all frames, and counted.
     """
 
-    name: str
     folder: Path
     setup: Setup
     stopping: str  # the track: none (a fixed horizon), or the name of the early stopping
@@ -216,7 +202,6 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         versus_baseline = statistics.compare(replicates, baseline, pair=pair)
         versus_best = statistics.compare_to_best(replicates, pair=pair)
     return Evidence(
-        name=place.name,
         folder=place,
         setup=setup,
         stopping=track,

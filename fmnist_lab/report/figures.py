@@ -134,8 +134,13 @@ def _focus(values: pd.Series) -> dict[str, Any]:
     if later.empty:
         return {}
     low, high = later.quantile([0.01, 0.99])
-    room = max(high - low, 1e-3) * 0.2
-    return {"range": [low - room, high + room]}
+    return _range(low, high, 0.2)
+
+
+def _range(low: float, high: float, room: float) -> dict[str, Any]:
+    """Returns the range of an axis, with a share of it as room at either end."""
+    margin = max(high - low, 1e-3) * room
+    return {"range": [low - margin, high + margin]}
 
 
 def test_accuracies(evidence: Evidence) -> "go.Figure | None":
@@ -258,9 +263,7 @@ def budget(evidence: Evidence) -> "go.Figure | None":
     axis: dict[str, Any] = {"title": f"{title} {evidence.metric}"}
     finite = curves["expected"][np.isfinite(curves["expected"])]
     if len(finite):  # one trial may be worth next to nothing, and hide how the rest differ
-        low, high = _where_it_matters(finite, evidence.maximised)
-        room = max(high - low, 1e-3) * 0.1
-        axis["range"] = [low - room, high + room]
+        axis |= _range(*_where_it_matters(finite, evidence.maximised), 0.1)
     return style.figure(
         style.lines(evidence, curves, "n", "expected", "%{y:.4f}"),
         hovermode="x unified",

@@ -24,7 +24,7 @@ def page(evidence: Evidence) -> str:
     """The report's HTML."""
     from plotly.offline import get_plotlyjs
 
-    name = escape(evidence.name)
+    name = escape(evidence.folder.name)
     here = resources.files("fmnist_lab.report")
     style, script = ((here / file).read_text("utf-8") for file in ("style.css", "charts.js"))
     verdict = [f'<p class="headline">{escape(sentences.headline(evidence))}</p>']
