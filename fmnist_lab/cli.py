@@ -13,17 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fmnist_lab.errors import (
-    ConnectionLostError,
-    DataUnavailableError,
-    NotReproducedError,
-    RequestError,
-    TooManyFailuresError,
-    denied,
-    full_disk,
-    is_denied,
-    is_full_disk,
-)
+from fmnist_lab import errors
 from fmnist_lab.foundation.interruption import interrupted
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -34,7 +24,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_FAILURES = (ConnectionLostError, DataUnavailableError, NotReproducedError, TooManyFailuresError)
+_FAILURES = (errors.ConnectionLostError, errors.DataUnavailableError, errors.NotReproducedError,
+             errors.TooManyFailuresError)  # fmt: skip
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _Name = Annotated[str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")]
 _Stopping = Annotated[
@@ -56,16 +47,16 @@ def main() -> NoReturn:
             _complete(sys.argv[1:])
         else:
             app()
-    except RequestError as error:
+    except errors.RequestError as error:
         _fail(f"{error}", WRONG)
     except _FAILURES as error:
         _fail(f"{error}", FAILED)
     except OSError as error:
-        if is_denied(error):
-            _fail(denied(error), WRONG)
-        if not is_full_disk(error):
-            raise
-        _fail(full_disk(error), FAILED)
+        if errors.is_denied(error):
+            _fail(errors.denied(error), WRONG)
+        if errors.is_full_disk(error):
+            _fail(errors.full_disk(error), FAILED)
+        raise
     sys.exit(DONE)
 
 

@@ -236,19 +236,19 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
 
 def _track(stopping: pd.Series, wanted: str | None) -> str:
-    found = sorted(stopping.unique())
+    counts = stopping.value_counts().sort_index()
+    found = list(counts.index)
     if wanted is not None and found and wanted not in found:
         raise RequestError("--stopping", f"be one of {', '.join(found)}", wanted)
     if wanted is None and len(found) > 1:
-        counts = ", ".join(f"{(stopping == name).sum()} trials with {name}" for name in found)
         raise RequestError(
             "stopping",
             "be one for all that is compared, because early stopping cuts off schedules that get "
             "better late",
-            Phrase(counts),
+            Phrase(", ".join(f"{count} trials with {name}" for name, count in counts.items())),
             f"choose with --stopping {found[0]}",
         )
-    return wanted or (found[0] if found else "none")
+    return wanted or next(iter(found), "none")
 
 
 def require_one_objective(trials: pd.DataFrame) -> None:

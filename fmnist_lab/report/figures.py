@@ -89,8 +89,8 @@ def validation(evidence: Evidence) -> "go.Figure | None":
     layout: dict[str, Any] = {"grid": grid}
     traces: list[dict[str, Any]] = []
     for row, metric in enumerate(panels, 1):
-        columns = {"mean": mean[metric], "runs": runs[metric], "low": low[metric]}
-        frame = pd.DataFrame(columns | {"high": high[metric]})
+        columns = {"mean": mean, "runs": runs, "low": low, "high": high}
+        frame = pd.DataFrame({name: column[metric] for name, column in columns.items()})
         known = frame.dropna(subset="mean").index.unique("strategy")
         for strategy in reversed(evidence.strategies):  # the best on top
             if strategy in known:
