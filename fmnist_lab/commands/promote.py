@@ -39,7 +39,7 @@ def main(
     """
     if run is not None and (name or strategy or stopping):
         raise RequestError(f"`--run` must stand alone, got {run!r} beside a sweep or strategy.")
-    folder = find_run(run) if run is not None else _choose(name, strategy, stopping)
+    folder = _find_run(run) if run is not None else _choose(name, strategy, stopping)
     result = schema.result(folder)
     if result["stop_reason"] not in WHOLE:
         got = Phrase(result["stop_reason"])
@@ -84,17 +84,13 @@ Ask it for the classes of images, 28 rows of 28 pixels from 0 to 255 each:
 """)
 
 
-def find_run(run: str, root: Path = results.ROOT) -> Path:
-    """Returns the folder of the trial with this MLflow run id.
-
-    Raises:
-        RequestError: No trial here has it, or the result of one that comes first is damaged.
-    """
-    for path in root.rglob("result.json"):
+def _find_run(run: str) -> Path:
+    """Returns the folder of the trial with this MLflow run id."""
+    for path in results.ROOT.rglob("result.json"):
         if schema.read(path, dict[str, Any]).get("mlflow_run_id") == run:
             return path.parent
     hint = "the UI shows it on the trial's page"
-    raise RequestError("--run", f"be the MLflow id of a trial under {root}", run, hint)
+    raise RequestError("--run", f"be the MLflow id of a trial under {results.ROOT}", run, hint)
 
 
 def _choose(name: str | None, strategy: str | None, stopping: str | None) -> Path:
