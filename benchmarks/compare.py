@@ -114,7 +114,7 @@ def main() -> None:
         os.chdir(folder)
         leave(Path("mlruns"), given.trials)
         before = time.process_time()
-        whole = timed(compare.main, compare.Request("large"))
+        whole = timed(compare.main, "large")
         cpu = time.process_time() - before
         trials = timed(results.trials, "large") / given.trials
         curves = timed(results.curves, "large") / given.trials

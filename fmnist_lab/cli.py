@@ -13,18 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from fmnist_lab.commands import completion
-from fmnist_lab.errors import (
-    ConnectionLostError,
-    DataUnavailableError,
-    NotReproducedError,
-    RequestError,
-    TooManyFailuresError,
-    denied,
-    full_disk,
-    is_denied,
-    is_full_disk,
-)
+from fmnist_lab import errors
 from fmnist_lab.foundation.interruption import interrupted
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -35,13 +24,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_FAILURES = (
-    ConnectionLostError,
-    DataUnavailableError,
-    NotReproducedError,
-    TooManyFailuresError,
-)
+_FAILURES = (errors.ConnectionLostError, errors.DataUnavailableError, errors.NotReproducedError,
+             errors.TooManyFailuresError)  # fmt: skip
 _PASS_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_Name = Annotated[str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")]
+_Stopping = Annotated[
+    str | None, typer.Option(help="Only trials with this early stopping, where it differs.")
+]
 
 
 def main() -> NoReturn:
@@ -55,19 +44,19 @@ def main() -> NoReturn:
     try:
         _hide_passwords()
         if sys.argv[1:2] == ["-sc"]:  # Hydra's completion script asks
-            completion.answer(sys.argv[1:], sorted(_command_names()))
+            _complete(sys.argv[1:])
         else:
             app()
-    except RequestError as error:
+    except errors.RequestError as error:
         _fail(f"{error}", WRONG)
     except _FAILURES as error:
         _fail(f"{error}", FAILED)
     except OSError as error:
-        if is_denied(error):
-            _fail(denied(error), WRONG)
-        if not is_full_disk(error):
-            raise
-        _fail(full_disk(error), FAILED)
+        if errors.is_denied(error):
+            _fail(errors.denied(error), WRONG)
+        if errors.is_full_disk(error):
+            _fail(errors.full_disk(error), FAILED)
+        raise
     sys.exit(DONE)
 
 
@@ -104,9 +93,7 @@ def sweep(
 
 @app.command()
 def compare(  # noqa: PLR0913 - an option each
-    name: Annotated[
-        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
-    ] = None,
+    name: _Name = None,
     *,
     sort: Annotated[
         str | None, typer.Option(help="Order the trials by this column; -COLUMN turns it around.")
@@ -121,21 +108,18 @@ def compare(  # noqa: PLR0913 - an option each
         Path | None, typer.Option(help="Write the trials that are shown to this file, too.")
     ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html and the CSV files.")] = True,
-    stopping: Annotated[
-        str | None, typer.Option(help="Compare trials with this early stopping, where it differs.")
-    ] = None,
+    stopping: _Stopping = None,
 ) -> None:
     """Compare the strategies of a sweep or a multirun: who is ahead, by how much, how surely."""
     from fmnist_lab.commands import compare as application
 
-    application.main(application.Request(name, sort, where, only_changed, csv, report, stopping))
+    application.main(name, sort, where, only_changed=only_changed, csv=csv, with_report=report,
+                     stopping=stopping)  # fmt: skip
 
 
 @app.command("export-best")
 def export_best(
-    name: Annotated[
-        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
-    ] = None,
+    name: _Name = None,
     *,
     strategy: Annotated[
         str | None, typer.Option(help="Choose among this strategy's trials.")
@@ -144,9 +128,7 @@ def export_best(
         str | None,
         typer.Option(help="Choose by val/accuracy, val/loss, test/accuracy or test/loss."),
     ] = None,
-    stopping: Annotated[
-        str | None, typer.Option(help="Choose among trials with this early stopping.")
-    ] = None,
+    stopping: _Stopping = None,
     out: Annotated[
         Path | None,
         typer.Option(help="A .yaml, .json or .py (plain Keras) file; else conf/best/NAME.yaml."),
@@ -177,9 +159,7 @@ def verify(
 
 @app.command()
 def promote(
-    name: Annotated[
-        str | None, typer.Argument(help="A sweep or a multirun; the latest if left out.")
-    ] = None,
+    name: _Name = None,
     *,
     strategy: Annotated[
         str | None, typer.Option(help="Promote this strategy's winner, not the sweep's.")
@@ -187,9 +167,7 @@ def promote(
     run: Annotated[
         str | None, typer.Option(help="Promote the trial with this MLflow run id.")
     ] = None,
-    stopping: Annotated[
-        str | None, typer.Option(help="Choose among trials with this early stopping.")
-    ] = None,
+    stopping: _Stopping = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Even if its numbers are not the recorded ones.")
     ] = False,
@@ -269,9 +247,22 @@ def _hide_passwords() -> None:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "fmnist_lab", *kept])
 
 
-def _command_names() -> list[str]:
-    commands = app.registered_commands
-    return [c.name or c.callback.__name__ for c in commands if c.callback]
+def _complete(arguments: list[str]) -> None:
+    """Prints what may follow the words in the environment variable `COMP_LINE`.
+
+    Hydra's script takes the first word of a line for the whole application. Hydra answers where
+    the line belongs to `train`; else the names of the commands are offered.
+    """
+    program, _, rest = os.environ.get("COMP_LINE", "").lstrip().partition(" ")
+    command, space, overrides = rest.lstrip().partition(" ")
+    if command == "train" and space:
+        from fmnist_lab.commands import train as application
+
+        os.environ["COMP_LINE"] = f"{program} {overrides}"
+        application.main(arguments)
+        return
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    print(" ".join(name for name in sorted(names) if name.startswith(command)))
 
 
 @contextmanager

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.segment import Segment, Segments
-from rich.style import Style
+from rich.text import Text
 
 from fmnist_lab.data import DataConfig, Dataset, load
 from fmnist_lab.foundation.files import require_writable, whole_file
@@ -40,13 +39,18 @@ def print_sheet(dataset: Dataset, console: Console, per_class: int = 3) -> None:
     """Prints `per_class` images of each class below its name, at half size, 75 columns wide."""
     halves = examples(dataset, per_class).reshape(-1, per_class, 14, 2, 14, 2).mean((3, 5))
     coloured = console.color_system is not None and not console.no_color
-    draw = _draw_colours if coloured else _draw_shades
     for start in range(0, len(halves), PER_LINE):
-        line = slice(start, start + PER_LINE)
-        names = "".join(name.ljust(CELL) for name in dataset.class_names[line])
+        part = slice(start, start + PER_LINE)
+        names = "".join(name.ljust(CELL) for name in dataset.class_names[part])
         console.print(names.rstrip(), highlight=False, style="bold")
-        for column in halves[line].transpose(1, 2, 0, 3).astype(np.uint8):
-            console.print(draw(column))
+        for column in halves[part].transpose(1, 2, 0, 3).astype(int):
+            for pair in zip(column[::2], column[1::2], strict=True):
+                line = Text(end="\n")
+                for image in zip(*pair, strict=True):
+                    for above, below in zip(*image, strict=True):
+                        line.append_text(_pixels(above, below, coloured))
+                    line.append(" ")
+                console.print(line)
             console.print()
 
 
@@ -78,28 +82,9 @@ def examples(dataset: Dataset, per_class: int) -> Pixels:
     return sheet
 
 
-def _draw_colours(rows: Pixels) -> Segments:
-    """Two rows of pixels (14, images, 14) to a line of text: upper half blocks on a colour."""
-    segments = []
-    for upper, lower in zip(rows[::2], rows[1::2], strict=True):
-        for image in zip(upper.tolist(), lower.tolist(), strict=True):
-            for above, below in zip(*image, strict=True):
-                style = Style(color=_grey(above), bgcolor=_grey(below))
-                segments.append(Segment("▀", style))
-            segments.append(Segment(" "))
-        segments.append(Segment.line())
-    return Segments(segments)
-
-
-def _draw_shades(rows: Pixels) -> Segments:
-    """The same lines with a character for each brightness: the mean of two rows."""
-    brightness = (rows[::2] // 2 + rows[1::2] // 2).astype(int) * len(SHADES) // 256
-    segments = []
-    for line in brightness:
-        text = " ".join("".join(SHADES[level] for level in image) for image in line)
-        segments += [Segment(text.rstrip()), Segment.line()]
-    return Segments(segments)
-
-
-def _grey(level: int) -> str:
-    return f"rgb({level},{level},{level})"
+def _pixels(above: int, below: int, coloured: bool) -> Text:
+    """Two pixels, one above the other: an upper half block on a colour, or their mean."""
+    if coloured:
+        style = f"rgb({above},{above},{above}) on rgb({below},{below},{below})"
+        return Text("▀", style)
+    return Text(SHADES[(above + below) // 2 * len(SHADES) // 256])

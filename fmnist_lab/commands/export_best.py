@@ -1,6 +1,7 @@
 """What `fmnist-lab export-best` does: the best trial of a sweep as a file to take home."""
 
 import logging
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from fmnist_lab.config.exported_files import Document
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.export import choosing, python_file, writing
 from fmnist_lab.export import document as recipe
-from fmnist_lab.foundation.files import whole_file
+from fmnist_lab.foundation.files import asked_file
 from fmnist_lab.foundation.spelling import spell
 
 FOLDER = Path("conf/best")  # where the group `best` finds a user's own options
@@ -36,39 +37,26 @@ def main(
     """
     logging.basicConfig(format="%(message)s")
     if out:  # before the work
-        _require_writable(out, force)
+        _require_new(out, force)
     choice = choosing.choose(name, strategy, by, stopping)
     out = out or FOLDER / f"{choice.place.name}.yaml"
-    _require_writable(out, force)
+    _require_new(out, force)
     document = recipe.build(choice)
     text = FORMATS[out.suffix](document, out.stem)
-    try:
-        with whole_file(out) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(out, error) from error
+    with asked_file("--out", out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     record = document["exported"]
     print("\n".join([*writing.remarks(record), f"  {record['command']}"]))
     print(f"\nWritten to {out}\n{_next(out)}")
 
 
-def _require_writable(out: Path, force: bool) -> None:
+def _require_new(out: Path, force: bool) -> None:
     if out.suffix not in FORMATS:
         raise RequestError("--out", f"end in one of {', '.join(FORMATS)}", str(out))
-    try:
-        is_folder, exists = out.is_dir(), out.exists()
-    except OSError as error:  # too long, say
-        raise _unwritable(out, error) from error
-    if is_folder:
-        raise RequestError("--out", "be a file", Phrase(f"the folder {out}"))
+    exists = os.access(out, os.F_OK) and not out.is_dir()
     if exists and not force:
         got = Phrase(f"{out}, which exists")
         raise RequestError("--out", "be a new file", got, "to replace it: --force")
-
-
-def _unwritable(out: Path, error: OSError) -> RequestError:
-    reason = Phrase(f"{out}: {error.strerror or type(error).__name__}")
-    return RequestError("--out", "be a file that can be written", reason)
 
 
 def _next(out: Path) -> str:
@@ -76,16 +64,14 @@ def _next(out: Path) -> str:
     path = shlex.quote(str(out))
     if out.suffix == ".py":
         return f"Train it, without this project:  python {path}"
-    lines = [f"Train it again and compare:  fmnist-lab verify {path}"]
-    if out.suffix == ".yaml":
-        lines.append(f"Train from it:               {_train(out)}")
-    return "\n".join(lines)
-
-
-def _train(out: Path) -> str:
+    again = f"Train it again and compare:  fmnist-lab verify {path}"
+    if out.suffix == ".json":
+        return again
     best = shlex.quote(f"best={spell(out.stem)}")
+    train = f"put it into {FOLDER}/ first, then: fmnist-lab train {best}"
     if out.parent == FOLDER:
-        return f"fmnist-lab train {best}"
-    if out.parent.name == FOLDER.name:
-        return f"fmnist-lab train --config-dir {shlex.quote(str(out.parent.parent))} {best}"
-    return f"put it into {FOLDER}/ first, then: fmnist-lab train {best}"
+        train = f"fmnist-lab train {best}"
+    elif out.parent.name == FOLDER.name:
+        config_dir = shlex.quote(str(out.parent.parent))
+        train = f"fmnist-lab train --config-dir {config_dir} {best}"
+    return f"{again}\nTrain from it:               {train}"

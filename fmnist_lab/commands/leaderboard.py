@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -13,39 +14,22 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.trial import StopReason
 
 MOST_ROWS = 40  # what is read is on top
-COLUMNS = {  # of the frame: heading, and digits after the point
-    "trial": ("trial", 0),
-    "strategy": ("strategy", None),
-    "seed": ("seed", 0),
-    "search": ("search", 0),
-    "architecture": ("architecture", None),
-    "optimizer": ("optimizer", None),
-    "scheduler": ("scheduler", None),
-    "clipping": ("clipping", None),
-    "stopping": ("stopping", None),
-    "engine": ("engine", None),
-    "objective": ("objective", 4),
-    "best_val_loss": ("best loss", 4),
-    "best_epoch": ("in epoch", 0),
-    "epochs_trained": ("of", 0),
-    "stop_reason": ("stopped", None),
-    "seconds": ("seconds", 1),
-}
-STANDINGS = {
-    "strategy": ("strategy", None),
-    "best": ("best", 4),
-    "trial": ("in trial", 0),
-    "search": ("of search", 0),
-    "trials": ("trials", 0),
-    "pruned": ("pruned", 0),
-    "diverged": ("diverged", 0),
-    "failed": ("failed", 0),
-    "replicates": ("seeds", 0),
-    "replicates_lost": ("lost", 0),
-    "test_accuracy": ("test", 4),
-    "difference": ("difference", 4),
-    "verdict": ("verdict", None),
-}
+COLUMNS = {  # of trials, with their headings
+    name: name
+    for name in ("trial", "strategy", "seed", "search", "architecture", "optimizer", "scheduler",
+                 "clipping", "stopping", "engine", "objective")
+} | {"best_val_loss": "best loss", "best_epoch": "in epoch", "epochs_trained": "of",
+     "stop_reason": "stopped", "seconds": "seconds"}  # fmt: skip
+_STANDINGS = {
+    "strategy": "strategy", "best": "best", "trial": "in trial", "search": "of search",
+    "trials": "trials", "pruned": "pruned", "diverged": "diverged", "failed": "failed",
+    "replicates": "seeds", "replicates_lost": "lost", "test_accuracy": "test",
+    "difference": "difference", "verdict": "verdict",
+}  # fmt: skip
+_DIGITS = {"objective": 4, "best_val_loss": 4, "best": 4, "test_accuracy": 4, "difference": 4,
+           "seconds": 1}  # fmt: skip
+_WORDS = {"strategy", "architecture", "optimizer", "scheduler", "clipping", "stopping", "engine",
+          "stop_reason", "verdict", "parameters"}  # fmt: skip
 _ALWAYS = ("trial", "strategy", "objective")
 _SCORES = ("best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss")
 _QUALITY = ("objective", "best_epoch", *_SCORES)
@@ -93,29 +77,38 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
     parameters = [str(key) for key in trials if "." in str(key) and trials[key].notna().any()]
     same: list[str] = []
     if only_changed and len(trials) > 1:
-        same = [name for name in columns if name not in _ALWAYS and _is_constant(trials[name])]
+        constant = {name for name in trials if trials[name].nunique(dropna=False) < 2}
+        same = [name for name in columns if name in constant and name not in _ALWAYS]
         # A strategy is mostly named after what it is about.
         twins = [name for name in columns[2:] if (trials[name] == trials["strategy"]).all()]
         columns = [name for name in columns if name not in (*same, *twins)]
-        parameters = [key for key in parameters if not _is_constant(trials[key])]
-    console.print(_trials_table(trials.head(MOST_ROWS), columns, parameters))
-    for line in _remarks(trials, same):
-        console.print(line, soft_wrap=True)
-
-
-def _trials_table(trials: pd.DataFrame, columns: list[str], parameters: list[str]) -> Table:
-    """A column for each parameter that all trials have, one for all others."""
-    everywhere = [key for key in parameters if trials[key].notna().all()]
-    rest = [key for key in parameters if key not in everywhere]
-    table = _table([COLUMNS[name] for name in columns], [_short(key) for key in everywhere])
-    if rest:
-        table.add_column("parameters", overflow="fold")
-    for row in trials.to_dict("records"):
-        cells = [_cell(row[name], COLUMNS[name][1]) for name in columns]
-        cells += [_parameter(row[key]) for key in everywhere]
-        own = [f"{_short(key)} {_parameter(row[key])}" for key in rest if pd.notna(row[key])]
-        table.add_row(*cells, *([", ".join(own)] if rest else []))
-    return table
+        parameters = [key for key in parameters if key not in constant]
+    # A column for each parameter that all trials have, one for all others.
+    names = {key: key.rpartition(".")[2] for key in parameters}
+    words = trials.head(MOST_ROWS).copy()
+    words[parameters] = words[parameters].map(
+        lambda value: f"{value:.4g}" if isinstance(value, float) else str(value), na_action="ignore"
+    )
+    shown = {name: COLUMNS[name] for name in columns}
+    shown |= {key: names[key] for key in parameters if trials[key].notna().all()}
+    if rest := [key for key in parameters if key not in shown]:
+        words["parameters"] = [
+            ", ".join(f"{names[key]} {row[key]}" for key in rest if pd.notna(row[key]))
+            for row in words[rest].to_dict("records")
+        ]
+        shown["parameters"] = "parameters"
+    console.print(_table(words, shown))
+    said = COLUMNS | {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}
+    first = trials.iloc[0]
+    common = [f"{said[name]} {_cell(name, first[name])}" for name in same if first[name] != 0]
+    left, missing = len(trials) - MOST_ROWS, int(trials["objective"].isna().sum())
+    remarks = {
+        f"... and {left} more: pick with --where, or take all with --csv FILE.": left > 0,
+        f"The same for all: {', '.join(common)}.": common,
+        f"{missing} of {len(trials)} trials have no objective: diverged or failed.": missing,
+    }
+    for remark in filter(remarks.get, remarks):
+        console.print(remark, soft_wrap=True)
 
 
 def show_strategies(standings: pd.DataFrame, metric: str, console: Console | None = None) -> None:
@@ -126,24 +119,20 @@ def show_strategies(standings: pd.DataFrame, metric: str, console: Console | Non
         metric: The objective's name.
         console: Where to.
     """
-    console = console or _console()
-    columns = [
-        name
-        for name in STANDINGS
+    columns = {
+        name: heading
+        for name, heading in (_STANDINGS | {"best": f"best {metric}"}).items()
         if name in standings and (name not in _OPTIONAL or standings[name].fillna(0).any())
-    ]
-    headings = STANDINGS | {"best": (f"best {metric}", 4)}
-    table = _table([headings[name] for name in columns], [])
-    for row in standings[columns].to_dict("records"):
-        table.add_row(*(_cell(row[name], STANDINGS[name][1]) for name in columns))
-    console.print(table)
+    }
+    (console or _console()).print(_table(standings, columns))
 
 
 def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     """The rows that a condition picks."""
     dotted = [name for name in map(str, trials.columns) if not name.isidentifier()]
     names = "|".join(map(re.escape, sorted(dotted, key=len, reverse=True))) or "(?!)"
-    quoted = re.sub(rf"`[^`]*`|(?<![\w./])({names})(?![\w./])", _in_backticks, where)
+    pattern = rf"`[^`]*`|(?<![\w./])({names})(?![\w./])"
+    quoted = re.sub(pattern, lambda match: f"`{match[1]}`" if match[1] else match[0], where)
     try:
         picked = trials.eval(quoted.replace("\n", " "))
         if not isinstance(picked, pd.Series) or picked.dtype != "bool":
@@ -157,54 +146,22 @@ def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     return picked
 
 
-def _in_backticks(match: re.Match[str]) -> str:
-    return f"`{match[1]}`" if match[1] else match[0]
-
-
-def _table(columns: Sequence[tuple[str, int | None]], parameters: Sequence[str]) -> Table:
+def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> Table:
     table = Table(box=None, header_style="bold", padding=(0, 1))
-    for heading, digits in columns:
-        table.add_column(heading, justify="left" if digits is None else "right", no_wrap=True)
-    for heading in parameters:
-        table.add_column(heading, justify="right", no_wrap=True)
+    for name, heading in columns.items():
+        is_folded = name == "parameters"
+        table.add_column(heading, justify="left" if name in _WORDS else "right",
+                         no_wrap=not is_folded,
+                         overflow="fold" if is_folded else "ellipsis")  # fmt: skip
+    for row in frame[list(columns)].to_dict("records"):
+        table.add_row(*(_cell(name, row[name]) for name in columns))
     return table
 
 
-def _remarks(trials: pd.DataFrame, same: list[str]) -> Iterator[str]:
-    if len(trials) > MOST_ROWS:
-        left = len(trials) - MOST_ROWS
-        yield f"... and {left} more: pick with --where, or take all with --csv FILE."
-    if common := [_said(trials, name) for name in same if trials[name].iloc[0] != 0]:
-        yield f"The same for all: {', '.join(common)}."
-    missing = int(trials["objective"].isna().sum())
-    if missing:
-        yield f"{missing} of {len(trials)} trials have no objective: diverged or failed."
-
-
-def _said(trials: pd.DataFrame, name: str) -> str:
-    heading, digits = COLUMNS[name]
-    words = {"of": "epochs trained", "in epoch": "best epoch"}
-    return f"{words.get(heading, heading)} {_cell(trials[name].iloc[0], digits)}"
-
-
-def _is_constant(column: pd.Series) -> bool:
-    return column.nunique(dropna=False) < 2
-
-
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
-def _parameter(value: str | float | None) -> str:
+def _cell(name: str, value: Any) -> str:
     if pd.isna(value):
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cell(value: str | float | None, digits: int | None) -> str:
-    if pd.isna(value):
-        return "-"
-    return str(value) if digits is None else f"{value:.{digits}f}"
+    return value if isinstance(value, str) else f"{value:.{_DIGITS.get(name, 0)}f}"
 
 
 def _console() -> Console:

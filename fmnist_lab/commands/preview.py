@@ -4,7 +4,6 @@ import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ _STEPS = 100  # updates per epoch: enough for a smooth curve
 _FLAT = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), 1.0)
 _MARKERS = {"braille": "⠒", "x": "x", "o": "o"}  # plotext's name, and what it looks like
 _PANEL_COLUMNS, _PANEL_LINES = 40, 10
-_TOGETHER_IN_TERMINAL, _TOGETHER_IN_PICTURE = len(_MARKERS), 6
+_TOGETHER_IN_PICTURE = 6
 _POINTS = 400  # per curve in the terminal, more than its dots
 
 
@@ -55,17 +54,22 @@ def curves(schedulers: Mapping[str, Scheduler], epochs: int, steps: int) -> pd.D
         A row per scheduler and update, with the columns `scheduler` (its name, and the
         assumption behind its curve, if any), `epoch` (fractional) and `learning_rate`.
     """
-    positions = np.arange(epochs * steps) / steps
-    frames = [
-        pd.DataFrame(
-            {
-                "scheduler": _label(name, scheduler),
-                "epoch": positions,
-                "learning_rate": _rates(scheduler, epochs, steps),
-            }
-        )
-        for name, scheduler in schedulers.items()
-    ]
+    frames = []
+    for name, scheduler in schedulers.items():
+        followed = copy.deepcopy(scheduler)  # it would remember a training that never was
+        label, metrics = name, _FLAT
+        if isinstance(followed, Performance):
+            label = f"{name}, {ASSUMPTION.format(monitor=followed.monitor)}"
+            metrics = _FLAT | {followed.monitor: 1.0}
+        rates = []
+        for epoch in range(epochs):
+            rates.append(followed.learning_rates(epoch, steps))
+            followed.observe(epoch, metrics)
+        columns = {
+            "epoch": np.arange(epochs * steps) / steps,
+            "learning_rate": np.concatenate(rates),
+        }
+        frames.append(pd.DataFrame({"scheduler": label} | columns))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -75,7 +79,13 @@ def print_curves(frame: pd.DataFrame, console: Console | None = None) -> None:
     Up to three curves share a plot; more get a panel each, all with the same axes.
     """
     console = console or Console()
-    console.print(Text(_drawn(frame, console.width)), soft_wrap=True)
+    panels, top = _panels(frame, len(_MARKERS)), frame["learning_rate"].max()
+    columns = min(len(panels), max(1, console.width // _PANEL_COLUMNS))
+    lines = _PANEL_LINES if len(panels) > 1 else 2 * _PANEL_LINES
+    plots = [_draw(panel, console.width // columns, lines, top) for panel in panels]
+    rows = [plots[start : start + columns] for start in range(0, len(plots), columns)]
+    text = ["".join(parts).rstrip() for row in rows for parts in zip(*row, strict=True)]
+    console.print(Text("\n".join(["learning rate by epoch", *text])), soft_wrap=True)
 
 
 def save_curves(frame: pd.DataFrame, path: Path) -> None:
@@ -91,8 +101,14 @@ def save_curves(frame: pd.DataFrame, path: Path) -> None:
     size = (8.0, 4.5) if len(panels) == 1 else (3.2 * columns, 2.1 * rows + 0.5)
     figure = Figure(figsize=size, dpi=150, layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for axes, names in zip(grid, panels, strict=False):
-        _paint(axes, frame, names)
+    for axes, panel in zip(grid, panels, strict=False):
+        axes.plot(panel.index, panel, label=list(panel), linewidth=1.5)
+        if panel.shape[1] == 1:
+            axes.set_title(panel.columns[0], fontsize="small")
+        else:
+            axes.legend(fontsize="small", frameon=False)
+        axes.set_ylim(bottom=0.0)
+        axes.grid(alpha=0.3)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     for axes in grid[len(panels) - columns : len(panels)]:  # the lowest plot of each column
@@ -103,77 +119,28 @@ def save_curves(frame: pd.DataFrame, path: Path) -> None:
         figure.savefig(temporary, format="png")
 
 
-def _label(name: str, scheduler: Scheduler) -> str:
-    if isinstance(scheduler, Performance):
-        return f"{name}, {ASSUMPTION.format(monitor=scheduler.monitor)}"
-    return name
+def _panels(frame: pd.DataFrame, together: int) -> list[pd.DataFrame]:
+    """Which curves share a plot, as a column each: all of them if they are few, otherwise none."""
+    names = frame["scheduler"].unique()
+    wide = frame.pivot(index="epoch", columns="scheduler", values="learning_rate")[names]
+    return [wide] if len(names) <= together else [wide[[name]] for name in names]
 
 
-def _rates(scheduler: Scheduler, epochs: int, steps: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The rates of a training whose metrics never change, (epochs * steps,)."""
-    scheduler = copy.deepcopy(scheduler)  # it would remember a training that never was
-    metrics = _FLAT
-    if isinstance(scheduler, Performance):
-        metrics = {**_FLAT, scheduler.monitor: 1.0}
-    rates = []
-    for epoch in range(epochs):
-        rates.append(scheduler.learning_rates(epoch, steps))
-        scheduler.observe(epoch, metrics)
-    return np.concatenate(rates)
-
-
-def _panels(frame: pd.DataFrame, together: int) -> list[list[str]]:
-    """Which curves share a plot: all of them if they are few, otherwise none."""
-    names = list(frame["scheduler"].unique())
-    return [names] if len(names) <= together else [[name] for name in names]
-
-
-def _curve(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    return frame[frame["scheduler"] == name]
-
-
-def _drawn(frame: pd.DataFrame, width: int) -> str:
-    """The plots as text, side by side as far as the width allows."""
-    panels = _panels(frame, _TOGETHER_IN_TERMINAL)
-    columns = min(len(panels), max(1, width // _PANEL_COLUMNS))
-    lines = _PANEL_LINES if len(panels) > 1 else 2 * _PANEL_LINES
-    plots = [_draw(frame, names, width // columns, lines) for names in panels]
-    rows = [plots[start : start + columns] for start in range(0, len(plots), columns)]
-    text = ["".join(parts).rstrip() for row in rows for parts in zip(*row, strict=True)]
-    return "\n".join(["learning rate by epoch", *text])
-
-
-def _draw(frame: pd.DataFrame, names: list[str], width: int, lines: int) -> list[str]:
+def _draw(panel: pd.DataFrame, width: int, lines: int, top: float) -> list[str]:
     """One plot, line by line; its title says which curve is which."""
     import plotext
 
     plotext.terminal.limit(False, False)  # a plot may be larger than the window
     plot = plotext.figure.clear().plot_size(width, lines)  # the library's one and only figure
-    markers = dict(zip(names, _MARKERS, strict=False))
-    for name, marker in markers.items():
-        curve = _curve(frame, name)
-        curve = curve.iloc[:: math.ceil(len(curve) / _POINTS)]
-        signal = plot.signal(list(curve["epoch"]), list(curve["learning_rate"]), marker=marker)
-        plot.draw(signal.lines())
-    legend = (f"{_MARKERS[marker]} {name}" for name, marker in markers.items())
-    plot.title("   ".join(legend) if len(names) > 1 else names[0])
-    top, end = frame["learning_rate"].max(), frame["epoch"].max()
+    drawn = panel.iloc[:: math.ceil(len(panel) / _POINTS)]
+    for name, marker in zip(panel, _MARKERS, strict=False):
+        plot.draw(plot.signal(list(drawn.index), list(drawn[name]), marker=marker).lines())
+    legend = [f"{mark} {name}" for name, mark in zip(panel, _MARKERS.values(), strict=False)]
+    plot.title("   ".join(legend) if len(legend) > 1 else panel.columns[0])
+    end = panel.index.max()
     rates = [0.0, top / 2, top]
     epochs = sorted({0, round(end / 2), round(end)})
     plot.ruler("y").lim(0.0, top).ticks(rates, [f"{rate:.3g}" for rate in rates])
     plot.ruler("x").lim(0.0, end).ticks(epochs, [str(epoch) for epoch in epochs])
     text: str = plot.build().string(True)
     return text.splitlines()
-
-
-def _paint(axes: Any, frame: pd.DataFrame, names: list[str]) -> None:
-    """One plot of the picture."""
-    for name in names:
-        curve = _curve(frame, name)
-        axes.plot(curve["epoch"], curve["learning_rate"], label=name, linewidth=1.5)
-    if len(names) == 1:
-        axes.set_title(names[0], fontsize="small")
-    else:
-        axes.legend(fontsize="small", frameon=False)
-    axes.set_ylim(bottom=0.0)
-    axes.grid(alpha=0.3)

@@ -52,7 +52,13 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         hydra_run.run(hydra_run.sweep, program, first)
         return
     require_writable(ROOT)
-    count = _count_searches(name, arguments)
+    own = [item for item in arguments if stages.key_of(item) in ("searches", "replicates")]
+    cfg = config.compose([f"sweeps={name}", *own])
+    config.validate_stages(cfg.replicates, cfg.searches)
+    count = int(cfg.searches)
+    for item in arguments:
+        if count > 1 and stages.key_of(item) == "seed" and not item[5:].isdigit():
+            raise RequestError("seed", "be a number with several searches", Phrase(item[5:]))
     tuned: dict[Path, list[str]] = {}  # folder of a search: its overrides
     try:
         for number in range(count):
@@ -85,16 +91,6 @@ def command() -> str:
     Not a resolver: OmegaConf would look up what it returns, and `${oc.env:...}` is a secret.
     """
     return secrets.mask(shlex.join(_command))
-
-
-def _count_searches(name: str, arguments: list[str]) -> int:
-    own = [item for item in arguments if stages.key_of(item) in ("searches", "replicates")]
-    cfg = config.compose([f"sweeps={name}", *own])
-    config.validate_stages(cfg.replicates, cfg.searches)
-    for item in arguments:
-        if cfg.searches > 1 and stages.key_of(item) == "seed" and not item[5:].isdigit():
-            raise RequestError("seed", "be a number with several searches", Phrase(item[5:]))
-    return int(cfg.searches)
 
 
 def latest_folder(name: str, root: Path = ROOT) -> Path:

@@ -3,7 +3,6 @@
 import os
 import socket
 import sys
-from collections.abc import Iterator
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import Phrase, RequestError
@@ -24,10 +23,6 @@ _ADDRESS = "be an address of this machine"
 def serve(port: int, host: str = HOST) -> None:
     """Replaces this process by the MLflow server, which runs until Ctrl-C.
 
-    Args:
-        port: The port to listen at.
-        host: The address to listen at; one of the network's makes it a server for the network.
-
     Raises:
         RequestError: There are no runs here yet, the port is taken, or this is not an address.
     """
@@ -45,36 +40,23 @@ def serve(port: int, host: str = HOST) -> None:
         except OSError as error:
             got = Phrase(f"{port}: {error.strerror}")
             raise RequestError("--port", f"be a free port on {host}", got) from error
-    for line in _links(f"http://{host}:{port}"):
-        print(line)
+    address = f"http://{host}:{port}"
+    client, experiment = open_experiment(TrackingConfig())
+    if latest := write_views(client):
+        experiment = latest.experiment_id
+        print(f"Latest sweep: {latest.name}")
+        for view in latest.views:
+            print(f"  {view.what}:\n    {address}{view.address(experiment)}")
+    print(f"All runs: {address}{runs_page(experiment)}")
     if host not in LOOPBACK:
         print(
             f"Caution: MLflow asks for no password. All who can reach {host}:{port} can read, "
             "change and delete all runs: see docs/security.md.",
             file=sys.stderr,
         )
-    print("Ctrl-C ends the server.")
-    sys.stdout.flush()
-    options = {
-        "--backend-store-uri": store_uri(),
-        "--default-artifact-root": artifacts(),
-        "--host": host,
-        "--port": str(port),
-        "--workers": "1",  # the default four take 1 GB
-    }
+    print("Ctrl-C ends the server.", flush=True)
     # Background jobs serve features for language models; they cost processes and log lines.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    arguments = [word for option in options.items() for word in option]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *arguments])
-
-
-def _links(server: str) -> Iterator[str]:
-    """Gives lines with links to the views of the latest sweep, and to all runs."""
-    client, experiment = open_experiment(TrackingConfig())
-    latest = write_views(client)
-    if latest:
-        yield f"Latest sweep: {latest.name}"
-        for view in latest.views:
-            yield f"  {view.what}:\n    {server}{view.address(latest.experiment_id)}"
-        experiment = latest.experiment_id
-    yield f"All runs: {server}{runs_page(experiment)}"
+    stores = ["--backend-store-uri", store_uri(), "--default-artifact-root", artifacts()]
+    server = ["--host", host, "--port", str(port), "--workers", "1"]  # the default four take 1 GB
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *stores, *server])

@@ -5,22 +5,20 @@ sum of floats is rounded depends on the number of threads, so the trial is train
 with as many as the record says. Elsewhere it must stay within a tolerance.
 """
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fmnist_lab import config, data
 from fmnist_lab.config import exported_files
-from fmnist_lab.config.exported_files import Document
 from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export.reproduce import train_again
-from fmnist_lab.results import curve_diff
+from fmnist_lab.results import curve_diff, schema
 from fmnist_lab.results.curve_diff import TOLERANCES, Departure, shown
 from fmnist_lab.training import environment
 
@@ -35,17 +33,41 @@ def main(path: Path, tracking: str = "none") -> None:
     document = exported_files.read(path)
     config.to_tracking(config.compose([f"tracking={tracking}"]))
     record = document["exported"]
-    _require_unchanged(document, path)
-    _require_data(document, path)
-    here = environment.describe() | {"threads": record["environment"].get("threads")}
-    other = differences(record["environment"], here)
-    print(_introduction(record, other), flush=True)
+    if changed := recipe.differing(document):
+        key, before, now = changed[0]
+        more = f" (and {len(changed) - 1} more keys)" if len(changed) > 1 else ""
+        raise RequestError(
+            f"{path.name}: {key}",
+            f"be {before!r}, as recorded with the curve",
+            Phrase(f"{now!r}{more}"),
+            "the file, or an option that it builds on, was changed since; such a recipe can be "
+            "trained, but there is nothing to compare it with",
+        )
+    dataset = data.load(recipe.to_trial(document).data)
+    if dataset.checksum != record["data_checksum"]:
+        raise RequestError(
+            f"{path.name}: exported.data_checksum",
+            f"be {dataset.checksum}, that of the images here ({dataset.source})",
+            Phrase(record["data_checksum"]),
+            "it was trained on other images",
+        )
     threads = record["environment"].get("threads")
+    other = differences(record["environment"], environment.describe() | {"threads": threads})
+    print(
+        f"Trial {record['trial']} of {record['sweep']} ({record['strategy']}), "
+        f"{record['epochs_trained']} epochs, objective {record['objective']:.4f}."
+    )
+    if other:
+        listed = "; ".join(f"{key} {before}, here {now}" for key, (before, now) in other.items())
+        allowed = ", ".join(f"{metric} {limit:g}" for metric, limit in TOLERANCES.items())
+        print(f"Recorded with {listed}. The curve may differ by at most: {allowed}.\n", flush=True)
+    else:
+        print("Same machine and versions: the curve must be the same bit for bit.\n", flush=True)
     folder = train_again(document, threads, f"tracking={tracking}")
     found = curve_diff.departures(record["curve"], curve_diff.read(folder), exact=not other)
     if found:
         show(found, exact=not other)
-    _conclude(record, folder, found, other)
+    _conclude(record, folder, found)
 
 
 def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -64,9 +86,9 @@ def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> dict[st
 def show(found: Sequence[Departure], exact: bool, console: Console | None = None) -> None:
     """Prints where the curves part, a line per metric."""
     console = console or Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for heading in ("metric", "from epoch", "recorded", "now", "largest difference", "allowed"):
-        table.add_column(heading, justify="left" if heading == "metric" else "right")
+    headings = ("from epoch", "recorded", "now", "largest difference", "allowed")
+    numbers = (Column(heading, justify="right") for heading in headings)
+    table = Table("metric", *numbers, box=None, pad_edge=False)
     for row in found:
         limit = 0 if exact else TOLERANCES.get(row.metric)
         table.add_row(
@@ -81,68 +103,21 @@ def show(found: Sequence[Departure], exact: bool, console: Console | None = None
     console.print(table)
 
 
-def _require_unchanged(document: Document, path: Path) -> None:
-    """The recipe is the recorded trial's, or RequestError."""
-    changed = recipe.differing(document)
-    if changed:
-        key, before, now = changed[0]
-        more = f" (and {len(changed) - 1} more keys)" if len(changed) > 1 else ""
-        raise RequestError(
-            f"{path.name}: {key}",
-            f"be {before!r}, as recorded with the curve",
-            Phrase(f"{now!r}{more}"),
-            "the file, or an option that it builds on, was changed since; such a recipe can be "
-            "trained, but there is nothing to compare it with",
-        )
-
-
-def _require_data(document: Document, path: Path) -> None:
-    trial = recipe.to_trial(document)
-    dataset, recorded = data.load(trial.data), document["exported"]["data_checksum"]
-    if dataset.checksum != recorded:
-        raise RequestError(
-            f"{path.name}: exported.data_checksum",
-            f"be {dataset.checksum}, that of the images here ({dataset.source})",
-            Phrase(recorded),
-            "it was trained on other images",
-        )
-
-
-def _introduction(record: Mapping[str, Any], other: Mapping[str, tuple[Any, Any]]) -> str:
-    introduction = (
-        f"Trial {record['trial']} of {record['sweep']} ({record['strategy']}), "
-        f"{record['epochs_trained']} epochs, objective {record['objective']:.4f}.\n"
-    )
-    if not other:
-        return f"{introduction}Same machine and versions: the curve must be the same bit for bit.\n"
-    listed = "; ".join(f"{key} {before}, here {now}" for key, (before, now) in other.items())
-    allowed = ", ".join(f"{metric} {limit:g}" for metric, limit in TOLERANCES.items())
-    return f"{introduction}Recorded with {listed}. The curve may differ by at most: {allowed}.\n"
-
-
-def _conclude(
-    record: Mapping[str, Any],
-    folder: Path,
-    found: Sequence[Departure],
-    other: Mapping[str, tuple[Any, Any]],
-) -> None:
+def _conclude(record: Mapping[str, Any], folder: Path, found: Sequence[Departure]) -> None:
     """Says whether the trial reproduces."""
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    count = f"{record['epochs_trained']} epochs, {len(record['curve'])} metrics"
+    result = schema.result(folder)
     if result["stop_reason"] != record["stop_reason"]:
         raise NotReproducedError(
             f"Not reproduced: the trial has {result['stop_reason']}, not {record['stop_reason']} "
             f"as recorded; see {folder}."
         )
-    wrong = [departure for departure in found if not departure.is_allowed]
-    if wrong:
+    if wrong := [departure for departure in found if not departure.is_allowed]:
         names = ", ".join(departure.metric for departure in wrong)
         first = min(departure.epoch for departure in wrong) + 1
         raise NotReproducedError(
             f"Not reproduced: {names} differ{'s' * (len(wrong) == 1)} too much, from epoch {first} "
             f"on; see {folder}."
         )
-    if not found:
-        print(f"Reproduced: identical bit for bit ({count}); see {folder}.")
-    else:
-        print(f"Reproduced within the tolerance ({count}); see {folder}.")
+    how = " within the tolerance" if found else ": identical bit for bit"
+    count = f"{record['epochs_trained']} epochs, {len(record['curve'])} metrics"
+    print(f"Reproduced{how} ({count}); see {folder}.")

@@ -39,6 +39,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def asked_file(option: str, path: Path) -> Iterator[Path]:
+    """Gives a temporary path, as `whole_file` does, for the file that an option names.
+
+    Raises:
+        RequestError: It cannot be written.
+    """
+    try:
+        if path.is_dir():
+            raise RequestError(option, "be a file", Phrase(f"the folder {path}"))
+        with whole_file(path) as temporary:
+            yield temporary
+    except OSError as error:
+        got = Phrase(f"{path}: {error.strerror or type(error).__name__}")
+        raise RequestError(option, "be a file that can be written", got) from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes one JSON document; NaN stays NaN, as Python and pandas read it."""
     with whole_file(path) as temporary:

@@ -1,8 +1,7 @@
 """What a report rests on: how a sweep was asked for, and the frames of what it has left."""
 
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,8 @@ from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
 RATE = "optimizer.learning_rate"
-_INDEPENDENT = (  # samplers that choose a trial without looking at the results of others
-    "optuna.samplers.QMCSampler",
-    "optuna.samplers.RandomSampler",
-    "optuna.samplers.GridSampler",
-    "optuna.samplers.BruteForceSampler",
-)
+# Samplers that choose a trial without looking at the results of others.
+_INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler")
 _LOST = ("diverged", "failed", "pruned")
 _TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
 
@@ -49,7 +44,7 @@ class Setup:
 
         def read(path: Path, shape: Any) -> dict[str, Any]:
             try:
-                content: dict[str, Any] = schema.read(path, shape)
+                return dict(schema.read(path, shape))
             except FileNotFoundError:
                 return {}
             except RequestError:
@@ -58,24 +53,20 @@ class Setup:
                     "from that, is missing here."
                 )
                 return {}
-            return content
 
         begun = searches.folders(place)
         tuned = [read(folder / layout.SWEEP_RESULTS, dict[str, Any]) for folder in begun]
         config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
         is_whole = all(found.get("ended") for found in tuned)
-        started = 0
-        for folder in begun:
-            trials = folder / layout.TRIALS
-            numbered = (trials if trials.is_dir() else folder).glob("[0-9]*")
-            started += sum(path.is_dir() for path in numbered)
+        below = [(folder / layout.TRIALS, folder) for folder in begun]
+        numbered = [next(filter(Path.is_dir, paths), place).glob("[0-9]*") for paths in below]
         return Setup(
             config=config,
             spaces=read(place / layout.SPACES, schema.Spaces),
             manifests=[found for found in map(manifest.read, begun) if found],
             environment=schema.environment(trial_folders[0] if trial_folders else place),
             has_ended=is_whole and len(begun) >= config.get("searches", 1),
-            unended=started - len(trial_folders),
+            unended=sum(path.is_dir() for paths in numbered for path in paths) - len(trial_folders),
             damaged=damaged,
         )
 
@@ -118,22 +109,11 @@ class Setup:
             return None
         return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
 
-    def command(self, more: str) -> str | None:
-        """The command that continues the sweep with one more override; None for a multirun."""
-        hydra = self.config.get("hydra", {})
-        name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
-        if not name or not self.sweeper:
-            return None
-        given = [*hydra.get("overrides", {}).get("task", [])]
-        given += hydra.get("overrides", {}).get("hydra", [])
-        changed = ("sweeps", "hydra.mode", "hydra.sweep.dir", more.partition("=")[0])
-        kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
-        return shlex.join(["fmnist-lab", "sweep", name, *kept, more])
-
     @property
     def sampler(self) -> str | None:
-        """The import path of the sampler."""
-        return (self.sweeper.get("sampler") or {}).get("_target_")
+        """The sampler's class."""
+        target: str | None = (self.sweeper.get("sampler") or {}).get("_target_")
+        return target and target.rpartition(".")[2]
 
     @property
     def is_independent(self) -> bool:
@@ -149,10 +129,9 @@ class Setup:
 class Evidence:
     """A sweep or multirun, as far as it has come.
 
-    Superseded trials are left out of all frames but `trials_shown`, and counted.
+    Superseded trials are left out of all frames, and counted.
     """
 
-    name: str
     folder: Path
     setup: Setup
     stopping: str  # the track: none (a fixed horizon), or the name of the early stopping
@@ -214,8 +193,15 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         frame[~frame["superseded"]].reset_index(drop=True) for frame in (trials, replicates)
     )
     metric = str(trials["objective_metric"].iloc[0]) if len(trials) else "val/accuracy"
-    evidence = Evidence(
-        name=place.name,
+    strategies = list(replicates["strategy"]) or list(trials["strategy"])
+    wished = [setup.manifest.get("baseline"), BASELINE, *setup.strategies, *strategies]
+    baseline = next((str(name) for name in wished if name in strategies), BASELINE)
+    pair, versus_baseline, versus_best = "seed", None, None
+    if replicates["strategy"].nunique() > 1 and replicates["test_accuracy"].notna().any():
+        pair = "search" if replicates["search"].nunique() > 1 else "seed"
+        versus_baseline = statistics.compare(replicates, baseline, pair=pair)
+        versus_best = statistics.compare_to_best(replicates, pair=pair)
+    return Evidence(
         folder=place,
         setup=setup,
         stopping=track,
@@ -227,9 +213,11 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         superseded=superseded,
         drawn=drawn,
         standings=_standings(setup, trials, replicates, metric),
-        baseline=_baseline(setup, list(replicates["strategy"]) or list(trials["strategy"])),
+        baseline=baseline,
+        pair=pair,
+        versus_baseline=versus_baseline,
+        versus_best=versus_best,
     )
-    return _judged(evidence)
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
@@ -248,19 +236,19 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
 
 def _track(stopping: pd.Series, wanted: str | None) -> str:
-    found = sorted(stopping.unique())
+    counts = stopping.value_counts().sort_index()
+    found = list(counts.index)
     if wanted is not None and found and wanted not in found:
         raise RequestError("--stopping", f"be one of {', '.join(found)}", wanted)
     if wanted is None and len(found) > 1:
-        counts = ", ".join(f"{(stopping == name).sum()} trials with {name}" for name in found)
         raise RequestError(
             "stopping",
             "be one for all that is compared, because early stopping cuts off schedules that get "
             "better late",
-            Phrase(counts),
+            Phrase(", ".join(f"{count} trials with {name}" for name, count in counts.items())),
             f"choose with --stopping {found[0]}",
         )
-    return wanted or (found[0] if found else "none")
+    return wanted or next(iter(found), "none")
 
 
 def require_one_objective(trials: pd.DataFrame) -> None:
@@ -283,58 +271,36 @@ def _standings(
     seen = [*trials["strategy"], *replicates["strategy"]]
     listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
     winners = statistics.winners(trials) if len(trials) else trials
-    rows = []
-    for strategy in dict.fromkeys([*listed, *seen]):
-        own, again = (frame[frame["strategy"] == strategy] for frame in (trials, replicates))
-        best = statistics.best(winners[winners["strategy"] == strategy])
-        rows.append(
-            {"strategy": strategy, "best": np.nan if best is None else best["objective"]}
-            | {name: None if best is None else best[name] for name in ("trial", "search")}
-            | {"trials": len(own)}
-            | {reason: int((own["stop_reason"] == reason).sum()) for reason in _LOST}
-            | {"replicates": int(again["test_accuracy"].count())}
-            | {"replicates_lost": int(again["test_accuracy"].isna().sum())}
-            | _test(again)
-        )
-    columns = ["strategy", "best", "trial", "search", "trials", *_LOST]
-    columns += ["replicates", "replicates_lost", *_TEST]
-    frame = pd.DataFrame(rows, columns=columns)
-    frame = frame.astype({"trial": "Int64", "search": "Int64", "best": "float64"})
-    if frame["test_accuracy"].notna().any():
-        ranked = statistics.rank(frame, "test_accuracy")
-    else:
-        ranked = statistics.rank(frame, "best", metrics.is_maximised(metric))
-    return ranked.reset_index(drop=True)
-
-
-def _test(replicates: pd.DataFrame) -> dict[str, float]:
-    """A strategy's test accuracy; of several searches each counts as one value, its mean."""
-    accuracies = replicates["test_accuracy"].dropna()
-    if (searches := replicates["search"]).nunique() > 1:
-        accuracies = accuracies.groupby(searches).mean()
-    low, high = statistics.t_interval(accuracies.to_numpy(dtype=np.float64))
-    return dict(zip(_TEST, (accuracies.mean(), accuracies.std(), low, high), strict=True))
-
-
-def _judged(evidence: Evidence) -> Evidence:
-    """With verdicts, where there is something to base them on."""
-    replicates = evidence.replicates
-    tested = replicates["test_accuracy"].notna().any()
-    if not tested or replicates["strategy"].nunique() < 2:
-        return evidence
-    pair = "search" if replicates["search"].nunique() > 1 else "seed"
-    return replace(
-        evidence,
-        pair=pair,
-        versus_baseline=statistics.compare(replicates, evidence.baseline, pair=pair),
-        versus_best=statistics.compare_to_best(replicates, pair=pair),
+    ranked = statistics.rank(winners, maximised=metrics.is_maximised(metric))
+    best = ranked.drop_duplicates("strategy").set_index("strategy")
+    tests = replicates.groupby("strategy")["test_accuracy"]
+    counts = {
+        "trials": trials.groupby("strategy").size(),
+        **{
+            reason: (trials["stop_reason"] == reason).groupby(trials["strategy"]).sum()
+            for reason in _LOST
+        },
+        "replicates": tests.count(),
+        "replicates_lost": tests.size() - tests.count(),
+    }
+    frame = pd.DataFrame(
+        {"best": best["objective"].astype("float64")}
+        | {number: best[number].astype("Int64") for number in ("trial", "search")}
+        | counts
+        | dict.fromkeys(_TEST, np.nan),
+        index=pd.Index(dict.fromkeys([*listed, *seen]), name="strategy", dtype=object),
     )
-
-
-def _baseline(setup: Setup, strategies: list[str]) -> str:
-    """The one that the manifest names, else `constant`, else the first in the sweep's file."""
-    wished = [setup.manifest.get("baseline"), BASELINE, *setup.strategies, *strategies]
-    return next((str(name) for name in wished if name in strategies), BASELINE)
+    frame[list(counts)] = frame[list(counts)].fillna(0).astype("int64")
+    for strategy, own in replicates.groupby("strategy"):
+        values = own["test_accuracy"].dropna()
+        if own["search"].nunique() > 1:  # each counts as one value, its mean
+            values = values.groupby(own["search"]).mean()
+        interval = statistics.t_interval(values.to_numpy(dtype=np.float64))
+        frame.loc[strategy, list(_TEST)] = (values.mean(), values.std(), *interval)
+    by_test = bool(frame["test_accuracy"].notna().any())
+    score = "test_accuracy" if by_test else "best"
+    is_maximised = by_test or metrics.is_maximised(metric)
+    return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:

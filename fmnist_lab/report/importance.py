@@ -27,32 +27,26 @@ def importances(
         Shares by key, the largest first; empty for fewer than 10 trials or two parameters.
     """
     import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
     known = [pair for pair in zip(params, objectives, strict=True) if math.isfinite(pair[1])]
     if len(known) < MIN_TRIALS or len(space) < 2:
         return {}
-    distributions = {key: _distribution(entry) for key, entry in space.items()}
-    trials = [
-        optuna.trial.create_trial(
-            params={key: given[key] for key in space}, distributions=distributions, value=value
-        )
-        for given, value in known
-    ]
+    distributions: dict[str, BaseDistribution] = {
+        key: (CategoricalDistribution if "choices" in entry else FloatDistribution)(**entry)
+        for key, entry in space.items()
+    }
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         study = optuna.create_study(direction="maximize" if maximise else "minimize")
-        study.add_trials(trials)
+        for given, value in known:
+            shown = {key: given[key] for key in space}
+            study.add_trial(
+                optuna.trial.create_trial(params=shown, distributions=distributions, value=value)
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return optuna.importance.get_param_importances(study)
     finally:
         optuna.logging.set_verbosity(verbosity)
-
-
-def _distribution(entry: Mapping[str, Any]) -> Any:
-    from optuna import distributions
-
-    if "choices" in entry:
-        return distributions.CategoricalDistribution(entry["choices"])
-    return distributions.FloatDistribution(entry["low"], entry["high"], log=entry["log"])

@@ -1,5 +1,6 @@
 """The length of the training: what early stopping saved or cut short, who trained longer."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ _EPOCHS, _METRIC = "training.epochs", "val/accuracy"
 def savings(evidence: Evidence) -> pd.DataFrame:
     """`comparison.saved_epochs` of trials and replicates together.
 
-    The best strategy first; nothing where nobody knows the horizon.
+    The best strategy first; nothing where the horizon is not known.
     """
     runs = pd.concat([evidence.trials, evidence.replicates], ignore_index=True)
     common = evidence.setup.config.get("training", {}).get("epochs")
-    own = runs[_EPOCHS] if _EPOCHS in runs else pd.Series(np.nan, index=runs.index)
+    own = runs.get(_EPOCHS, pd.Series(np.nan, runs.index))
     runs["horizon"] = pd.to_numeric(own, errors="coerce").fillna(common or np.nan)
     return _best_first(evidence, statistics.saved_epochs(runs.dropna(subset="horizon")))
 
@@ -36,7 +37,7 @@ def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
     """
     curves, runs = evidence.replicate_curves, evidence.replicates
     own = curves[curves["strategy"] == evidence.baseline]
-    target = own.groupby(["search", "seed"])[_METRIC].last().median() if _METRIC in own else np.nan
+    target = own.groupby(["search", "seed"])[_METRIC].last().median()
     if np.isnan(target):
         return None
     frame = statistics.epochs_to_target(curves, runs, float(target), _METRIC)
@@ -51,20 +52,18 @@ def cut_short(evidence: Evidence) -> list[str]:
 
 
 def lengths_and_batches(evidence: Evidence) -> dict[str, list[int]]:
-    """The epochs and batch sizes in which strategies differ though nobody searched them."""
+    """The epochs and batch sizes in which strategies differ that were not searched."""
     found: dict[str, set[int]] = {_EPOCHS: set(), "training.batch_size": set()}
     for strategy in evidence.strategies:
         node, space = _node(evidence, strategy, "training"), evidence.setup.space(strategy)
-        for key, values in found.items():
-            name = key.rpartition(".")[2]
-            if name in node and key not in space:
-                values.add(node[name])
+        for key in found.keys() - space.keys():
+            found[key] |= {value for name, value in node.items() if key == f"training.{name}"}
     return {key: sorted(values) for key, values in found.items() if len(values) > 1}
 
 
 def _best_first(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
-    order = {name: place for place, name in enumerate(evidence.strategies)}
-    return frame.sort_values("strategy", key=lambda names: names.map(order), ignore_index=True)
+    place = evidence.strategies.index
+    return frame.sort_values("strategy", key=lambda names: names.map(place), ignore_index=True)
 
 
 def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
@@ -75,22 +74,21 @@ def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
     try:
         cfg = OmegaConf.load(Path(folders.iloc[0]) / ".hydra" / "config.yaml")
         selected = OmegaConf.select(cfg, group)
-        if OmegaConf.is_dict(selected):  # a space is computed with what only composing knows
-            selected.pop("space", None)
-        node = OmegaConf.to_container(selected, resolve=True)
+        if not OmegaConf.is_dict(selected):
+            return {}
+        selected.pop("space", None)  # is computed with what only composing knows
+        node: Any = OmegaConf.to_container(selected, resolve=True)
+        return dict(node)
     except (OSError, ValueError, OmegaConfBaseException):  # elsewhere, or of another application
         return {}
-    items = node.items() if isinstance(node, dict) else ()
-    return {str(key): value for key, value in items}
 
 
-def follows_horizon(node: dict[str, Any]) -> bool:
+def follows_horizon(node: Mapping[str, Any]) -> bool:
     """Whether a scheduler gives other rates, in the same epochs, where training is longer."""
-    epochs = node.get("epochs")
-    if not epochs:
+    if not (epochs := node.get("epochs")):
         return False
     try:
-        now, longer = (schedules.build(node | {"epochs": n}) for n in (epochs, 2 * epochs))
+        now, longer = (schedules.build({**node, "epochs": n}) for n in (epochs, 2 * epochs))
     except RequestError:  # a schedule of the user's that is not here
         return False
     return any(

@@ -1,5 +1,7 @@
 """Verdicts in plain words, a sentence each; what speaks against them is in `cautions`."""
 
+import shlex
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,9 +11,7 @@ from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
 
 MARGIN = 0.2  # points; the default of `comparison.compare`
-HOW = f"train each strategy's best configuration again with at least {MIN_PAIRS} fresh seeds"
 _PLURAL = {"seed": "seeds", "search": "searches"}
-KEYS = {"seed": "replicates", "search": "searches"}  # what asks for more pairs
 _USUAL = 8  # seeds
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
@@ -20,91 +20,81 @@ def headline(evidence: Evidence) -> str:
     """The answer to the sweep's question, or why there is none."""
     if reason := no_verdict(evidence):
         return reason
-    rows = records(evidence.versus_baseline)
-    better = [row for row in rows if row["verdict"] == Verdict.BETTER]
-    if better:
-        return _recommend(max(better, key=lambda row: float(row["difference"])), evidence)
+    rows, baseline, pair = records(evidence.versus_baseline), evidence.baseline, evidence.pair
+    if better := [row for row in rows if row["verdict"] == Verdict.BETTER]:
+        first = max(better, key=lambda row: float(row["difference"]))
+        name = str(first["strategy"])
+        use = f"Use {name}: {_numbers(first, pair)}.{tested(evidence, name)}"
+        rivals = [
+            str(rival["strategy"])
+            for rival in records(evidence.versus_best)
+            if rival["opponent"] == name and rival["verdict"] != Verdict.WORSE
+        ]
+        if told := [rival for rival in rivals if rival != baseline]:
+            use += f" Whether it is also better than {listed(told)} is not shown."
+        return use
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
-        return f"Stay with {evidence.baseline}: no other strategy is better."
-    none = f"Undecided: no strategy is shown to be better than {evidence.baseline}."
-    measured = [row for row in undecided if row["pairs"]]
-    if not measured:
+        return f"Stay with {baseline}: no other strategy is better."
+    none = f"Undecided: no strategy is shown to be better than {baseline}."
+    if not (measured := [row for row in undecided if row["pairs"]]):
         names = listed([str(row["strategy"]) for row in undecided])
-        return f"{none} Of {names} nothing is known: {no_interval(0, evidence.pair)}."
+        return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     first = max(measured, key=lambda row: float(row["difference"]))
-    return (
-        f"{none} Ahead is {first['strategy']}, {_numbers(first, evidence.pair)}; "
-        f"{_wanted(first, evidence.pair)}."
-    )
+    return f"{none} Ahead is {first['strategy']}, {_numbers(first, pair)}; {_wanted(first, pair)}."
 
 
 def no_verdict(evidence: Evidence) -> str | None:
     """Why nothing can be said about which strategy is better; None where something can."""
-    if evidence.trials.empty and evidence.replicates.empty:
+    replicates, setup = evidence.replicates, evidence.setup
+    if evidence.trials.empty and replicates.empty:
         return "No verdict: no trial has ended yet."
     if len(evidence.strategies) < 2:
         only = ", ".join(evidence.strategies)
         alone = f"No verdict: there is only one strategy, {only}, and nothing to compare it with."
         return f"{alone}{tested(evidence, only)}"
-    if evidence.replicates.empty:
+    if replicates.empty:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
-        return f"No verdict: {why}. The ranking may be luck; {_how_to_confirm(evidence)}."
-    return _lacking(evidence)
-
-
-def _how_to_confirm(evidence: Evidence) -> str:
-    if evidence.is_running and evidence.setup.replicates:
-        return "once all is tuned, the sweep itself trains the best configurations again"
-    enough = max(_USUAL, least_pairs(len(evidence.strategies) - 1))
-    command = evidence.setup.command(f"replicates={enough}")
-    return f"to get a verdict, {HOW}, with: {command}" if command else f"to get a verdict, {HOW}"
-
-
-def _lacking(evidence: Evidence) -> str | None:
-    """What the replicates lack, if anything."""
+        enough = max(_USUAL, least_pairs(len(evidence.strategies) - 1))
+        remedy = (
+            "to get a verdict, train each strategy's best configuration again with at least "
+            f"{MIN_PAIRS} fresh seeds{with_more(evidence, enough)}"
+        )
+        if evidence.is_running and setup.replicates:
+            remedy = "once all is tuned, the sweep itself trains the best configurations again"
+        return f"No verdict: {why}. The ranking may be luck; {remedy}."
     if evidence.versus_baseline is None:
-        if evidence.replicates["strategy"].nunique() < 2:
-            return "No verdict: only one strategy has replicates so far."
-        return "No verdict: the test accuracy of the replicates is not measured yet."
+        is_alone = replicates["strategy"].nunique() < 2
+        lacking = "the test accuracy of the replicates is not measured yet"
+        return f"No verdict: {'only one strategy has replicates so far' if is_alone else lacking}."
     pairs, rivals = int(evidence.versus_baseline["pairs"].max()), len(evidence.versus_baseline)
     if pairs >= MIN_PAIRS:
         return None
     least = least_pairs(rivals)
     against = f" against {rivals} rivals" if rivals > 1 else ""
+    planned = setup.searches if evidence.pair == "search" else setup.replicates
+    remedy = f"it takes at least {least - pairs} more{with_more(evidence, least)}"
+    if planned >= least and len(replicates) < (setup.planned_replicates or 0):
+        remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {least} can never "
-        f"reach p < 0.05{against}. The ranking may be luck; {_to_come(evidence, least, pairs)}."
+        f"reach p < 0.05{against}. The ranking may be luck; {remedy}."
     )
 
 
-def _to_come(evidence: Evidence, least: int, pairs: int) -> str:
-    setup = evidence.setup
-    planned = setup.searches if evidence.pair == "search" else setup.replicates
-    if planned >= least and len(evidence.replicates) < (setup.planned_replicates or 0):
-        return f"the sweep has yet to come to its {units(planned, evidence.pair)}"
-    return f"it takes at least {least - pairs} more{with_more(evidence, least)}"
-
-
 def with_more(evidence: Evidence, pairs: int) -> str:
-    """The command that goes on to so many pairs, as the end of a sentence."""
-    command = evidence.setup.command(f"{KEYS[evidence.pair]}={pairs}")
-    return f", with: {command}" if command else ""
-
-
-def _recommend(row: dict[str, Any], evidence: Evidence) -> str:
-    use = f"Use {row['strategy']}: {_numbers(row, evidence.pair)}."
-    use += tested(evidence, str(row["strategy"]))
-    rivals = [
-        str(rival["strategy"])
-        for rival in records(evidence.versus_best)
-        if rival["opponent"] == row["strategy"] and rival["verdict"] != Verdict.WORSE
-    ]
-    if rivals and rivals != [evidence.baseline]:
-        told = listed([name for name in rivals if name != evidence.baseline])
-        use += f" Whether it is also better than {told} is not shown."
-    return use
+    """The command that goes on to so many pairs, as the end of a sentence; "" for a multirun."""
+    hydra = evidence.setup.config.get("hydra", {})
+    name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
+    if not name or not evidence.setup.sweeper:
+        return ""
+    overrides = hydra.get("overrides", {})
+    given = [*overrides.get("task", []), *overrides.get("hydra", [])]
+    more = "searches" if evidence.pair == "search" else "replicates"
+    changed = ("sweeps", "hydra.mode", "hydra.sweep.dir", more)
+    kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
+    return f", with: {shlex.join(['fmnist-lab', 'sweep', name, *kept, f'{more}={pairs}'])}"
 
 
 def tested(evidence: Evidence, strategy: str) -> str:
@@ -112,8 +102,7 @@ def tested(evidence: Evidence, strategy: str) -> str:
     row = evidence.standings.set_index("strategy").loc[strategy]
     if pd.isna(row["test_accuracy"]):
         return ""
-    low, high = (f"{100 * row[key]:.2f}" for key in ("test_low", "test_high"))
-    interval = f"95 % interval {low} to {high}"
+    interval = f"95 % interval {100 * row['test_low']:.2f} to {100 * row['test_high']:.2f}"
     if pd.isna(row["test_low"]):
         interval = no_interval(1, evidence.pair)
     return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval})."
@@ -124,10 +113,8 @@ def verdict(row: dict[str, Any], pair: str) -> str:
     who, opponent = row["strategy"], row["opponent"]
     if row["verdict"] == Verdict.EQUIVALENT:
         return f"As good as {opponent}, give or take {MARGIN} points."
-    if row["verdict"] == Verdict.BETTER:
-        return f"Better than {opponent}."
-    if row["verdict"] == Verdict.WORSE:
-        return f"Worse than {opponent}."
+    if row["verdict"] != Verdict.UNDECIDED:
+        return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}."
     if row["diverged"] != row["opponent_diverged"]:
         return (
             f"Undecided: {who} diverged with {units(int(row['diverged']), pair)}, {opponent} with "
@@ -138,15 +125,14 @@ def verdict(row: dict[str, Any], pair: str) -> str:
 
 def claim(evidence: Evidence) -> str:
     """What the verdicts are about."""
+    about = (
+        "The verdicts are about these tuned configurations, the ones that this search has "
+        "found; another search might find others, and more seeds do not cover that."
+    )
     if evidence.pair == "search":
         about = (
             "The verdicts are about the strategies, each tuned anew in every search with the same "
             "budget; the replicates of a search count as one value, their mean."
-        )
-    else:
-        about = (
-            "The verdicts are about these tuned configurations, the ones that this search has "
-            "found; another search might find others, and more seeds do not cover that."
         )
     return (
         f"{about} They hold for one architecture, one number of epochs and this test set: its "
@@ -197,17 +183,12 @@ def no_interval(pairs: int, pair: str) -> str:
     return f"no interval: {why}"
 
 
-def p_value(p: float) -> str:
-    """`p = 0.008`, `p < 0.001`."""
-    return f"p = {p:.3f}" if p >= 0.001 else "p < 0.001"
-
-
 def _numbers(row: dict[str, Any], pair: str) -> str:
-    range_ = interval(row, pair)
+    range_ = "" if pd.isna(row["low"]) else "95 % "
+    p = f"p = {row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "p < 0.001"
     return (
         f"{points(row['difference'])} points over {row['opponent']} "
-        f"({range_ if pd.isna(row['low']) else f'95 % {range_}'}, "
-        f"{units(int(row['pairs']), pair)}, {p_value(row['p_holm'])} after Holm)"
+        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, {p} after Holm)"
     )
 
 
@@ -227,6 +208,7 @@ def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
-def listed(names: list[str], last: str = "or") -> str:
+def listed(values: Iterable[Any], last: str = "or") -> str:
     """`a, b or c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+    *names, end = map(str, values)
+    return f"{', '.join(names)} {last} {end}" if names else end

@@ -140,7 +140,7 @@ class TestTracks:
         self, mixed: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(RequestError, match="`stopping` must be one for all"):
-            compare.main(compare.Request())
+            compare.main()
         assert written(mixed) == set()
         assert "patience" in capsys.readouterr().out  # side by side in the table
 

@@ -110,7 +110,7 @@ class TestShow:
 
     def test_all_columns(self) -> None:
         header, row, *rest = shown(frame({}, {}), only_changed=False)
-        for heading, _ in leaderboard.COLUMNS.values():
+        for heading in leaderboard.COLUMNS.values():
             assert heading in header
         assert "1.2500" in row
         assert not any("The same" in line for line in rest)

@@ -99,7 +99,7 @@ class TestDrawn:
     def test_in_the_terminal_and_in_the_report(
         self, mixed: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        compare.main(compare.Request())
+        compare.main()
         printed = capsys.readouterr().out
         assert "0.9900" not in printed
         assert "drawn" not in printed
@@ -138,7 +138,7 @@ def test_replicates_of_different_manifests_are_not_compared_without_saying_so(
     later = opening | {"opened": "2026-11-28T00:00:00", "changed": ["versions.tensorflow"]}
     write_json(place / "manifest.json", {"hash": "x", "openings": [opening, later]})
     told = "The replicates are of different manifests: on 2026-11-28, after the test set"
-    compare.main(compare.Request(with_report=False))
+    compare.main(with_report=False)
     assert f"Caution: {told}" in capsys.readouterr().out
     promote._choose(place.name, None, None)
     assert f"Caution: {told}" in capsys.readouterr().out

@@ -273,7 +273,8 @@ def test_an_open_server_is_warned_of(
 ) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(ui, "database", lambda: folder)
-    monkeypatch.setattr(ui, "_links", lambda address: [])
+    monkeypatch.setattr(ui, "open_experiment", lambda tracking: (None, "7"))
+    monkeypatch.setattr(ui, "write_views", lambda client: None)
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     for host in ("127.0.0.1", OPEN_ADDRESS):
         ui.serve(0, host)

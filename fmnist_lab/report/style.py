@@ -1,10 +1,11 @@
 """What all charts share: colours that serve on light and dark, and a colour per strategy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from fmnist_lab.report.evidence import Evidence
 
@@ -36,13 +37,26 @@ def colour(evidence: Evidence, strategy: str) -> str:
     return str(line(evidence, strategy)["color"])
 
 
-def faint(colour: str, alpha: float) -> str:
-    """Returns the colour, nearly transparent."""
-    red, green, blue = (int(colour[index : index + 2], 16) for index in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
+def by_strategy(evidence: Evidence, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yields the rows of each strategy that has some, the best strategy first."""
+    for strategy in evidence.strategies:
+        if len(own := frame[frame["strategy"] == strategy]):
+            yield strategy, own
 
 
-def figure(traces: Sequence[Any], height: int = HEIGHT, **layout: Any) -> "go.Figure":
+def lines(
+    evidence: Evidence, frame: pd.DataFrame, x: str, y: str, hover: str
+) -> list[dict[str, Any]]:
+    """Returns a line of two columns for each strategy."""
+    return [
+        {"type": "scatter", "x": own[x], "y": own[y], "name": strategy, "hovertemplate": hover,
+         "mode": "lines+markers" if len(own) < 40 else "lines", "marker": {"size": 4},
+         "line": line(evidence, strategy)}
+        for strategy, own in by_strategy(evidence, frame)
+    ]  # fmt: skip
+
+
+def figure(traces: Sequence[dict[str, Any]], height: int = HEIGHT, **layout: Any) -> "go.Figure":
     """Makes a figure without plotly's own look."""
     import plotly.graph_objects as go
 
@@ -51,11 +65,9 @@ def figure(traces: Sequence[Any], height: int = HEIGHT, **layout: Any) -> "go.Fi
     )
 
 
-def dots(how_many: int) -> Any:
-    """Returns the class of a scatter of so many points."""
-    import plotly.graph_objects as go
-
-    return go.Scattergl if how_many > MANY else go.Scatter
+def dots(how_many: int) -> dict[str, Any]:
+    """Returns the kind of trace for so many points."""
+    return {"type": "scattergl" if how_many > MANY else "scatter", "mode": "markers"}
 
 
 def spread(how_many: int, width: float = 0.5) -> npt.NDArray[np.float64]:

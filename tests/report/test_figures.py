@@ -10,8 +10,7 @@ import pytest
 
 from fmnist_lab import report, results
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import figures
-from fmnist_lab.report.figures import style
+from fmnist_lab.report import figures, style
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = tuple(10 ** (-4.5 + 0.25 * step) for step in range(12))

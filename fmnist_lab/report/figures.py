@@ -1,0 +1,351 @@
+"""The charts of a report: a function per figure, evidence in, a plotly figure out.
+
+A function returns None where there is nothing to draw. Figures have neither background nor text
+colours: the page adds these, for light and dark.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fmnist_lab import statistics
+from fmnist_lab.report import style
+from fmnist_lab.report.evidence import RATE, Evidence, ran_to_the_end
+from fmnist_lab.report.importance import importances
+from fmnist_lab.report.sentences import records
+from fmnist_lab.trial import StopReason
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+__all__ = ["budget", "importance", "learning_rates", "parallel_coordinates", "sensitivity",
+           "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip
+
+_RATE = "opt/learning_rate"  # of an epoch
+_RATES: dict[str, Any] = {"title": "learning rate", "type": "log", "exponentformat": "power",
+                          "dtick": 1}  # fmt: skip
+_DECADES = 4  # a rate that has fallen further is as good as zero
+_MOST_LINES = 2000  # of parallel coordinates: the best ones
+_PANELS = {"val/accuracy": "validation accuracy", "val/loss": "validation loss"}
+_REASONS = {
+    StopReason.COMPLETED: ("#8a94a0", "circle"),
+    StopReason.EARLY_STOPPED: ("#3f88d6", "diamond"),
+    StopReason.PRUNED: ("#c79a1f", "square"),
+    StopReason.DIVERGED: ("#d9556b", "x"),
+    StopReason.FAILED: ("#b0693f", "cross"),
+}
+
+
+def learning_rates(evidence: Evidence) -> "go.Figure | None":
+    """Draws the learning rate of each strategy's best trial, at every epoch's last step."""
+    best = _best(evidence)
+    rates = best[_RATE].where(best[_RATE] > 0)
+    if not rates.notna().any():
+        return None
+    epochs = best["epoch"] + 1
+    top = rates.max()
+    lowest = max(rates.min(), top / 10**_DECADES)
+    ends = [float(np.log10(lowest)) - 0.1, float(np.log10(top)) + 0.1]
+    return style.figure(
+        style.lines(evidence, best.assign(epoch=epochs, rate=rates), "epoch", "rate",
+                    "%{y:.3g} after epoch %{x}"),
+        hovermode="x unified",
+        xaxis={"title": "epoch"} | style.whole_numbers(epochs.max()),
+        yaxis=_RATES | {"range": ends},
+    )  # fmt: skip
+
+
+def _best(evidence: Evidence) -> pd.DataFrame:
+    """Returns the curve of each strategy's best trial."""
+    run = ["strategy", "search", "trial"]
+    best = evidence.standings[run].dropna().astype({"trial": "int64", "search": "int64"})
+    return evidence.curves.merge(best, on=run)
+
+
+def validation(evidence: Evidence) -> "go.Figure | None":
+    """Draws validation curves, aligned by epoch: a line and a band for each strategy.
+
+    With replicates the line is their mean, and the band reaches from the worst to the best. Without
+    them the line is the best trial, and the band holds the middle half of all trials.
+    """
+    curves = evidence.replicate_curves
+    of_replicates = not curves.empty
+    lines = curves if of_replicates else _best(evidence)
+    bands = curves if of_replicates else evidence.curves
+    panels = [metric for metric in _PANELS if lines[metric].notna().any()]
+    if not panels:
+        return None
+    line, band = (
+        frame[["strategy", "epoch", *panels]]
+        .replace([np.inf, -np.inf], np.nan)
+        .groupby(["strategy", "epoch"])[panels]
+        for frame in (lines, bands)
+    )
+    mean, runs = line.mean(), band.count()
+    low, high = (band.quantile(end) for end in ((0.0, 1.0) if of_replicates else (0.25, 0.75)))
+    whole_epochs = style.whole_numbers(mean.index.get_level_values("epoch").max() + 1)
+    grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
+    layout: dict[str, Any] = {"grid": grid}
+    traces: list[dict[str, Any]] = []
+    for row, metric in enumerate(panels, 1):
+        columns = {"mean": mean, "runs": runs, "low": low, "high": high}
+        frame = pd.DataFrame({name: column[metric] for name, column in columns.items()})
+        known = frame.dropna(subset="mean").index.unique("strategy")
+        for strategy in reversed(evidence.strategies):  # the best on top
+            if strategy in known:
+                traces += _banded(evidence, strategy, pd.DataFrame(frame.loc[strategy]), row)
+        layout[f"yaxis{row}"] = {"title": _PANELS[metric]} | _focus(mean[metric])
+        layout[f"xaxis{row}"] = whole_epochs | ({"matches": "x"} if row > 1 else {})
+    layout[f"xaxis{len(panels)}"]["title"] = "epoch"
+    return style.figure(traces, 310 * len(panels), hovermode="x unified", **layout)
+
+
+def _banded(
+    evidence: Evidence, strategy: str, frame: pd.DataFrame, row: int
+) -> list[dict[str, Any]]:
+    """Returns a line and the band below it."""
+    from plotly.colors import hex_to_rgb
+
+    line = style.line(evidence, strategy)
+    alpha = 0.18 if len(evidence.strategies) < 6 else 0.07
+    known = frame.dropna(subset=["low", "high"])
+    common = {"type": "scatter", "name": strategy, "legendgroup": strategy,
+              "xaxis": f"x{row}", "yaxis": f"y{row}"}  # fmt: skip
+    band = common | {
+        "x": [*(known.index + 1), *(known.index[::-1] + 1)],
+        "y": [*known["high"], *known["low"][::-1]], "fill": "toself", "mode": "lines",
+        "line": {"width": 0}, "fillcolor": f"rgba{(*hex_to_rgb(line['color']), alpha)}",
+        "hoverinfo": "skip", "showlegend": False,
+    }  # fmt: skip
+    above = common | {
+        "x": frame.index + 1, "y": frame["mean"], "customdata": frame["runs"],
+        "mode": "lines+markers", "line": line, "marker": {"size": 4}, "showlegend": row == 1,
+        "legendrank": evidence.strategies.index(strategy),
+        "hovertemplate": "%{y:.4f} (%{customdata} runs)",
+    }  # fmt: skip
+    return [band, above]
+
+
+def _focus(values: pd.Series) -> dict[str, Any]:
+    """Returns the range of all that happens after the first epoch, whose values dwarf the rest."""
+    epochs = values.index.get_level_values("epoch")
+    later = values[epochs >= min(1, epochs.max())].dropna()
+    if later.empty:
+        return {}
+    low, high = later.quantile([0.01, 0.99])
+    return _range(low, high, 0.2)
+
+
+def _range(low: float, high: float, room: float) -> dict[str, Any]:
+    """Returns the range of an axis, with a share of it as room at either end."""
+    margin = max(high - low, 1e-3) * room
+    return {"range": [low - margin, high + margin]}
+
+
+def test_accuracies(evidence: Evidence) -> "go.Figure | None":
+    """Draws every replicate as a dot, and each strategy's mean with its 95 % t-interval."""
+    standings = evidence.standings.dropna(subset="test_accuracy").set_index("strategy")
+    if standings.empty:
+        return None
+    tested = evidence.replicates.dropna(subset="test_accuracy")
+    traces: list[dict[str, Any]] = []
+    for row, (strategy, own) in enumerate(style.by_strategy(evidence, tested)):
+        stroke = {"color": style.colour(evidence, strategy)}
+        mean, low, high = (
+            100 * standings[name][strategy] for name in ("test_accuracy", "test_low", "test_high")
+        )
+        traces += [
+            style.dots(len(own)) | {
+                "x": 100 * own["test_accuracy"], "y": row + style.spread(len(own), 0.4),
+                "marker": stroke | {"size": 9, "opacity": 0.55}, "showlegend": False,
+                "customdata": own[["seed", "search"]].to_numpy(),
+                "hovertemplate":
+                    f"{strategy}, seed %{{customdata[0]}}: %{{x:.2f}} %<extra></extra>",
+            },
+            style.dots(1) | {
+                "x": [mean], "y": [row], "showlegend": False,
+                "marker": stroke | {"size": 13, "symbol": "line-ns", "line": stroke | {"width": 3}},
+                "error_x": stroke | {"array": [high - mean], "arrayminus": [mean - low],
+                                     "thickness": 2},
+                "hovertemplate": f"{strategy}: mean %{{x:.2f}} %<extra></extra>",
+            },
+        ]  # fmt: skip
+    baseline = 100 * standings["test_accuracy"].get(evidence.baseline, np.nan)
+    line = {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}
+    upright = {"type": "line", "x0": baseline, "x1": baseline, "y0": 0, "y1": 1, "yref": "paper"}
+    return style.figure(
+        traces,
+        height=110 + 4 * style.ROW // 3 * len(standings),
+        xaxis={"title": "test accuracy, %"},
+        yaxis=style.rows_axis(list(standings.index)),
+        shapes=[] if np.isnan(baseline) else [upright | {"line": line}],
+    )
+
+
+def stopping_epochs(evidence: Evidence) -> "go.Figure | None":
+    """Draws how long every run trained, by why it stopped; None where all trained equally long."""
+    runs = pd.concat([evidence.trials, evidence.replicates], ignore_index=True)
+    if runs["epochs_trained"].nunique() < 2:
+        return None
+    names = [name for name in evidence.strategies if name in set(runs["strategy"])]
+    runs["row"] = runs["strategy"].map(names.index) + style.spread(len(runs))
+    traces = [
+        style.dots(len(runs)) | {
+            "x": own["epochs_trained"], "y": own["row"], "name": reason.replace("_", " "),
+            "marker": {"color": colour, "symbol": symbol, "size": 8, "opacity": 0.75},
+            "customdata": own[["strategy", "kind", "trial"]].to_numpy(),
+            "hovertemplate": "%{customdata[0]}, %{customdata[1]} %{customdata[2]}: %{x} epochs",
+        }
+        for reason, (colour, symbol) in _REASONS.items()
+        if len(own := runs[runs["stop_reason"] == reason])
+    ]  # fmt: skip
+    return style.figure(
+        traces,
+        height=130 + style.ROW * len(names),
+        xaxis={"title": "epochs trained"} | style.whole_numbers(int(runs["epochs_trained"].max())),
+        yaxis=style.rows_axis(names),
+    )
+
+
+def sensitivity(evidence: Evidence) -> "go.Figure | None":
+    """Draws the objective over the learning rate; a cross at the bottom had no objective."""
+    trials = evidence.trials
+    if RATE not in trials or trials[RATE].nunique() < 2:
+        return None
+    known = trials[ran_to_the_end(trials) & np.isfinite(trials["objective"])]
+    if known.empty:
+        return None
+    low, high = _where_it_matters(known["objective"], evidence.maximised)
+    lost = trials[trials["objective"].isna()].assign(y=low if evidence.maximised else high)
+    kinds = (
+        (known.assign(y=known["objective"].clip(low, high)), "circle", ["trial", "objective"],
+         "%{customdata[1]:.4f} at %{x:.3g}, trial %{customdata[0]}"),
+        (lost, "x-thin-open", "stop_reason", "%{customdata} at %{x:.3g}"),
+    )  # fmt: skip
+    traces = [
+        style.dots(len(trials)) | {
+            "x": own[RATE], "y": own["y"], "name": strategy, "legendgroup": strategy,
+            "marker": {"color": style.colour(evidence, strategy), "size": 8, "opacity": 0.8,
+                       "symbol": symbol},
+            "showlegend": frame is not lost,
+            "customdata": own[columns].to_numpy(), "hovertemplate": hover,
+        }
+        for frame, symbol, columns, hover in kinds
+        for strategy, own in style.by_strategy(evidence, frame)
+    ]  # fmt: skip
+    return style.figure(traces, xaxis=_RATES, yaxis={"title": evidence.metric})
+
+
+def _where_it_matters(objectives: pd.Series, maximised: bool) -> tuple[float, float]:
+    """Returns a range without the hopeless: at most thrice as far from the best as the median."""
+    best = objectives.max() if maximised else objectives.min()
+    far = best - 3 * (best - objectives.median())
+    if maximised:
+        return max(objectives.min(), far), best
+    return best, min(objectives.max(), far)
+
+
+def budget(evidence: Evidence) -> "go.Figure | None":
+    """Draws what n trials find: expected, or as found where trials learn from each other."""
+    if not (evidence.standings["trials"] > 1).any():
+        return None
+    if evidence.setup.is_independent:
+        title, guess = "expected best", 0.1 if evidence.maximised else float(np.log(10))
+        curves = statistics.expected_best(evidence.trials, guess)
+    else:  # as each search went; the mean of several
+        title, ended = "best so far", evidence.trials.sort_values(["strategy", "search", "trial"])
+        scores = ended["objective"].where(ran_to_the_end(ended))
+        groups = scores.groupby([ended["strategy"], ended["search"]])
+        best = groups.cummax() if evidence.maximised else groups.cummin()
+        frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=best)
+        curves = frame.groupby(["strategy", "n"])[["expected"]].mean().reset_index()
+    axis: dict[str, Any] = {"title": f"{title} {evidence.metric}"}
+    finite = curves["expected"][np.isfinite(curves["expected"])]
+    if len(finite):  # one trial may be worth next to nothing, and hide how the rest differ
+        axis |= _range(*_where_it_matters(finite, evidence.maximised), 0.1)
+    return style.figure(
+        style.lines(evidence, curves, "n", "expected", "%{y:.4f}"),
+        hovermode="x unified",
+        xaxis={"title": "trials"} | style.whole_numbers(int(curves["n"].max())),
+        yaxis=axis,
+    )
+
+
+def importance(evidence: Evidence) -> "go.Figure | None":
+    """Draws Optuna's importance of each searched parameter, for each strategy."""
+    found, trials = {}, evidence.trials
+    for name, ended in style.by_strategy(evidence, trials[ran_to_the_end(trials)]):
+        space = {key: entry for key, entry in evidence.setup.space(name).items() if key in ended}
+        own = ended.dropna(subset=list(space))
+        params, objectives = records(own[list(space)]), own["objective"].tolist()
+        found[name] = importances(params, objectives, space, evidence.maximised)
+    shares = pd.DataFrame(found, dtype="float64").T.dropna(how="all")
+    if shares.empty:
+        return None
+    shares = shares[shares.max().sort_values(ascending=False).index]
+    table = {
+        "type": "heatmap", "z": shares, "x": list(shares.columns), "y": list(shares.index),
+        "texttemplate": "%{z:.0%}", "zmin": 0, "zmax": 1, "showscale": False,
+        "hoverongaps": False, "xgap": 2, "ygap": 2,
+        "colorscale": [[0, "rgba(63,136,214,0.08)"], [1, "rgba(63,136,214,0.85)"]],
+        "hovertemplate": "%{y}, %{x}: %{z:.0%}<extra></extra>",
+    }  # fmt: skip
+    return style.figure(
+        [table],
+        height=150 + style.ROW * len(shares),
+        xaxis={"showgrid": False, "tickangle": -30},
+        yaxis={"autorange": "reversed", "showgrid": False},
+    )
+
+
+def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
+    """Draws a line per trial through its parameters to its objective; a menu picks a strategy."""
+    trials = evidence.trials[ran_to_the_end(evidence.trials)].dropna(subset="objective")
+    best = statistics.rank(trials, maximised=evidence.maximised).head(_MOST_LINES)
+    if best.empty or not _searched(best):
+        return None
+    choices = {"all strategies": best}
+    if len(evidence.strategies) > 1:
+        choices |= dict(style.by_strategy(evidence, best))
+    traces = [
+        {"type": "parcoords", "dimensions": _dimensions(evidence, own), "visible": own is best,
+         "line": {"color": own["objective"], "colorscale": "Viridis",
+                  "reversescale": not evidence.maximised}}
+        for own in choices.values()
+    ]  # fmt: skip
+    buttons = [
+        {"label": name, "method": "update",
+         "args": [{"visible": [other == name for other in choices]}]}
+        for name in choices
+    ]  # fmt: skip
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.28, "yanchor": "top"}
+    margin = {"t": 110, "b": 30, "l": 30 + 7 * max(map(len, evidence.strategies)), "r": 60}
+    menus = [menu] if len(buttons) > 1 else []
+    return style.figure(traces, 420, updatemenus=menus, margin=margin, meta={"wide": True})
+
+
+def _searched(trials: pd.DataFrame) -> list[str]:
+    """Returns the numeric parameters that vary, and that all these trials have."""
+    numbers = trials.select_dtypes("float64").dropna(axis=1)
+    return [str(key) for key in numbers if "." in str(key) and numbers[key].nunique() > 1]
+
+
+def _dimensions(evidence: Evidence, trials: pd.DataFrame) -> list[dict[str, Any]]:
+    """Returns the axes; one that spans more than a decade is logarithmic."""
+    shown: list[dict[str, Any]] = []
+    names = [name for name, _ in style.by_strategy(evidence, trials)]
+    if len(names) > 1:
+        shown.append({"label": "strategy", "values": trials["strategy"].map(names.index),
+                      "tickvals": list(range(len(names))), "ticktext": names})  # fmt: skip
+    for key in _searched(trials):
+        label, values = key.rpartition(".")[2], trials[key].to_numpy(dtype=np.float64)
+        if values.min() <= 0 or values.max() / values.min() < 10:
+            shown.append({"label": label, "values": values})
+            continue
+        logs = np.log10(values)
+        decades = np.arange(np.ceil(logs.min()), np.floor(logs.max()) + 1)
+        ticks = [logs.min(), *decades, logs.max()] if len(decades) < 2 else decades.tolist()
+        words = [f"{10**power:.2g}" for power in ticks]
+        shown.append({"label": label, "values": logs, "tickvals": ticks, "ticktext": words})
+    return [*shown, {"label": evidence.metric, "values": trials["objective"]}]
