@@ -15,7 +15,16 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results import layout, schema
-from fmnist_lab.tracking.outbox import RECORDS, Kind, Line, Record, Status, is_key, unsent
+from fmnist_lab.tracking.outbox import (
+    KEY_PREFIX,
+    RECORDS,
+    UNSENT_RECORDS,
+    Kind,
+    Line,
+    Record,
+    Status,
+    unsent,
+)
 from fmnist_lab.tracking.store import NOTE, PARENT, connected, is_sqlite
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
 from fmnist_lab.training.weights import WEIGHTS
@@ -25,12 +34,7 @@ KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI
 MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters
 NOTE_FILE = "description.md"  # in a sweep's folder: the run's description
 LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")  # to a trial's folder, in a description
-NOT_SENT = (
-    RECORDS,
-    CHECKPOINT,
-    WEIGHTS,
-    ".*",
-)  # patterns; a killed process leaves hidden files
+NOT_SENT = (RECORDS, CHECKPOINT, WEIGHTS, ".*")  # patterns; a killed process leaves hidden files
 
 
 class Delivery:
@@ -47,38 +51,35 @@ class Delivery:
         self._experiment_id = ""
         self._offset = record.start
         self._may_exist = not record.is_new
-        self._is_described = False
-        self._needs_parent = record.header.parent is not None
 
     def send(self) -> None:
         """Sends what MLflow does not have yet; it may be called again after any exception."""
         header = self.record.header
         with connected(header.uri, header.experiment, self._root) as (client, experiment_id):
             self._client, self._experiment_id = client, experiment_id
-            self._send()
+            if self.run_id is None:
+                self.run_id = self._ensure_run()
+            self._send_lines()
+        if self.is_complete:
+            self.record.archive()
 
-    def _send(self) -> None:
+    def _send_lines(self) -> None:
         from mlflow.entities import Metric
 
-        self._ensure_run()
-        self._describe()
-        is_whole = self._ensure_parent()
         lines, offset = self.record.read(self._offset)
+        state = next((line for line in reversed(lines) if "status" in line), None)
+        has_ended = state is not None and state["status"] != Status.RUNNING
+        is_whole = self._nest()
         points = [
             Metric(key, value, line["time"], line["step"])
             for line in lines
             for key, value in line.get("metrics", {}).items()
         ]
-        tags: dict[str, str] = {}
-        state = next((line for line in reversed(lines) if "status" in line), None)
-        has_ended = state is not None and state["status"] != Status.RUNNING
-        is_sweep_state = state is not None and self.record.header.kind == Kind.SWEEP
-        if is_sweep_state or any("note" in line for line in lines):
-            note, is_linked = self._note()
-            tags |= note
-            is_whole &= is_linked
-        if points or tags:
-            self._client.log_batch(self.run_id, metrics=points, tags=_tags(tags))
+        if points:
+            self._client.log_batch(self.run_id, metrics=points)
+        is_sweep = self.record.header.kind == Kind.SWEEP
+        if any("note" in line for line in lines) or (is_sweep and has_ended):
+            is_whole &= self._send_note()
         if numbers := {number for line in lines for number in line.get("reap", ())}:
             self._end_open_trials(numbers)
         if state and has_ended:
@@ -89,16 +90,16 @@ class Delivery:
         if not self.is_stuck:  # else the end is sent again, with what is missing now
             self._offset = offset
 
-    def _ensure_run(self) -> None:
-        """Creates the run, or finds the existing one."""
-        if self.run_id is not None:
-            return
+    def _ensure_run(self) -> str:
+        """Creates the run with its parameters and data set, or finds it; returns its id."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+
         header = self.record.header
         run_id = self._existing()
         if run_id is None:
             before, self._may_exist = self._may_exist, True
             tags = {KEY: header.key, **header.tags}
-            if header.parent and not is_key(header.parent):
+            if header.parent and not header.parent.startswith(KEY_PREFIX):
                 tags[PARENT] = header.parent
             run = self._client.create_run(
                 self._experiment_id, start_time=header.time, tags=tags, run_name=header.name
@@ -107,10 +108,17 @@ class Delivery:
             # The client may have asked a server twice; an SQLite store has the run once.
             self._may_exist = before or not is_sqlite(self._client.tracking_uri)
         self.record.append(run_id=run_id)
-        self.run_id = run_id
         if header.kind == Kind.SWEEP:
             where = {"store": mask(self._client.tracking_uri), "experiment": header.experiment}
             write_json(self.record.path.parent / layout.MLFLOW_RUN, where | {"run_id": run_id})
+        if header.params:
+            params = [Param(key, value) for key, value in header.params.items()]
+            self._client.log_batch(run_id, params=params)
+        if header.dataset:
+            context = [InputTag("mlflow.data.context", "training")]
+            inputs = [DatasetInput(Dataset(**header.dataset), context)]
+            self._client.log_inputs(run_id, inputs)
+        return run_id
 
     def _existing(self) -> str | None:
         """Returns the run's id if the store has it."""
@@ -153,48 +161,32 @@ class Delivery:
         )
         return [str(run.info.run_id) for run in runs]
 
-    def _describe(self) -> None:
-        """Sends parameters and data set."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Param
-
-        header = self.record.header
-        if self._is_described:
-            return
-        if header.params:
-            params = [Param(key, value) for key, value in header.params.items()]
-            self._client.log_batch(self.run_id, params=params)
-        if header.dataset:
-            tags = [InputTag("mlflow.data.context", "training")]
-            self._client.log_inputs(self.run_id, [DatasetInput(Dataset(**header.dataset), tags)])
-        self._is_described = True
-
-    def _ensure_parent(self) -> bool:
-        """Nests the run under its parent; False if the parent's run does not exist yet."""
+    def _nest(self) -> bool:
+        """Nests the run under a parent of which the key is known; False if there is none yet."""
         parent = self.record.header.parent
-        if self._needs_parent and parent is not None and is_key(parent):
-            found = self._find(parent)
-            if not found:
-                return False
+        if parent is None or not parent.startswith(KEY_PREFIX):
+            return True
+        if found := self._find(parent):
             self._client.set_tag(self.run_id, PARENT, found[0])
-        self._needs_parent = False
-        return True
+        return bool(found)
 
-    def _note(self) -> tuple[dict[str, str], bool]:
-        """Returns the description as a tag, and whether all runs it links to are there."""
+    def _send_note(self) -> bool:
+        """Sends the sweep's description; returns whether all runs it links to are there."""
         folder = self.record.path.parent
         path = folder / NOTE_FILE
         if not path.exists():
-            return {}, True
+            return True
         text, missing = link(path.read_text(encoding="utf-8"), folder, self._experiment_id)
-        return {NOTE: text}, not any(any(unsent(trial, deep=False)) for trial in missing)
+        self._client.set_tag(self.run_id, NOTE, text)
+        return not any(any(trial.glob(UNSENT_RECORDS)) for trial in missing)
 
     def _end(self, state: Line) -> None:
         if state["files"]:
             self._send_files()
         self._client.set_terminated(self.run_id, state["status"], state["time"])
         # After that: a process that took the open run for a dead one's sets these tags, too.
-        if state["tags"]:
-            self._client.log_batch(self.run_id, tags=_tags(state["tags"]))
+        for key, value in state["tags"].items():
+            self._client.set_tag(self.run_id, key, value)
         if self._may_exist:
             for twin in self._find(self.record.header.key):
                 if twin != self.run_id:  # created by a call whose answer came too late
@@ -256,9 +248,3 @@ def link(text: str, folder: Path, experiment_id: str) -> tuple[str, list[Path]]:
         return str(number)
 
     return LINK.sub(run, text), missing
-
-
-def _tags(tags: dict[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in tags.items()]

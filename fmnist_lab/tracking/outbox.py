@@ -19,19 +19,20 @@ import json
 import logging
 import math
 import os
-import shlex
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from fnmatch import fnmatch
+from fnmatch import filter as matching
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from fmnist_lab.errors import RequestError
+from pydantic import TypeAdapter
+
 from fmnist_lab.foundation.files import append_whole
 from fmnist_lab.results import schema
 from fmnist_lab.tracking.store import NOTE
@@ -40,10 +41,9 @@ from fmnist_lab.trial import StopReason, TrialResult
 UNSENT, SENT = ".unsent.jsonl", ".jsonl"
 PREFIX = "mlflow-"
 RECORDS = f"{PREFIX}*{SENT}*"  # pattern of the names of records, in whatever state
-WIDEST = 80  # characters of a line in a description
+UNSENT_RECORDS = f"{PREFIX}*{UNSENT}"
+KEY_PREFIX = "fmnist-lab-"  # of keys; MLflow's ids are hexadecimal digits
 Line = dict[str, Any]
-
-_KEY = "fmnist-lab-"  # what a key begins with; MLflow's ids are hexadecimal digits
 
 log = logging.getLogger(__name__)
 
@@ -80,16 +80,6 @@ def now() -> int:
     return int(time.time() * 1000)
 
 
-def new_key() -> str:
-    """Returns a name for a run that has no id yet."""
-    return f"{_KEY}{uuid.uuid4().hex}"
-
-
-def is_key(parent: str) -> bool:
-    """Whether this is a run's key, not its id."""
-    return parent.startswith(_KEY)
-
-
 @dataclass(frozen=True)
 class Header:
     """What a run is, known when it starts."""
@@ -103,7 +93,7 @@ class Header:
     dataset: Mapping[str, str] | None = None
     parent: str | None = None  # id or key of the run that this one is nested under
     run_id: str | None = None  # of an existing run to continue
-    key: str = field(default_factory=new_key)
+    key: str = field(default_factory=lambda: f"{KEY_PREFIX}{uuid.uuid4().hex}")
     time: int = field(default_factory=now)
 
 
@@ -126,7 +116,7 @@ class Record:
     @classmethod
     def create(cls, folder: Path, header: Header) -> "Record":
         """Makes a new file in an existing folder and ends the earlier runs recorded there."""
-        for path in unsent(folder, deep=False):
+        for path in folder.glob(UNSENT_RECORDS):
             if earlier := cls.take(path):
                 if header.kind != Kind.SWEEP or not earlier.has_ended:
                     earlier.append(**earlier.interruption())  # their files are gone
@@ -136,7 +126,7 @@ class Record:
         file = hidden.open("x+b", buffering=0)
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
-            append_whole(file, _json_line(asdict(header)))
+            append_whole(file, json.dumps(asdict(header)).encode() + b"\n")
         except OSError:
             file.close()
             hidden.unlink()
@@ -158,7 +148,10 @@ class Record:
             if file is not None:
                 file.close()
             return None
-        _cut_torn_line(path, file)
+        content = file.read()
+        if (whole := content.rfind(b"\n") + 1) < len(content):
+            log.warning("The last line of %s was not whole: cut off.", path)
+            file.truncate(whole)
         try:
             return cls(path, file)
         except (ValueError, TypeError) as error:
@@ -168,11 +161,17 @@ class Record:
             return None
 
     def append(self, **line: Any) -> None:
-        """Adds a line; its time is not before that of earlier ones even if the clock goes back."""
+        """Adds a line; its time is not before that of earlier ones even if the clock goes back.
+
+        Infinite metrics become NaN: MLflow turns them into 1.8e308, which ruins a chart's scale.
+        """
         with self._lock:
+            for key, value in line.get("metrics", {}).items():
+                if math.isinf(value):
+                    line["metrics"] = line["metrics"] | {key: math.nan}
             if "time" in line:
                 self._latest = line["time"] = max(line["time"], self._latest)
-            append_whole(self._file, _json_line(line))
+            append_whole(self._file, json.dumps(line).encode() + b"\n")
 
     def read(self, offset: int) -> tuple[list[Line], int]:
         """Returns the whole lines after `offset`, and where the next one will begin."""
@@ -198,15 +197,39 @@ class Record:
         tags = {} if self.header.kind == Kind.SWEEP else {"stop_reason": StopReason.INTERRUPTED}
         return {"status": Status.KILLED, "time": self._latest, "tags": tags, "files": False}
 
+    def finish(self, result: TrialResult, time: int) -> None:
+        """Adds a trial's summary and end."""
+        summary = {"objective": result.objective, "stop/epoch": float(result.epochs_trained)}
+        best = ""
+        if result.best_epoch is not None:
+            loss, accuracy = result.best_val_loss, result.best_val_accuracy
+            best = f", best in epoch {result.best_epoch} with validation loss {loss:.4f} "
+            best += f"and accuracy {accuracy:.4f}"
+            # A table that is sorted by its best values must not have a diverged trial on top.
+            if result.stop_reason != StopReason.DIVERGED:
+                summary |= {"best/val_loss": loss, "best/val_accuracy": accuracy}
+                summary["best/epoch"] = float(result.best_epoch)
+        if math.isfinite(result.test_accuracy):
+            summary |= {"test/loss": result.test_loss, "test/accuracy": result.test_accuracy}
+        # One value in step 0 is a bar in the UI's charts; in the last step it would be a dot.
+        self.append(time=time, step=0, metrics=summary)
+        note = f"**{result.stop_reason}** after {result.epochs_trained} epochs{best}."
+        tags = {"stop_reason": result.stop_reason, NOTE: f"{note}\n\n{self.header.tags[NOTE]}"}
+        self.append(status=STATUS[result.stop_reason], time=time, tags=tags, files=True)
+
     def end(self) -> None:
         """Ends the record of a process that died, as its result says if there is one."""
         if self.has_ended:
             return
-        lines: Iterable[Line] = [self.interruption()]
-        if self.header.kind != Kind.SWEEP and (result := _result_in(self.path.parent)):
-            lines = ending(result, self.header.tags[NOTE])
-        for line in lines:
-            self.append(**({"time": self._latest} | line))
+        result = None
+        if self.header.kind != Kind.SWEEP:
+            with suppress(OSError, ValueError):  # none, or a broken one
+                # It is this attempt's: the next one removes it when it begins.
+                result = TypeAdapter(TrialResult).validate_python(schema.result(self.path.parent))
+        if result:
+            self.finish(result, self._latest)
+        else:
+            self.append(**self.interruption())
 
     def archive(self) -> None:
         """Renames the file because MLflow has everything, and unlocks it."""
@@ -219,85 +242,10 @@ class Record:
         self._file.close()
 
 
-def unsent(
-    folder: Path, deep: bool = True, on_error: Callable[[OSError], None] | None = None
-) -> Iterator[Path]:
-    """Finds the records in a folder, or also below it, of which MLflow lacks something.
+def unsent(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Finds the records in a folder, or below it, of which MLflow lacks something.
 
     `on_error` is called with the error for a folder that cannot be read.
     """
-    for place, below, names in os.walk(folder, onerror=on_error):
-        yield from (Path(place, name) for name in names if fnmatch(name, f"{PREFIX}*{UNSENT}"))
-        if not deep:
-            below.clear()
-
-
-def ending(result: TrialResult, note: str) -> Iterator[Line]:
-    """Gives the last lines of a trial's record, without their time.
-
-    Args:
-        result: The trial's.
-        note: The run's description so far: how to repeat the trial.
-    """
-    # One value in step 0 is a bar in the UI's charts; in the last step it would be a dot.
-    yield {"step": 0, "metrics": finite(_summary_metrics(result))}
-    tags = {"stop_reason": str(result.stop_reason), NOTE: f"{_outcome(result)}\n\n{note}"}
-    yield {"status": STATUS[result.stop_reason], "tags": tags, "files": True}
-
-
-def repeat(command: str) -> str:
-    """Returns the command as a block, a long one a word a line: the UI's page would grow wide."""
-    if len(command) > WIDEST:
-        program, subcommand, *words = map(shlex.quote, shlex.split(command))
-        command = " \\\n    ".join([f"{program} {subcommand}", *words])
-    return f"Repeat with\n\n```\n{command}\n```"
-
-
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Replaces infinity by NaN: MLflow turns it into 1.8e308, which ruins every chart's scale."""
-    return {key: value if math.isfinite(value) else math.nan for key, value in metrics.items()}
-
-
-def _result_in(folder: Path) -> TrialResult | None:
-    """Reads the trial's result, which its next attempt removes when it begins."""
-    try:
-        content = schema.result(folder)
-    except (OSError, RequestError):
-        return None
-    names = {field.name for field in fields(TrialResult)} & content.keys()
-    known = {name: content[name] for name in names}
-    return TrialResult(**known | {"stop_reason": StopReason(known["stop_reason"])})
-
-
-def _summary_metrics(result: TrialResult) -> dict[str, float]:
-    summary = {"objective": result.objective, "stop/epoch": float(result.epochs_trained)}
-    # A table that is sorted by its best values must not have a diverged trial on top.
-    if result.best_epoch is not None and result.stop_reason != StopReason.DIVERGED:
-        summary["best/epoch"] = float(result.best_epoch)
-        summary["best/val_loss"] = result.best_val_loss
-        summary["best/val_accuracy"] = result.best_val_accuracy
-    if math.isfinite(result.test_accuracy):
-        summary |= {"test/loss": result.test_loss, "test/accuracy": result.test_accuracy}
-    return summary
-
-
-def _outcome(result: TrialResult) -> str:
-    best = ""
-    if result.best_epoch is not None:
-        best = (
-            f", best in epoch {result.best_epoch} with validation loss {result.best_val_loss:.4f} "
-            f"and accuracy {result.best_val_accuracy:.4f}"
-        )
-    return f"**{result.stop_reason}** after {result.epochs_trained} epochs{best}."
-
-
-def _json_line(line: Mapping[str, Any]) -> bytes:
-    return json.dumps(line).encode() + b"\n"
-
-
-def _cut_torn_line(path: Path, file: FileIO) -> None:
-    content = file.read()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        log.warning("The last line of %s was not whole: cut off.", path)
-        file.truncate(whole)
+    for place, _, names in os.walk(folder, onerror=on_error):
+        yield from (Path(place, name) for name in matching(names, UNSENT_RECORDS))

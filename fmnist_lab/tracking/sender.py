@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,13 +19,7 @@ from fmnist_lab.config import TrackingConfig
 from fmnist_lab.results.layout import ROOT
 from fmnist_lab.tracking.delivery import Delivery
 from fmnist_lab.tracking.outbox import Record, unsent
-from fmnist_lab.tracking.store import (
-    give_up_soon,
-    quiet_mlflow,
-    reason,
-    store_name,
-    without_password,
-)
+from fmnist_lab.tracking.store import quiet_mlflow, reason, store_name, without_password
 
 SEND_SECONDS = 10.0  # how long points wait for others
 WAIT_SECONDS = 1.0  # that a process waits for a server in all, until it answers again
@@ -48,8 +43,8 @@ class Sender:
         self._due: dict[Delivery | Path, float] = {}
         self._has_taken_all = False
         self._busy: Delivery | Path | None = None
-        self._failures = 0  # since the last success
-        self._all_failures = 0
+        self._failures = 0
+        self._pause = 0.0  # after the last failure; 0 since a success
         self._pause_ends = 0.0
         self._level: int | None = logging.WARNING  # of the only warning; None once it was given
         self._thread: threading.Thread | None = None
@@ -106,22 +101,18 @@ class Sender:
 
     def settle(self) -> bool:
         """Waits a moment until nothing is left to send; returns whether that is so."""
-
-        def is_idle() -> bool:
-            return self._busy is None and all(map(math.isinf, self._due.values()))
-
-        return self._wait(is_idle)
+        return self._wait(lambda: self._busy is None and all(map(math.isinf, self._due.values())))
 
     def _wait(self, is_done: Callable[[], bool]) -> bool:
         """Waits; all waits without success together last no longer than `_wait_seconds`."""
         start = time.monotonic()
         with self._changed:
-            before, seconds = self._all_failures, self._wait_seconds
-            self._changed.wait_for(lambda: is_done() or self._all_failures > before, seconds)
+            before, seconds = self._failures, self._wait_seconds
+            self._changed.wait_for(lambda: is_done() or self._failures > before, seconds)
             done = is_done()
         if not done:
             self._wait_seconds = max(0.0, self._wait_seconds - (time.monotonic() - start))
-            if not self._failures:
+            if not self._pause:
                 self._warn("it does not answer in time")
         return done
 
@@ -183,11 +174,9 @@ class Sender:
             return
         if time.monotonic() - start < self._most_seconds:  # it is worth waiting for
             self._wait_seconds = self._most_seconds
-        if self._failures:
+        if self._pause:
             log.info("MLflow at %s answers again.", store_name(self._uri, self._root))
-        self._failures, self._pause_ends = 0, 0.0
-        if delivery.is_complete:
-            delivery.record.archive()
+        self._pause = self._pause_ends = 0.0
         if delivery.is_complete or delivery.is_stuck:
             self._release(delivery, retry=delivery.is_stuck)
 
@@ -196,9 +185,9 @@ class Sender:
             self._release(delivery, retry=False)
             return
         with self._changed:
-            self._failures, self._all_failures = self._failures + 1, self._all_failures + 1
-            pause = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
-            self._pause_ends = time.monotonic() + pause
+            self._failures += 1
+            self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
+            self._pause_ends = time.monotonic() + self._pause
             self._wait_seconds = min(self._wait_seconds, WAIT_SECONDS)  # of a local store, too
             self._due[delivery] = 0.0
         self._warn(reason(error))
@@ -252,7 +241,6 @@ def sync(root: Path = ROOT, progress: Callable[[list[Path]], Iterable[Path]] = i
     waiting = sorted(p for name in FOLDERS for p in unsent(root / name, on_error=_require_allowed))
     outcome, before = Outcome(), len(waiting) + 1
     if waiting:
-        give_up_soon()
         quiet_mlflow()
     while waiting and len(waiting) < before:  # a run may need another one to be there first
         before = len(waiting)
@@ -272,21 +260,16 @@ def _is_stuck(path: Path, root: Path, outcome: Outcome) -> bool:
     if record is None:
         outcome.busy += path.exists()
         return False
-    name = store_name(record.header.uri, root)
-    try:
+    name, delivery = store_name(record.header.uri, root), Delivery(record, root)
+    with closing(record):
         if name not in outcome.problems:
             record.end()
-            delivery = Delivery(record, root)
             try:
                 delivery.send()
             except Exception as error:  # other stores may answer
                 outcome.problems[name] = reason(error)
-        if name in outcome.problems:
-            outcome.failed[name] += 1
-            return False
-        if delivery.is_complete:
-            record.archive()
-            outcome.sent[name] += 1
-        return delivery.is_stuck
-    finally:
-        record.close()
+    if name in outcome.problems:
+        outcome.failed[name] += 1
+    elif delivery.is_complete:
+        outcome.sent[name] += 1
+    return delivery.is_stuck

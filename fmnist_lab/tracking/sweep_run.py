@@ -19,14 +19,9 @@ from fmnist_lab.results.layout import MLFLOW_RUN
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
 from fmnist_lab.tracking.delivery import LINK, NOTE_FILE, Delivery
-from fmnist_lab.tracking.outbox import Header, Kind, Record, Status, now, unsent
+from fmnist_lab.tracking.outbox import UNSENT_RECORDS, Header, Kind, Record, Status, now
 from fmnist_lab.tracking.sender import Sender, sender
-from fmnist_lab.tracking.store import (
-    SOURCE,
-    give_up_soon,
-    quiet_mlflow,
-    without_password,
-)
+from fmnist_lab.tracking.store import SOURCE, quiet_mlflow, without_password
 
 UPDATE_SECONDS = 10.0
 _STATUS = {EndReason.INTERRUPTED: Status.KILLED, EndReason.FAILED: Status.FAILED}  # else FINISHED
@@ -70,7 +65,6 @@ class SweepRun:
         """Creates or continues the sweep's run; returns the override that nests trials under it."""
         if self._config.name == "none":
             return None
-        give_up_soon()
         quiet_mlflow()
         self._folder = Path(sweep.folder)
         self._standings = Standings(sweep, self._metric)
@@ -120,7 +114,7 @@ class SweepRun:
     def _record(self) -> Record:
         """Takes the record of the sweep's run, or makes one that continues that run, if any."""
         uri, experiment = without_password(self._config), self._config.experiment
-        for path in unsent(self._folder, deep=False):
+        for path in self._folder.glob(UNSENT_RECORDS):
             if earlier := Record.take(path):
                 if (earlier.header.uri, earlier.header.experiment) == (uri, experiment):
                     return earlier
