@@ -13,7 +13,6 @@ from typing import Any
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
-from fmnist_lab.tracking.delivery import Delivery
 from fmnist_lab.tracking.outbox import Header, Kind, Record, now
 from fmnist_lab.tracking.sender import SEND_SECONDS, sender
 from fmnist_lab.tracking.store import NOTE, SOURCE, quiet_mlflow, without_password
@@ -41,12 +40,12 @@ class MlflowTracker(Tracker):
         self._config = config
         self._command = command
         self._sender = sender(config)
-        self._delivery: Delivery | None = None
+        self._record: Record | None = None
 
     @property
     def run_id(self) -> str | None:
         """The id of the trial's run, once the store has it."""
-        return self._delivery.run_id if self._delivery else None
+        return self._record.run_id if self._record else None
 
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
@@ -67,7 +66,8 @@ class MlflowTracker(Tracker):
             dataset=_describe(dataset),
             parent=self._config.parent,
         )
-        self._delivery = self._sender.add(Record.create(folder, header))
+        self._record = Record.create(folder, header)
+        self._sender.notify(self._record)
         if self._config.parent:
             self._sender.mute_warnings()  # the sweep warns once for all its workers
         else:
@@ -75,16 +75,16 @@ class MlflowTracker(Tracker):
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Records an epoch's metrics, which are sent every few seconds."""
-        assert self._delivery is not None
-        self._delivery.record.append(time=now(), step=epoch, metrics=dict(metrics))
-        self._sender.notify(self._delivery, SEND_SECONDS)
+        assert self._record is not None
+        self._record.append(time=now(), step=epoch, metrics=dict(metrics))
+        self._sender.notify(self._record, SEND_SECONDS)
 
     def finish(self, result: TrialResult, folder: Path) -> None:
         """Records the result, and waits a moment until it and the files have been sent."""
-        assert self._delivery is not None
-        self._delivery.record.finish(result, now())
-        self._sender.notify(self._delivery)
-        self._sender.wait(self._delivery)
+        assert self._record is not None
+        self._record.finish(result, now())
+        self._sender.notify(self._record)
+        self._sender.wait(self._record)
 
     def _lines(self) -> str:
         """Returns the command, a long one a word a line: the UI's page would grow wide."""
