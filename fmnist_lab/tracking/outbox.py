@@ -79,10 +79,7 @@ class Status(StrEnum):
     FAILED = "FAILED"
 
 
-STATUS = {
-    StopReason.COMPLETED: Status.FINISHED,
-    StopReason.EARLY_STOPPED: Status.FINISHED,
-    StopReason.DIVERGED: Status.FINISHED,
+STATUS = {  # of a run that ended so; else it is finished
     StopReason.PRUNED: Status.KILLED,
     StopReason.INTERRUPTED: Status.KILLED,
     StopReason.FAILED: Status.FAILED,
@@ -235,7 +232,8 @@ class Record:
         self.append(time=time, step=0, metrics=summary)
         note = f"**{result.stop_reason}** after {result.epochs_trained} epochs{best}."
         tags = {"stop_reason": result.stop_reason, NOTE: f"{note}\n\n{self.header.tags[NOTE]}"}
-        self.append(status=STATUS[result.stop_reason], time=time, tags=tags, files=True)
+        status = STATUS.get(result.stop_reason, Status.FINISHED)
+        self.append(status=status, time=time, tags=tags, files=True)
 
     def end(self) -> None:
         """Ends the record of a process that died, as its result says if there is one."""
@@ -335,51 +333,34 @@ class Record:
 
     def _existing(self) -> str | None:
         """Returns the run's id if the store has it."""
-        header = self.header
-        if not self._may_exist and not header.run_id:
-            return None
         for noted in [line["run_id"] for line in reversed(self.lines) if "run_id" in line]:
-            if self._is_there(noted):
+            if self._find(f"attributes.run_id = '{noted}'"):
                 return str(noted)
-        if self._may_exist and (found := self._find(header.key)):
+        if self._may_exist and (found := self._of_key(self.header.key)):
             return found[0]
-        if header.run_id and self._is_there(header.run_id):
+        known = self.header.run_id
+        for run in self._find(f"attributes.run_id = '{known}'") if known else ():
             # Other processes may know this record's key alone.
-            keys = self._client.get_run(header.run_id).data.tags.get(KEY, "").split()
-            if header.key not in keys:
-                value = " ".join([*keys, header.key][-MOST_KEYS:])
-                self._client.set_tag(header.run_id, KEY, value)
-            return header.run_id
+            keys = [*run.data.tags.get(KEY, "").split(), self.header.key]
+            self._client.set_tag(run.info.run_id, KEY, " ".join(keys[-MOST_KEYS:]))
+            return str(run.info.run_id)
         return None
 
-    def _is_there(self, run_id: str) -> bool:
-        """Whether this experiment has the run, and it is not deleted."""
-        from mlflow import MlflowException
+    def _find(self, condition: str) -> list[Any]:
+        """Returns the experiment's runs for which the condition holds, the oldest first."""
+        order = ["attributes.start_time ASC"]
+        return list(self._client.search_runs([self._experiment_id], condition, order_by=order))
 
-        try:
-            info = self._client.get_run(run_id).info
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
-        is_deleted = info.lifecycle_stage == "deleted"
-        return bool(info.experiment_id == self._experiment_id and not is_deleted)
-
-    def _find(self, key: str) -> list[str]:
-        """Returns the ids of the runs with this key, the oldest first."""
-        runs = self._client.search_runs(
-            [self._experiment_id],
-            f"tags.`{KEY}` LIKE '%{key}%'",
-            order_by=["attributes.start_time ASC"],
-        )
-        return [str(run.info.run_id) for run in runs]
+    def _of_key(self, key: str) -> list[str]:
+        """Returns the ids of the runs with this key."""
+        return [str(run.info.run_id) for run in self._find(f"tags.`{KEY}` LIKE '%{key}%'")]
 
     def _nest(self) -> bool:
         """Nests the run under a parent of which the key is known; False if there is none yet."""
         parent = self.header.parent
         if parent is None or not parent.startswith(KEY_PREFIX):
             return True
-        if found := self._find(parent):
+        if found := self._of_key(parent):
             self._client.set_tag(self.run_id, PARENT, found[0])
         return bool(found)
 
@@ -401,7 +382,7 @@ class Record:
         for key, value in state["tags"].items():
             self._client.set_tag(self.run_id, key, value)
         if self._may_exist:
-            for twin in self._find(self.header.key):
+            for twin in self._of_key(self.header.key):
                 if twin != self.run_id:  # created by a call whose answer came too late
                     self._client.delete_run(twin)
 
@@ -420,7 +401,7 @@ class Record:
     def _end_open_trials(self, numbers: set[int | None]) -> None:
         """Ends the runs that dead workers have left open, of these trials or (None) of all."""
         condition = f"attributes.status = '{Status.RUNNING}' and tags.`{PARENT}` = '{self.run_id}'"
-        left = self._client.search_runs([self._experiment_id], condition)
+        left = self._find(condition)
         if None not in numbers:
             left = [run for run in left if int(run.data.tags.get("trial", -1)) in numbers]
         recorded = {path.name for path in unsent(self.path.parent)} if left else set()

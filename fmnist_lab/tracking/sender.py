@@ -78,19 +78,17 @@ class Sender:
         if self._level is not None and not self._has_taken_all:
             self._level = logging.INFO
 
-    def wait(self, record: Record, for_run: bool = False) -> bool:
-        """Waits a moment until a record is sent, or only its run is created; returns whether."""
+    def wait(self, record: Record, for_run: bool = False) -> None:
+        """Waits a moment until a record is sent, or only its run is created."""
 
         def has_arrived() -> bool:
             is_sent = record.is_complete and record not in self._due
             return is_sent or (for_run and record.run_id is not None)
 
-        if self._wait(has_arrived):
-            return True
-        with self._changed:  # an open file for each trial would soon be too many
-            if record in self._due and record is not self._busy and record.has_ended:
-                self._release(record, retry=True)
-        return False
+        if not self._wait(has_arrived):
+            with self._changed:  # an open file for each trial would soon be too many
+                if record in self._due and record is not self._busy and record.has_ended:
+                    self._release(record, retry=True)
 
     def settle(self) -> bool:
         """Waits a moment until nothing is left to send; returns whether that is so."""

@@ -53,7 +53,11 @@ class MlflowTracker(Tracker):
         """Records a run with tags, parameters and data set."""
         settings = flatten(trial.as_dict()) | {"parameters": parameters}
         tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
-        tags |= SOURCE | {NOTE: f"Repeat with\n\n```\n{self._lines()}\n```"}
+        command = self._command
+        if len(command) > WIDEST:  # a word a line: the UI's page would grow wide
+            program, subcommand, *words = map(shlex.quote, shlex.split(command))
+            command = " \\\n    ".join([f"{program} {subcommand}", *words])
+        tags |= SOURCE | {NOTE: f"Repeat with\n\n```\n{command}\n```"}
         if commit := git_commit():
             tags["mlflow.source.git.commit"] = commit
         header = Header(
@@ -85,13 +89,6 @@ class MlflowTracker(Tracker):
         self._record.finish(result, now())
         self._sender.notify(self._record)
         self._sender.wait(self._record)
-
-    def _lines(self) -> str:
-        """Returns the command, a long one a word a line: the UI's page would grow wide."""
-        if len(self._command) <= WIDEST:
-            return self._command
-        program, subcommand, *words = map(shlex.quote, shlex.split(self._command))
-        return " \\\n    ".join([f"{program} {subcommand}", *words])
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
