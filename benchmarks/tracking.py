@@ -17,7 +17,7 @@ from typing import Any
 
 from fmnist_lab import config
 from fmnist_lab.tracking import MlflowTracker
-from fmnist_lab.tracking.delivery import Delivery
+from fmnist_lab.tracking.outbox import Record
 from fmnist_lab.training import plots, runner
 from fmnist_lab.trial import Labels, Trial
 
@@ -54,13 +54,13 @@ def run(trial: Trial, folder: Path) -> tuple[dict[str, float], float]:
     for name in ("start", "log", "finish"):
         setattr(tracker, name, clocked(getattr(tracker, name), spent))
     draw, plots.save_trial = plots.save_trial, clocked(plots.save_trial, spent)
-    send = Delivery.send
-    Delivery.send = clocked(send, spent, time.thread_time)  # type: ignore[method-assign]
+    send = Record.send
+    Record.send = clocked(send, spent, time.thread_time)  # type: ignore[method-assign]
     start = time.perf_counter()
     try:
         runner.run(trial, LABELS, folder, tracker)
     finally:
-        plots.save_trial, Delivery.send = draw, send  # type: ignore[method-assign]
+        plots.save_trial, Record.send = draw, send  # type: ignore[method-assign]
     return spent, time.perf_counter() - start
 
 

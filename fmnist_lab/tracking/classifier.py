@@ -34,15 +34,12 @@ class Classifier(PythonModel):  # type: ignore[misc]
             model_input: Pixels from 0 to 255, shape (n, 28, 28).
             params: MLflow's; not needed.
         """
-        pixels = np.asarray(model_input)
-        parts = [
-            self._probabilities(pixels[at : at + BATCH]) for at in range(0, len(pixels), BATCH)
-        ]
+        parts = []
+        for at in range(0, len(model_input), BATCH):
+            pixels = np.asarray(model_input[at : at + BATCH], np.float32)
+            images = (pixels / 255 - self._mean) / self._std
+            parts.append(np.asarray(self._network(images, training=False)))
         return pd.DataFrame(np.concatenate(parts).astype(np.float64), columns=self._classes)
-
-    def _probabilities(self, pixels: Any) -> Any:
-        images = (pixels.astype(np.float32) / 255 - self._mean) / self._std
-        return np.asarray(self._network(images, training=False))
 
 
 set_model(Classifier())

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -19,7 +18,7 @@ from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.tracking.store import open_experiment, short_waits, store_uri
+from fmnist_lab.tracking.store import SHORT_TIMEOUT, open_experiment, quiet_mlflow, store_uri
 
 CHAMPION = "champion"  # the alias of the version that is to be used
 EXAMPLES = 2  # images in the input example
@@ -89,6 +88,7 @@ class Registry:
             ConnectionLostError: The tracking server does not answer.
         """
         self.address = config.uri or store_uri()
+        quiet_mlflow(SHORT_TIMEOUT)
         with self._answering():
             self._client, _ = open_experiment(config)
 
@@ -98,8 +98,18 @@ class Registry:
         Raises:
             RequestError: The store has no such run.
         """
+        from mlflow import MlflowException
+
         with self._answering():
-            self._run(run_id)
+            try:
+                self._client.get_run(run_id)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise RequestError(
+                    f"The store {mask(self.address)} must have the trial's run, got none with the "
+                    f"id {run_id!r}; was the store moved or replaced?"
+                ) from None
             found = self._client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         return max((str(version.version) for version in found), key=int, default=None)
 
@@ -109,9 +119,10 @@ class Registry:
         """Logs a packed model with its run and registers it; returns the version's number."""
         from mlflow import MlflowException
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+        from mlflow.models import Model
 
         with self._answering():
-            run = self._run(run_id)
+            run = self._client.get_run(run_id)
             logged = self._client.create_logged_model(
                 run.info.experiment_id,
                 name=name,
@@ -120,7 +131,12 @@ class Registry:
                 params=run.data.params,
                 model_type="classifier",
             )
-            _sign(folder, logged)
+            model = Model.load(str(folder))  # is to say which logged model it is
+            model.artifact_path, model.model_id = logged.artifact_location, logged.model_id
+            model.model_uuid, model.run_id = logged.model_id, run_id
+            model.save(str(folder / "MLmodel"))
+            for cache in folder.rglob("__pycache__"):
+                shutil.rmtree(cache)
             self._client.log_model_artifacts(logged.model_id, str(folder))
             self._client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
             self._client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -129,15 +145,14 @@ class Registry:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            with _default_store(self.address):
-                version = self._client.create_model_version(
-                    name,
-                    f"models:/{logged.model_id}",
-                    run_id,
-                    tags=dict(tags),
-                    description=description,
-                    model_id=logged.model_id,
-                )
+            version = self._client.create_model_version(
+                name,
+                logged.artifact_location,
+                run_id,
+                tags=dict(tags),
+                description=description,
+                model_id=logged.model_id,
+            )
             return str(version.version)
 
     def set_champion(self, name: str, version: str) -> None:
@@ -148,23 +163,9 @@ class Registry:
     def example(self, name: str, version: str) -> Path | None:
         """The file with a request that the version's server answers, where it is on this disk."""
         with self._answering():
-            model_id = self._client.get_model_version(name, version).source.removeprefix("models:/")
-            place = urlsplit(self._client.get_logged_model(model_id).artifact_location)
+            place = urlsplit(self._client.get_model_version_download_uri(name, version))
         file = Path(unquote(place.path)) / "serving_input_example.json"
         return file if place.scheme in ("", "file") and file.exists() else None
-
-    def _run(self, run_id: str) -> Any:
-        from mlflow import MlflowException
-
-        try:
-            return self._client.get_run(run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise RequestError(
-                f"The store {mask(self.address)} must have the trial's run, got none with the id "
-                f"{run_id!r}; was the store moved or replaced?"
-            ) from None
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -172,36 +173,9 @@ class Registry:
         from mlflow import MlflowException
 
         try:
-            with short_waits():
-                yield
+            yield
         except MlflowException as error:
             reason = str(error).strip().partition("\n")[0].rstrip(".")
             raise ConnectionLostError(
                 f"The store {mask(self.address)} does not take the model: {reason}."
             ) from error
-
-
-@contextmanager
-def _default_store(address: str) -> Iterator[None]:
-    """A client that registers a model looks it up in the environment's store, not in its own."""
-    variable = "MLFLOW_TRACKING_URI"
-    before = os.environ.get(variable)
-    os.environ[variable] = address
-    try:
-        yield
-    finally:
-        del os.environ[variable]
-        if before is not None:
-            os.environ[variable] = before
-
-
-def _sign(folder: Path, logged: Any) -> None:
-    """Writes into the packed model which logged model it is."""
-    from mlflow.models import Model
-
-    model = Model.load(str(folder))
-    model.artifact_path, model.model_id = logged.artifact_location, logged.model_id
-    model.model_uuid, model.run_id = logged.model_id, logged.source_run_id
-    model.save(str(folder / "MLmodel"))
-    for cache in folder.rglob("__pycache__"):
-        shutil.rmtree(cache)

@@ -11,20 +11,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.results.layout import ROOT
-from fmnist_lab.tracking.delivery import Delivery
 from fmnist_lab.tracking.outbox import Record, unsent
-from fmnist_lab.tracking.store import (
-    give_up_soon,
-    quiet_mlflow,
-    reason,
-    store_name,
-    without_password,
-)
+from fmnist_lab.tracking.store import quiet_mlflow, reason, store_name, without_password
 
 SEND_SECONDS = 10.0  # how long points wait for others
 WAIT_SECONDS = 1.0  # that a process waits for a server in all, until it answers again
@@ -45,28 +39,22 @@ class Sender:
         self._changed = threading.Condition()
         # What to send, and when, in seconds of the monotonic clock: records of this process, and
         # files of records that others have left or folders with such. Infinity: after `notify`.
-        self._due: dict[Delivery | Path, float] = {}
+        self._due: dict[Record | Path, float] = {}
         self._has_taken_all = False
-        self._busy: Delivery | Path | None = None
-        self._failures = 0  # since the last success
-        self._all_failures = 0
+        self._busy: Record | Path | None = None
+        self._failures = 0
+        self._pause = 0.0  # after the last failure; 0 since a success
         self._pause_ends = 0.0
         self._level: int | None = logging.WARNING  # of the only warning; None once it was given
         self._thread: threading.Thread | None = None
 
-    def add(self, record: Record) -> Delivery:
-        """Takes a record of this process, which goes on to write it."""
-        delivery = Delivery(record, self._root)
-        self.notify(delivery)
-        return delivery
-
-    def notify(self, delivery: Delivery, within: float = 0.0) -> None:
+    def notify(self, record: Record, within: float = 0.0) -> None:
         """Schedules what is new in a record, to be sent within so many seconds."""
         with self._changed:
             if not within:  # it may be the last chance in this process
                 self._pause_ends = 0.0
-            due = self._due.get(delivery, math.inf)
-            self._due[delivery] = min(due, time.monotonic() + within)
+            due = self._due.get(record, math.inf)
+            self._due[record] = min(due, time.monotonic() + within)
             self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="mlflow", daemon=True)
@@ -90,38 +78,32 @@ class Sender:
         if self._level is not None and not self._has_taken_all:
             self._level = logging.INFO
 
-    def wait(self, delivery: Delivery, for_run: bool = False) -> bool:
-        """Waits a moment until a record is sent, or only its run is created; returns whether."""
+    def wait(self, record: Record, for_run: bool = False) -> None:
+        """Waits a moment until a record is sent, or only its run is created."""
 
         def has_arrived() -> bool:
-            is_sent = delivery.is_complete and delivery not in self._due
-            return is_sent or (for_run and delivery.run_id is not None)
+            is_sent = record.is_complete and record not in self._due
+            return is_sent or (for_run and record.run_id is not None)
 
-        if self._wait(has_arrived):
-            return True
-        with self._changed:  # an open file for each trial would soon be too many
-            if delivery in self._due and delivery is not self._busy and delivery.record.has_ended:
-                self._release(delivery, retry=True)
-        return False
+        if not self._wait(has_arrived):
+            with self._changed:  # an open file for each trial would soon be too many
+                if record in self._due and record is not self._busy and record.has_ended:
+                    self._release(record, retry=True)
 
     def settle(self) -> bool:
         """Waits a moment until nothing is left to send; returns whether that is so."""
-
-        def is_idle() -> bool:
-            return self._busy is None and all(map(math.isinf, self._due.values()))
-
-        return self._wait(is_idle)
+        return self._wait(lambda: self._busy is None and all(map(math.isinf, self._due.values())))
 
     def _wait(self, is_done: Callable[[], bool]) -> bool:
         """Waits; all waits without success together last no longer than `_wait_seconds`."""
         start = time.monotonic()
         with self._changed:
-            before, seconds = self._all_failures, self._wait_seconds
-            self._changed.wait_for(lambda: is_done() or self._all_failures > before, seconds)
+            before, seconds = self._failures, self._wait_seconds
+            self._changed.wait_for(lambda: is_done() or self._failures > before, seconds)
             done = is_done()
         if not done:
             self._wait_seconds = max(0.0, self._wait_seconds - (time.monotonic() - start))
-            if not self._failures:
+            if not self._pause:
                 self._warn("it does not answer in time")
         return done
 
@@ -134,7 +116,7 @@ class Sender:
                     self._changed.wait(None if math.isinf(seconds) else seconds)
                     continue
             try:
-                if isinstance(job, Delivery):
+                if isinstance(job, Record):
                     self._attempt(job)
                 else:
                     self._attempt_left(job)
@@ -144,7 +126,7 @@ class Sender:
                 self._busy = None
                 self._changed.notify_all()
 
-    def _next(self) -> tuple[Delivery | Path | None, float]:
+    def _next(self) -> tuple[Record | Path | None, float]:
         """Returns what to send now, this process's own first; or how long to wait for it."""
         now = time.monotonic()
         if now < self._pause_ends:
@@ -158,14 +140,14 @@ class Sender:
 
     def _attempt_left(self, path: Path) -> None:
         """Sends a record that another process has left, or finds those in a folder."""
-        found: dict[Delivery | Path, float] = {}
+        found: dict[Record | Path, float] = {}
         try:
             if path.is_dir():
                 found = dict.fromkeys(unsent(path), 0.0)
             elif record := Record.take(path):
                 if record.header.uri == self._uri:
                     record.end()
-                    self._attempt(Delivery(record, self._root))
+                    self._attempt(record)
                 else:
                     record.close()
         finally:
@@ -174,44 +156,42 @@ class Sender:
                     del self._due[path]
                 self._due = found | self._due
 
-    def _attempt(self, delivery: Delivery) -> None:
+    def _attempt(self, record: Record) -> None:
         start = time.monotonic()
         try:
-            delivery.send()
+            record.send(self._root)
         except Exception as error:
-            self._fail(delivery, error)
+            self._fail(record, error)
             return
         if time.monotonic() - start < self._most_seconds:  # it is worth waiting for
             self._wait_seconds = self._most_seconds
-        if self._failures:
+        if self._pause:
             log.info("MLflow at %s answers again.", store_name(self._uri, self._root))
-        self._failures, self._pause_ends = 0, 0.0
-        if delivery.is_complete:
-            delivery.record.archive()
-        if delivery.is_complete or delivery.is_stuck:
-            self._release(delivery, retry=delivery.is_stuck)
+        self._pause = self._pause_ends = 0.0
+        if record.is_complete or record.is_stuck:
+            self._release(record, retry=record.is_stuck)
 
-    def _fail(self, delivery: Delivery, error: Exception) -> None:
-        if not delivery.record.path.exists():  # the folder was removed
-            self._release(delivery, retry=False)
+    def _fail(self, record: Record, error: Exception) -> None:
+        if not record.path.exists():  # the folder was removed
+            self._release(record, retry=False)
             return
         with self._changed:
-            self._failures, self._all_failures = self._failures + 1, self._all_failures + 1
-            pause = min(2.0 ** (self._failures - 1), LONGEST_PAUSE)
-            self._pause_ends = time.monotonic() + pause
+            self._failures += 1
+            self._pause = min(max(1.0, 2 * self._pause), LONGEST_PAUSE)
+            self._pause_ends = time.monotonic() + self._pause
             self._wait_seconds = min(self._wait_seconds, WAIT_SECONDS)  # of a local store, too
-            self._due[delivery] = 0.0
+            self._due[record] = 0.0
         self._warn(reason(error))
-        if delivery.record.has_ended:
-            self._release(delivery, retry=True)
+        if record.has_ended:
+            self._release(record, retry=True)
 
-    def _release(self, delivery: Delivery, retry: bool) -> None:
+    def _release(self, record: Record, retry: bool) -> None:
         """Unlocks a record: another process may be able to send it, or this one later."""
-        delivery.record.close()
+        record.close()
         with self._changed:
-            self._due.pop(delivery, None)
+            self._due.pop(record, None)
             if retry:
-                self._due[delivery.record.path] = time.monotonic() + SEND_SECONDS
+                self._due[record.path] = time.monotonic() + SEND_SECONDS
 
     def _warn(self, problem: str) -> None:
         level, self._level = self._level, None
@@ -252,7 +232,6 @@ def sync(root: Path = ROOT, progress: Callable[[list[Path]], Iterable[Path]] = i
     waiting = sorted(p for name in FOLDERS for p in unsent(root / name, on_error=_require_allowed))
     outcome, before = Outcome(), len(waiting) + 1
     if waiting:
-        give_up_soon()
         quiet_mlflow()
     while waiting and len(waiting) < before:  # a run may need another one to be there first
         before = len(waiting)
@@ -273,20 +252,15 @@ def _is_stuck(path: Path, root: Path, outcome: Outcome) -> bool:
         outcome.busy += path.exists()
         return False
     name = store_name(record.header.uri, root)
-    try:
+    with closing(record):
         if name not in outcome.problems:
             record.end()
-            delivery = Delivery(record, root)
             try:
-                delivery.send()
+                record.send(root)
             except Exception as error:  # other stores may answer
                 outcome.problems[name] = reason(error)
-        if name in outcome.problems:
-            outcome.failed[name] += 1
-            return False
-        if delivery.is_complete:
-            record.archive()
-            outcome.sent[name] += 1
-        return delivery.is_stuck
-    finally:
-        record.close()
+    if name in outcome.problems:
+        outcome.failed[name] += 1
+    elif record.is_complete:
+        outcome.sent[name] += 1
+    return record.is_stuck

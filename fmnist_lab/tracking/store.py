@@ -19,13 +19,7 @@ from fmnist_lab.results.layout import ARTIFACTS, MLFLOW_DATABASE, MLFLOW_RUN, RO
 SOURCE = {"mlflow.source.name": "fmnist-lab", "mlflow.source.type": "LOCAL"}  # tags of our runs
 NOTE = "mlflow.note.content"  # the tag that the UI shows as a run's description
 PARENT = "mlflow.parentRunId"  # the tag that nests a run under another one
-
-_TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-_WAITS = {  # MLflow has these settings in the environment alone
-    _TIMEOUT: "30",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
+SHORT_TIMEOUT = "10"  # seconds, where the user waits for the server
 
 log = logging.getLogger(__name__)
 
@@ -99,18 +93,27 @@ def attach(folder: Path, files: Sequence[Path]) -> str | None:
         path = urlsplit(store).path.removeprefix("/")
         if is_sqlite(store) and not Path(path).exists():  # SQLite would create it
             raise FileNotFoundError(f"the sweep's store {store} is not there.")
-        with short_waits():
-            client = quiet_mlflow().MlflowClient(store)
-            for file in files:
-                client.log_artifact(run_id, str(file))
+        client = quiet_mlflow(SHORT_TIMEOUT).MlflowClient(store)
+        for file in files:
+            client.log_artifact(run_id, str(file))
     except Exception as error:  # a server that is down, a store that has moved, a damaged file
         log.warning("Not in MLflow: %s", reason(error))
         return None
     return run_id
 
 
-def quiet_mlflow() -> Any:
-    """Imports MLflow and silences its log lines about migrations and retries."""
+def quiet_mlflow(timeout: str = "30") -> Any:
+    """Imports MLflow, without its log lines about migrations and retries.
+
+    Calls to a server that is down give up within seconds instead of four minutes. MLflow has these
+    settings in the environment alone; what the user has set there stays.
+
+    Args:
+        timeout: Seconds that a server may take for an answer.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", timeout)
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow
 
     for noisy in ("mlflow", "alembic"):
@@ -120,28 +123,6 @@ def quiet_mlflow() -> Any:
     # It logs each retry; the sender logs one line for each outage.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     return mlflow
-
-
-def give_up_soon() -> None:
-    """Makes calls to a server that is down give up within seconds instead of four minutes.
-
-    What the user has set in the environment stays.
-    """
-    for name, value in _WAITS.items():
-        os.environ.setdefault(name, value)
-
-
-@contextmanager
-def short_waits() -> Iterator[None]:
-    """Calls `give_up_soon` for a block, and allows a slow server less time: the user waits."""
-    before = os.environ.copy()
-    os.environ.setdefault(_TIMEOUT, "10")
-    give_up_soon()
-    try:
-        yield
-    finally:
-        for name in _WAITS.keys() - before.keys():
-            del os.environ[name]
 
 
 def without_password(config: TrackingConfig) -> str | None:

@@ -6,7 +6,7 @@ import os
 import time
 from bisect import insort
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results.layout import MLFLOW_RUN
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
-from fmnist_lab.tracking.delivery import LINK, NOTE_FILE, Delivery
-from fmnist_lab.tracking.outbox import Header, Kind, Record, Status, now, unsent
-from fmnist_lab.tracking.sender import Sender, sender
-from fmnist_lab.tracking.store import (
-    SOURCE,
-    give_up_soon,
-    quiet_mlflow,
-    without_password,
+from fmnist_lab.tracking.outbox import (
+    LINK,
+    NOTE_FILE,
+    UNSENT_RECORDS,
+    Header,
+    Kind,
+    Record,
+    Status,
+    now,
 )
+from fmnist_lab.tracking.sender import sender
+from fmnist_lab.tracking.store import SOURCE, quiet_mlflow, without_password
 
 UPDATE_SECONDS = 10.0
 _STATUS = {EndReason.INTERRUPTED: Status.KILLED, EndReason.FAILED: Status.FAILED}  # else FINISHED
@@ -60,33 +63,26 @@ class SweepRun:
         self._name, self._metric, self._command = name, metric, command
         self._ended: set[int] = set()  # trials since the last update
         self._due = 0.0  # when the next update may be sent
-        self._is_open = False  # stays so where nothing is recorded, and then these stay unset
-        self._folder: Path
-        self._standings: Standings
-        self._sender: Sender
-        self._delivery: Delivery
+        self._is_open = False  # stays so where nothing is recorded
 
     def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> list[str] | None:
         """Creates or continues the sweep's run; returns the override that nests trials under it."""
         if self._config.name == "none":
             return None
-        give_up_soon()
         quiet_mlflow()
         self._folder = Path(sweep.folder)
-        self._standings = Standings(sweep, self._metric)
-        for trial in earlier:
-            self._standings.add(trial)
+        self._standings = Standings(sweep, self._metric, earlier)
         self._sender = sender(self._config)
         self._sender.take_over_all()
-        self._delivery = self._sender.add(self._record())
+        self._record = self._find_record()
         self._is_open = True
-        self._delivery.record.append(status=Status.RUNNING)
+        self._record.append(status=Status.RUNNING)
         self._add_point()
         self._update(reap=[None])
         self._due = 0.0  # the first trial's end is shown at once
         # What the trials are nested under: the run's id, or its key if the server is down.
-        self._sender.wait(self._delivery, for_run=True)
-        parent = self._delivery.run_id or self._delivery.record.header.key
+        self._sender.wait(self._record, for_run=True)
+        parent = self._record.run_id or self._record.header.key
         return [f"tracking.parent={spell(parent)}"]
 
     def on_trial_end(self, trial: TrialEnd) -> None:
@@ -113,14 +109,14 @@ class SweepRun:
         self._sender.settle()
         self._update(f"{end}. ", reap=[None])
         status = _STATUS.get(end.reason, Status.FINISHED)
-        self._delivery.record.append(status=status, time=now(), tags={}, files=False)
-        self._sender.notify(self._delivery)
-        self._sender.wait(self._delivery)
+        self._record.append(status=status, time=now(), tags={}, files=False)
+        self._sender.notify(self._record)
+        self._sender.wait(self._record)
 
-    def _record(self) -> Record:
+    def _find_record(self) -> Record:
         """Takes the record of the sweep's run, or makes one that continues that run, if any."""
         uri, experiment = without_password(self._config), self._config.experiment
-        for path in unsent(self._folder, deep=False):
+        for path in self._folder.glob(UNSENT_RECORDS):
             if earlier := Record.take(path):
                 if (earlier.header.uri, earlier.header.experiment) == (uri, experiment):
                     return earlier
@@ -137,9 +133,7 @@ class SweepRun:
     def _add_point(self) -> None:
         """Adds a point to the curve of the best objective over the trials that are done."""
         if (best := self._standings.best) is not None:
-            self._delivery.record.append(
-                time=now(), step=self._standings.done, metrics={"objective": best}
-            )
+            self._record.append(time=now(), step=self._standings.done, metrics={"objective": best})
 
     def _update_soon(self) -> None:
         if self._ended and time.monotonic() >= self._due:
@@ -149,8 +143,8 @@ class SweepRun:
         closing = f"{ended}Continue with\n\n```\n{self._command}\n```"
         with whole_file(self._folder / NOTE_FILE) as temporary:
             temporary.write_text(self._standings.markdown(closing), encoding="utf-8")
-        self._delivery.record.append(note=NOTE_FILE, reap=reap)
-        self._sender.notify(self._delivery)
+        self._record.append(note=NOTE_FILE, reap=reap)
+        self._sender.notify(self._record)
         self._ended = set()
         self._due = time.monotonic() + UPDATE_SECONDS
 
@@ -163,27 +157,30 @@ class Standings:
     Args:
         sweep: The sweep; its first direction says which objective is better.
         metric: The objective's name.
+        trials: Those that have ended already.
     """
 
-    def __init__(self, sweep: SweepInfo, metric: str) -> None:
+    def __init__(self, sweep: SweepInfo, metric: str, trials: Iterable[TrialEnd] = ()) -> None:
         self._sweep = sweep
         self._metric = metric
         self._sign = -1.0 if sweep.directions[0] == "maximize" else 1.0
-        self._states: dict[str, Counter[str]] = {}  # of the trials that count, by strategy
+        # Of the trials that count, by strategy.
+        self._states: dict[str, Counter[str]] = {name: Counter() for name in sweep.strategies}
         self._repeated: Counter[str] = Counter()  # states of those that do not
         self._best: dict[str, TrialEnd] = {}  # by strategy
         self._top: list[TrialEnd] = []  # the best first
+        for trial in trials:
+            self.add(trial)
 
     def add(self, trial: TrialEnd) -> None:
         """Adds a trial that has ended."""
         name = _name(trial)
         states = self._states.setdefault(name, Counter())
         (states if trial.counts else self._repeated)[trial.state] += 1
-        if math.isnan(_objective(trial)):
-            return
-        self._best[name] = min(self._best.get(name, trial), trial, key=self._rank)
-        insort(self._top, trial, key=self._rank)
-        del self._top[TOP:]
+        if math.isfinite(_objective(trial)):
+            self._best[name] = min(self._best.get(name, trial), trial, key=self._rank)
+            insort(self._top, trial, key=self._rank)
+            del self._top[TOP:]
 
     @property
     def done(self) -> int:
@@ -198,12 +195,20 @@ class Standings:
     def markdown(self, closing: str) -> str:
         """Returns headline, strategies and best trials, as much as a tag can hold.
 
-        Links are to the trials' folders, from the sweep's; `delivery.link` turns them to runs.
+        Links are to the trials' folders, from the sweep's; `outbox.link` turns them to runs.
 
         Args:
             closing: The last paragraphs, which are never shortened.
         """
-        head = self._head()
+        head = "No trial has completed yet."
+        if self._top:
+            head = f"**Best {self._metric}: {self.best:.4f}**, found by {_name(self._top[0])}"
+            head += f" in trial {self._top[0].number}."
+        counts = _listed(sum(self._states.values(), Counter[str]()))
+        head += f"\n\n{self.done} of {self._sweep.n_trials} trials are done"
+        head += f": {counts}." if counts else "."
+        if self._repeated:
+            head += f" Repeated under another number: {_listed(self._repeated)}."
         room = MOST_CHARACTERS - len(head) - len(closing) - 60  # 60: headings and empty lines
         trials = [
             (str(place), *self._result(trial), _name(trial), _params(trial))
@@ -218,25 +223,11 @@ class Standings:
     def _rank(self, trial: TrialEnd) -> tuple[float, int]:
         return self._sign * _objective(trial), trial.number
 
-    def _head(self) -> str:
-        head = "No trial has completed yet."
-        if self._top:
-            best = self._top[0]
-            head = f"**Best {self._metric}: {_objective(best):.4f}**"
-            head += f", found by {_name(best)} in trial {best.number}."
-        counts = _listed(sum(self._states.values(), Counter[str]()))
-        head += f"\n\n{self.done} of {self._sweep.n_trials} trials are done"
-        head += f": {counts}." if counts else "."
-        if self._repeated:
-            head += f" Repeated under another number: {_listed(self._repeated)}."
-        return head
-
-    def _strategies(self) -> Iterable[tuple[str, ...]]:
+    def _strategies(self) -> Iterator[tuple[str, ...]]:
         """Gives a row for each strategy: by its best objective, those without one last."""
         ranked = sorted(self._best, key=lambda name: self._rank(self._best[name]))
-        for name in dict.fromkeys([*ranked, *self._sweep.strategies, *self._states]):
-            best = self._best.get(name)
-            states = self._states.get(name, Counter())
+        for name in dict.fromkeys([*ranked, *self._states]):
+            states, best = self._states[name], self._best.get(name)
             counts = (states.total(), states["pruned"], states["failed"])
             result = self._result(best) if best else ("-", "-")
             yield (name, *result, *map(str, counts), _params(best) if best else "-")
@@ -245,18 +236,13 @@ class Standings:
         """Returns the objective, and the number as a link to the trial's folder if it exists."""
         number = str(trial.number)
         if trial.folder and Path(trial.folder).is_dir():
-            below = os.path.relpath(trial.folder, self._sweep.folder)
-            number = f"[{number}]({below})"
+            number = f"[{number}]({os.path.relpath(trial.folder, self._sweep.folder)})"
         return f"{_objective(trial):.4f}", number
 
 
 def _objective(trial: TrialEnd) -> float:
-    """Returns the objective of a completed trial, NaN for all others and if it is not finite.
-
-    The value of a pruned trial is that of another epoch.
-    """
-    value = trial.values[0] if trial.state == "complete" and trial.values else math.nan
-    return value if math.isfinite(value) else math.nan
+    """Returns the objective of a completed trial, or NaN: a pruned one's is of another epoch."""
+    return trial.values[0] if trial.state == "complete" and trial.values else math.nan
 
 
 def _name(trial: TrialEnd) -> str:
@@ -268,13 +254,11 @@ def _listed(states: Mapping[str, int]) -> str:
 
 
 def _params(trial: TrialEnd) -> str:
-    return ", ".join(f"{key}={_short(value)}" for key, value in trial.params.items()) or "-"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(dict(value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    shown = (
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in trial.params.items()
+    )
+    return ", ".join(shown) or "-"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], room: int) -> str:

@@ -5,6 +5,7 @@ One call per metric costs up to 68 times as much as batches (measured), so point
 """
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,19 +13,14 @@ from typing import Any
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
-from fmnist_lab.tracking.delivery import Delivery
-from fmnist_lab.tracking.outbox import Header, Kind, Record, ending, finite, now, repeat
+from fmnist_lab.tracking.outbox import Header, Kind, Record, now
 from fmnist_lab.tracking.sender import SEND_SECONDS, sender
-from fmnist_lab.tracking.store import (
-    NOTE,
-    SOURCE,
-    give_up_soon,
-    quiet_mlflow,
-    without_password,
-)
+from fmnist_lab.tracking.store import NOTE, SOURCE, quiet_mlflow, without_password
 from fmnist_lab.training.environment import git_commit
 from fmnist_lab.training.runner import Tracker
 from fmnist_lab.trial import Labels, Trial, TrialResult
+
+WIDEST = 80  # characters of a line in a description
 
 
 class MlflowTracker(Tracker):
@@ -40,17 +36,16 @@ class MlflowTracker(Tracker):
             config: Which store and experiment, and the run to be nested under, if any.
             command: The command line that repeats this trial, for the run's description.
         """
-        give_up_soon()
         quiet_mlflow()
         self._config = config
         self._command = command
         self._sender = sender(config)
-        self._delivery: Delivery | None = None
+        self._record: Record | None = None
 
     @property
     def run_id(self) -> str | None:
         """The id of the trial's run, once the store has it."""
-        return self._delivery.run_id if self._delivery else None
+        return self._record.run_id if self._record else None
 
     def start(
         self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
@@ -58,7 +53,11 @@ class MlflowTracker(Tracker):
         """Records a run with tags, parameters and data set."""
         settings = flatten(trial.as_dict()) | {"parameters": parameters}
         tags = {key: str(value) for key, value in asdict(labels).items() if value is not None}
-        tags |= SOURCE | {NOTE: repeat(self._command)}
+        command = self._command
+        if len(command) > WIDEST:  # a word a line: the UI's page would grow wide
+            program, subcommand, *words = map(shlex.quote, shlex.split(command))
+            command = " \\\n    ".join([f"{program} {subcommand}", *words])
+        tags |= SOURCE | {NOTE: f"Repeat with\n\n```\n{command}\n```"}
         if commit := git_commit():
             tags["mlflow.source.git.commit"] = commit
         header = Header(
@@ -71,7 +70,8 @@ class MlflowTracker(Tracker):
             dataset=_describe(dataset),
             parent=self._config.parent,
         )
-        self._delivery = self._sender.add(Record.create(folder, header))
+        self._record = Record.create(folder, header)
+        self._sender.notify(self._record)
         if self._config.parent:
             self._sender.mute_warnings()  # the sweep warns once for all its workers
         else:
@@ -79,18 +79,16 @@ class MlflowTracker(Tracker):
 
     def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Records an epoch's metrics, which are sent every few seconds."""
-        assert self._delivery is not None
-        self._delivery.record.append(time=now(), step=epoch, metrics=finite(metrics))
-        self._sender.notify(self._delivery, SEND_SECONDS)
+        assert self._record is not None
+        self._record.append(time=now(), step=epoch, metrics=dict(metrics))
+        self._sender.notify(self._record, SEND_SECONDS)
 
     def finish(self, result: TrialResult, folder: Path) -> None:
         """Records the result, and waits a moment until it and the files have been sent."""
-        assert self._delivery is not None
-        end = now()
-        for line in ending(result, repeat(self._command)):
-            self._delivery.record.append(time=end, **line)
-        self._sender.notify(self._delivery)
-        self._sender.wait(self._delivery)
+        assert self._record is not None
+        self._record.finish(result, now())
+        self._sender.notify(self._record)
+        self._sender.wait(self._record)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

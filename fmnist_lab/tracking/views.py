@@ -7,13 +7,12 @@ the one before.
 
 import json
 import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fmnist_lab.metrics import direction
-from fmnist_lab.tracking.outbox import Kind, Status
+from fmnist_lab.tracking.outbox import Kind, Status, now
 from fmnist_lab.tracking.store import PARENT
 from fmnist_lab.trial import ObjectiveConfig
 
@@ -79,9 +78,8 @@ def write_views(client: Any) -> Latest | None:
     if newest.data.tags["kind"] == Kind.SWEEP:
         name = name.removesuffix(REPLICATES)
     views = list(_views(client, experiment_id, name))
-    now = int(time.time() * 1000)
     for view in views:
-        envelope = {"name": f"{name}: {view.title}", "createdAt": now, "updatedAt": now}
+        envelope = {"name": f"{name}: {view.title}", "createdAt": now(), "updatedAt": now()}
         envelope["state"] = json.dumps(view.state)
         client.set_experiment_tag(experiment_id, f"{TAG}{view.key}", json.dumps(envelope))
     return Latest(name, experiment_id, views)
@@ -91,18 +89,36 @@ def _views(client: Any, experiment_id: str, name: str) -> Iterator[View]:
     sweep, trials = _runs_of(client, experiment_id, name, Kind.TRIAL)
     metric = sweep.data.tags.get("objective.metric") if sweep else None
     ascending = direction("objective", metric or ObjectiveConfig().metric) == "min"
-    table = _table(trials, ascending)
-    by_strategy = {"groupBy": _by_strategy("min" if ascending else "max")}
-    what = "each strategy's trials, grouped"
-    yield View("sweep-strategies", "trials by strategy", what, table | by_strategy)
-    yield View("sweep-trials", "all trials", "all trials, sortable by any column", table)
-    averages = {"groupBy": _by_strategy("average")}
+
+    def table(condition: str, aggregate: str | None = None) -> dict[str, Any]:
+        """Returns a list of runs, the best objective on top, or of strategies' aggregates."""
+        group = {"groupByKeys": [{"mode": "tag", "groupByData": "strategy"}]}
+        return {
+            "searchFilter": condition,
+            "orderByKey": "metrics.`objective`",
+            "orderByAsc": ascending,
+            "selectedColumns": COLUMNS,
+            "columnWidths": WIDTHS,
+            "runsHiddenMode": "SHOW_ALL",
+        } | ({"groupBy": group | {"aggregateFunction": aggregate}} if aggregate else {})
+
+    grouped = table(trials, "min" if ascending else "max")
+    yield View("sweep-strategies", "trials by strategy", "each strategy's trials, grouped", grouped)
+    yield View("sweep-trials", "all trials", "all trials, sortable by any column", table(trials))
     if best := _winners(client, experiment_id, trials, ascending):
+        chosen = ", ".join(repr(run.info.run_id) for run in best.values())
+        # A closed group for each strategy is named after it in list and legends.
+        closed = {f"tag.strategy.{strategy}": False for strategy in best}
+        reached = [run.data.metrics["objective"] for run in best.values()]
+        # A first epoch near chance would press all others together.
+        accuracies = {} if ascending else {"yMin": min(reached) - 0.05, "yMax": max(reached) + 0.01}
         yield View(
             "sweep-curves",
             "the best trial of each strategy",
             "curves and learning rates of each strategy's best trial",
-            _charts(best, ascending) | averages | {"groupsExpanded": _closed(best)},
+            table(f"attributes.run_id IN ({chosen})", "average")
+            | _charts({"val/accuracy": accuracies})
+            | {"groupsExpanded": closed},
             is_chart=True,
         )
     _, replicates = _runs_of(client, experiment_id, name, Kind.REPLICATE)
@@ -112,8 +128,7 @@ def _views(client: Any, experiment_id: str, name: str) -> Iterator[View]:
             "sweep-replicates",
             "replicates by strategy",
             "the winners again with fresh seeds, and their test accuracy",
-            _table(replicates, ascending)
-            | averages
+            table(replicates, "average")
             | {"selectedColumns": columns, "orderByKey": columns[0], "orderByAsc": False},
         )
 
@@ -131,7 +146,7 @@ def _runs_of(client: Any, experiment_id: str, name: str, kind: Kind) -> tuple[An
     return None, f"tags.sweep = '{name}' AND tags.kind = '{kind}'"
 
 
-def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> list[Any]:
+def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> dict[str, Any]:
     """Returns the best run of each strategy among those that have finished, the best first."""
     order = [f"metrics.objective {'ASC' if ascending else 'DESC'}"]
     ended = f"{trials} AND attributes.status = '{Status.FINISHED}'"
@@ -140,7 +155,7 @@ def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> l
     for run in found:
         if math.isfinite(run.data.metrics.get("objective", math.nan)):
             best.setdefault(run.data.tags["strategy"], run)
-    return list(best.values())
+    return best
 
 
 def _newest(client: Any, experiments: Sequence[str], condition: str) -> Any:
@@ -150,36 +165,8 @@ def _newest(client: Any, experiments: Sequence[str], condition: str) -> Any:
     return found[0] if found else None
 
 
-def _table(condition: str, ascending: bool) -> dict[str, Any]:
-    """Returns a list of runs, the best objective on top."""
-    return {
-        "searchFilter": condition,
-        "orderByKey": "metrics.`objective`",
-        "orderByAsc": ascending,
-        "selectedColumns": COLUMNS,
-        "columnWidths": WIDTHS,
-        "runsHiddenMode": "SHOW_ALL",
-    }
-
-
-def _by_strategy(aggregate: str) -> dict[str, Any]:
-    """Returns the groups of a list; their rows show an aggregate of the runs in them."""
-    keys = [{"mode": "tag", "groupByData": "strategy"}]
-    return {"aggregateFunction": aggregate, "groupByKeys": keys}
-
-
-def _closed(runs: Sequence[Any]) -> dict[str, bool]:
-    """Returns one closed group for each strategy, named after it in list and legends."""
-    return {f"tag.strategy.{run.data.tags['strategy']}": False for run in runs}
-
-
-def _charts(best: Sequence[Any], ascending: bool) -> dict[str, Any]:
+def _charts(ranges: Mapping[str, Any]) -> dict[str, Any]:
     """Returns charts side by side in a section of their own; the UI adds other metrics below."""
-    condition = f"attributes.run_id IN ({', '.join(repr(run.info.run_id) for run in best)})"
-    ranges = {}
-    if not ascending:  # a first epoch near chance would press all others together
-        reached = [run.data.metrics["objective"] for run in best]
-        ranges = {"val/accuracy": {"yMin": min(reached) - 0.05, "yMax": max(reached) + 0.01}}
     section = {"uuid": "curves", "name": "Curves", "display": True, "isReordered": True}
     section |= {"deleted": False, "isGenerated": False, "columns": 2, "cardHeight": 400}
     charts = [
@@ -195,8 +182,6 @@ def _charts(best: Sequence[Any], ascending: bool) -> dict[str, Any]:
         }
         for metric, title in CHARTS.items()
     ]  # fmt: skip
-    return _table(condition, ascending) | {
-        "compareRunCharts": charts,
-        "compareRunSections": [section],
-        "isAccordionReordered": True,
-    }
+    return {
+        "compareRunCharts": charts, "compareRunSections": [section], "isAccordionReordered": True,
+    }  # fmt: skip

@@ -14,7 +14,8 @@ from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions
 from fmnist_lab.sweeper.strategy import from_record
-from fmnist_lab.tracking.outbox import ending
+from fmnist_lab.tracking.outbox import Header, Record
+from fmnist_lab.tracking.store import NOTE
 from fmnist_lab.trial import StopReason, TrialResult
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
@@ -60,19 +61,23 @@ class TestDiverged:
     def test_is_a_failure_to_the_study(self, value: float) -> None:
         assert from_record({"values": [value], "pruned": False, "dir": "x"}, 1).state == "failed"
 
-    def test_leaves_no_best_value_in_mlflow_and_nothing_infinite(self) -> None:
+    def test_leaves_no_best_value_in_mlflow_and_nothing_infinite(self, tmp_path: Path) -> None:
         result = TrialResult(
             objective=math.nan, objective_metric="val/loss", stop_reason=StopReason.DIVERGED,
             epochs_trained=1, best_epoch=0, best_val_loss=math.inf, best_val_accuracy=0.1,
             delivered_epoch=0, parameters=1, seconds=1.0,
         )  # fmt: skip
-        summary = next(ending(result, ""))["metrics"]
+        record = Record.create(tmp_path, Header("trial", None, "night", "calm", {NOTE: ""}))
+        record.finish(result, 0)
+        summary = record.lines[0]["metrics"]
         assert summary.keys() == {"objective", "stop/epoch"}
         lasting = replace(
             result, stop_reason=StopReason.COMPLETED, objective=0.5, test_accuracy=0.1,
             test_loss=math.inf,
         )  # fmt: skip
-        summary = next(ending(lasting, ""))["metrics"]
+        record.finish(lasting, 0)
+        summary = record.lines[2]["metrics"]
+        record.close()
         assert not any(map(math.isinf, summary.values()))
 
     def test_takes_its_strategys_verdict_away(self, folder: Path) -> None:

@@ -13,8 +13,7 @@ import pytest
 from fmnist_lab import tracking
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.tracking import MlflowTracker
-from fmnist_lab.tracking.delivery import KEY
-from fmnist_lab.tracking.outbox import unsent
+from fmnist_lab.tracking.outbox import KEY, unsent
 from fmnist_lab.training import runner
 from fmnist_lab.trial import Labels
 from tests.conftest import ComposeTrial

@@ -10,7 +10,7 @@ import pytest
 
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import TrialEnd
-from fmnist_lab.tracking.delivery import link
+from fmnist_lab.tracking.outbox import link
 from fmnist_lab.tracking.sweep_run import MOST_CHARACTERS, Standings
 
 
@@ -34,10 +34,7 @@ def ended(number: int, value: float | None, **changes: Any) -> TrialEnd:
 
 
 def standings(*trials: TrialEnd, **changes: Any) -> Standings:
-    made = Standings(info(**changes), "val/accuracy")
-    for trial in trials:
-        made.add(trial)
-    return made
+    return Standings(info(**changes), "val/accuracy", trials)
 
 
 def rows(markdown: str, heading: str) -> list[list[str]]:

@@ -299,7 +299,7 @@ class TestReaping:
             store.client.set_terminated(left, "FINISHED")
             return unsent(*arguments, **options)
 
-        monkeypatch.setattr("fmnist_lab.tracking.delivery.unsent", look)
+        monkeypatch.setattr("fmnist_lab.tracking.outbox.unsent", look)
         observer.on_end(SweepEnd(EndReason.N_TRIALS, 1, 1))
         assert store.status(left) == ("FINISHED", None)
 

@@ -11,7 +11,7 @@ import pytest
 from fmnist_lab import data
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import RequestError
-from fmnist_lab.tracking.delivery import NOT_SENT
+from fmnist_lab.tracking.outbox import NOT_SENT
 from fmnist_lab.training import runner, weights
 from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Labels, Trial
