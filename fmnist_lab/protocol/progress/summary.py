@@ -61,7 +61,7 @@ def strategies_table(progress: SweepProgress, metric: str = "", is_live: bool = 
 
 def _running(strategy: StrategyProgress, progress: SweepProgress) -> Text:
     trials = [
-        f"#{trial.number} {epoch(trial.steps, progress)}"
+        f"#{trial.number} {epoch(trial.number, progress)}"
         for trial in progress.running.values()
         if trial.strategy == strategy.name
     ]
@@ -69,9 +69,9 @@ def _running(strategy: StrategyProgress, progress: SweepProgress) -> Text:
     return Text(", ".join([*trials[:_SHOWN], *more]), "cyan")
 
 
-def epoch(steps: int, progress: SweepProgress) -> str:
-    """Shows the epoch that a trial is in, counted from one: `7/20`."""
-    return f"{min(steps + 1, progress.epochs)}/{progress.epochs}"
+def epoch(number: int, progress: SweepProgress) -> str:
+    """Shows the epoch that a running trial is in, counted from one: `7/20`."""
+    return f"{min(progress.steps[number] + 1, progress.epochs)}/{progress.epochs}"
 
 
 def show(
