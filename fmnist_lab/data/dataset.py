@@ -5,8 +5,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import chain
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
-Kind = TypeVar("Kind", np.uint8, np.int32)
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
 
 
@@ -112,22 +110,13 @@ def _load(config: DataConfig) -> Dataset:
     original = _draw(config) if config.name == "synthetic" else fashion_mnist.find(config.dir)
     images, labels = original.train
     train, val = _split(config, len(labels))
-    parts = ((images[train], labels[train]), (images[val], labels[val]), original.test)
-    (train_images, train_labels), (val_images, val_labels), (test_images, test_labels) = parts
-    mean, std = _moments(train_images) if config.standardize else (0.0, 1.0)
-    return Dataset(
-        name=config.name,
-        source=original.source,
-        checksum=_checksum(config.name, parts),
-        train_images=_read_only(train_images),
-        train_labels=_read_only(train_labels.astype(np.int32)),
-        val_images=_read_only(val_images),
-        val_labels=_read_only(val_labels.astype(np.int32)),
-        test_images=_read_only(test_images),
-        test_labels=_read_only(test_labels.astype(np.int32)),
-        mean=mean,
-        std=std,
-    )
+    parts = (images[train], labels[train], images[val], labels[val], *original.test)
+    moments = _moments(parts[0]) if config.standardize else (0.0, 1.0)
+    arrays: list[Any] = [part if part.ndim == 3 else part.astype(np.int32) for part in parts]
+    for array in arrays:
+        array.flags.writeable = False
+    checksum = _checksum(config.name, parts)
+    return Dataset(config.name, original.source, checksum, *[*arrays, *moments])
 
 
 def _draw(config: DataConfig) -> fashion_mnist.Original:
@@ -161,14 +150,9 @@ def _moments(images: NDArray[np.uint8]) -> tuple[float, float]:
     return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
 
 
-def _checksum(name: str, parts: Iterable[fashion_mnist.Labelled]) -> str:
+def _checksum(name: str, parts: Iterable[NDArray[np.uint8]]) -> str:
     digest = hashlib.sha256(name.encode())
-    for array in chain.from_iterable(parts):
+    for array in parts:
         digest.update(str(array.shape).encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _read_only(array: NDArray[Kind]) -> NDArray[Kind]:
-    array.flags.writeable = False
-    return array

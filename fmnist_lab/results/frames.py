@@ -25,13 +25,22 @@ from fmnist_lab.trial import StopReason
 Source = str | Sequence[Path] | None
 
 LABELS = ("kind", "sweep", "strategy", "trial", "seed", "search")  # the first columns
-_WHOLE = ("trial", "seed", "search", "epochs_trained", "parameters")  # int64
-_NUMBERS = ("objective", "best_epoch", "best_val_loss", "best_val_accuracy", "delivered_epoch",
-            "seconds")  # fmt: skip
-_WORDS = ("kind", "sweep", "strategy", "objective_metric", "stop_reason", "architecture",
-          "scheduler", "clipping", "optimizer", "dataset", "engine", "stopping",
-          "mlflow_run_id", "folder")  # fmt: skip
-_TESTED = ("test_loss", "test_accuracy")  # float64, of replicates
+_TESTED = ("test_loss", "test_accuracy")  # of replicates
+_TYPES = {
+    **dict.fromkeys(LABELS[:3], "str"),
+    **dict.fromkeys([*LABELS[3:]], "int64"),
+    **dict.fromkeys(["objective", *_TESTED], "float64"),
+    **dict.fromkeys(["objective_metric", "stop_reason"], "str"),
+    "superseded": "bool",
+    "epochs_trained": "int64",
+    **dict.fromkeys(
+        ["best_epoch", "best_val_loss", "best_val_accuracy", "delivered_epoch", "seconds"],
+        "float64",
+    ),
+    "parameters": "int64",
+    **dict.fromkeys(["architecture", "scheduler", "clipping", "optimizer", "dataset"], "str"),
+    **dict.fromkeys(["engine", "stopping", "mlflow_run_id", "folder"], "str"),
+}
 
 
 def find(name: str | None = None, root: Path = ROOT) -> Path:
@@ -152,23 +161,13 @@ def _runs(source: Source, kind: str) -> pd.DataFrame:
     where = folders(source, kind=kind) if source is None or isinstance(source, str) else source
     rows = [_row(folder) for folder in where]
     given = [overrides.read(row.pop("overrides")) for row in rows]
-    columns = _columns(kind)
-    frame = pd.DataFrame(rows, columns=None if rows else columns)
-    more = frame.columns.difference([*columns, *_TESTED], sort=False)
-    types = dict.fromkeys(_WHOLE, "int64") | dict.fromkeys(_NUMBERS, "float64")
-    types |= dict.fromkeys(set(_TESTED) & set(columns), "float64") | dict.fromkeys(_WORDS, "str")
-    frame = frame.reindex(columns=[*columns, *more]).astype(types)
-    frame["superseded"] = pd.Series(_superseded(frame, given), dtype="bool")
+    types = {name: _TYPES[name] for name in _TYPES if kind == "replicate" or name not in _TESTED}
+    found = pd.DataFrame(rows)
+    more = found.columns.difference([*_TYPES], sort=False)
+    frame = found.reindex(columns=[*types, *more])
+    frame["superseded"] = _superseded(frame, given)
     asked = _parameters([{key: row[key] for key in row if key not in frame} for row in given])
-    return pd.concat([frame, asked], axis=1)
-
-
-def _columns(kind: str) -> list[str]:
-    tested = _TESTED if kind == "replicate" else ()
-    end = ("objective_metric", "stop_reason", "superseded", "epochs_trained")
-    numbers = [name for name in _NUMBERS if name != "objective"]
-    words = [name for name in _WORDS if name not in (*LABELS, *end)]
-    return [*LABELS, "objective", *tested, *end, *numbers, "parameters", *words]
+    return pd.concat([frame.astype(types), asked], axis=1)
 
 
 def _row(folder: Path) -> dict[str, Any]:

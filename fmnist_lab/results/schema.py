@@ -10,7 +10,7 @@ import logging
 import math
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -20,48 +20,28 @@ from fmnist_lab import metrics
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import MOST
 from fmnist_lab.results.layout import CURVES, ENVIRONMENT, RESULT
-from fmnist_lab.trial import StopReason
+from fmnist_lab.trial import Labels, TrialResult
 
 log = logging.getLogger(__name__)
 
 METRICS = metrics.METRICS
 _EPOCH = {"epoch", *METRICS}
 _STRICT = ConfigDict(strict=True, extra="allow", use_enum_values=True)
+_WRITER, _REMEDY = "its trial", "move the trial's folder away to go on without it"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Whole = Annotated[int, Field(ge=0, lt=int(MOST))]
 
 
-@with_config(_STRICT)
-class Result(TypedDict):
-    """`result.json` of a trial; what older versions have not written is not required."""
-
-    kind: str
-    sweep: str | None
-    strategy: str
-    trial: Whole
-    seed: Whole
-    search: NotRequired[Whole | None]
-    objective: float
-    objective_metric: Literal["val/accuracy", "val/loss"]
-    stop_reason: StopReason
-    epochs_trained: Whole
-    best_epoch: Whole | None
-    best_val_loss: float
-    best_val_accuracy: float
-    delivered_epoch: Whole | None
-    parameters: Whole
-    seconds: float
-    test_loss: NotRequired[float]
-    test_accuracy: NotRequired[float]
-    architecture: str
-    scheduler: str
-    clipping: str
-    optimizer: str
-    dataset: str
-    engine: str
-    stopping: NotRequired[str]
-    mlflow_run_id: str | None
-    overrides: NotRequired[list[str]]
+# What `result.json` holds: the fields of `Labels` and `TrialResult`, and two more. What earlier
+# versions have not written is not required.
+_FIELDS = get_type_hints(Labels) | get_type_hints(TrialResult)
+_FIELDS |= {"objective_metric": Literal["val/accuracy", "val/loss"]}
+_FIELDS |= {"stopping": str, "overrides": list[str]}
+_WHOLE = {int: Whole, int | None: Whole | None}
+_LATER = ("search", "test_loss", "test_accuracy", "stopping", "overrides")
+_CHECKED = {name: _WHOLE.get(hint, hint) for name, hint in _FIELDS.items()}
+_CHECKED |= {name: NotRequired[_CHECKED[name]] for name in _LATER}
+Result = with_config(_STRICT)(TypedDict("Result", _CHECKED))  # type: ignore[operator]
 
 
 class Opening(TypedDict):
@@ -142,12 +122,7 @@ def _adapter(shape: Any) -> TypeAdapter[Any]:
     return TypeAdapter(shape, config=None if has_config else _STRICT)
 
 
-def read(
-    path: Path,
-    shape: Any,
-    writer: str = "its trial",
-    remedy: str = "move the trial's folder away to go on without it",
-) -> Any:
+def read(path: Path, shape: Any, writer: str = _WRITER, remedy: str = _REMEDY) -> Any:
     """Reads a JSON or YAML file, by its suffix.
 
     Args:
@@ -172,12 +147,7 @@ def read(
     raise refusal(path, got, writer, remedy)
 
 
-def refusal(
-    path: Path,
-    got: str,
-    writer: str = "its trial",
-    remedy: str = "move the trial's folder away to go on without it",
-) -> RequestError:
+def refusal(path: Path, got: str, writer: str = _WRITER, remedy: str = _REMEDY) -> RequestError:
     """Returns the error for a file that holds something else."""
     return RequestError(str(path), f"be as {writer} has left it", Phrase(got), remedy)
 
@@ -190,17 +160,15 @@ def _problem(error: ValidationError) -> str:
         return f"no `{first['loc'][0]}`"
     key = f"`{first['loc'][0]}` " if first["loc"] else ""
     rule = first["msg"].replace("Input should", "which must")
-    return f"{key}{short(first['input'])}, {rule}"
+    return f"{key}{_short(json.dumps(first['input'], default=str))}, {rule}"
 
 
-def short(value: object) -> str:
-    """Spells a value as JSON, no longer than a line."""
-    text = json.dumps(value, default=str)
+def _short(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """Reads `result.json` of a run; see `Result`.
+    """Reads `result.json` of a run.
 
     An objective, or a test accuracy, that is infinite counts as missing: NaN, and a warning.
 
@@ -246,19 +214,22 @@ def curve(folder: Path) -> list[dict[str, float]]:
     lines = whole.splitlines()
     try:
         epochs: list[dict[str, float]] = _adapter(_Epochs).validate_json(b"[%s]" % b",".join(lines))
-        wrong = next((n for n, line in enumerate(epochs) if not _is_epoch(line, n)), None)
+        wrong = next(
+            (
+                n
+                for n, line in enumerate(epochs)
+                if line.get("epoch") != n or not line.keys() >= _EPOCH
+            ),
+            None,
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:
             raise refusal(path, _problem(error)) from None
         wrong = int(first["loc"][0])
     if wrong is not None:
-        line = lines[wrong].decode()
-        raise refusal(
-            path,
-            f"{line if len(line) <= 60 else f'{line[:60]}...'} in line {wrong + 1} instead of "
-            f"epoch {wrong} with a number for each metric",
-        )
+        rule = f"in line {wrong + 1} instead of epoch {wrong} with a number for each metric"
+        raise refusal(path, f"{_short(lines[wrong].decode())} {rule}")
     return epochs
 
 

@@ -6,13 +6,17 @@ names and meanings. A schedule laid over the whole training takes its length as 
 its last value after it. A wrong argument is a RequestError.
 """
 
-from fmnist_lab.schedules.decay import constant, exponential, notebook_linear, piecewise, power
-from fmnist_lab.schedules.horizon import (
+from fmnist_lab.schedules.formulas import (
+    constant,
     cosine,
     cosine_restarts,
+    exponential,
     linear,
+    notebook_linear,
     one_cycle,
+    piecewise,
     polynomial,
+    power,
     wsd,
 )
 from fmnist_lab.schedules.plateau import Performance

@@ -13,7 +13,7 @@ from fmnist_lab.foundation.validate import (
     require_whole,
 )
 from fmnist_lab.metrics import Monitor
-from fmnist_lab.schedules.decay import constant
+from fmnist_lab.schedules.formulas import constant
 from fmnist_lab.schedules.scheduler import Update, positions, require_timing, warmed_up
 
 

@@ -166,23 +166,15 @@ def saved_epochs(runs: pd.DataFrame) -> pd.DataFrame:
         RequestError: A column is missing.
     """
     require_columns("runs", runs, "strategy", "stop_reason", "epochs_trained", "horizon")
-    rows = []
-    for strategy, group in runs.groupby("strategy", sort=False):
-        ended = group["stop_reason"].isin(WHOLE)
-        own = group[ended]
-        epochs, horizon = int(own["epochs_trained"].sum()), int(own["horizon"].sum())
-        rows.append(
-            {
-                "strategy": strategy,
-                "runs": len(own),
-                "others": len(group) - len(own),
-                "early_stopped": int((own["stop_reason"] == StopReason.EARLY_STOPPED).sum()),
-                "epochs": epochs,
-                "horizon": horizon,
-                "saved": 1 - epochs / horizon if horizon else float("nan"),
-                "median_epochs": float(own["epochs_trained"].median()),
-            }
-        )
-    columns = ["strategy", "runs", "others", "early_stopped", "epochs", "horizon", "saved",
-               "median_epochs"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    ended = runs["stop_reason"].isin(WHOLE)
+    counted = runs[["strategy"]].assign(
+        runs=ended,
+        others=~ended,
+        early_stopped=runs["stop_reason"] == StopReason.EARLY_STOPPED,
+        epochs=runs["epochs_trained"].where(ended, 0),
+        horizon=runs["horizon"].where(ended, 0),
+    )
+    sums = counted.groupby("strategy", sort=False).sum().astype("int64")
+    epochs = runs["epochs_trained"].where(ended).groupby(runs["strategy"]).median()
+    saved = 1 - sums["epochs"] / sums["horizon"].where(sums["horizon"] > 0)
+    return sums.assign(saved=saved, median_epochs=epochs).reset_index()

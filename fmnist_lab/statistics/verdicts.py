@@ -20,31 +20,12 @@ from fmnist_lab.statistics.paired import (
     sign_flip_p,
     t_interval,
 )
-from fmnist_lab.statistics.ranking import (
-    finite,
-    require_columns,
-    require_known,
-    require_unique,
-)
+from fmnist_lab.statistics.ranking import finite, require_columns, require_known, require_unique
 from fmnist_lab.trial import StopReason
 
-COLUMNS = [
-    "strategy",
-    "opponent",
-    "pairs",
-    "missing",
-    "opponent_missing",
-    "diverged",
-    "opponent_diverged",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "p_equivalent",
-    "verdict",
-    "more_pairs",
-]
+COLUMNS = ["strategy", "opponent", "pairs", "missing", "opponent_missing", "diverged",
+           "opponent_diverged", "difference", "low", "high", "p", "p_holm", "p_equivalent",
+           "verdict", "more_pairs"]  # fmt: skip
 
 
 class Verdict(StrEnum):
@@ -64,19 +45,10 @@ class Pairs:
     diverged: pd.Series  # by strategy: in how many pairs a value is missing by divergence
     maximised: bool  # whether more is better
 
-    @property
-    def strategies(self) -> list[str]:
-        """Their names, in the order of appearance."""
-        return self.values.columns.to_list()
-
     def differences(self, strategy: str, opponent: str) -> Floats:
         """Strategy minus opponent, over the pairs in which both have a value; `(pairs,)`."""
         differences = self.values[strategy] - self.values[opponent]
         return differences.dropna().to_numpy(dtype=np.float64)
-
-    def missing(self, strategy: str) -> int:
-        """In how many pairs the strategy has no value."""
-        return int(self.values[strategy].isna().sum())
 
 
 def pair_up(replicates: pd.DataFrame, value: str, pair: str) -> Pairs:
@@ -153,8 +125,8 @@ def compare(
             argument is outside its range.
     """
     pairs = pair_up(replicates, value, pair)
-    require_known("baseline", [baseline], pairs.strategies)
-    duels = [(name, baseline) for name in pairs.strategies if name != baseline]
+    require_known("baseline", [baseline], [*pairs.values])
+    duels = [(name, baseline) for name in map(str, pairs.values) if name != baseline]
     return _judge(pairs, baseline, duels, margin, alpha, intervals=1)
 
 
@@ -185,7 +157,7 @@ def compare_to_best(
     means = pairs.values.mean()[missing == missing.min()].sort_index()
     scores = means if pairs.maximised else -means
     best = str(scores.fillna(-np.inf).idxmax())
-    duels = list(combinations(pairs.strategies, 2))
+    duels = list(combinations(map(str, pairs.values), 2))
     return _judge(pairs, best, duels, margin, alpha, intervals=len(duels))
 
 
@@ -199,18 +171,13 @@ def _judge(
 ) -> pd.DataFrame:
     """Returns a row for each strategy that meets the opponent.
 
-    Args:
-        pairs: Their values.
-        opponent: The baseline, or the best.
-        duels: All comparisons that Holm's adjustment covers.
-        margin: As for `compare`.
-        alpha: As for `compare`.
-        intervals: How many intervals have to be right together.
+    Holm's adjustment covers all `duels`; so many `intervals` have to be right together.
     """
     if not (margin > 0 and 0 < alpha < 0.5):
         asked = f"{margin} and {alpha}"
         raise RequestError(f"`margin` must be positive and `alpha` in (0, 0.5), got {asked}.")
     p_values = [sign_flip_p(pairs.differences(*duel)) for duel in duels]
+    missing = pairs.values.isna().sum()
     rows = []
     for duel, p, p_holm in zip(duels, p_values, holm(p_values), strict=True):
         if opponent not in duel:
@@ -222,8 +189,8 @@ def _judge(
             "strategy": strategy,
             "opponent": opponent,
             "pairs": len(differences),
-            "missing": pairs.missing(strategy),
-            "opponent_missing": pairs.missing(opponent),
+            "missing": int(missing[strategy]),
+            "opponent_missing": int(missing[opponent]),
             "diverged": int(pairs.diverged[strategy]),
             "opponent_diverged": int(pairs.diverged[opponent]),
             "difference": differences.mean() if len(differences) else np.nan,
@@ -236,10 +203,9 @@ def _judge(
         verdict = _verdict(row, alpha, pairs.maximised)
         more: int | None = 0
         if verdict is Verdict.UNDECIDED:
-            knowable = row["diverged"] == row["opponent_diverged"]
-            more = (
-                more_pairs(differences, margin, alpha, len(duels), intervals) if knowable else None
-            )
+            more = more_pairs(differences, margin, alpha, len(duels), intervals)
+            if row["diverged"] != row["opponent_diverged"]:
+                more = None
         rows.append(row | {"verdict": str(verdict), "more_pairs": more})
     return pd.DataFrame(rows, columns=COLUMNS).astype({"more_pairs": "Int64"})
 

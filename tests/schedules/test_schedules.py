@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
-from fmnist_lab.schedules import decay, horizon, plateau, schedule
+from fmnist_lab.schedules import formulas, plateau, schedule
 
 RATE = 0.01
 STEPS = 20
@@ -346,7 +346,7 @@ def test_it_imports_without_tensorflow() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("module", [decay, horizon, plateau, schedule])
+@pytest.mark.parametrize("module", [formulas, plateau, schedule])
 def test_examples_in_docstrings(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted

@@ -15,15 +15,6 @@ SPEED_PERIOD = 600.0  # seconds over which the present speed is measured
 
 
 @dataclass
-class RunningTrial:
-    """A trial between its start and its end."""
-
-    number: int
-    strategy: str | None
-    steps: int = 0  # reported so far
-
-
-@dataclass
 class StrategyProgress:
     """Counts of one strategy, or of the only study."""
 
@@ -57,7 +48,8 @@ class SweepProgress:
         strategies = [StrategyProgress(*share) for share in sweep.strategies.items()]
         strategies = strategies or [StrategyProgress(None, sweep.n_trials)]
         self.strategies = {strategy.name: strategy for strategy in strategies}
-        self.running: dict[int, RunningTrial] = {}
+        self.running: dict[int, TrialInfo] = {}
+        self.steps: dict[int, int] = {}  # that each running trial has reported
         self._epochs_ended = 0
         for trial in earlier:
             self._count(trial)
@@ -81,18 +73,17 @@ class SweepProgress:
 
     def start(self, trial: TrialInfo) -> None:
         """Counts a trial as running."""
-        self.running[trial.number] = RunningTrial(trial.number, trial.strategy)
+        self.running[trial.number], self.steps[trial.number] = trial, 0
 
     def advance(self, steps: Mapping[int, int]) -> None:
         """Sets the number of steps that each trial, by its number, has reported."""
-        for number, count in steps.items():
-            if number in self.running:
-                self.running[number].steps = count
+        self.steps |= {number: steps[number] for number in steps if number in self.running}
         self._update()
 
     def end(self, trial: TrialEnd) -> None:
         """Counts a trial by how it ended."""
         self.running.pop(trial.number, None)
+        self.steps.pop(trial.number, None)
         self._epochs_ended += trial.steps
         self._count(trial)
         self._update()
@@ -174,7 +165,7 @@ class SweepProgress:
                 strategy.best = trial
 
     def _update(self) -> None:
-        steps = [trial.steps for trial in self.running.values()]
+        steps = self.steps.values()
         # A trial that has reported all its epochs has not ended yet.
         begun = sum(min(count, self.epochs) / (self.epochs + 1) for count in steps)
         count = f"{self.done}/{wording.count(self.sweep.n_trials, 'trial')}"
@@ -187,7 +178,7 @@ def objective(trial: TrialEnd) -> str:
     return ", ".join(map(wording.number, trial.values or [])) or "-"
 
 
-def label(trial: TrialEnd | TrialInfo | RunningTrial) -> str:
+def label(trial: TrialEnd | TrialInfo) -> str:
     """Names a trial: `cosine #25`, or only its number where there are no strategies."""
     return f"{trial.strategy} #{trial.number}" if trial.strategy else f"#{trial.number}"
 

@@ -19,7 +19,8 @@ from fmnist_lab.protocol.progress.counts import (
     objective,
     speed,
 )
-from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
+from fmnist_lab.results.layout import SWEEP_LOG, SWEEP_RESULTS
+from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 
 BEST = "bold green"
 VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."
@@ -60,7 +61,7 @@ def strategies_table(progress: SweepProgress, metric: str = "", is_live: bool = 
 
 def _running(strategy: StrategyProgress, progress: SweepProgress) -> Text:
     trials = [
-        f"#{trial.number} {epoch(trial.steps, progress)}"
+        f"#{trial.number} {epoch(trial.number, progress)}"
         for trial in progress.running.values()
         if trial.strategy == strategy.name
     ]
@@ -68,9 +69,9 @@ def _running(strategy: StrategyProgress, progress: SweepProgress) -> Text:
     return Text(", ".join([*trials[:_SHOWN], *more]), "cyan")
 
 
-def epoch(steps: int, progress: SweepProgress) -> str:
-    """Shows the epoch that a trial is in, counted from one: `7/20`."""
-    return f"{min(steps + 1, progress.epochs)}/{progress.epochs}"
+def epoch(number: int, progress: SweepProgress) -> str:
+    """Shows the epoch that a running trial is in, counted from one: `7/20`."""
+    return f"{min(progress.steps[number] + 1, progress.epochs)}/{progress.epochs}"
 
 
 def show(
@@ -90,7 +91,7 @@ def show(
         metric: The objective's name. With None there are no results: replicates are judged by a
             comparison, not by the best one.
     """
-    log = f"; see {Path(progress.sweep.folder) / 'sweep.log'}"
+    log = f"; see {Path(progress.sweep.folder) / SWEEP_LOG}"
     console.print(Text(f"\n{end}{log if end.reason == EndReason.FAILED else ''}.", "bold"))
     console.print(Text(f"{_counts(progress)}\n"))
     if metric is not None and any(one.latest for one in progress.strategies.values()):
@@ -119,9 +120,9 @@ def _counts(progress: SweepProgress) -> str:
 
 def _print_best_trials(console: Console, progress: SweepProgress) -> None:
     """Prints what was searched, as rounded overrides."""
+    best = [strategy.best for strategy in progress.ranking() if strategy.best]
     best_trials = Table.grid(padding=(0, 2, 0, 0))
     best_trials.add_column(no_wrap=True)
-    best = [strategy.best for strategy in progress.ranking() if strategy.best]
     for trial in best:
         overrides = " ".join(
             f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={spell(value)}"
@@ -162,32 +163,11 @@ def commands(name: str, again: str, progress: SweepProgress, end: SweepEnd) -> l
 
 def repeat_best(progress: SweepProgress, end: SweepEnd) -> Command | None:
     """Returns the command that trains the best trial again; None where a search was cut short."""
-    best = progress.best
-    if best is None or end.reason.is_cut_short:
+    path = Path(progress.sweep.folder) / SWEEP_RESULTS
+    if end.reason.is_cut_short or not path.exists():
         return None
-    overrides = _overrides(best, Path(progress.sweep.folder))
-    command = shlex.join(["fmnist-lab", "train", *overrides])
-    return command, f"the best trial, #{best.number}, once more"
-
-
-def _overrides(trial: TrialEnd, sweep: Path) -> list[str]:
-    """Reads what the best trial was given, without what belongs to the sweep."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    try:
-        path = Path(trial.folder or "") / ".hydra" / "overrides.yaml"
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:  # on another machine; the sweeper has written a part of it down
-        try:
-            results = (sweep / "optimization_results.yaml").read_text(encoding="utf-8")
-            given = yaml.safe_load(results).get("best_overrides")
-        except OSError:
-            given = None
-        given = given or [f"{key}={spell(value)}" for key, value in trial.params.items()]
-    parsed = OverridesParser.create().parse_overrides(list(map(str, given)))
-    keys = [override.key_or_group.replace("/", ".") for override in parsed]
-    return [
-        str(override.input_line)
-        for override, key in zip(parsed, keys, strict=True)
-        if key != "tracking.parent" and key.partition(".")[0] != "hydra"
-    ]
+    results = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if results.get("best_overrides") is None:
+        return None
+    command = shlex.join(["fmnist-lab", "train", *results["best_overrides"]])
+    return command, f"the best trial, #{results['best_trial']}, once more"

@@ -184,7 +184,7 @@ def failure_line(trial: TrialEnd, progress: SweepProgress) -> str:
 def running_line(progress: SweepProgress) -> str:
     """Says what runs, and how fast."""
     trials = ", ".join(
-        f"{label(trial)} epoch {summary.epoch(trial.steps, progress)}"
+        f"{label(trial)} epoch {summary.epoch(trial.number, progress)}"
         for trial in progress.running.values()
     )
     line = f"{_position(progress)} running {trials or 'nothing'}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fmnist_lab.foundation.files import write_json
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd, TrialEnd
 from tests.support.watching import Clock, Screen, end, info, plain, view
 
@@ -15,6 +16,7 @@ def summed_up(
     over: SweepEnd,
     trials: Sequence[TrialEnd] = (),
     is_terminal: bool = False,
+    results: dict[str, Any] | None = None,
     **about: Any,
 ) -> list[str]:
     """The lines of the summary after a run of two minutes."""
@@ -25,6 +27,8 @@ def summed_up(
         shown.on_trial_end(trial)
     clock.wait(120)
     start = len(screen.getvalue())
+    if results:
+        write_json(Path(info().folder) / "optimization_results.yaml", results)  # YAML, too
     shown.on_end(over)
     # In a terminal the table goes first, and then the cursor comes back.
     summary = plain(screen.getvalue()[start:].rpartition("\x1b[?25h")[2])
@@ -80,9 +84,6 @@ class TestSummary:
             "What comes next:",
             "  fmnist-lab compare decay          # compares the strategies",
             "  fmnist-lab ui                     # every trial's curves in the browser",
-            "  # the best trial, #1, once more",
-            "  fmnist-lab train optimizer.learning_rate=0.0123456 strategy=cosine "
-            "'+name='\"'\"'a b'\"'\"''",
         ]
 
     def test_interrupted(self, clock: Clock) -> None:
@@ -133,26 +134,14 @@ class TestSummary:
         assert any(line.strip().startswith(command.strip()) for line in lines)
         assert any(f"{command.strip()} " in f"{line} " for line in lines)
 
-    def test_a_search_that_found_its_target_offers_its_best(self, clock: Clock) -> None:
+    def test_the_best_trial_is_the_one_in_the_results(self, clock: Clock, folder: Path) -> None:
+        best = {"best_trial": 0, "best_overrides": ["scheduler=cosine", "+name='a b'"]}
         over = limited(a=BudgetEnd(EndReason.TARGET, 0.9, 0.9))
-        lines = summed_up(clock, over, [end(0, 0.9, params={"a": 1})])
-        assert "  fmnist-lab train a=1              # the best trial, #0, once more" in lines
-
-    def test_best_trial_is_given_what_its_job_was_given(self, clock: Clock, tmp_path: Path) -> None:
-        (tmp_path / ".hydra").mkdir()
-        given = "- scheduler=cosine\n- training.epochs=5\n- +tracking.parent=abc\n- hydra.x=1\n"
-        (tmp_path / ".hydra" / "overrides.yaml").write_text(given)
-        trial = end(0, 0.9, params={"optimizer.learning_rate": 0.1}, folder=str(tmp_path))
-        lines = summed_up(clock, done(1), [trial], n_trials=1)
-        assert lines[-1] == "  fmnist-lab train scheduler=cosine training.epochs=5"
-
-    def test_best_trial_may_be_on_another_machine(self, clock: Clock, folder: Path) -> None:
-        results = folder / info().folder / "optimization_results.yaml"
-        results.parent.mkdir(parents=True)
-        results.write_text("best_overrides: [scheduler=cosine, a=1]")
-        trial = end(0, 0.9, params={"a": 1}, folder="/elsewhere")
-        lines = summed_up(clock, done(1), [trial], n_trials=1)
-        assert lines[-1] == "  fmnist-lab train scheduler=cosine a=1"
+        lines = summed_up(clock, over, [end(0, 0.9)], results=best)
+        assert lines[-2:] == [
+            "  # the best trial, #0, once more",
+            "  fmnist-lab train scheduler=cosine '+name='\"'\"'a b'\"'\"''",
+        ]
 
     def test_several_objectives_have_values_but_no_best(self, clock: Clock) -> None:
         both = ["maximize", "minimize"]
