@@ -6,17 +6,17 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-from fmnist_lab.config.exported_files import Document
+from fmnist_lab.config.config_files import Document
 from fmnist_lab.errors import Phrase, RequestError
-from fmnist_lab.export import choosing, python_file, writing
+from fmnist_lab.export import choosing, python_file
 from fmnist_lab.export import document as recipe
 from fmnist_lab.foundation.files import asked_file
 from fmnist_lab.foundation.spelling import spell
 
 FOLDER = Path("conf/best")  # where the group `best` finds a user's own options
 FORMATS: dict[str, Callable[[Document, str], str]] = {
-    ".yaml": writing.to_yaml,
-    ".json": lambda document, name: writing.to_json(document),
+    ".yaml": recipe.to_yaml,
+    ".json": lambda document, name: recipe.to_json(document),
     ".py": python_file.to_python,
 }
 
@@ -46,7 +46,7 @@ def main(
     with asked_file("--out", out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     record = document["exported"]
-    print("\n".join([*writing.remarks(record), f"  {record['command']}"]))
+    print("\n".join([*recipe.remarks(record), f"  {record['command']}"]))
     print(f"\nWritten to {out}\n{_next(out)}")
 
 

@@ -13,7 +13,7 @@ from fmnist_lab import config, data, results
 from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
-from fmnist_lab.export.reproduce import train_again
+from fmnist_lab.export.document import train_again
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results import curve_diff, schema
 from fmnist_lab.results.curve_diff import shown

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fmnist_lab import config, data
-from fmnist_lab.config import exported_files
+from fmnist_lab.config import config_files
 from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export import document as recipe
-from fmnist_lab.export.reproduce import train_again
+from fmnist_lab.export.document import train_again
 from fmnist_lab.results import curve_diff, schema
 from fmnist_lab.results.curve_diff import TOLERANCES, Departure, shown
 from fmnist_lab.training import environment
@@ -30,7 +30,7 @@ def main(path: Path, tracking: str = "none") -> None:
         RequestError: The file is not what `export-best` has written, or the data is another.
         NotReproducedError: The trial does not reproduce.
     """
-    document = exported_files.read(path)
+    document = config_files.read(path)
     config.to_tracking(config.compose([f"tracking={tracking}"]))
     record = document["exported"]
     if changed := recipe.differing(document):

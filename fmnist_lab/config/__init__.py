@@ -2,10 +2,11 @@
 
 from fmnist_lab.config.compose import (
     STRIDE,
+    Config,
+    Tracking,
+    TrackingConfig,
     compose,
-    config_dir,
     load,
-    options,
     refusal,
     refuse_password,
     register,
@@ -13,7 +14,7 @@ from fmnist_lab.config.compose import (
     to_trial,
     validate_stages,
 )
-from fmnist_lab.config.structured import Config, Tracking, TrackingConfig
+from fmnist_lab.config.config_files import config_dir, options
 
 __all__ = [
     "STRIDE",

@@ -1,8 +1,9 @@
-"""The configuration: where its files are, how it is composed, what it stands for."""
+"""The configuration: its schema, how it is composed, what it stands for."""
 
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab.config import file_source
-from fmnist_lab.config.addresses import require_store
-from fmnist_lab.config.structured import Config, SearchableClipping, Tracking, TrackingConfig
-from fmnist_lab.config.validation import validate
+from fmnist_lab.config import config_files
+from fmnist_lab.config.config_files import config_dir
+from fmnist_lab.config.validation import require_store, validate
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import listed
 from fmnist_lab.foundation.secrets import mask
@@ -34,11 +34,45 @@ _NOTES = (
 )
 
 
-def config_dir() -> str:
-    """The folder with the configuration files: inside an installed package, else beside it."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return str(installed if installed.is_dir() else package.parent / "conf")
+class Tracking(StrEnum):
+    """Where runs are recorded."""
+
+    LOCAL = "local"  # in the store under `mlruns/`
+    SERVER = "server"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where runs are recorded: in the store under `mlruns/`, on a server, or nowhere."""
+
+    name: str = Tracking.LOCAL
+    uri: str | None = None  # of an MLflow server or database; null: mlruns/mlflow.db
+    experiment: str = "fmnist-lab"
+    parent: str | None = None  # MLflow run id of the sweep's run; set by the sweep
+
+
+@dataclass(frozen=True)
+class SearchableClipping(ClippingConfig):
+    """Clipping, and what a sweep may suggest for it."""
+
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Config(Trial):
+    """The root of the configuration: a trial, how it is recorded, and what may be searched.
+
+    A node of an open family (architecture, optimizer, scheduler) may hold a `space`, too.
+    """
+
+    clipping: SearchableClipping = field(default_factory=SearchableClipping)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
+    kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
+    replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
+    checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
+    searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
 
 
 def register() -> None:
@@ -61,7 +95,7 @@ def register() -> None:
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(f"fmnist_lab.{name}", resolver, replace=True)
-    file_source.install()  # files in `best` come from others
+    config_files.install()  # files in `best` come from others
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -85,23 +119,10 @@ def load(path: Path) -> DictConfig:
         RequestError: There is none, or the schema refuses it.
     """
     register()
-    schema = ConfigStore.instance().load("schema.yaml").node
     try:
-        merged = OmegaConf.merge(schema, OmegaConf.load(path))
+        return _checked(OmegaConf.load(path))
     except FileNotFoundError as error:
         raise RequestError(f"{path}", "hold a trial's configuration", Phrase("no file")) from error
-    except OmegaConfBaseException as error:
-        raise refusal(error) from error
-    assert isinstance(merged, DictConfig)
-    return merged
-
-
-def options(group: str) -> list[str]:
-    """The names that may be chosen in a group, ours and the user's, sorted."""
-    ours, own = Path(config_dir()), Path.cwd()
-    folders = [ours, ours.parent, own / "conf", own]
-    found = [path for folder in folders for path in listed(folder / group)]
-    return sorted({path.stem for path in found if path.suffix == ".yaml"})
 
 
 def to_trial(cfg: DictConfig) -> Trial:
@@ -110,9 +131,8 @@ def to_trial(cfg: DictConfig) -> Trial:
     Raises:
         RequestError: A value is not allowed.
     """
-    _refuse_unknown(cfg)
-    config = _to_object(cfg)
-    assert isinstance(config, Config)  # the schema opens the defaults list
+    config = _to_object(_checked(OmegaConf.to_container(cfg, resolve=False)))
+    assert isinstance(config, Config)
     for item in fields(Config):  # `${oc.env:HOME}` in a file makes a single value of a group
         node, default = getattr(config, item.name), item.default_factory
         if default is not MISSING and not isinstance(node, type(default())):
@@ -212,30 +232,22 @@ def _unlock(node: Any) -> None:
             _unlock(child)
 
 
+def _checked(cfg: Any) -> DictConfig:
+    """A configuration that the schema has checked, which a plus takes keys past."""
+    try:
+        merged = OmegaConf.merge(ConfigStore.instance().load("schema.yaml").node, cfg)
+    except OmegaConfBaseException as error:
+        raise refusal(error) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
 def _to_object(node: Any) -> Any:
     """The dataclass that a node stands for."""
     try:
         return OmegaConf.to_object(node)
     except OmegaConfBaseException as error:  # `training.epochs=${nope}`
         raise refusal(error) from error
-
-
-def _refuse_unknown(node: Any) -> None:
-    """Refuses `+foo=1`: a plus takes a key past the schema."""
-    schema = OmegaConf.get_type(node)
-    assert is_dataclass(schema)
-    known = [item.name for item in fields(schema)]
-    for key in node:
-        child = node._get_node(key)
-        if key not in known:
-            raise RequestError(
-                child._get_full_key(None),
-                f"be one of {', '.join(known)}",
-                Phrase("another key"),
-                "only architecture, optimizer and scheduler take others by +",
-            )
-        if OmegaConf.is_dict(child) and is_dataclass(OmegaConf.get_type(child)):
-            _refuse_unknown(child)
 
 
 def _plain(node: Any) -> Any:

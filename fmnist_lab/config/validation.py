@@ -1,12 +1,15 @@
 """Checks a trial's values, alone and together, before anything is trained."""
 
+import os
+from importlib.metadata import entry_points
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fmnist_lab import data, schedules
 from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.validate import (
     require_choice,
     require_number,
@@ -23,6 +26,10 @@ MOST_EPOCHS = 100_000  # beyond this a slip of the keyboard is likelier than a w
 # What Keras's optimizers take without a word, and divide by or count down from.
 _SHARES = ("beta_1", "beta_2", "rho", "momentum")
 _NON_NEGATIVE = ("epsilon", "weight_decay", "initial_accumulator_value")
+_SERVERS = ("http", "https")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # with a driver, too: mysql+pymysql
+_ALLOWED = ", ".join(f"{scheme}://" for scheme in (*_SERVERS, "databricks", *_DATABASES))
+_FILES = "MLFLOW_ALLOW_FILE_STORE"  # without it MLflow refuses to record in plain files
 
 
 def validate(trial: Trial) -> None:
@@ -105,24 +112,10 @@ def _validate_scheduler(trial: Trial) -> None:
     if isinstance(warmup, int | float) and not 0 <= warmup < epochs:
         rule = f"be shorter than the training of {epochs} epochs"
         raise RequestError("scheduler.warmup_epochs", rule, warmup)
-    ends = dict.fromkeys((0, epochs - 1))
-    for epoch in ends if _is_sound(scheduler, epochs) else range(epochs):
+    # What other schedulers will do depends on the metrics.
+    known = isinstance(scheduler, schedules.Scheduled)
+    for epoch in range(epochs) if known else (0, epochs - 1):
         _require_rates(scheduler, epoch)
-
-
-def _is_sound(scheduler: schedules.Scheduler, epochs: int) -> bool:
-    """Whether no epoch between the ends needs a look of its own, of which there may be 100,000."""
-    if not isinstance(scheduler, schedules.Scheduled):
-        return True  # what it will do depends on the metrics
-    try:
-        with np.errstate(all="ignore"):
-            return _are_rates(scheduler.all_learning_rates(epochs, 2))
-    except Exception:  # a schedule of the user's own need not take several epochs at once
-        return False
-
-
-def _are_rates(rates: NDArray[Any]) -> bool:
-    return bool(np.all((rates >= 0) & np.isfinite(rates)))
 
 
 def _require_rates(scheduler: schedules.Scheduler, epoch: int) -> None:
@@ -133,7 +126,7 @@ def _require_rates(scheduler: schedules.Scheduler, epoch: int) -> None:
     except Exception as error:
         got = Phrase(f"{type(error).__name__}: {error} in epoch {epoch}")
         raise RequestError("scheduler", "give a learning rate for every epoch", got) from error
-    if rates.shape != (2,) or not _are_rates(rates):
+    if rates.shape != (2,) or not np.all((rates >= 0) & np.isfinite(rates)):
         rule = "give finite learning rates, zero or more, one for every step"
         raise RequestError("scheduler", rule, Phrase(f"{rates.tolist()} in epoch {epoch}"))
 
@@ -149,3 +142,32 @@ def _require_seed(seed: int) -> None:
     # NumPy's generators, which Keras seeds too, take 32-bit seeds.
     if not 0 <= seed < 2**32:
         raise RequestError("seed", f"be from 0 to {2**32 - 1}", seed)
+
+
+def require_store(key: str, uri: str) -> None:
+    """Raises `RequestError` for an address at which MLflow can never record."""
+    # A database may be a file in a folder with spaces.
+    is_web = uri.lower().startswith(tuple(f"{scheme}://" for scheme in _SERVERS))
+    if uri.strip() and (uri != uri.strip() or (is_web and len(uri.split()) > 1)):
+        rule = "be an address without spaces (a password may have them as %20)"
+        raise RequestError(key, rule, mask(uri))
+    if not _is_store(uri):
+        rule = f"be the address of an MLflow server or database, beginning with one of {_ALLOWED}"
+        raise RequestError(key, rule, mask(uri))
+
+
+def _is_store(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port  # a port that is no number is an error
+    except ValueError:
+        return False
+    if parts.scheme in _SERVERS:
+        return bool(host)
+    if parts.scheme.partition("+")[0] in _DATABASES:
+        return f"{parts.scheme}://" in uri.lower()
+    if "databricks" in (uri, parts.scheme):
+        return True
+    if parts.scheme in ("", "file"):
+        return bool(uri.strip()) and os.environ.get(_FILES, "").lower() in ("true", "1")
+    return parts.scheme in entry_points(group="mlflow.tracking_store").names  # of plugins

@@ -62,8 +62,7 @@ def choose(
         RequestError: There is nothing to choose from, or no such strategy or metric.
     """
     place = sweep if isinstance(sweep, Path) else results.find(sweep)
-    found, warnings = _real(results.trials(results.ended(place)))
-    evidence = report.gather(place, found, stopping)
+    evidence = report.gather(place, results.trials(results.ended(place)), stopping)
     trials, replicates = evidence.trials, evidence.replicates
     whole = trials[ran_to_the_end(trials) & trials["objective"].notna()]
     models = replicates[ran_to_the_end(replicates)] if model else replicates.iloc[:0]
@@ -76,9 +75,9 @@ def choose(
     metric = by or ("test/accuracy" if _tested(evidence, strategy) else evidence.metric)
     if metric not in BY:
         raise RequestError("--by", f"be one of {', '.join(BY)}", metric)
-    warnings += [*cautions.openings(evidence.setup.manifests), *evidence.setup.damaged]
-    warnings += cautions.mixed_images(cautions.runs_by_kind(evidence), evidence.setup)
-    warnings += _running(evidence)
+    warnings = cautions.grave(evidence)
+    if evidence.is_running or len(replicates) < (evidence.setup.planned_replicates or 0):
+        warnings.append(f"The sweep has not ended: {sentences.progress(evidence)}")
     if (models["strategy"] == strategy if strategy else models["strategy"].notna()).any():
         trial, why, noise = _first_replicate(replicates, strategy)
     elif metric.startswith("test/") and not model:
@@ -87,26 +86,6 @@ def choose(
         trial, why, noise = _tuned(evidence, whole, evidence.metric if model else metric, strategy)
     again = _summary(evidence, str(trial["strategy"]))
     return Choice(place, trial, why, noise, warnings, again)
-
-
-def _real(trials: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The trials on real images; those on drawn ones only where there are no others."""
-    drawn = trials["dataset"] == "synthetic"
-    if drawn.any() and drawn.all():
-        return trials, ["SYNTHETIC images: this says nothing about Fashion-MNIST."]
-    if not drawn.any():
-        return trials, []
-    left_out = wording.count(int(drawn.sum()), "trial")
-    return trials[~drawn], [
-        f"{left_out} on synthetic images left out: not comparable with real ones."
-    ]
-
-
-def _running(evidence: Evidence) -> list[str]:
-    replicates = (evidence.setup.planned_replicates or 0) - len(evidence.replicates)
-    if not evidence.is_running and replicates <= 0:
-        return []
-    return [f"The sweep has not ended: {sentences.progress(evidence)}"]
 
 
 def _tested(evidence: Evidence, strategy: str | None) -> bool:
@@ -173,7 +152,7 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
     same = own[own["trial"] == number]
     # Each of several searches has a winner, and numbers of its own.
     is_one = len(same) == 1 and own["search"].nunique() == 1
-    return same.iloc[0] if is_one else _first(statistics.winners(own), evidence.metric)
+    return same.iloc[0] if is_one else _best(own)
 
 
 def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, value: str, pair: str) -> str:
@@ -224,12 +203,11 @@ def _summary(evidence: Evidence, strategy: str) -> dict[str, Any] | None:
         if len(values):
             low, high = statistics.t_interval(values.to_numpy(dtype=np.float64))
             numbers = {"mean": values.mean(), "low": low, "high": high}
-            summary[name] = {key: _number(number) for key, number in numbers.items()}
+            summary[name] = {
+                key: round(float(number), _DIGITS) if math.isfinite(number) else None
+                for key, number in numbers.items()
+            }
     return summary
-
-
-def _number(value: float) -> float | None:
-    return round(float(value), _DIGITS) if math.isfinite(value) else None
 
 
 def _tuned(
@@ -238,8 +216,7 @@ def _tuned(
     """The trial whose delivered weights have the best value of a validation metric."""
     scored = whole.assign(objective=_delivered(evidence, whole, metric), objective_metric=metric)
     own = scored if strategy is None else scored[scored["strategy"] == strategy]
-    winners = statistics.winners(own)
-    best = _first(winners, metric)
+    best = _best(own)
     among = f"{wording.count(len(own), 'trial')} trained to the end"
     of = f" of strategy {strategy}" if strategy else ""
     why = (
@@ -273,20 +250,20 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
             f": {validated} images alone leave {100 * error:.2f} points to chance (one standard "
             "error), and seeds add to that"
         )
-    ranked = rivals.sort_values("objective", ascending=not is_maximised(metric), kind="stable")
     close = [
         f"{row['strategy']} #{row['trial']} {wording.number(row['objective'])}"
-        for row in ranked.to_dict("records")
+        for row in sentences.records(statistics.rank(rivals))
     ]
     if close:
         return f"{sentence}. {'Within that' if error else 'Next'}: {_listed(close)}."
     return f"{sentence}."
 
 
-def _first(winners: pd.DataFrame, metric: str) -> pd.Series:
-    """The best row by objective, which is this metric; of equal ones the first trial."""
-    rising = not is_maximised(metric)
-    return winners.sort_values(["objective", "trial"], ascending=[rising, True]).iloc[0]
+def _best(trials: pd.DataFrame) -> pd.Series:
+    """The best trial by objective; of equal ones the first."""
+    best = statistics.best(statistics.winners(trials).sort_values("trial", kind="stable"))
+    assert best is not None  # they were trained to the end
+    return best
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,38 +1,59 @@
-"""An exported file's content: built from a trial's folder, read again, turned into a trial.
+"""An exported file: built from a trial's folder, written, turned into a trial, trained again.
 
 A document has two parts. `defaults` and the trial's keys are a recipe: the options that were
 chosen, and every value that is not the option's own, so that overrides work on top of it.
 `exported` is the record: the whole configuration, the curve, and where both come from.
 """
 
-import math
+import datetime
+import json
+import os
 import shlex
-from collections.abc import Mapping
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config, data
-from fmnist_lab.config import exported_files
-from fmnist_lab.config.exported_files import FORMAT, GROUPS, Document
-from fmnist_lab.errors import RequestError
+from fmnist_lab.config.config_files import (
+    FORMAT,
+    GROUPS,
+    HEADER,
+    Document,
+    chosen_options,
+    is_plain,
+    is_reference,
+)
+from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export.choosing import Choice
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.spelling import spell
+from fmnist_lab.foundation.threads import with_threads
+from fmnist_lab.foundation.wording import count, number
 from fmnist_lab.results import curve_diff
 from fmnist_lab.results.overrides import asked
 from fmnist_lab.tracking import flatten
 from fmnist_lab.training import environment
 from fmnist_lab.trial import Trial
 
-_CLOSED = ("seed", "objective")  # settings that no option brings along
+VERIFIED = Path("mlruns/verify")  # where trials are trained again
+_WIDTH = 98
+_WHOLE = {  # settings that stand in a file whatever they are, and what is said of them there
+    "seed": "of initial weights, batch order and dropout",
+    "training": "always whole: how long, in which batches, by which engine",
+    "objective": "measured on the weights that the trial delivers",
+}
 
 
 def build(choice: Choice) -> Document:
-    """The document of a chosen trial.
+    """Builds the document of a chosen trial.
 
     Raises:
         RequestError: Its folder is not whole, or its configuration cannot be told by options and
@@ -54,21 +75,26 @@ def recipe(folder: Path) -> Document:
     document: Document = {
         "defaults": [{f"override /{group}": str(choices[group])} for group in GROUPS]
     }
-    document |= _values(given, document, folder)
-    _require_same(to_trial(document), given, folder)
+    brought = _settings(_options_alone(document), resolve=False)
+    for key, value in _settings(given, resolve=False).items():
+        own = value
+        if key not in _WHOLE:
+            own = {name: one for name, one in value.items() if brought[key].get(name) != one}
+        if key in _WHOLE or own:
+            document[key] = _told(given, key, own, folder)
+    _require_same(document, given, folder)
     return document
 
 
 def overrides(document: Document) -> list[str]:
-    """The recipe in Hydra's words: what `fmnist-lab train` gets to train the trial."""
-    options = exported_files.chosen_options(document)
+    """Spells the recipe as Hydra's overrides: what `fmnist-lab train` gets to train the trial."""
     settings = {key: document[key] for key in Trial.__dataclass_fields__ if key in document}
     values = [f"++{key}={spell(value)}" for key, value in flatten(settings).items()]
-    return [*(f"{group}={option}" for group, option in options.items()), *values]
+    return [*(f"{group}={option}" for group, option in chosen_options(document).items()), *values]
 
 
 def to_trial(document: Document) -> Trial:
-    """The trial that the recipe describes.
+    """Composes the trial that the recipe describes.
 
     Raises:
         RequestError: The configuration refuses it.
@@ -76,20 +102,125 @@ def to_trial(document: Document) -> Trial:
     return config.to_trial(config.compose(overrides(document)))
 
 
-def configuration(trial: Trial) -> dict[str, Any]:
-    """A trial's whole configuration without what belongs to one machine: the data's folder."""
-    whole = trial.as_dict()
-    del whole["data"]["dir"]
-    return whole
-
-
 def differing(document: Document) -> list[tuple[str, Any, Any]]:
     """Where the recipe is no longer the recorded trial: dotted key, recorded value, present one."""
-    recorded = flatten(document["exported"]["configuration"])
-    present = flatten(configuration(to_trial(document)))
-    keys = sorted({*recorded, *present})
-    pairs = ((key, recorded.get(key), present.get(key)) for key in keys)
-    return [(key, before, now) for key, before, now in pairs if before != now]
+    recorded, present = document["exported"]["configuration"], _configuration(to_trial(document))
+    return _differences(recorded, present)
+
+
+def train_again(recipe: Document, threads: int | None, *more: str) -> Path:
+    """Trains the trial that a recipe describes, and returns its folder.
+
+    How a sum of floats is rounded depends on the number of threads, which TensorFlow reads when it
+    is imported: hence the process.
+
+    Args:
+        recipe: An exported document, or `recipe` of a trial's folder.
+        threads: That computed the record; None: as many as there are cores.
+        *more: Further overrides.
+
+    Raises:
+        RequestError: The trial cannot be trained here.
+        NotReproducedError: The training failed.
+    """
+    folder = VERIFIED / datetime.datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    arguments = [*overrides(recipe), *more, f"hydra.run.dir={folder}"]
+    settings = with_threads(threads) if threads else {}
+    command = [sys.executable, "-P", "-m", "fmnist_lab", "train", *arguments]
+    done = subprocess.run(command, env=os.environ | settings, check=False)
+    if done.returncode == 2:
+        raise RequestError("FILE", "be a trial that can be trained here", Phrase("what is above"))
+    if done.returncode or not (folder / "result.json").exists():
+        raise NotReproducedError(
+            f"The training did not end well (exit code {done.returncode}): "
+            f"{shlex.join(['fmnist-lab', 'train', *arguments])}"
+        )
+    return folder
+
+
+def to_yaml(document: Document, name: str) -> str:
+    """Writes the document as a file for `conf/best/`, under this name."""
+    record = document["exported"]
+    told = record["configuration"]
+    first = (
+        f"Choose this for the best trial of {record['sweep']}: number {record['trial']}, strategy "
+        f"{record['strategy']}, {told['objective']['metric']} {number(record['objective'])}."
+    )
+    lines = [HEADER, *_comment(first), f"# fmnist-lab train best={name}"]
+    lines += [f"# fmnist-lab verify conf/best/{name}.yaml", "#"]
+    lines += [line for text in remarks(record) for line in _comment(text)]
+    lines += [f"# {record['command']}", *_dumped({"defaults": document["defaults"]})]
+    chosen = chosen_options(document)
+    brought = _settings(_options_alone(document), resolve=False)
+    for key in told:
+        values = document.get(key, {})
+        what = _WHOLE.get(key) or f"conf/{key}/{chosen[key]}.yaml, and what differs from it"
+        lines += ["", f"# {key}: {what}", *(_dumped({key: values}) if key in document else [])]
+        if isinstance(values, dict):
+            more = {name: value for name, value in brought[key].items() if name not in values}
+            lines += [f"  # {line}" for line in _dumped(more)] if more else []
+    lines += ["", "# The record, for fmnist-lab verify. It takes no part in a training."]
+    lines += _dumped({"exported": record})
+    return "\n".join(lines) + "\n"
+
+
+def to_json(document: Document) -> str:
+    """Writes the document as one JSON object."""
+    return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def remarks(record: Mapping[str, Any]) -> Iterator[str]:
+    """What people should know of an exported trial, a paragraph each."""
+    yield f"{record['chosen']} {record['noise']}"
+    yield from (f"Beware: {warning}" for warning in record["warnings"])
+    if again := record["replicates"]:
+        yield _replicates(again)
+    versions = record["environment"]
+    told = [f"{key} {versions[key]}" for key in environment.COMPUTING]
+    threads = f", {count(versions['threads'], 'thread')}" if versions.get("threads") else ""
+    yield (
+        f"Trained with {', '.join(told)} on {versions['machine']}{threads}, "
+        f"commit {versions['git_commit']}, MLflow run {record['mlflow_run_id']}, by:"
+    )
+
+
+def _replicates(again: Mapping[str, Any]) -> str:
+    """Means and intervals over the replicates, and of what there is none."""
+    means = {
+        key.replace("_", " "): mean for key, mean in again.items() if isinstance(mean, Mapping)
+    }
+    told = [
+        f"{name} {number(mean['mean'])}"
+        + (
+            f" (95 % interval {number(mean['low'])} to {number(mean['high'])})"
+            if mean["low"] is not None
+            else ""
+        )
+        for name, mean in means.items()
+    ]
+    sentence = f"With {count(len(again['seeds']), 'fresh seed')}: {', '.join(told)}."
+    lacking = [name for name, mean in means.items() if mean["low"] is None]
+    if lacking:
+        sentence += f" No interval of {', '.join(lacking)}: 1 value shows no spread."
+    return sentence
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes keys in lines of their own, and lists of plain values like `[1, 2]`."""
+
+    def represent_sequence(self, tag: str, sequence: Any, flow_style: Any = None) -> Any:
+        is_plain = not any(isinstance(item, dict) for item in sequence)
+        return super().represent_sequence(tag, sequence, flow_style=is_plain)
+
+
+def _dumped(node: Mapping[str, Any]) -> list[str]:
+    text = yaml.dump(node, Dumper=_Dumper, width=_WIDTH, allow_unicode=True, sort_keys=False)
+    return text.splitlines()
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="# ",
+                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 
 def _hydra_file(folder: Path, name: str) -> DictConfig:
@@ -104,36 +235,43 @@ def _hydra_file(folder: Path, name: str) -> DictConfig:
     return loaded
 
 
-def _values(given: DictConfig, document: Document, folder: Path) -> dict[str, Any]:
-    """What the trial sets beyond the options that it chose, by group."""
-    chosen = exported_files.chosen_options(document)
-    base = config.compose([f"{group}={option}" for group, option in chosen.items()])
-    found: dict[str, Any] = {}
-    for key in Trial.__dataclass_fields__:
-        mine, theirs = (_raw(cfg, key) for cfg in (given, base))
-        if key in _CLOSED or key == "training":
-            found[key] = _told(given, key, mine, folder)
-        elif changed := {name: value for name, value in mine.items() if theirs.get(name) != value}:
-            found[key] = _told(given, key, changed, folder)
+def _options_alone(document: Document) -> DictConfig:
+    """The configuration that the chosen options bring along by themselves."""
+    return config.compose([f"{group}={name}" for group, name in chosen_options(document).items()])
+
+
+def _settings(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
+    """The trial's keys in a configuration, without search spaces and the data's folder."""
+    whole = OmegaConf.to_container(cfg, resolve=resolve)
+    assert isinstance(whole, dict)
+    found = {key: whole[key] for key in Trial.__dataclass_fields__}
+    for node in found.values():
+        if isinstance(node, dict):
+            node.pop("space", None)
+            node.pop("dir", None)
     return found
 
 
-def _raw(cfg: DictConfig, key: str) -> Any:
-    node = cfg._get_node(key)
-    if not OmegaConf.is_config(node):
-        return cfg[key]
-    raw = OmegaConf.to_container(node, resolve=False)
-    assert isinstance(raw, dict)
-    return {name: value for name, value in raw.items() if name not in ("space", "dir")}
+def _configuration(trial: Trial) -> dict[str, Any]:
+    """A trial's whole configuration without what belongs to one machine: the data's folder."""
+    whole = trial.as_dict()
+    del whole["data"]["dir"]
+    return whole
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    old, new = flatten(before), flatten(now)
+    pairs = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
+    return [(key, was, is_) for key, was, is_ in pairs if was != is_]
 
 
 def _told(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     """The value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
         return {name: _told(given, f"{key}.{name}", value, folder) for name, value in raw.items()}
-    if isinstance(raw, str) and "${" in raw and not exported_files.is_reference(raw):
+    if isinstance(raw, str) and "${" in raw and not is_reference(raw):
         raw = OmegaConf.select(given, key)
-    if not exported_files.is_plain(raw) or key.endswith("._target_"):
+    if not is_plain(raw) or key.endswith("._target_"):
         raise RequestError(
             f"`{key}` of the trial in {folder} must come from an option or be a plain value to be "
             f"exported, got {raw!r}; give it a file of its own, conf/{key.partition('.')[0]}/NAME."
@@ -142,28 +280,17 @@ def _told(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     return raw
 
 
-def _require_same(trial: Trial, given: DictConfig, folder: Path) -> None:
-    """The recipe gives the trial that was trained, or RequestError."""
+def _require_same(document: Document, given: DictConfig, folder: Path) -> None:
+    """Refuses a recipe that does not give the trial that was trained."""
     try:
-        whole = OmegaConf.to_container(given, resolve=True)
+        resolved = _settings(given, resolve=True)
     except OmegaConfBaseException as error:
         raise config.refusal(error) from error
-    assert isinstance(whole, dict)
-    resolved = {
-        key: _without_space(whole[key]) if isinstance(whole[key], dict) else whole[key]
-        for key in Trial.__dataclass_fields__
-    }
-    before, now = flatten(resolved), flatten(configuration(trial))
-    if wrong := sorted(key for key in {*before, *now} if before.get(key) != now.get(key)):
-        key = wrong[0]
+    for key, before, now in _differences(resolved, _configuration(to_trial(document))):
         raise RequestError(
             f"`{key}` of the trial in {folder} must follow from its options and values, got "
-            f"{before.get(key)!r} there and {now.get(key)!r} from them: the options have changed."
+            f"{before!r} there and {now!r} from them: the options have changed."
         )
-
-
-def _without_space(node: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in node.items() if key not in ("space", "dir")}
 
 
 def _record(choice: Choice, folder: Path, trial: Trial) -> dict[str, Any]:
@@ -181,7 +308,7 @@ def _record(choice: Choice, folder: Path, trial: Trial) -> dict[str, Any]:
         "strategy": row["strategy"],
         "search": int(row["search"]),
         "trial": int(row["trial"]),
-        "mlflow_run_id": None if _missing(row["mlflow_run_id"]) else row["mlflow_run_id"],
+        "mlflow_run_id": None if pd.isna(row["mlflow_run_id"]) else row["mlflow_run_id"],
         "command": mask(shlex.join(command)),
         "objective": float(row["objective"]),
         "stop_reason": row["stop_reason"],
@@ -190,15 +317,11 @@ def _record(choice: Choice, folder: Path, trial: Trial) -> dict[str, Any]:
         "replicates": choice.replicates,
         "data_checksum": checksum,
         "environment": facts,
-        "configuration": configuration(trial),
+        "configuration": _configuration(trial),
         "curve": curve_diff.read(folder),
     }
-    return {key: _printable(value) for key, value in record.items()}
-
-
-def _printable(value: Any) -> Any:
-    return " ".join(value.split()) if isinstance(value, str) else value
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    # Printable: a text in one line.
+    return {
+        key: " ".join(value.split()) if isinstance(value, str) else value
+        for key, value in record.items()
+    }

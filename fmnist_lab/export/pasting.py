@@ -11,7 +11,7 @@ import importlib
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -44,7 +44,7 @@ class Pasted:
         name = getattr(function, "__name__", "")
         if not inspect.isfunction(function) or not name.isidentifier():
             raise refusal("model and schedule come from functions of a module", function)
-        self._add(_module(function.__module__), name)
+        self._add(importlib.import_module(function.__module__), name)
         return name
 
     def imports(self) -> list[str]:
@@ -88,7 +88,7 @@ class Pasted:
         if isinstance(node, ast.Import):
             self._imports[""].add(f"import {called}")
         elif (node.module or "").partition(".")[0] == _PROJECT:
-            self._add(_module(str(node.module)), alias.name)
+            self._add(importlib.import_module(str(node.module)), alias.name)
         else:
             self._imports[str(node.module)].add(called)
 
@@ -98,11 +98,17 @@ def _without_checks(node: _Definition, text: str, ours: set[str]) -> str:
     lines = text.splitlines()
     first = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
     dropped: set[int] = set()
-    for check, is_alone in _checks(node, ours):
-        dropped.update(range(check.lineno, _end(check) + 1))
-        if is_alone:  # its block would be empty
-            lines[check.lineno - 1] = f"{lines[check.lineno - 1][: check.col_offset]}pass"
-            dropped.remove(check.lineno)
+    for parent in ast.walk(node):  # from the outside inwards
+        for _, block in ast.iter_fields(parent):
+            children = block if isinstance(block, list) else []
+            checks = [item for item in children if _is_check(item, ours)]
+            for check in checks:
+                if check.lineno not in dropped:
+                    dropped.update(range(check.lineno, _end(check) + 1))
+                    if check is checks[0] and checks == children:  # the block would be empty
+                        line = lines[check.lineno - 1]
+                        lines[check.lineno - 1] = f"{line[: check.col_offset]}pass"
+                        dropped.remove(check.lineno)
     for child in ast.walk(node):
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
             span = range(child.lineno, _end(child) + 1)
@@ -114,24 +120,12 @@ def _without_checks(node: _Definition, text: str, ours: set[str]) -> str:
     return "\n".join(re.sub(r"  # (noqa|type:).*", "", line) for line in kept)
 
 
-def _checks(node: ast.AST, ours: set[str]) -> Iterator[tuple[ast.stmt, bool]]:
-    """Yields the outermost checks below a node; True if one is the first of a block of checks."""
-    for _, block in ast.iter_fields(node):
-        children = block if isinstance(block, list) else [block]
-        checks = [item for item in children if isinstance(item, ast.stmt) and _is_check(item, ours)]
-        for child in children:
-            if child in checks:
-                yield child, child is checks[0] and checks == children
-            elif isinstance(child, ast.AST):
-                yield from _checks(child, ours)
-
-
 def _end(node: ast.stmt) -> int:
     assert node.end_lineno is not None  # it has been parsed
     return node.end_lineno
 
 
-def _is_check(statement: ast.stmt, ours: set[str]) -> bool:
+def _is_check(statement: object, ours: set[str]) -> bool:
     match statement:
         case (
             ast.Expr(value=ast.Call(func=ast.Name(id=name)))
@@ -161,10 +155,6 @@ def _bound(node: _Definition) -> set[str]:
     return {
         item.id for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)
     }
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(name)
 
 
 def _tree(module: ModuleType) -> ast.Module:

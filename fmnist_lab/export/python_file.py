@@ -12,10 +12,9 @@ from string import Template
 from typing import Any
 
 from fmnist_lab import data, schedules
-from fmnist_lab.config.exported_files import Document
+from fmnist_lab.config.config_files import Document
 from fmnist_lab.errors import Phrase
 from fmnist_lab.export import document as recipe
-from fmnist_lab.export import writing
 from fmnist_lab.export.pasting import Pasted, refusal
 from fmnist_lab.foundation.instantiate import locate, parameters
 from fmnist_lab.schedules.scheduler import positions
@@ -24,7 +23,6 @@ from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Trial
 
 _WIDTH = 98
-_LOGS = {"train": "", "val": "val_"}  # the parts of our metrics' names, as Keras has them
 _SPLITS = {
     "first": "np.arange(len(labels))  # the first images validate",
     "last": "np.roll(np.arange(len(labels)), VAL_SIZE)  # the last images validate",
@@ -178,8 +176,7 @@ def _call(function: str, arguments: Mapping[str, Any], indent: int) -> str:
 
 def _log(metric: str) -> str:
     """Returns Keras's name of a metric."""
-    part, _, what = metric.partition("/")
-    return _LOGS[part] + what
+    return metric.removeprefix("train/").replace("/", "_")
 
 
 def _docstring(record: Mapping[str, Any], name: str) -> str:
@@ -188,7 +185,7 @@ def _docstring(record: Mapping[str, Any], name: str) -> str:
         f"{record['strategy']}, trial {record['trial']}.",
         f"python {name}.py [FOLDER]: a folder with the four files of Fashion-MNIST, gzipped or "
         "not; without one Keras downloads them. Needs numpy, keras and tensorflow.",
-        *writing.remarks(record),
+        *recipe.remarks(record),
         "The curve is that of fmnist-lab's engine `keras`: the same seeds, batches and rates. The "
         "engine `compiled` differs from it by rounding, which grows while a network learns.",
     ]

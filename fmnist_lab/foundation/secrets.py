@@ -46,10 +46,9 @@ _TRACKING = "MLFLOW_TRACKING_URI"
 _VARIABLES = {"hydra.sweeper.storage": STORAGE, "tracking.uri": _TRACKING}
 _SCHEME = r"[a-z][\w+.-]*://"
 _START = re.compile(rf"\s*['\"]?{_SCHEME}", re.I)
-_WHOLE = re.compile(rf"(?P<quote>)(?P<url>{_SCHEME}.*)", re.I | re.S)
-_INSIDE = re.compile(  # of a mapping, a list or a choice
-    rf"""(?P<quote>['"])(?P<url>{_SCHEME}(?:\\.|(?!(?P=quote)).)*)(?P=quote)"""
-    rf"""|(?P<bare>{_SCHEME}(?:\$\{{[^}}]*\}}|[^\s,'"\[\](){{}}])*)""",
+_ADDRESS = re.compile(  # alone, or the whole of it in quotes
+    rf"""(?P<quote>['"])(?P<quoted>{_SCHEME}(?:\\.|(?!(?P=quote)).)*)(?P=quote)"""
+    rf"|(?P<bare>{_SCHEME}.*)",
     re.I | re.S,
 )
 
@@ -95,15 +94,13 @@ def _without_password(argument: str) -> str:
     key, _, value = argument.partition("=")
     if "://" not in argument or not (_is_secret(argument) or _is_secret(value)):
         return argument
-    variable = _variable(key.lstrip("+"))
-    whole = _WHOLE.fullmatch(value)
-    found = [whole] if whole else [item for item in _INSIDE.finditer(value) if _is_secret(item[0])]
-    if variable and len(found) == 1:
-        start, end = found[0].span()
-        kept = f'{key}={value[:start]}"${{oc.env:{variable}}}"{value[end:]}'
-        if not _is_secret(kept):
-            os.environ[variable] = _url(found[0])
-            return kept
+    named = f"{key.lstrip('+')}."
+    variable = next((_VARIABLES[name] for name in _VARIABLES if named.startswith(f"{name}.")), None)
+    if variable and (found := _ADDRESS.fullmatch(value)):
+        quote = found["quote"]
+        address = found["quoted"].replace(f"\\{quote}", quote) if quote else value
+        os.environ[variable] = address
+        return f'{key}="${{oc.env:{variable}}}"'
     if "://" in key or not value:
         raise RequestError(f"An argument must hold no password, got {mask(argument)}.")
     raise RequestError(
@@ -119,19 +116,6 @@ def _is_secret(text: str) -> bool:
 def _hide(found: re.Match[str]) -> str:
     before = found[found.lastindex or 0]
     return found[0] if _NAMES.fullmatch(found[0].removeprefix(before)) else f"{before}***"
-
-
-def _url(found: re.Match[str]) -> str:
-    text, quote = found["url"], found["quote"]
-    return text.replace(f"\\{quote}", quote) if quote else text or found["bare"]
-
-
-def _variable(key: str) -> str | None:
-    """The variable for what a key holds, or what is above or below it."""
-    for name, variable in _VARIABLES.items():
-        if f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}."):
-            return variable
-    return None
 
 
 def _take_login() -> None:

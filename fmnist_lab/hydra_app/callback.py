@@ -4,6 +4,7 @@ import copy
 import logging.config
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,12 @@ class Refused(BaseException):
         self.folder = folder  # of the job
 
 
+@dataclass
 class Progress:
     """How far Hydra has come with this command."""
 
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        """Begins with another command."""
-        self.has_started = False  # whether the configuration is composed and checked
-        self.new_folder: Path | None = None  # for results, where there was none before
+    has_started: bool = False  # whether the configuration is composed and checked
+    new_folder: Path | None = None  # for results, where there was none before
 
 
 progress = Progress()  # of the command that runs in this process

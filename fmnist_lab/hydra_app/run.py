@@ -58,7 +58,7 @@ def run(application: Callable[[], object], program: str, arguments: Sequence[str
     config.register()
     sys.argv = [program, *secrets.into_environment(arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors and exits itself
-    progress.restart()
+    progress.has_started, progress.new_folder = False, None
     interrupted.clear()
     try:
         application()

@@ -1,6 +1,5 @@
 """What our sweeper, which serves other applications too, calls for this one."""
 
-import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,12 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config, data
-from fmnist_lab.data import DataConfig
 from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.metrics import is_maximised
 from fmnist_lab.results import schema
 from fmnist_lab.results.layout import RESULT
 from fmnist_lab.trial import REPEATED, StopReason
 
-DIRECTIONS = {"val/accuracy": "maximize", "val/loss": "minimize"}
 _OTHER_METRIC = (
     "the sweep would take the larger of an accuracy and a loss for the better, or the smaller"
 )
@@ -31,12 +29,7 @@ def check(cfg: DictConfig) -> None:
     trial = config.to_trial(cfg)
     config.to_tracking(cfg)
     config.refuse_password(cfg)
-    _load(trial.data)
-
-
-@functools.cache  # the strategies have their data in common
-def _load(wanted: DataConfig) -> None:
-    data.load(wanted)
+    data.load(trial.data)
 
 
 def check_together(
@@ -67,21 +60,12 @@ def check_together(
 
 def require_direction(metric: str, directions: Sequence[str]) -> None:
     """Raises `RequestError` where a study would take the worst trial for the best."""
-    wanted = DIRECTIONS.get(metric)
-    if wanted is None:  # other metrics are refused elsewhere
-        return
-    if len(directions) != 1:
-        raise RequestError(
-            "hydra.sweeper.direction",
-            f"be {wanted} alone",
-            Phrase(", ".join(directions)),
-            "a trial has one objective",
-        )
-    if directions[0] != wanted:
+    wanted = "maximize" if is_maximised(metric) else "minimize"
+    if list(directions) != [wanted]:
         raise RequestError(
             "hydra.sweeper.direction",
             f"be {wanted} with objective.metric={metric}",
-            Phrase(directions[0]),
+            Phrase(", ".join(directions)),
             "the worst trial would be the best",
         )
 

@@ -11,10 +11,9 @@ from rich.console import Console
 
 from fmnist_lab import data
 from fmnist_lab.commands import verify
-from fmnist_lab.config.exported_files import Document
-from fmnist_lab.config.structured import HEADER
+from fmnist_lab.config.config_files import HEADER, Document
 from fmnist_lab.errors import NotReproducedError, RequestError
-from fmnist_lab.export import writing
+from fmnist_lab.export import document as recipe
 from fmnist_lab.foundation.threads import THREAD_VARIABLES
 from fmnist_lab.results import curve_diff
 from fmnist_lab.training import environment
@@ -64,7 +63,7 @@ def night(folder: Path, made: tuple[Path, Document]) -> tuple[Path, Document]:
 
 def written(content: Document) -> Path:
     path = Path("x.yaml")
-    path.write_text(writing.to_yaml(content, "x"))
+    path.write_text(recipe.to_yaml(content, "x"))
     return path
 
 

@@ -159,10 +159,10 @@ class TestHostileFile:
         assert not (folder / "mlruns").exists()
 
     def test_the_sound_one_would_be_read(self, folder: Path, exported: str) -> None:
-        from fmnist_lab.config import exported_files
+        from fmnist_lab.config import config_files
 
         Path("good.yaml").write_text(f"# @package _global_\n{exported}")
-        assert exported_files.read(Path("good.yaml"))["exported"]["objective"] == 0.7
+        assert config_files.read(Path("good.yaml"))["exported"]["objective"] == 0.7
 
 
 def _blocks(text: str) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 
 from fmnist_lab import config
 from fmnist_lab.commands import export_best
-from fmnist_lab.config import exported_files
+from fmnist_lab.config import config_files
 from fmnist_lab.errors import RequestError
-from fmnist_lab.export import choosing, writing
+from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
 from fmnist_lab.trial import StoppingConfig
 from tests.support.exporting import document, leave_trial
@@ -87,7 +87,7 @@ class TestChoosing:
                                      "git_commit"))  # fmt: skip
         record |= {"replicates": choice.replicates, "environment": environment}
         record |= {"mlflow_run_id": None}
-        _, told, _ = writing.remarks(record)
+        _, told, _ = recipe.remarks(record)
         assert told == (
             "With 1 fresh seed: objective 0.9040, test accuracy 0.9000, test loss 0.1000. "
             "No interval of objective, test accuracy, test loss: 1 value shows no spread."
@@ -122,7 +122,7 @@ class TestChoosing:
         place = folder / "mlruns/multirun/night"
         leave_run(place / "0", objective=0.99, dataset="synthetic")
         alone = choosing.choose(None)
-        assert alone.warnings == ["SYNTHETIC images: this says nothing about Fashion-MNIST."]
+        assert alone.warnings == ["The images are SYNTHETIC: nothing here is about Fashion-MNIST."]
         leave_run(place / "1", objective=0.5, trial=1)
         choice = choosing.choose(None)
         assert choice.trial["trial"] == 1
@@ -167,10 +167,10 @@ class TestFile:
         content = document(night)
         path = Path(f"x.{ending}")
         path.write_text(
-            {"yaml": writing.to_yaml(content, "x"), "json": writing.to_json(content)}[ending]
+            {"yaml": recipe.to_yaml(content, "x"), "json": recipe.to_json(content)}[ending]
         )
-        assert exported_files.read(path) == content
-        assert recipe.differing(exported_files.read(path)) == []
+        assert config_files.read(path) == content
+        assert recipe.differing(config_files.read(path)) == []
 
     def test_it_composes_and_overrides_work_on_top(self, night: Path) -> None:
         export_best.main()
@@ -195,7 +195,7 @@ class TestFile:
         printed = capsys.readouterr().out
         assert "Trial 1 (exponential) has the best val/accuracy, 0.7000, of 2 trials" in printed
         assert "One seed decides nothing" in printed
-        assert "Beware: SYNTHETIC images" in printed
+        assert "Beware: The images are SYNTHETIC" in printed
         assert "fmnist-lab verify conf/best/night.yaml" in printed
         assert "fmnist-lab train best=night" in printed
         export_best.main(out=Path("there/best/a b.yaml"))

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config
-from fmnist_lab.config.exported_files import Document
+from fmnist_lab.config.config_files import Document
 from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
 from fmnist_lab.foundation.files import write_json
