@@ -92,11 +92,9 @@ class Cluster:
 
     def close(self) -> None:
         """Disconnects; ends the processes if they are ours, and waits until they are gone."""
-        if self._host is not None:
-            _let_end(self._host)
         self.client.close()
         if self._host is not None:
-            _await_end(self._host)
+            _end(self._host)
         shutil.rmtree(self.results, ignore_errors=True)
 
 
@@ -139,8 +137,7 @@ def start(settings: Settings) -> Cluster:
         answer = _await_answer(host, reader)
         return Cluster(_connect(answer["address"], answer["security"]), results, host=host)
     except BaseException:
-        _let_end(host)
-        _await_end(host)
+        _end(host)
         shutil.rmtree(results, ignore_errors=True)
         raise
 
@@ -180,15 +177,10 @@ def _await_answer(host: "subprocess.Popen[bytes]", reader: int) -> dict[str, Any
     return answer
 
 
-def _let_end(host: "subprocess.Popen[bytes]") -> None:
-    """Closes the host's standard input: it begins to end, even should this process die now."""
-    assert host.stdin is not None
-    host.stdin.close()
-
-
-def _await_end(host: "subprocess.Popen[bytes]") -> None:
+def _end(host: "subprocess.Popen[bytes]") -> None:
     try:
-        host.wait(2 * GRACE + 5)  # jobs record their interruption first
+        # It ends with its standard input, after the jobs have recorded their interruption.
+        host.communicate(timeout=2 * GRACE + 5)
     except subprocess.TimeoutExpired:
         os.killpg(host.pid, 9)
         host.wait()
