@@ -14,8 +14,8 @@ from fmnist_lab import config, data
 from fmnist_lab.config import Config
 from fmnist_lab.foundation.threads import threads
 from fmnist_lab.training import engines, environment
-from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint, basis
-from fmnist_lab.training.engines import Metrics, State
+from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint, State, basis
+from fmnist_lab.training.engines import Metrics
 
 
 class Timed(Checkpoint):

@@ -140,7 +140,7 @@ def _tell(epoch: int, metrics: Metrics) -> bool:
     return True
 
 
-def _invent(trial: Trial, dataset: Any, on_epoch: OnEpoch, keeper: Any = None) -> Outcome:
+def _invent(trial: Trial, dataset: Any, on_epoch: OnEpoch, checkpoint: Any) -> Outcome:
     """One epoch that takes no time."""
     reached = random.random()
     rate = float(trial.optimizer["learning_rate"])

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from fmnist_lab.launcher import options as launcher
 from fmnist_lab.sweeper.settings import Settings
-from hydra_plugins.fmnist_lab_launcher.dask_launcher import DaskLauncherConf
 from hydra_plugins.fmnist_lab_sweeper import sweeper_options
 
 ROOT = Path(__file__).parents[1]
@@ -191,7 +191,7 @@ def _search() -> Iterator[str]:
     yield from [*_family("pruner", sweeper_options.PRUNERS), ""]
     yield "## The launcher\n"
     yield "Keys of `hydra.launcher` with `hydra/launcher=dask`, which `fmnist-lab sweep` uses.\n"
-    yield from _fields(DaskLauncherConf)
+    yield from _fields(launcher.Settings)
 
 
 def _family(noun: str, members: dict[str, dict[str, Any]]) -> list[str]:

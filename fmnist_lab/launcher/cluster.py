@@ -1,5 +1,6 @@
 """Where the jobs run: a local cluster started for them, or one that is already there."""
 
+import contextlib
 import json
 import logging
 import os
@@ -30,18 +31,40 @@ _BRING_PAUSE = 1.0  # seconds
 
 
 class Cluster:
-    """A scheduler with workers."""
+    """A scheduler with workers.
 
-    client: "Client"
-    is_ours: bool
-    # Workers leave finished results here, for the case that they die before these are fetched.
-    # Workers that do not see the folder do without.
-    results: Path
+    Args:
+        client: Is connected to the scheduler.
+        results: Workers leave finished results here, for the case that they die before these are
+            fetched. Workers that do not see the folder do without.
+        shown: The address of a scheduler that runs already, without a password.
+        host: The process below which our own scheduler and workers run; it ends with this one.
+    """
+
+    def __init__(
+        self,
+        client: "Client",
+        results: Path,
+        shown: str = "",
+        host: "subprocess.Popen[bytes] | None" = None,
+    ) -> None:
+        self.client, self.results, self._shown, self._host = client, results, shown, host
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the workers end with this object."""
+        return self._host is not None
 
     @property
     def ended(self) -> str | None:
         """Why the cluster is no longer there, as a sentence; None while it is."""
-        raise NotImplementedError
+        if self._host is None:
+            lost = self.client.status in ("closing", "closed")
+            return f"The connection to the scheduler at {self._shown} is lost." if lost else None
+        code = self._host.poll()
+        if code is None:
+            return None
+        return f"The process that keeps the local workers ended by itself, with code {code}."
 
     def bring(self, runner: "JobRunner", name: str) -> None:
         """Gives an application to all workers, those to come included.
@@ -50,10 +73,15 @@ class Cluster:
 
         Raises:
             ConnectionLostError: The cluster is gone.
+            RequestError: The workers lack modules that the application needs.
         """
         for attempt in range(1, _BRING_ATTEMPTS + 1):
             try:
                 self.client.register_plugin(runner, name=name)
+            except ImportError as error:
+                rule = "lead to workers that can import what this command uses"
+                got = Phrase(f"{self._shown}: {error}")
+                raise RequestError("hydra.launcher.address", rule, got) from error
             except OSError as error:
                 if self.ended or attempt == _BRING_ATTEMPTS:
                     lost = f"The application cannot be sent to the workers: {error}."
@@ -63,8 +91,11 @@ class Cluster:
                 return
 
     def close(self) -> None:
-        """Disconnects; ends the processes if this object started them."""
-        raise NotImplementedError
+        """Disconnects; ends the processes if they are ours, and waits until they are gone."""
+        self.client.close()
+        if self._host is not None:
+            _end(self._host)
+        shutil.rmtree(self.results, ignore_errors=True)
 
 
 def count_workers(settings: Settings) -> int:
@@ -74,137 +105,92 @@ def count_workers(settings: Settings) -> int:
     return settings.workers or max(1, int(CPU_COUNT) // settings.threads_per_worker)
 
 
-class LocalCluster(Cluster):
-    """Worker processes on this machine, below a host process that ends with this one."""
+def start(settings: Settings) -> Cluster:
+    """Starts worker processes on this machine, below a host process that ends with this one.
 
-    is_ours = True
-
-    def __init__(self, settings: Settings) -> None:
-        self.results = Path(
-            tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory)
-        )
-        self._output = _open_output(settings.output)
-        reader, writer = os.pipe()
-        self._host = subprocess.Popen(
-            [sys.executable, "-c", _bootstrap()],
+    Raises:
+        ConnectionLostError: They could not be started.
+    """
+    results = Path(tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory))
+    reader, writer = os.pipe()
+    request = {
+        "workers": count_workers(settings),
+        "memory_limit": settings.memory_limit,
+        "local_directory": str(results),
+        "answer_to": writer,
+    }
+    # `-c` rather than `-m`: then workers have no main module to import a second time.
+    paths = [path or str(Path.cwd()) for path in sys.path]
+    code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher.host import main; main()"
+    with _output(settings.output) as output:
+        host = subprocess.Popen(
+            [sys.executable, "-c", code, json.dumps(request)],
             stdin=subprocess.PIPE,
-            stdout=self._output,
-            stderr=self._output,
+            stdout=output,
+            stderr=output,
             pass_fds=[writer],
             env=os.environ | with_threads(settings.threads_per_worker),
             start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
         )
-        os.close(writer)
-        try:
-            self._configure(settings, writer)
-            answer = self._await_answer(reader)
-            self.client = _connect(answer["address"], answer["security"])
-        except BaseException:
-            self._end_host()
-            raise
-
-    @property
-    def ended(self) -> str | None:
-        """Why there are no workers any more, if so."""
-        code = self._host.poll()
-        if code is None:
-            return None
-        return f"The process that keeps the local workers ended by itself, with code {code}."
-
-    def close(self) -> None:
-        """Ends the workers and waits until they are gone."""
-        self._stdin.close()  # the host starts to stop; should this process die now, it goes on
-        self.client.close()
-        self._end_host()
-
-    @property
-    def _stdin(self) -> IO[bytes]:
-        assert self._host.stdin is not None
-        return self._host.stdin
-
-    def _configure(self, settings: Settings, answer_to: int) -> None:
-        message = {
-            "workers": count_workers(settings),
-            "memory_limit": settings.memory_limit,
-            "local_directory": str(self.results),
-            "answer_to": answer_to,
-        }
-        self._stdin.write(json.dumps(message).encode() + b"\n")
-        self._stdin.flush()
-
-    def _await_answer(self, reader: int) -> dict[str, Any]:
-        timer = threading.Timer(_START_TIMEOUT, self._host.kill)
-        timer.start()
-        try:
-            with os.fdopen(reader) as pipe:
-                answer: dict[str, Any] = json.loads(
-                    pipe.read() or '{"error": "it ended or took too long"}'
-                )
-        finally:
-            timer.cancel()
-        if "error" in answer:
-            why = answer["error"].rstrip(".")
-            raise ConnectionLostError(f"The local workers could not be started: {why}.")
-        return answer
-
-    def _end_host(self) -> None:
-        self._stdin.close()
-        try:
-            self._host.wait(2 * GRACE + 5)  # jobs record their interruption first
-        except subprocess.TimeoutExpired:
-            os.killpg(self._host.pid, 9)
-            self._host.wait()
-        shutil.rmtree(self.results, ignore_errors=True)
-        if self._output is not None:
-            self._output.close()
+    os.close(writer)
+    try:
+        answer = _await_answer(host, reader)
+        return Cluster(_connect(answer["address"], answer["security"]), results, host=host)
+    except BaseException:
+        _end(host)
+        shutil.rmtree(results, ignore_errors=True)
+        raise
 
 
-class RunningCluster(Cluster):
-    """A scheduler that runs already, with the workers that have joined it."""
+def join(address: str, sweep_dir: Path) -> Cluster:
+    """Connects to a scheduler that runs already, with the workers that have joined it.
 
-    is_ours = False
+    Raises:
+        RequestError: No scheduler answers there.
+    """
+    shown = without_credentials(address)
+    if warning := exposure(address):
+        print(warning, file=sys.stderr)
+    try:
+        client = _connect(address)
+    except (OSError, ValueError) as error:
+        got = Phrase(f"{shown} ({type(error).__name__})")
+        rule = "lead to a running Dask scheduler"
+        raise RequestError("hydra.launcher.address", rule, got) from None
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    return Cluster(client, Path(tempfile.mkdtemp(prefix=".results-", dir=sweep_dir)), shown)
 
-    def __init__(self, address: str, sweep_dir: Path) -> None:
-        shown = without_credentials(address)
-        if warning := exposure(address):
-            print(warning, file=sys.stderr)
-        try:
-            self.client = _connect(address)
-        except (OSError, ValueError) as error:
-            got = Phrase(f"{shown} ({type(error).__name__})")
-            rule = "lead to a running Dask scheduler"
-            raise RequestError("hydra.launcher.address", rule, got) from None
-        sweep_dir.mkdir(parents=True, exist_ok=True)
-        self.results = Path(tempfile.mkdtemp(prefix=".results-", dir=sweep_dir))
-        self._shown = shown
 
-    @property
-    def ended(self) -> str | None:
-        """Why there is no scheduler any more, if so."""
-        if self.client.status in ("closing", "closed"):
-            return f"The connection to the scheduler at {self._shown} is lost."
-        return None
+def _await_answer(host: "subprocess.Popen[bytes]", reader: int) -> dict[str, Any]:
+    timer = threading.Timer(_START_TIMEOUT, host.kill)
+    timer.start()
+    try:
+        with os.fdopen(reader) as pipe:
+            answer: dict[str, Any] = json.loads(
+                pipe.read() or '{"error": "it ended or took too long"}'
+            )
+    finally:
+        timer.cancel()
+    if "error" in answer:
+        why = answer["error"].rstrip(".")
+        raise ConnectionLostError(f"The local workers could not be started: {why}.")
+    return answer
 
-    def bring(self, runner: "JobRunner", name: str) -> None:
-        """Gives an application to all workers, those to come included."""
-        try:
-            super().bring(runner, name)
-        except ImportError as error:
-            rule = "lead to workers that can import what this command uses"
-            got = Phrase(f"{self._shown}: {error}")
-            raise RequestError("hydra.launcher.address", rule, got) from error
 
-    def close(self) -> None:
-        """Disconnects."""
-        self.client.close()
-        shutil.rmtree(self.results, ignore_errors=True)
+def _end(host: "subprocess.Popen[bytes]") -> None:
+    try:
+        # It ends with its standard input, after the jobs have recorded their interruption.
+        host.communicate(timeout=2 * GRACE + 5)
+    except subprocess.TimeoutExpired:
+        os.killpg(host.pid, 9)
+        host.wait()
 
 
 def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":
     """A client of a scheduler, or of our own one, whose certificates are `own`."""
     from distributed import Client, Security
 
-    # It warns of results lost with their worker, which the placement of jobs deals with.
+    # It warns of results lost with their worker, which the stream of jobs deals with.
     logging.getLogger("distributed.client").setLevel(logging.ERROR)
     return Client(
         address,
@@ -215,14 +201,8 @@ def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":
     )
 
 
-def _open_output(path: str | None) -> IO[bytes] | None:
+def _output(path: str | None) -> contextlib.AbstractContextManager[IO[bytes] | None]:
     if path is None:
-        return None
+        return contextlib.nullcontext()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return Path(path).open("ab")
-
-
-def _bootstrap() -> str:
-    # `-c` rather than `-m`: then workers have no main module to import a second time.
-    paths = [path or str(Path.cwd()) for path in sys.path]
-    return f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher.host import main; main()"

@@ -13,6 +13,8 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import dask
@@ -46,9 +48,9 @@ _DASK_SETTINGS: dict[str, Any] = {
 
 
 def main() -> None:
-    """Reads settings from the first line of standard input, runs until that input ends."""
+    """Reads settings from the command line, runs until the standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what Ctrl-C means
-    settings = json.loads(sys.stdin.readline())
+    settings = json.loads(sys.argv[1])
     try:
         asyncio.run(_keep(settings))
     finally:
@@ -64,7 +66,7 @@ async def _keep(settings: dict[str, Any]) -> None:
         try:
             # A client of a scheduler can run code on its workers. Other users of this machine have
             # no key to these certificates.
-            security = settings["security"] = Security.temporary()
+            security = Security.temporary()
             # Dask needs a port for HTTP; nothing is served there.
             scheduler = await Scheduler(
                 host=_HOST,
@@ -73,13 +75,25 @@ async def _keep(settings: dict[str, Any]) -> None:
                 dashboard=False,
                 dashboard_address=f"{_HOST}:0",
             )
-            nannies = await _start(scheduler.address, settings)
+            new = partial(
+                ReportingNanny,
+                scheduler.address,
+                host=_HOST,
+                protocol="tls",
+                security=security,
+                nthreads=1,  # threads for arithmetic are another matter: see the environment
+                memory_limit=settings["memory_limit"] or 0,
+                local_directory=settings["local_directory"],
+                dashboard=False,
+                silence_logs=logging.CRITICAL + 1,
+            )
+            nannies = await _start(new, settings["workers"])
         except Exception as error:
             json.dump({"error": f"{type(error).__name__}: {error}"}, answer)
             raise
         keys = {key: getattr(security, key) for key in CLIENT_KEYS}
         json.dump({"address": scheduler.address, "security": keys}, answer)
-    replacing = asyncio.create_task(_replace(nannies, settings))
+    replacing = asyncio.create_task(_replace(nannies, new))
     await asyncio.to_thread(sys.stdin.read)
     signal.alarm(int(3 * GRACE))  # if ending hangs, this process dies, and workers die with it
     replacing.cancel()
@@ -89,13 +103,13 @@ async def _keep(settings: dict[str, Any]) -> None:
     await scheduler.close()
 
 
-async def _start(scheduler: str, settings: dict[str, Any]) -> "list[ReportingNanny]":
+async def _start(new: "Callable[[], ReportingNanny]", workers: int) -> "list[ReportingNanny]":
     """Nannies, at least one of them with a worker process; the others are replaced later.
 
     A process may be killed as it starts, by the kernel for want of memory, say.
     """
     for _ in range(_STARTS):
-        nannies = [_nanny(scheduler, settings) for _ in range(settings["workers"])]
+        nannies = [new() for _ in range(workers)]
         ended = await asyncio.gather(*nannies, return_exceptions=True)
         failures = [outcome for outcome in ended if isinstance(outcome, BaseException)]
         if len(failures) < len(nannies):
@@ -103,27 +117,13 @@ async def _start(scheduler: str, settings: dict[str, Any]) -> "list[ReportingNan
     raise failures[0]
 
 
-def _nanny(scheduler: str, settings: dict[str, Any]) -> "ReportingNanny":
-    return ReportingNanny(
-        scheduler,
-        host=_HOST,
-        protocol="tls",
-        security=settings["security"],
-        nthreads=1,  # threads for arithmetic are another matter: see the environment
-        memory_limit=settings["memory_limit"] or 0,
-        local_directory=settings["local_directory"],
-        dashboard=False,
-        silence_logs=logging.CRITICAL + 1,
-    )
-
-
-async def _replace(nannies: "list[ReportingNanny]", settings: dict[str, Any]) -> None:
+async def _replace(nannies: "list[ReportingNanny]", new: "Callable[[], ReportingNanny]") -> None:
     """Replaces nannies that gave up because a worker process could not be started."""
     while True:
         await asyncio.sleep(1)
         for i, nanny in enumerate(nannies):
             if nanny.status in (Status.closed, Status.failed):
-                nannies[i] = _nanny(nanny.scheduler_addr, settings)
+                nannies[i] = new()
                 with contextlib.suppress(Exception):  # then it is closed, and replaced again
                     await nannies[i]
 

@@ -1,7 +1,7 @@
 """Settings of the launcher, checked before anything starts."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,18 +10,34 @@ from fmnist_lab.errors import RequestError
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Settings:
-    """The keys under `hydra.launcher`; the plugin's configuration explains them."""
+    """The keys under `hydra.launcher`."""
 
+    # Worker processes, each running one job at a time; null: one per core.
     workers: int | None = None
+    # Threads for arithmetic in each worker process (OpenMP, MKL, TensorFlow).
     threads_per_worker: int = 1
+    # A running Dask scheduler, such as tcp://host:8786; null: a cluster on this machine. Each of
+    # its workers runs one job at a time, whatever number of threads it was started with.
     address: str | None = None
+    # How often a job is tried again when its worker process dies.
     retries: int = 2
+    # A worker that needs more, such as 4GB, is killed and replaced; null: no limit.
     memory_limit: str | None = None
+    # Where local workers keep their temporary files; null: the system's folder for these.
     local_directory: str | None = None
+    # A file for what local workers print; null: the terminal.
     output: str | None = None
-    environment: Sequence[str] = ()
+    # Variables that jobs find as they are here, wherever their worker was started.
+    environment: list[str] = field(
+        default_factory=lambda: [
+            "MLFLOW_TRACKING_URI",
+            "MLFLOW_TRACKING_USERNAME",
+            "MLFLOW_TRACKING_PASSWORD",
+            "MLFLOW_TRACKING_TOKEN",
+        ]
+    )
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> "Settings":

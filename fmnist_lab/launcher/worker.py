@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import cloudpickle
 from distributed import Worker, WorkerPlugin, get_worker
@@ -43,6 +43,10 @@ from fmnist_lab.launcher.host import GRACE
 
 T = TypeVar("T")
 
+# Of an attempt at a job: its result, or what Hydra lets pass and ends more than the job, such as
+# SystemExit.
+Outcome = JobReturn | BaseException
+
 
 class Interruptible:
     """Runs one job at a time in a process, and interrupts it from outside its thread.
@@ -52,25 +56,23 @@ class Interruptible:
     """
 
     def __init__(self) -> None:
+        self.idle = threading.Event()
+        self.idle.set()
         self._one_at_a_time = threading.Lock()
         # Reentrant: a signal handler may come while the main thread holds it.
         self._guard = threading.RLock()
         self._key: object = None
         self._thread: int | None = None
-        self._idle = threading.Event()
-        self._idle.set()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a job runs."""
-        return not self._idle.is_set()
 
     def run(self, key: str, work: Callable[[], T]) -> T | None:
         """Does the work in this thread; returns None if it was interrupted."""
         with self._one_at_a_time:
             done: T | None = None
             try:
-                self._enter(key)
+                with self._guard:
+                    self._key, self._thread = key, threading.get_ident()
+                    interrupted.clear()
+                    self.idle.clear()
                 done = work()
                 self._leave()
                 time.sleep(0)  # an interrupt on its way arrives here, and nowhere later
@@ -88,85 +90,53 @@ class Interruptible:
                 ctypes.c_ulong(self._thread), ctypes.py_object(KeyboardInterrupt)
             )
 
-    def end_on_sigterm(self, worker: Worker) -> None:
-        """Lets SIGTERM interrupt the job, and close the worker when the job has ended."""
-        main = threading.current_thread() is threading.main_thread()
-        if main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, lambda number, frame: self._end(worker))
-
-    def _enter(self, key: str) -> None:
-        with self._guard:
-            self._key, self._thread = key, threading.get_ident()
-            interrupted.clear()
-            self._idle.clear()
-
     def _leave(self) -> None:
         with self._guard:
             self._key = self._thread = None
-            self._idle.set()
-
-    def _end(self, worker: Worker) -> None:
-        self.interrupt()
-
-        def close() -> None:
-            self._idle.wait(GRACE)
-            worker.loop.add_callback(worker.close, nanny=False, reason="SIGTERM")
-
-        threading.Thread(target=close, daemon=True).start()
+            self.idle.set()
 
 
 # One for the process, whichever applications use it: run_job changes its folder and its logs.
 _slot = Interruptible()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One attempt at a job: a result, or an error that ends more than the job."""
-
-    result: JobReturn | None = None
-    error: BaseException | None = None  # what Hydra lets pass: SystemExit, KeyboardInterrupt
-
-
 def encode(outcome: Outcome, job_idx: int) -> bytes:
     """Pickles an outcome; what cannot be pickled is replaced by an error that says so."""
-    error = outcome.error
-    if outcome.result is not None and outcome.result.status == JobStatus.FAILED:
-        error = outcome.result._return_value
+    error: BaseException | None
+    if isinstance(outcome, BaseException):
+        error = outcome
+    else:
+        error = outcome._return_value if outcome.status == JobStatus.FAILED else None
     try:
-        if error is None:
-            return cast("bytes", cloudpickle.dumps(outcome))
-        pickling_support.install(error)  # tracebacks, those of causes included
-        pickled = cast("bytes", cloudpickle.dumps(outcome))
-        cloudpickle.loads(pickled)  # an exception with arguments of its own may fail only here
-        return pickled
+        if error is not None:
+            pickling_support.install(error)  # tracebacks, those of causes included
+        pickled: bytes = cloudpickle.dumps(outcome)
+        if error is not None:
+            cloudpickle.loads(pickled)  # an exception with arguments of its own may fail only here
     except Exception as problem:
-        return cast("bytes", cloudpickle.dumps(_explained(outcome, error, problem, job_idx)))
+        if error is not None:
+            # The words survive even if the exception itself cannot travel.
+            substitute: Exception = RuntimeError("".join(traceback.format_exception(error)))
+        else:
+            kind = type(getattr(outcome, "_return_value", None)).__name__
+            substitute = TypeError(
+                f"Job {job_idx} returned a {kind}, which cannot be sent back from its worker "
+                f"process ({problem}); return plain values such as numbers."
+            )
+        if isinstance(outcome, JobReturn):
+            outcome = replace(outcome, status=JobStatus.FAILED, _return_value=substitute)
+        else:
+            outcome = substitute
+        pickled = cloudpickle.dumps(outcome)
+    return pickled
 
 
 def decode(pickled: bytes) -> Outcome:
     """The outcome as the worker had it, tracebacks included."""
-    outcome = cast("Outcome", cloudpickle.loads(pickled))
-    if isinstance(outcome.error, SystemExit):
-        outcome.error.code = next(iter(outcome.error.args), None)  # tblib forgets it
+    outcome: Outcome = cloudpickle.loads(pickled)
+    if isinstance(outcome, SystemExit):
+        outcome.code = next(iter(outcome.args), None)  # tblib forgets it
     return outcome
-
-
-def _explained(
-    outcome: Outcome, error: BaseException | None, problem: Exception, job_idx: int
-) -> Outcome:
-    if error is not None:
-        # The words survive even if the exception itself cannot travel.
-        substitute: Exception = RuntimeError("".join(traceback.format_exception(error)))
-    else:
-        kind = type(outcome.result and outcome.result._return_value).__name__
-        substitute = TypeError(
-            f"Job {job_idx} returned a {kind}, which cannot be sent back from its worker process "
-            f"({problem}); return plain values such as numbers."
-        )
-    if outcome.result is None:
-        return Outcome(error=substitute)
-    result = replace(outcome.result, status=JobStatus.FAILED, _return_value=substitute)
-    return Outcome(result=result)
 
 
 @dataclass(frozen=True)
@@ -178,16 +148,6 @@ class Application:
     config: DictConfig
     singletons: Any
     environment: dict[str, str] = field(repr=False)  # may hold passwords
-
-    def pickled(self) -> bytes:
-        """Raises RequestError if some part cannot leave this process."""
-        try:
-            return cast("bytes", cloudpickle.dumps(self))
-        except Exception as error:
-            raise RequestError(
-                "The task function and its configuration must be such that they can be sent to "
-                f"worker processes, got: {error}."
-            ) from error
 
 
 class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
@@ -202,15 +162,26 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
         self._application: Application | None = None
 
     def setup(self, worker: Worker) -> None:
-        """Called by Dask in the worker's main thread."""
-        _slot.end_on_sigterm(worker)
+        """Called by Dask in the worker's main thread: SIGTERM ends the job, then the worker."""
+
+        def close() -> None:
+            _slot.idle.wait(GRACE)
+            worker.loop.add_callback(worker.close, nanny=False, reason="SIGTERM")
+
+        def end(number: int, frame: object) -> None:
+            _slot.interrupt()
+            threading.Thread(target=close, daemon=True).start()
+
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, end)
 
     def teardown(self, worker: Worker) -> None:
         """Called by Dask when the worker closes: a job that still runs may record that."""
         _slot.interrupt()
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
-        """Called by Dask; a running job is cancelled when nobody waits for it any more."""
+        """Called by Dask; a running job is cancelled when nothing waits for it any more."""
         if finish == "released":  # while it runs, that is; else the slot has another key
             _slot.interrupt(key)
 
@@ -233,13 +204,13 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
                 try:
                     config = _compose(application, overrides, job_idx)
                 except (HydraException, OmegaConfBaseException) as error:
-                    return Outcome(result=failed(overrides, error))
-                result = self._run_job(application, config)
+                    return failed(overrides, error)
+                result = _run_job(application, config)
             if result.status == JobStatus.FAILED and interrupted.is_set():
                 return None
-            return Outcome(result=result)
+            return result
         except BaseException as error:  # SystemExit, say: it ends the command, as without workers
-            return None if interrupted.is_set() else Outcome(error=error)
+            return None if interrupted.is_set() else error
 
     def _enter_folder(self) -> None:
         try:
@@ -259,20 +230,6 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             self._application = application
         return self._application
 
-    def _run_job(self, application: Application, config: DictConfig) -> JobReturn:
-        try:
-            return run_job(
-                hydra_context=application.hydra_context,
-                task_function=application.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
-        finally:
-            os.chdir(self._folder)
-            _reset_logging(application.config)
-            sys.stdout.flush()
-
 
 def run(launch: str, key: str, overrides: Sequence[str], job_idx: int) -> bytes | None:
     """The Dask task: runs a job of the application that was brought under the name `launch`."""
@@ -282,7 +239,7 @@ def run(launch: str, key: str, overrides: Sequence[str], job_idx: int) -> bytes 
 
 def is_busy() -> bool:
     """Whether this worker process is in the middle of a job."""
-    return _slot.busy
+    return not _slot.idle.is_set()
 
 
 def failed(overrides: Sequence[str], error: Exception) -> JobReturn:
@@ -300,10 +257,21 @@ def _compose(application: Application, overrides: Sequence[str], job_idx: int) -
     return config
 
 
-def _reset_logging(config: DictConfig) -> None:
-    """Closes the job's log file and goes back to the launcher's own logging."""
-    for handler in logging.root.handlers[:]:
-        logging.root.removeHandler(handler)
-        handler.close()
-    logging.root.setLevel(logging.WARNING)
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+def _run_job(application: Application, config: DictConfig) -> JobReturn:
+    """Runs a job; closes its log file afterwards, and goes back to the launcher's own logging."""
+    try:
+        return run_job(
+            hydra_context=application.hydra_context,
+            task_function=application.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+    finally:
+        for handler in logging.root.handlers[:]:
+            logging.root.removeHandler(handler)
+            handler.close()
+        logging.root.setLevel(logging.WARNING)
+        launcher = application.config.hydra
+        configure_log(launcher.hydra_logging, launcher.verbose)
+        sys.stdout.flush()

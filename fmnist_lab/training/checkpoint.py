@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_lab.foundation.files import whole_file
-from fmnist_lab.training.engines import Metrics, State
+from fmnist_lab.metrics import Metrics
 from fmnist_lab.training.environment import DECIDING
 from fmnist_lab.trial import Trial
 
@@ -27,6 +28,7 @@ SHARE = 20  # writing takes at most one part in so many of the time
 _TOLD = 3  # differences in one message
 
 Tell = Callable[[int, Metrics], None]
+State = Mapping[str, Sequence[NDArray[Any]]]  # variables' values, of `model`, `optimizer`, `best`
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ def basis(trial: Trial, environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Checkpoint:
-    """A trial's file; keeps what an engine offers, see `fmnist_lab.training.engines.Keeper`."""
+    """A trial's file: the curve so far, which grows, and the state after its last epoch."""
 
     def __init__(self, folder: Path, basis: Mapping[str, Any], attempts: Attempts) -> None:
         """Takes up what an earlier attempt has left.
@@ -85,7 +87,7 @@ class Checkpoint:
         self._due = time.monotonic() + (self._seconds or 0.0)
 
     def offer(self, state: Callable[[], State]) -> None:
-        """Writes the state and the curve, if it is time."""
+        """Writes the state, which the function copies, and the curve, if it is time."""
         self.state = {}  # it has been put back by now
         if self._seconds is None or time.monotonic() < self._due:
             return

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_lab.foundation.files import whole_file
-from fmnist_lab.training.engines import Metrics
+from fmnist_lab.metrics import Metrics
 from fmnist_lab.trial import Labels
 
 TRAIN, VALIDATION = "#8da0cb", "#d95f02"

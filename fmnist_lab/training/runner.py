@@ -110,16 +110,14 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         for epoch, metrics in enumerate(curve):
             record(epoch, metrics)
             attempts.tell(epoch, metrics)
-        train = engines.get(trial.training.engine)
-        outcome = train(trial, dataset, on_epoch, checkpoint)
-        if labels.kind == "replicate" and outcome.stop_reason in WHOLE:
-            test = _test(trial, dataset, outcome.weights, folder)  # without it, a failed trial
+        outcome = engines.get(trial.training.engine)(trial, dataset, on_epoch, checkpoint)
+        if labels.kind == "replicate" and outcome.stop_reason in WHOLE:  # else the test set is shut
+            loss, correct = building.evaluate(trial, dataset, outcome.weights)
+            weights.keep(folder, outcome.weights, correct)  # without them, a failed trial
+            test = loss, float(correct.mean())
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
-    except KeyboardInterrupt:
-        reason = StopReason.INTERRUPTED
-        raise
-    except Exception as error:
-        if not interrupted.is_set():
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, Exception) and not interrupted.is_set():
             raise
         reason = StopReason.INTERRUPTED
         raise KeyboardInterrupt from error
@@ -145,17 +143,6 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         finally:  # the disk may be full
             tracker.finish(result, folder)
     return result
-
-
-def _test(
-    trial: Trial, dataset: Dataset, delivered: Sequence[Any], folder: Path
-) -> tuple[float, float]:
-    """Returns the test set's loss and accuracy; keeps the weights and what they get right."""
-    from fmnist_lab.training.engines import building
-
-    loss, correct = building.evaluate(trial, dataset, delivered)
-    weights.keep(folder, delivered, correct)
-    return loss, float(correct.mean())
 
 
 def _draw(curve: list[Metrics], labels: Labels, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from fmnist_lab.launcher.options import Settings
+
 if TYPE_CHECKING:
     from fmnist_lab.launcher.stream import JobStream
 
@@ -20,34 +22,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class DaskLauncherConf:
-    """The keys under `hydra.launcher`."""
+class DaskLauncherConf(Settings):
+    """The node that Hydra makes the launcher from."""
 
     _target_: str = "hydra_plugins.fmnist_lab_launcher.dask_launcher.DaskLauncher"
-    # Worker processes, each running one job at a time; null: one per core.
-    workers: int | None = None
-    # Threads for arithmetic in each worker process (OpenMP, MKL, TensorFlow).
-    threads_per_worker: int = 1
-    # A running Dask scheduler, such as tcp://host:8786; null: a cluster on this machine. Each of
-    # its workers runs one job at a time, whatever number of threads it was started with.
-    address: str | None = None
-    # How often a job is tried again when its worker process dies.
-    retries: int = 2
-    # A worker that needs more, such as 4GB, is killed and replaced; null: no limit.
-    memory_limit: str | None = None
-    # Where local workers keep their temporary files; null: the system's folder for these.
-    local_directory: str | None = None
-    # A file for what local workers print; null: the terminal.
-    output: str | None = None
-    # Variables that jobs find as they are here, wherever their worker was started.
-    environment: list[str] = field(
-        default_factory=lambda: [
-            "MLFLOW_TRACKING_URI",
-            "MLFLOW_TRACKING_USERNAME",
-            "MLFLOW_TRACKING_PASSWORD",
-            "MLFLOW_TRACKING_TOKEN",
-        ]
-    )
 
 
 ConfigStore.instance().store(
@@ -69,8 +47,6 @@ class DaskLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra before anything else."""
-        from fmnist_lab.launcher.options import Settings
-
         self._settings = Settings.checked(self._values)
         self._hydra_context = hydra_context
         self._task_function = task_function

@@ -208,6 +208,7 @@ def run_alone(trial: Trial, folder: Path) -> str:
 
 @pytest.mark.slow
 def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
+    from fmnist_lab.training.checkpoint import ONLY, Checkpoint
     from fmnist_lab.training.engines import keras_fit
 
     trial = config.to_trial(config.compose([*SMALL, *MLP]))
@@ -219,7 +220,7 @@ def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
         curve.append(dict(metrics))
         return True
 
-    outcome = keras_fit.train(trial, dataset, record)
+    outcome = keras_fit.train(trial, dataset, record, Checkpoint(folder, {}, ONLY))
     printed = run_alone(trial, folder)
 
     history = json.loads((folder / "history.json").read_text())

@@ -15,7 +15,6 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from fmnist_lab.errors import RequestError
-from fmnist_lab.launcher.cluster import LocalCluster
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
 from fmnist_lab.launcher.streaming import StreamingLauncher, WorkerLostError
 from tests.end_to_end.test_sweep_faults import workers
@@ -351,9 +350,9 @@ def test_the_end_of_the_local_cluster_is_an_error(tmp_path: Path) -> None:
     with launcher(task, tmp_path, "workers=1") as jobs:
         jobs.submit(["+do=wait_long", f"+file={tmp_path / 'log'}"], 0)
         wait_for(lambda: pids(tmp_path / "log"))
-        cluster = jobs.stream._cluster
-        assert isinstance(cluster, LocalCluster)
-        os.kill(cluster._host.pid, signal.SIGKILL)
+        host = jobs.stream._cluster._host
+        assert host is not None
+        host.kill()
         with pytest.raises(RuntimeError, match=r"ended by itself|connection|out of reach"):
             jobs.next_result(30)
         wait_for(lambda: not Path(f"/proc/{pids(tmp_path / 'log')[0]}").exists())

@@ -7,19 +7,9 @@ and their curves agree to rounding. Importing this package does not import Tenso
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.metrics import Metrics
-from fmnist_lab.training.engines.engine import NOT_KEPT, Engine, Keeper, OnEpoch, Outcome, State
+from fmnist_lab.training.engines.engine import Engine, OnEpoch, Outcome
 
-__all__ = [
-    "ENGINES",
-    "NOT_KEPT",
-    "Engine",
-    "Keeper",
-    "Metrics",
-    "OnEpoch",
-    "Outcome",
-    "State",
-    "get",
-]
+__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "get"]
 
 ENGINES = ("compiled", "keras")
 

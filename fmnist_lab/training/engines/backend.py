@@ -25,6 +25,7 @@ _WITHOUT_XLA = "XLA cannot compile this model, which trains without it, slower"
 log = logging.getLogger(__name__)
 
 
+@functools.cache
 def import_tensorflow() -> ModuleType:
     """Imports TensorFlow and Keras with nothing printed, in about 5 s the first time.
 
@@ -39,15 +40,29 @@ def import_tensorflow() -> ModuleType:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if metadata.version("tensorflow").startswith(XLA_KNOWS_IT):
         given = os.environ.get("XLA_FLAGS", "").split()  # and the last of two wins
-        os.environ["XLA_FLAGS"] = " ".join(
-            [XLA_FLAG, *(flag for flag in given if flag != XLA_FLAG)]
-        )
+        flags = [XLA_FLAG, *(flag for flag in given if flag != XLA_FLAG)]
+        os.environ["XLA_FLAGS"] = " ".join(flags)
     program_cache.start()
     with _quiet_stderr(), _without_settings_of_keras():
         import keras
         import tensorflow
-    _pin_settings(keras)
-    _name_the_generator(tensorflow.nn.experimental)
+    if (backend := keras.config.backend()) != "tensorflow":
+        rule = "be imported with its backend tensorflow"
+        hint = "a module of yours has imported it before, with KERAS_BACKEND or keras.json"
+        raise RequestError("keras", rule, backend, hint)
+    # Once: what an architecture's module sets afterwards, such as mixed precision, stays.
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    # Dropout asks for the generator that TensorFlow would select for it on a CPU. Where TensorFlow
+    # selects, XLA works the generator's key out again for each unit, which takes some 30 times as
+    # long as the mask itself. The masks of compiled code are the same. Neither Keras's layer nor
+    # TensorFlow's configuration has an argument for it.
+    random = tensorflow.nn.experimental
+    random.stateless_dropout = functools.partial(random.stateless_dropout, rng_alg="philox")
     return tensorflow  # type: ignore[no-any-return]
 
 
@@ -76,31 +91,6 @@ def compile_model(model: Any, **settings: Any) -> bool:
     if not model.jit_compile:
         log.warning("%s: one of its layers declares so.", _WITHOUT_XLA)
     return bool(model.jit_compile)
-
-
-@functools.cache  # what an architecture's module sets afterwards, such as mixed precision, stays
-def _pin_settings(keras: Any) -> None:
-    if (backend := keras.config.backend()) != "tensorflow":
-        rule = "be imported with its backend tensorflow"
-        hint = "a module of yours has imported it before, with KERAS_BACKEND or keras.json"
-        raise RequestError("keras", rule, backend, hint)
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-    keras.config.set_epsilon(1e-7)
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_max_epochs(None)
-    keras.config.set_max_steps_per_epoch(None)
-
-
-@functools.cache
-def _name_the_generator(module: Any) -> None:
-    """Has dropout ask for the generator that TensorFlow would select for it on a CPU.
-
-    Where TensorFlow selects, XLA works the generator's key out again for each unit, which takes
-    some 30 times as long as the mask itself. The masks of compiled code are the same. Neither
-    Keras's layer nor TensorFlow's configuration has an argument for it.
-    """
-    module.stateless_dropout = functools.partial(module.stateless_dropout, rng_alg="philox")
 
 
 @contextmanager

@@ -1,8 +1,7 @@
 """A trial's model, optimizer and loss, the same for both engines, and the test evaluation."""
 
 import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +32,19 @@ def build_model(trial: Trial) -> Any:
     """
     import_tensorflow()
     import keras
+    from keras.src.random import seed_generator
 
     keras.utils.set_random_seed(trial.seed)
-    with _seeds_of_layers(trial.seed):
+    # Keras draws the seeds of layers from Python's global generator, and so do threads of a Dask
+    # worker at the same time: the model would start from other weights. The public way, `seed=` of
+    # each layer and initializer, is not open to the architectures of users, and would change the
+    # results of ours. So Keras gets a generator of its own.
+    shared = seed_generator.python_random
+    seed_generator.python_random = random.Random(trial.seed)
+    try:
         model = _create("architecture", trial.architecture)
+    finally:
+        seed_generator.python_random = shared
     got = getattr(model, "output_shape", f"{model!r}")
     if not isinstance(model, keras.Model) or got != (None, CLASSES):
         rule = f"return a Keras model with output shape (None, {CLASSES})"
@@ -135,24 +143,6 @@ def _require_probabilities(model: Any) -> None:
         got = Phrase(f"rows that sum to {', '.join(f'{total:.2g}' for total in rows.sum(axis=1))}")
         hint = "end it with activation='softmax'"
         raise RequestError("architecture._target_", rule, got, hint)
-
-
-@contextmanager
-def _seeds_of_layers(seed: int) -> Iterator[None]:
-    """Gives Keras a random generator of its own to draw the seeds of layers from.
-
-    Keras draws them from Python's global generator, and so do threads of a Dask worker at the same
-    time: the model would start from other weights. The public way, `seed=` of each layer and
-    initializer, is not open to the architectures of users, and would change the results of ours.
-    """
-    from keras.src.random import seed_generator
-
-    shared = seed_generator.python_random
-    seed_generator.python_random = random.Random(seed)
-    try:
-        yield
-    finally:
-        seed_generator.python_random = shared
 
 
 def _create(group: str, node: dict[str, Any], **extra: Any) -> Any:

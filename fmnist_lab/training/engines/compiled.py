@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from fmnist_lab import schedules
 from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
 from fmnist_lab.training import clipping
-from fmnist_lab.training.early_stopping import EarlyStopping, diverged
+from fmnist_lab.training.checkpoint import Checkpoint
+from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines import program_cache
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
@@ -22,11 +23,8 @@ from fmnist_lab.training.engines.building import (
     build_optimizer,
 )
 from fmnist_lab.training.engines.engine import (
-    NOT_KEPT,
-    Keeper,
     OnEpoch,
     Outcome,
-    State,
     batch_order,
     copy_state,
     restore_state,
@@ -38,7 +36,6 @@ from fmnist_lab.trial import Trial
 tf = import_tensorflow()
 
 KEPT_PROGRAMS = 4  # a sweep over more shapes compiles again, instead of filling the memory
-
 
 _programs: "dict[str, Program]" = {}  # least recently used first
 
@@ -63,14 +60,27 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
         default=str,
     )
     if program := _programs.pop(shape, None):
-        program.reset(trial)
+        model, optimizer = _build(trial)
+        fresh = {"model": model.variables, "optimizer": optimizer.variables}
+        restore_state(fresh, program.model, program.optimizer)
     else:
         program = Program(trial)
     _programs[shape] = program
     if len(_programs) > KEPT_PROGRAMS:
         del _programs[next(iter(_programs))]
-    program.take_inputs(trial, dataset)
+    program.threshold = tf.constant(trial.clipping.threshold or 0.0, tf.float32)
+    program.scaling = (
+        tf.constant(dataset.mean, tf.float32),
+        tf.constant(dataset.std, tf.float32),
+    )
     return program
+
+
+def _build(trial: Trial) -> tuple[Any, Any]:
+    """The trial's model, and its optimizer with all slots."""
+    model, optimizer = build_model(trial), build_optimizer(trial)
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
 
 
 class Program:
@@ -84,39 +94,13 @@ class Program:
         self.batch_size = trial.training.batch_size
         self._clipping = trial.clipping.name
         self._one_hot = trial.training.labels == "one_hot"
-        self.model = build_model(trial)
-        self._optimizer = build_optimizer(trial)
-        self._optimizer.build(self.model.trainable_variables)
+        self.model, self.optimizer = _build(trial)
         self._loss = build_loss(trial)
         self._by_xla = compile_model(self.model)
-        self._functions: dict[Any, Any] = {}
-        self._scaling: tuple[Any, ...] = (tf.constant(0.0), tf.constant(1.0))
-        self._threshold = tf.constant(0.0)
-
-    def reset(self, trial: Trial) -> None:
-        """Puts weights, statistics, optimizer slots and random generators to the trial's start."""
-        model, optimizer = build_model(trial), build_optimizer(trial)
-        optimizer.build(model.trainable_variables)
-        for mine, fresh in zip(self.model.variables, model.variables, strict=True):
-            mine.assign(fresh)
-        for mine, fresh in zip(self._optimizer.variables, optimizer.variables, strict=True):
-            mine.assign(fresh)
-
-    def take_inputs(self, trial: Trial, dataset: Dataset) -> None:
-        """Sets what may differ between trials that share the program."""
-        self._threshold = tf.constant(trial.clipping.threshold or 0.0, tf.float32)
-        self._scaling = (
-            tf.constant(dataset.mean, tf.float32),
-            tf.constant(dataset.std, tf.float32),
-        )
-
-    def state(self) -> dict[str, Sequence[NDArray[Any]]]:
-        """Copies all that a training changes, the random generators included."""
-        return copy_state(self.model.variables, self._optimizer.variables)
-
-    def restore(self, state: State) -> None:
-        """Puts back what `state` has copied from a program of the same shape."""
-        restore_state(state, self.model.variables, self._optimizer.variables)
+        self._functions: dict[str, Any] = {}
+        # What may differ between trials that share the program.
+        self.threshold = tf.constant(0.0)
+        self.scaling: tuple[Any, ...] = (tf.constant(0.0), tf.constant(1.0))
 
     def train_epoch(
         self,
@@ -137,8 +121,8 @@ class Program:
             tf.constant(images[order]),
             tf.constant(labels[order]),
             tf.constant(learning_rates),
-            self._threshold,
-            *self._scaling,
+            self.threshold,
+            *self.scaling,
         )
         loss, correct, norm, clipped = (float(value) for value in sums)
         size, steps = len(order), len(learning_rates)
@@ -151,23 +135,25 @@ class Program:
 
     def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
         """Mean loss and accuracy; uint8 images and int32 labels, arrays or tensors."""
-        inputs = (tf.constant(images), tf.constant(labels), *self._scaling)
+        inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
         loss, correct = self._call(self._evaluate_all, *inputs)
         return float(loss) / len(labels), float(correct) / len(labels)
 
     def _call(self, body: Callable[..., Any], *inputs: Any) -> Any:
         """Calls a method as one compiled program, or as TensorFlow's graph where XLA refuses."""
-        if body.__name__ not in self._functions:
-            compiled = tf.function(body, jit_compile=self._by_xla, autograph=False)
-            self._functions[body.__name__] = compiled
+        if function := self._functions.get(body.__name__):
+            return function(*inputs)
+        function = tf.function(body, jit_compile=self._by_xla, autograph=False)
         try:
-            return self._functions[body.__name__](*inputs)
+            result = function(*inputs)
         except tf.errors.OpError as error:
             if not (self._by_xla and is_not_compiled(error)):
                 raise
-        self._by_xla = False
-        self._functions.clear()
-        return self._call(body, *inputs)
+            self._by_xla = False
+            return self._call(body, *inputs)
+        self._functions[body.__name__] = function
+        program_cache.publish()
+        return result
 
     def _train_epoch(
         self, images: Any, labels: Any, rates: Any, threshold: Any, mean: Any, std: Any
@@ -181,8 +167,8 @@ class Program:
             gradients, norm, clipped = clipping.clip(
                 self._clipping, tape.gradient(loss, weights), threshold
             )
-            self._optimizer.learning_rate.assign(rate)
-            self._optimizer.apply(gradients, self.model.trainable_variables)
+            self.optimizer.learning_rate.assign(rate)
+            self.optimizer.apply(gradients, self.model.trainable_variables)
             news = (loss * size, _correct(targets, probabilities), norm, clipped)
             return tuple(total + new for total, new in zip(sums, news, strict=True))
 
@@ -236,65 +222,40 @@ def _correct(targets: Any, probabilities: Any) -> Any:
     return tf.reduce_sum(tf.cast(guesses == targets, tf.float32))
 
 
-def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
-    """Trains one trial; see `Engine` for the contract."""
+def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
+    """Trains one trial; see `engine` for the contract."""
     scheduler, stopping = schedules.build(trial.scheduler), EarlyStopping(trial.stopping)
     program = program_for(trial, dataset)
-    _catch_up(keeper, program, scheduler, stopping, len(dataset.train_labels))
-    best = {key: keeper.state[key] for key in keeper.state.keys() & {"best"}}
-    for epoch in range(len(keeper.curve), trial.training.epochs):
-        metrics = _train_epoch(program, trial, dataset, scheduler, epoch)
-        if epoch == len(keeper.curve):  # whatever there was to compile has been compiled
-            program_cache.publish()
+    size = len(dataset.train_labels)
+    steps = steps_per_epoch(size, program.batch_size)
+    for epoch, metrics in enumerate(checkpoint.curve):  # for what observes it
+        scheduler.learning_rates(epoch, steps)
+        stopping.observe(epoch, metrics)
+        scheduler.observe(epoch, metrics)
+    if checkpoint.curve:
+        restore_state(checkpoint.state, program.model, program.optimizer)
+    best = {key: checkpoint.state[key] for key in checkpoint.state.keys() & {"best"}}
+    for epoch in range(len(checkpoint.curve), trial.training.epochs):
+        start = time.perf_counter()
+        rates = scheduler.learning_rates(epoch, steps)
+        order = batch_order(trial.seed, epoch, size)
+        means = program.train_epoch(dataset.train_images, dataset.train_labels, order, rates)
+        loss, accuracy = program.evaluate(dataset.val_images, dataset.val_labels)
+        metrics = means | {
+            "val/loss": loss,
+            "val/accuracy": accuracy,
+            "opt/learning_rate": float(rates[-1]),
+            "time/epoch_seconds": time.perf_counter() - start,
+        }
         early = stopping.observe(epoch, metrics)
         if stopping.restores and stopping.best_epoch == epoch:
             best["best"] = program.model.get_weights()
         scheduler.observe(epoch, metrics)
-        reason = stop_reason(
-            diverged=diverged(metrics),
-            pruned=not on_epoch(epoch, metrics),
-            early=early,
-            epoch=epoch,
-            epochs=trial.training.epochs,
-        )
-        if reason:
+        pruned = not on_epoch(epoch, metrics)
+        if reason := stop_reason(trial, epoch, metrics, pruned=pruned, early=early):
             break
-        keeper.offer(lambda: program.state() | best)
+        checkpoint.offer(lambda: copy_state(program.model, program.optimizer) | best)
     assert reason is not None  # the last epoch has one
     if best and stopping.best_epoch is not None:
         return Outcome(reason, stopping.best_epoch, list(best["best"]))
     return Outcome(reason, epoch, program.model.get_weights())
-
-
-def _catch_up(
-    keeper: Keeper,
-    program: Program,
-    scheduler: schedules.Scheduler,
-    stopping: EarlyStopping,
-    size: int,
-) -> None:
-    """Restores the state of an earlier attempt, and repeats its curve for what observes it."""
-    for epoch, metrics in enumerate(keeper.curve):
-        scheduler.learning_rates(epoch, steps_per_epoch(size, program.batch_size))
-        stopping.observe(epoch, metrics)
-        scheduler.observe(epoch, metrics)
-    if keeper.curve:
-        program.restore(keeper.state)
-
-
-def _train_epoch(
-    program: Program, trial: Trial, dataset: Dataset, scheduler: schedules.Scheduler, epoch: int
-) -> dict[str, float]:
-    start = time.perf_counter()
-    size = len(dataset.train_labels)
-    rates = scheduler.learning_rates(epoch, steps_per_epoch(size, program.batch_size))
-    metrics = program.train_epoch(
-        dataset.train_images, dataset.train_labels, batch_order(trial.seed, epoch, size), rates
-    )
-    loss, accuracy = program.evaluate(dataset.val_images, dataset.val_labels)
-    return metrics | {
-        "val/loss": loss,
-        "val/accuracy": accuracy,
-        "opt/learning_rate": float(rates[-1]),
-        "time/epoch_seconds": time.perf_counter() - start,
-    }

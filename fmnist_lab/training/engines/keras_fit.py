@@ -1,6 +1,5 @@
 """The reference engine: plain `model.fit` with Keras's own callbacks."""
 
-import functools
 import math
 import time
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.metrics import Metrics
 from fmnist_lab.training import clipping
-from fmnist_lab.training.early_stopping import diverged
+from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
     EVALUATION_BATCH,
@@ -24,11 +23,8 @@ from fmnist_lab.training.engines.building import (
     targets,
 )
 from fmnist_lab.training.engines.engine import (
-    NOT_KEPT,
-    Keeper,
     OnEpoch,
     Outcome,
-    State,
     batch_order,
     copy_state,
     restore_state,
@@ -49,8 +45,8 @@ LOG_KEYS = {
 }
 
 
-def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NOT_KEPT) -> Outcome:
-    """Trains one trial; see `Engine` for the contract."""
+def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
+    """Trains one trial; see `engine` for the contract."""
     begun = False
 
     def note(epoch: int, metrics: Metrics) -> bool:
@@ -59,41 +55,37 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper = NO
         return on_epoch(epoch, metrics)
 
     try:
-        return _train(trial, dataset, note, keeper)
+        return _train(trial, dataset, note, checkpoint)
     except tf.errors.OpError as error:
         if begun or not is_not_compiled(error):
             raise
-        return _train(trial, dataset, on_epoch, keeper, by_xla=False)
+        return _train(trial, dataset, on_epoch, checkpoint, by_xla=False)
 
 
 def _train(
-    trial: Trial, dataset: Dataset, on_epoch: OnEpoch, keeper: Keeper, by_xla: bool = True
+    trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint, by_xla: bool = True
 ) -> Outcome:
     model = build_model(trial)
     gauge = GradientGauge(trial)
     # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
     # of TensorFlow's own kernels.
-    compile_ = functools.partial(compile_model, model) if by_xla else model.compile
-    compile_(optimizer=gauge.optimizer, loss=build_loss(trial), metrics=["accuracy"])
+    settings = {"optimizer": gauge.optimizer, "loss": build_loss(trial), "metrics": ["accuracy"]}
+    if by_xla:
+        compile_model(model, **settings)
+    else:
+        model.compile(jit_compile=False, **settings)
     batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
     conductor = Conductor(schedules.build(trial.scheduler), batches)
     plateau = _plateau(conductor.scheduler)
-    recorder = Recorder(trial, gauge, on_epoch)
+    recorder = Recorder(trial, gauge, on_epoch, checkpoint, (*plateau, stopping))
     model.fit(
         batches,
         validation_data=(pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)),
         validation_batch_size=EVALUATION_BATCH,
         shuffle=False,  # the batches come shuffled
-        initial_epoch=len(keeper.curve),
+        initial_epoch=len(checkpoint.curve),
         epochs=trial.training.epochs,
-        # The recorder comes late: it reads which of the others has asked to stop.
-        callbacks=[
-            conductor,
-            *plateau,
-            stopping,
-            recorder,
-            Continuation(keeper, plateau, stopping),
-        ],
+        callbacks=[conductor, *plateau, stopping, recorder],
         verbose=0,
     )
     restored = stopping.best_weights is not None
@@ -182,20 +174,37 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports every epoch's metrics, and determines why training stops."""
+    """Reports every epoch's metrics, determines why training stops, and keeps checkpoints.
+
+    It comes last: it reads which of the other callbacks has asked to stop, and Keras's callbacks
+    forget everything when training begins.
+    """
 
     def __init__(
         self,
         trial: Trial,
         gauge: GradientGauge,
         on_epoch: OnEpoch,
+        checkpoint: Checkpoint,
+        observers: Sequence[Any],  # the callbacks that watch the curve; the last one stops early
     ) -> None:
         super().__init__()
-        self._trial, self._gauge = trial, gauge
-        self._hand_on = on_epoch
+        self._trial, self._gauge, self._hand_on = trial, gauge, on_epoch
+        self._checkpoint, self._observers, self._stopping = checkpoint, observers, observers[-1]
         self._start = 0.0
         self.reason: StopReason | None = None
         self.last_epoch = -1
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        for epoch, metrics in enumerate(self._checkpoint.curve):
+            # Whether a plateau cuts the rate depends on the rate that there was.
+            self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
+            for callback in self._observers:
+                callback.on_epoch_end(epoch, {key: metrics[name] for name, key in LOG_KEYS.items()})
+        if state := self._checkpoint.state:
+            self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
+            restore_state(state, self.model, self.model.optimizer)
+            self._stopping.best_weights = state.get("best")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._start = time.perf_counter()
@@ -206,49 +215,15 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         metrics["opt/learning_rate"] = logs["opt/learning_rate"]
         metrics["time/epoch_seconds"] = time.perf_counter() - self._start
         self.last_epoch = epoch
-        self.reason = stop_reason(
-            diverged=diverged(metrics),
-            pruned=not self._hand_on(epoch, metrics),
-            early=self.model.stop_training,
-            epoch=epoch,
-            epochs=self._trial.training.epochs,
-        )
+        early, pruned = self.model.stop_training, not self._hand_on(epoch, metrics)
+        self.reason = stop_reason(self._trial, epoch, metrics, pruned=pruned, early=early)
         self.model.stop_training = self.reason is not None
-
-
-class Continuation(keras.callbacks.Callback):  # type: ignore[misc]
-    """Continues an earlier attempt, and offers the state that a later one needs.
-
-    It comes last: Keras's callbacks forget everything when training begins, and only after the
-    recorder is it clear whether another epoch follows.
-    """
-
-    def __init__(self, keeper: Keeper, plateau: Sequence[Any], stopping: Any) -> None:
-        super().__init__()
-        self._keeper, self._plateau, self._stopping = keeper, plateau, stopping
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        for epoch, metrics in enumerate(self._keeper.curve):
-            self._show_again(epoch, metrics)
-        if state := self._keeper.state:
-            self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
-            restore_state(state, self.model.variables, self.model.optimizer.variables)
-            self._stopping.best_weights = state.get("best")
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not self.model.stop_training:
-            self._keeper.offer(self._state)
-
-    def _show_again(self, epoch: int, metrics: Metrics) -> None:
-        """Repeats an earlier epoch for the callbacks that watch the curve."""
-        # Whether a plateau cuts the rate depends on the rate that there was.
-        self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
-        for callback in (*self._plateau, self._stopping):
-            callback.on_epoch_end(epoch, {key: metrics[name] for name, key in LOG_KEYS.items()})
+            self._checkpoint.offer(self._state)
 
     def _state(self) -> State:
         best = self._stopping.best_weights
-        state = copy_state(self.model.variables, self.model.optimizer.variables)
+        state = copy_state(self.model, self.model.optimizer)
         return state if best is None else state | {"best": best}
 
 

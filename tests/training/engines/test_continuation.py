@@ -9,7 +9,8 @@ import pytest
 
 from fmnist_lab import data
 from fmnist_lab.training import engines
-from fmnist_lab.training.engines import Metrics, Outcome, State
+from fmnist_lab.training.checkpoint import Checkpoint, State
+from fmnist_lab.training.engines import Metrics, Outcome
 from fmnist_lab.trial import StoppingConfig, StopReason, TrainingConfig, Trial
 from tests.training.engines.test_engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
@@ -34,7 +35,7 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
 
 
 @dataclass
-class Memory:
+class Memory(Checkpoint):
     """Keeps the state after some epochs, as a file would."""
 
     curve: list[Metrics] = field(default_factory=list)

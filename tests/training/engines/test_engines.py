@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from fmnist_lab import data
 from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.training import engines
+from fmnist_lab.training.checkpoint import ONLY, Checkpoint
 from fmnist_lab.training.engines import Metrics, Outcome
 from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
 from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
 
 Node = dict[str, Any]
+NOT_KEPT = Checkpoint(Path("absent"), {}, ONLY)
 NAMES = {
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",
     "opt/learning_rate", "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds",
@@ -96,7 +99,7 @@ def train(
         curve.append(metrics)
         return epoch < prune_after
 
-    outcome = engines.get(engine)(trial, dataset or data.load(trial.data), on_epoch)
+    outcome = engines.get(engine)(trial, dataset or data.load(trial.data), on_epoch, NOT_KEPT)
     return outcome, curve
 
 
