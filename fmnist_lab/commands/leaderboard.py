@@ -137,7 +137,7 @@ def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
         picked = trials.eval(quoted.replace("\n", " "))
         if not isinstance(picked, pd.Series) or picked.dtype != "bool":
             raise TypeError("it is no condition")
-    except Exception as error:  # whatever Python makes of somebody's typing
+    except Exception as error:  # whatever Python makes of what was typed
         reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise RequestError(
             "`--where` must be a condition on columns, objective > 0.9 and strategy == 'cosine' "

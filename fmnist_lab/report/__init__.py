@@ -1,8 +1,8 @@
 """The report of a sweep: what was found, in words and charts, as one HTML file.
 
-`setup` reads how the sweep was asked for, `evidence` gathers what came out of it, `sentences` and
-`method` say it in words, `figures` draws it, `page` puts all that into a file. plotly is
-imported when something is drawn.
+`evidence` reads how the sweep was asked for and what came out of it, `sentences`, `cautions` and
+`method` say it in words, `figures` and `tables` show it, `page` puts all that into a file. plotly
+is imported when something is drawn.
 """
 
 from fmnist_lab.report.evidence import Evidence, gather

@@ -203,9 +203,8 @@ def _wanted(row: dict[str, Any], pair: str) -> str:
 
 def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
     """The rows of a frame; none where there is no frame."""
-    if frame is None:
-        return []
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    rows = [] if frame is None else frame.to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
 
 
 def listed(values: Iterable[Any], last: str = "or") -> str:
