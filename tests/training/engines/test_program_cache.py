@@ -22,12 +22,14 @@ from fmnist_lab import config, data
 from fmnist_lab.training import engines
 from fmnist_lab.training.engines import program_cache
 from tests.conftest import TINY
+from pathlib import Path
+from fmnist_lab.training.checkpoint import ONLY, Checkpoint
 trial = config.to_trial(config.compose([*TINY]))
 curve = []
 def keep(epoch, metrics):
     curve.append({key: value for key, value in metrics.items() if "time" not in key})
     return True
-engines.get("compiled")(trial, data.load(trial.data), keep)
+engines.get("compiled")(trial, data.load(trial.data), keep, Checkpoint(Path(), {}, ONLY))
 cache = program_cache.start()
 links = [path.stat().st_nlink for path in cache.folder.glob("*.pb")] if cache else []
 print(json.dumps([curve, sorted(links)]))
