@@ -91,7 +91,13 @@ def find(named: str | None = None, files: Sequence[IdxFile] = FILES) -> Original
         DataUnavailableError: no folder is named and no source works.
     """
     if named is not None:
-        return _read_named(named, files)
+        try:
+            return _read("the named folder", Path(named).expanduser(), files)
+        except (SourceError, OSError, RuntimeError) as error:  # the last for an unknown home
+            rule = "be a folder with the four Fashion-MNIST files"
+            reason = str(error).rstrip(".")
+            hint = f"{reason}; put sound files there, or unset data.dir and {FOLDER_VARIABLE}"
+            raise RequestError("data.dir", rule, named, hint) from error
     found, failures = _try(_READY, files)
     for failure in failures.values():
         if isinstance(failure, DamagedFileError):
@@ -112,16 +118,6 @@ def keras_cache() -> Path:
 def _read(label: str, folder: Path, files: Sequence[IdxFile]) -> Original:
     train_images, train_labels, test_images, test_labels = map(parse, read_folder(folder, files))
     return Original((train_images, train_labels), (test_images, test_labels), f"{label} ({folder})")
-
-
-def _read_named(named: str, files: Sequence[IdxFile]) -> Original:
-    try:
-        return _read("the named folder", Path(named).expanduser(), files)
-    except (SourceError, OSError, RuntimeError) as error:  # the last for an unknown home
-        rule = "be a folder with the four Fashion-MNIST files"
-        reason = str(error).rstrip(".")
-        hint = f"{reason}; put sound files there, or unset data.dir and {FOLDER_VARIABLE}"
-        raise RequestError("data.dir", rule, named, hint) from error
 
 
 def _try(sources: Sequence[Source], files: Sequence[IdxFile]) -> tuple[Original | None, Failures]:
@@ -217,7 +213,13 @@ def _read_file(folder: Path, file: IdxFile) -> bytes:
     path = folder / file.name
     if not path.exists():
         path = folder / f"{file.name}.gz"
-    content = _decompress(path, file.size + 1)  # one more, to notice; a wrong file may be enormous
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+            content = stream.read(file.size + 1)  # one more, to notice; it may be enormous
+    except EOFError as error:
+        raise DamagedFileError(f"{path} is truncated") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DamagedFileError(f"{path} is not a sound gzip file ({error})") from error
     if len(content) != file.size:
         received = "more" if len(content) > file.size else f"{len(content):,}"
         raise DamagedFileError(
@@ -229,16 +231,6 @@ def _read_file(folder: Path, file: IdxFile) -> bytes:
             f"{path} must have the SHA-256 {file.sha256} when decompressed, but has {checksum}"
         )
     return content
-
-
-def _decompress(path: Path, limit: int) -> bytes:
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
-            return stream.read(limit)
-    except EOFError as error:
-        raise DamagedFileError(f"{path} is truncated") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DamagedFileError(f"{path} is not a sound gzip file ({error})") from error
 
 
 _READY: tuple[Source, ...] = (

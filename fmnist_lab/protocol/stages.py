@@ -18,10 +18,8 @@ from fmnist_lab.results import layout, manifest, searches
 from fmnist_lab.statistics import least_pairs
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
-from fmnist_lab.sweeper.sweep_files import RESULTS
 from fmnist_lab.training import environment
 
-FOLDER = "replicates"
 _KEPT = (
     "hydra/launcher",
     "hydra.launcher",
@@ -56,7 +54,7 @@ class Confirmation:
             _SEEDS,
             f"hydra.sweep.dir={folder}",
             "hydra.sweep.subdir=${hydra.job.num}",
-            f"hydra.sweeper.study_name={self.name}-{FOLDER}",
+            f"hydra.sweeper.study_name={self.name}-{layout.REPLICATES}",
             f"hydra.sweeper.n_trials={len(self.seeds)}",
             f"hydra.sweeper.enqueue=[{enqueue}]",
             "hydra.sweeper.spaces=[]",
@@ -99,7 +97,7 @@ def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | N
 
 def is_tuned(folder: Path) -> bool:
     """Whether a search has come to its end, and every strategy has its best trial."""
-    if not (folder / RESULTS).exists():  # the command showed its configuration, say
+    if not (folder / layout.SWEEP_RESULTS).exists():  # the command showed its configuration, say
         return False
     tuned = _results(folder)
     strategies = tuned.get("strategies", {})
@@ -109,7 +107,8 @@ def is_tuned(folder: Path) -> bool:
 
 
 def _results(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((folder / RESULTS).read_text(encoding="utf-8"))
+    text = (folder / layout.SWEEP_RESULTS).read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
     return content
 
 
@@ -127,25 +126,21 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
         "data": data.load(config.to_trial(cfg).data).checksum,
         "versions": environment.describe(),
     }
-    replicates, changed = folder / FOLDER, manifest.changes(content, folder)
+    replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
     wanted = len(planned.winners) * len(planned.seeds)
-    is_whole = bool(before) and len(list(replicates.glob("*/result.json"))) >= wanted
+    is_whole = bool(before) and len(list(replicates.glob(f"*/{layout.RESULT}"))) >= wanted
     if is_whole and not any(key.startswith(("winners", "seeds")) for key in changed):
         return replicates  # there is nothing left to train, whatever the version is today
     manifest.open_test_set(content, folder)
     if any(key.startswith("winners") for key in changed) and replicates.exists():
-        replicates.rename(folder / f"{FOLDER}-{before.get('hash', 'before')[:8]}")
+        replicates.rename(folder / f"{layout.REPLICATES}-{before.get('hash', 'before')[:8]}")
     return replicates
 
 
 class Outlook:
-    """Says as a sweep starts where its seeds or searches are too few for any verdict.
-
-    An observer, see `fmnist_lab.sweeper.observers`.
-    """
+    """Observer that says as a sweep starts where seeds or searches are too few for any verdict."""
 
     def __init__(self, replicates: int, searches: int, kind: str) -> None:
-        """Takes the configuration's values; of replicates nothing is said again."""
         self._replicates = replicates if kind == "trial" else 0
         self._searches = searches
 
@@ -189,9 +184,8 @@ def again(sweep: Path, number: int, arguments: Sequence[str]) -> list[str]:
         more.append("hydra.sweeper.sampler.scramble=true")
     folder = searches.folder_of(sweep, number)
     more += [f"hydra.sweeper.study_name={searches.name_of(folder)}", f"hydra.sweep.dir={folder}"]
-    changed = {item.partition("=")[0] for item in more}
-    kept = [item for item in arguments if item.partition("=")[0].lstrip("+") not in changed]
-    return together(more, kept)
+    changed = set(map(key_of, more))
+    return together(more, [item for item in arguments if key_of(item) not in changed])
 
 
 def together(ours: Sequence[str], users: Sequence[str]) -> list[str]:

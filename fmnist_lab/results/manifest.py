@@ -26,12 +26,8 @@ def read(folder: Path) -> dict[str, Any]:
         RequestError: It has another shape: its warnings would be lost.
     """
     remedy = "bring it back: it says how often the test set was opened"
-    try:
-        content: dict[str, Any] = schema.read(
-            folder / MANIFEST, schema.Manifest, "its sweep", remedy
-        )
-    except FileNotFoundError:
-        return {}
+    path = folder / MANIFEST
+    content: dict[str, Any] = schema.read_if_there(path, schema.Manifest, "its sweep", remedy)
     return content
 
 

@@ -38,15 +38,8 @@ def _value(text: str) -> float | str | None:
 
 def from_hydra(folder: Path) -> dict[str, Any]:
     """Reads `stopping` and `overrides` of a trial of an earlier version from its `.hydra/`."""
-    given = _read(folder / layout.OVERRIDES, list[Any] | None) or []
-    config = _read(folder / layout.CONFIG, dict[str, Any] | None) or {}
+    given = schema.read_if_there(folder / layout.OVERRIDES, list[Any] | None) or []
+    config = schema.read_if_there(folder / layout.CONFIG, dict[str, Any] | None) or {}
     stopping = config.get("stopping")
     name = stopping.get("name", "none") if isinstance(stopping, dict) else "none"
     return {"stopping": str(name), "overrides": asked(list(map(str, given)))}
-
-
-def _read(path: Path, shape: Any) -> Any:
-    try:
-        return schema.read(path, shape)
-    except FileNotFoundError:
-        return None

@@ -147,6 +147,14 @@ def read(path: Path, shape: Any, writer: str = _WRITER, remedy: str = _REMEDY) -
     raise refusal(path, got, writer, remedy)
 
 
+def read_if_there(path: Path, shape: Any, writer: str = _WRITER, remedy: str = _REMEDY) -> Any:
+    """Reads a file as `read` does; an empty mapping where there is none."""
+    try:
+        return read(path, shape, writer, remedy)
+    except FileNotFoundError:
+        return {}
+
+
 def refusal(path: Path, got: str, writer: str = _WRITER, remedy: str = _REMEDY) -> RequestError:
     """Returns the error for a file that holds something else."""
     return RequestError(str(path), f"be as {writer} has left it", Phrase(got), remedy)
@@ -191,10 +199,7 @@ def environment(folder: Path) -> dict[str, Any]:
     Raises:
         RequestError: It has another shape.
     """
-    try:
-        content: dict[str, Any] = read(folder / ENVIRONMENT, Environment)
-    except FileNotFoundError:
-        return {}
+    content: dict[str, Any] = read_if_there(folder / ENVIRONMENT, Environment)
     return content
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import TINY, run_here
 
@@ -240,3 +241,4 @@ def test_a_study_prunes_a_trial_that_keeps_its_curve(folder: Path) -> None:
     assert len(lines) == results[1]["epochs_trained"]
     best = (sweep / "optimization_results.yaml").read_text(encoding="utf-8")
     assert str(max(result["objective"] for result in results)) in best
+    assert {*TINY, "tracking=none"} <= {*yaml.safe_load(best)["best_overrides"]}
