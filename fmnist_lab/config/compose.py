@@ -82,9 +82,7 @@ def register() -> None:
         PermissionError: There are files of the user's here that this user may not read.
     """
     schema = OmegaConf.structured(Config)
-    _unlock(
-        schema
-    )  # OmegaConf takes a frozen dataclass for a configuration that cannot be overridden
+    _unlock(schema)  # for OmegaConf a frozen dataclass is one that overrides cannot change
     ConfigStore.instance().store(name="schema", node=schema)
     listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
     resolvers: dict[str, Callable[..., Any]] = {
@@ -131,7 +129,9 @@ def to_trial(cfg: DictConfig) -> Trial:
     Raises:
         RequestError: A value is not allowed.
     """
-    config = _to_object(_checked(OmegaConf.to_container(cfg, resolve=False)))
+    given: Any = OmegaConf.to_container(cfg, resolve=False)
+    given.pop("hydra", None)  # a callback's has it, a job's has not
+    config = _to_object(_checked(given))
     assert isinstance(config, Config)
     for item in fields(Config):  # `${oc.env:HOME}` in a file makes a single value of a group
         node, default = getattr(config, item.name), item.default_factory

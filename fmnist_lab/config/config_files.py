@@ -25,6 +25,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     create_model,
@@ -50,6 +51,11 @@ _RULES = {  # of pydantic's own errors whose words would not do
     "missing": "be there",
     "extra_forbidden": f"be one of {', '.join(_SETTINGS)}, exported, defaults",
 }
+
+
+# Of a file for Hydra.
+_Chosen = Annotated[dict[str, str | list[str] | None], Field(min_length=1, max_length=1)]
+_NAMES = TypeAdapter(list[str | _Chosen], config=ConfigDict(strict=True))
 
 
 def config_dir() -> str:
@@ -290,10 +296,22 @@ class FileConfigSource(file_config_source.FileConfigSource):
             reason = Phrase(getattr(error, "strerror", None) or type(error).__name__)
             raise RequestError(name, "be a readable text file", reason) from error
         except (yaml.YAMLError, ValueError) as error:  # Hydra's own, about the header
-            raise RequestError(name, "be a file in YAML", Phrase(error)) from error
+            got, mark = str(error), getattr(error, "problem_mark", None)
+            if mark is not None:
+                problem = getattr(error, "problem", "")
+                got = f"{problem} in line {mark.line + 1}, column {mark.column + 1}"
+            raise RequestError(name, "be a file in YAML", Phrase(got)) from error
         if not OmegaConf.is_dict(result.config):
             raise RequestError(name, "hold keys and values", Phrase("a list"))
-        _require_names(result.config._get_node("defaults"), name)
+        content: Any = OmegaConf.to_container(result.config, resolve=False)
+        defaults = content.get("defaults") or []
+        try:  # on another list Hydra would assert, or take it for names and fail
+            _NAMES.validate_python(defaults)
+        except ValidationError as error:
+            where = error.errors()[0]["loc"]
+            wrong = defaults[int(where[0])] if where else defaults
+            rule = "be a list of names and of `group: name`"
+            raise RequestError(f"{name}: defaults", rule, wrong) from error
         if path.parent.name in _LAID_OVER and result.header.get("package") != "_global_":
             raise RequestError(name, f"begin with the line {HEADER!r}", Phrase("another or none"))
         return result
@@ -329,22 +347,6 @@ class FileConfigSource(file_config_source.FileConfigSource):
         except OSError as error:
             folder, reason = _short(Path(self.path, config_path)), Phrase(error.strerror)
             raise RequestError(folder, "be a folder that can be read", reason) from error
-
-
-def _require_names(defaults: Any, name: str) -> None:
-    """Refuses a defaults list that Hydra would assert on, or take for names and fail."""
-    if defaults is None:
-        return
-    key = f"{name}: defaults"
-    if not OmegaConf.is_list(defaults):
-        raise RequestError(key, "be a list", defaults)
-    entries: Any = OmegaConf.to_container(defaults, resolve=False)
-    for entry in entries:
-        is_pair = isinstance(entry, dict) and len(entry) == 1
-        group, option = next(iter(entry.items())) if is_pair else (entry, None)
-        names = option if isinstance(option, list) else [] if option is None else [option]
-        if not all(isinstance(word, str) for word in (group, *names)):
-            raise RequestError(key, "be a list of names and of `group: name`", entry)
 
 
 def _short(path: Path) -> str:

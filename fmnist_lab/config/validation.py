@@ -12,6 +12,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.validate import (
     require_choice,
+    require_non_negative,
     require_number,
     require_positive,
     require_whole,
@@ -38,7 +39,8 @@ def validate(trial: Trial) -> None:
     What only Keras can judge, the arguments of architectures, is judged when they are built,
     before the first epoch.
     """
-    _require_seed(trial.seed)
+    if not 0 <= trial.seed < 2**32:  # what NumPy's generators take, which Keras seeds too
+        raise RequestError("seed", f"be from 0 to {2**32 - 1}", trial.seed)
     data.validate(trial.data)
     _validate_training(trial)
     clipping.validate(trial.clipping)
@@ -77,13 +79,11 @@ def _validate_optimizer(node: dict[str, Any]) -> None:
     """Checks what Keras's optimizers take without complaint, and fail with in a step."""
     require_positive("optimizer", learning_rate=node.get("learning_rate"))
     for key, value in node.items():
-        if value is None or key not in (*_SHARES, *_NON_NEGATIVE):
-            continue
-        require_number("optimizer", "a number", lambda _: True, **{key: value})
-        if key in _SHARES and not 0 <= value < 1:
-            raise RequestError(f"optimizer.{key}", "be at least 0 and below 1", value)
-        if key in _NON_NEGATIVE and value < 0:
-            raise RequestError(f"optimizer.{key}", "be zero or more", value)
+        if value is not None and key in _SHARES:
+            rule = "at least 0 and below 1"
+            require_number("optimizer", rule, lambda share: 0 <= share < 1, **{key: value})
+        if value is not None and key in _NON_NEGATIVE:
+            require_non_negative("optimizer", **{key: value})
 
 
 def _validate_stopping(trial: Trial) -> None:
@@ -138,22 +138,15 @@ def _require_direction(group: str, monitor: str, mode: str) -> None:
         raise RequestError(f"{group}.mode", rule, mode, "the worst epoch would be the best")
 
 
-def _require_seed(seed: int) -> None:
-    # NumPy's generators, which Keras seeds too, take 32-bit seeds.
-    if not 0 <= seed < 2**32:
-        raise RequestError("seed", f"be from 0 to {2**32 - 1}", seed)
-
-
 def require_store(key: str, uri: str) -> None:
     """Raises `RequestError` for an address at which MLflow can never record."""
-    # A database may be a file in a folder with spaces.
     is_web = uri.lower().startswith(tuple(f"{scheme}://" for scheme in _SERVERS))
-    if uri.strip() and (uri != uri.strip() or (is_web and len(uri.split()) > 1)):
-        rule = "be an address without spaces (a password may have them as %20)"
-        raise RequestError(key, rule, mask(uri))
-    if not _is_store(uri):
+    # A database may be a file in a folder with spaces.
+    has_spaces = uri != uri.strip() or (is_web and len(uri.split()) > 1)
+    if has_spaces or not _is_store(uri):
         rule = f"be the address of an MLflow server or database, beginning with one of {_ALLOWED}"
-        raise RequestError(key, rule, mask(uri))
+        hint = "a password may have spaces as %20" if has_spaces else ""
+        raise RequestError(key, rule, mask(uri), hint)
 
 
 def _is_store(uri: str) -> bool:

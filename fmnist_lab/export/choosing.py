@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ class Choice:
     trial: pd.Series  # its row of `results.trials` or `results.replicates`
     why: str  # a sentence
     noise: str  # how sure that is, and which others may be as good
-    warnings: Sequence[str] = ()
-    replicates: dict[str, Any] | None = field(default=None)  # of its strategy: means, intervals
+    warnings: Sequence[str]
+    replicates: dict[str, Any] | None  # of its strategy: means, intervals
 
 
 def choose(
@@ -72,7 +72,10 @@ def choose(
     known = list(dict.fromkeys([*whole["strategy"], *models["strategy"]]))
     if strategy is not None and strategy not in known:
         raise RequestError("--strategy", f"be one of {', '.join(known)}", strategy)
-    metric = by or ("test/accuracy" if _tested(evidence, strategy) else evidence.metric)
+    tested = replicates.dropna(subset="test_accuracy")["strategy"]
+    # Replicates decide where two strategies have some, or the one that is asked for.
+    is_tested = strategy in set(tested) if strategy else tested.nunique() > 1
+    metric = by or ("test/accuracy" if is_tested else evidence.metric)
     if metric not in BY:
         raise RequestError("--by", f"be one of {', '.join(BY)}", metric)
     warnings = cautions.grave(evidence)
@@ -86,12 +89,6 @@ def choose(
         trial, why, noise = _tuned(evidence, whole, evidence.metric if model else metric, strategy)
     again = _summary(evidence, str(trial["strategy"]))
     return Choice(place, trial, why, noise, warnings, again)
-
-
-def _tested(evidence: Evidence, strategy: str | None) -> bool:
-    """Whether replicates can decide: two strategies have some, or the one that is asked for."""
-    tested = evidence.replicates.dropna(subset="test_accuracy")["strategy"]
-    return strategy in set(tested) if strategy else tested.nunique() > 1
 
 
 def _first_replicate(replicates: pd.DataFrame, strategy: str | None) -> tuple[pd.Series, str, str]:
@@ -254,9 +251,8 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
         f"{row['strategy']} #{row['trial']} {wording.number(row['objective'])}"
         for row in sentences.records(statistics.rank(rivals))
     ]
-    if close:
-        return f"{sentence}. {'Within that' if error else 'Next'}: {_listed(close)}."
-    return f"{sentence}."
+    more = f" {'Within that' if error else 'Next'}: {_listed(close)}." if close else ""
+    return f"{sentence}.{more}"
 
 
 def _best(trials: pd.DataFrame) -> pd.Series:

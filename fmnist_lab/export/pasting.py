@@ -104,25 +104,24 @@ def _without_checks(node: _Definition, text: str, ours: set[str]) -> str:
             checks = [item for item in children if _is_check(item, ours)]
             for check in checks:
                 if check.lineno not in dropped:
-                    dropped.update(range(check.lineno, _end(check) + 1))
+                    dropped.update(range(check.lineno, _after(check)))
                     if check is checks[0] and checks == children:  # the block would be empty
                         line = lines[check.lineno - 1]
                         lines[check.lineno - 1] = f"{line[: check.col_offset]}pass"
                         dropped.remove(check.lineno)
     for child in ast.walk(node):
         if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
-            span = range(child.lineno, _end(child) + 1)
+            span = range(child.lineno, _after(child))
             blank = next((number for number in span if not lines[number - 1]), None)
             if blank is not None:
                 lines[blank - 2] += '"""'
                 dropped.update(range(blank, span.stop))
-    kept = [lines[i - 1] for i in range(first, _end(node) + 1) if i not in dropped]
+    kept = [lines[i - 1] for i in range(first, _after(node)) if i not in dropped]
     return "\n".join(re.sub(r"  # (noqa|type:).*", "", line) for line in kept)
 
 
-def _end(node: ast.stmt) -> int:
-    assert node.end_lineno is not None  # it has been parsed
-    return node.end_lineno
+def _after(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) + 1
 
 
 def _is_check(statement: object, ours: set[str]) -> bool:
@@ -152,9 +151,8 @@ def _bound(node: _Definition) -> set[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return {
-        item.id for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)
-    }
+    found = [item for target in targets for item in ast.walk(target)]
+    return {item.id for item in found if isinstance(item, ast.Name)}
 
 
 def _tree(module: ModuleType) -> ast.Module:

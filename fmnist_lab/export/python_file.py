@@ -46,11 +46,10 @@ def to_python(document: Document, name: str) -> str:
 
 def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     """Returns the text of the program for a trial with this record."""
-    pasted, training = Pasted(), trial.training
-    architecture, node = locate("architecture", trial.architecture), trial.architecture
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    model = _call(pasted.add(architecture), arguments, 4)
-    schedule = _schedule(pasted, trial)
+    pasted, training, made = Pasted(), trial.training, schedules.build(trial.scheduler)
+    architecture = pasted.add(locate("architecture", trial.architecture))
+    model = _call(architecture, _arguments(trial.architecture), 4)
+    schedule = _schedule(pasted, trial.scheduler, made)
     mean, std = 0.0, 1.0
     if trial.data.standardize:
         dataset = data.load(trial.data)
@@ -58,7 +57,7 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     hot = training.labels == "one_hot"
     loss = f"CategoricalCrossentropy(label_smoothing={training.label_smoothing})"
     setting = ["SetRates(batches)"] if schedule else []
-    callbacks = ["StartEpochs(batches)", *setting, *_plateau(trial), *_stopping(trial)]
+    callbacks = ["StartEpochs(batches)", *setting, *_callbacks(trial, made)]
     imports = {"import keras", "import numpy as np", *pasted.imports()}
     text = _template(_PROGRAM).substitute(
         docstring=_docstring(record, name),
@@ -76,7 +75,7 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
         model=model,
         schedule=f"{schedule}\n\n\n" if schedule else "",
         targets="np.eye(10, dtype=np.float32)[labels]" if hot else "labels.astype(np.int32)",
-        optimizer=_optimizer(trial),
+        optimizer=_optimizer(trial, made),
         loss=loss if hot else "SparseCategoricalCrossentropy()",
         callbacks="\n".join(f"            {callback}," for callback in callbacks),
     )
@@ -86,10 +85,12 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _schedule(pasted: Pasted, trial: Trial) -> str:
+def _arguments(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in node.items() if key != "_target_"}
+
+
+def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler) -> str:
     """Returns the lines that set the rates; nothing where Keras's ReduceLROnPlateau does it."""
-    node = trial.scheduler
-    made = schedules.build(node)
     if isinstance(made, schedules.Performance):
         if made.warmup_epochs:
             rule = "a performance schedule has no warm-up"
@@ -99,11 +100,10 @@ def _schedule(pasted: Pasted, trial: Trial) -> str:
         raise refusal("the schedule is a function or `performance`", node["_target_"])
     function = locate("scheduler", node)
     taken = parameters("scheduler", function)
-    arguments = {
-        key: value
-        for key, value in node.items()
-        if key != "_target_" and (key in taken or key not in _SHARED_KEYS)
-    }
+    arguments = _arguments(node)
+    for key in _SHARED_KEYS:
+        if key not in taken:
+            arguments.pop(key, None)
     if "epochs" in arguments and "warmup_epochs" not in taken:
         arguments["epochs"] -= made.warmup_epochs
     lines = [f"SCHEDULE = {_call(pasted.add(function), arguments, 0)}"]
@@ -122,43 +122,37 @@ def _schedule(pasted: Pasted, trial: Trial) -> str:
     return _template(_RATES).substitute(values).rstrip("\n")
 
 
-def _optimizer(trial: Trial) -> str:
+def _optimizer(trial: Trial, made: schedules.Scheduler) -> str:
     """Returns the call that makes the optimizer, with the trial's clipping."""
-    target, node = locate("optimizer", trial.optimizer), trial.optimizer
-    arguments = {key: value for key, value in node.items() if key != "_target_"}
-    made = schedules.build(trial.scheduler)
+    target, arguments = locate("optimizer", trial.optimizer), _arguments(trial.optimizer)
     if isinstance(made, schedules.Performance):
         arguments["learning_rate"] = made.initial_learning_rate
     arguments["learning_rate"] = float(arguments["learning_rate"])
     if argument := KERAS_ARGUMENTS.get(trial.clipping.name):
         arguments[argument] = trial.clipping.threshold
     if target.__module__.partition(".")[0] != "keras":
-        raise refusal("the optimizer is one of Keras's", node["_target_"])
+        raise refusal("the optimizer is one of Keras's", trial.optimizer["_target_"])
     return _call(f"keras.optimizers.{target.__name__}", arguments, 8)
 
 
-def _plateau(trial: Trial) -> list[str]:
-    made = schedules.build(trial.scheduler)
-    if not isinstance(made, schedules.Performance):
-        return []
-    keys = ("mode", "factor", "patience", "min_delta", "cooldown", "min_lr")
-    arguments = {"monitor": _log(made.monitor)} | {key: getattr(made, key) for key in keys}
-    return [_call("keras.callbacks.ReduceLROnPlateau", arguments, 12)]
-
-
-def _stopping(trial: Trial) -> list[str]:
-    settings = trial.stopping
-    if settings.name == "none":
-        return []
-    arguments = {
-        "monitor": _log(settings.monitor),
-        "mode": settings.mode,
-        "min_delta": settings.min_delta,
-        "patience": settings.patience,
-        "restore_best_weights": settings.restore_best,
-        "start_from_epoch": settings.start_from_epoch,
-    }
-    return [_call("keras.callbacks.EarlyStopping", arguments, 12)]
+def _callbacks(trial: Trial, made: schedules.Scheduler) -> list[str]:
+    """Returns the calls that make those callbacks of Keras which watch a metric."""
+    calls, stopping = [], trial.stopping
+    if isinstance(made, schedules.Performance):
+        keys = ("mode", "factor", "patience", "min_delta", "cooldown", "min_lr")
+        arguments = {"monitor": _log(made.monitor)} | {key: getattr(made, key) for key in keys}
+        calls.append(_call("keras.callbacks.ReduceLROnPlateau", arguments, 12))
+    if stopping.name != "none":
+        arguments = {
+            "monitor": _log(stopping.monitor),
+            "mode": stopping.mode,
+            "min_delta": stopping.min_delta,
+            "patience": stopping.patience,
+            "restore_best_weights": stopping.restore_best,
+            "start_from_epoch": stopping.start_from_epoch,
+        }
+        calls.append(_call("keras.callbacks.EarlyStopping", arguments, 12))
+    return calls
 
 
 def _call(function: str, arguments: Mapping[str, Any], indent: int) -> str:

@@ -28,7 +28,17 @@ def create(group: str, node: Mapping[str, Any], **given: Any) -> Any:
     """
     function = locate(group, node)
     arguments = {key: value for key, value in node.items() if key != "_target_"} | given
-    _check_keys(group, function, arguments)
+    taken, called = parameters(group, function).values(), getattr(function, "__name__", "it")
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = {item.name: item.default for item in taken if item.kind in kinds}
+    is_open_ended = any(item.kind is item.VAR_KEYWORD for item in taken)
+    for key in arguments:
+        if key not in named and not is_open_ended:
+            hint = f"allowed keys: {', '.join(sorted(named)) or 'none'}"
+            raise RequestError(f"{group}.{key}", f"be a key of {called}", arguments[key], hint)
+    for key in sorted(named.keys() - arguments.keys()):
+        if named[key] is inspect.Parameter.empty:
+            raise RequestError(f"{group}.{key}", f"be given: {called} needs it", Phrase("nothing"))
     return function(**arguments)
 
 
@@ -97,16 +107,3 @@ def parameters(group: str, function: Callable[..., Any]) -> Mapping[str, inspect
     except (TypeError, ValueError) as error:
         rule = "name a function with a signature"
         raise RequestError(f"{group}._target_", rule, function) from error
-
-
-def _check_keys(group: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    taken, called = parameters(group, function).values(), getattr(function, "__name__", "it")
-    named = {p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in taken)
-    for key in arguments:
-        if key not in named and not open_ended:
-            hint = f"allowed keys: {', '.join(sorted(named)) or 'none'}"
-            raise RequestError(f"{group}.{key}", f"be a key of {called}", arguments[key], hint)
-    required = {p.name for p in taken if p.name in named and p.default is p.empty}
-    for key in sorted(required - arguments.keys()):
-        raise RequestError(f"{group}.{key}", f"be given: {called} needs it", Phrase("nothing"))

@@ -1,6 +1,5 @@
 """Hydra callback: checks a request before Hydra makes a folder, for every sweeper and launcher."""
 
-import copy
 import logging.config
 import os
 import re
@@ -69,7 +68,9 @@ def _check(config: DictConfig, mode: RunMode) -> None:
         _require_logging(config)
         if is_run:
             require_writable(folder / str(config.hydra.output_subdir or ""))
-            _require_trial(config)
+            configuration.to_trial(config)  # jobs of a multirun check their own
+            configuration.to_tracking(config)
+            configuration.refuse_password(config)
         else:
             require_writable(folder)
             _require_folders(config)
@@ -80,15 +81,6 @@ def _check(config: DictConfig, mode: RunMode) -> None:
         raise Refused(configuration.refusal(error)) from error
     progress.has_started = True
     progress.new_folder = None if folder.exists() else folder
-
-
-def _require_trial(config: DictConfig) -> None:
-    """Checks the trial that is about to run. Jobs of a multirun check their own."""
-    with flag_override(trial := copy.copy(config), ["struct", "readonly"], False):
-        del trial["hydra"]
-    configuration.to_trial(trial)
-    configuration.to_tracking(trial)
-    configuration.refuse_password(trial)
 
 
 def _require_subfolder(config: DictConfig) -> None:

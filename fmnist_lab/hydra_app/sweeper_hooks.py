@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config, data
 from fmnist_lab.errors import Phrase, RequestError
-from fmnist_lab.metrics import is_maximised
+from fmnist_lab.metrics import OBJECTIVES, is_maximised
 from fmnist_lab.results import schema
 from fmnist_lab.results.layout import RESULT
 from fmnist_lab.trial import REPEATED, StopReason
@@ -60,6 +60,8 @@ def check_together(
 
 def require_direction(metric: str, directions: Sequence[str]) -> None:
     """Raises `RequestError` where a study would take the worst trial for the best."""
+    if metric not in OBJECTIVES:  # which is refused elsewhere
+        return
     wanted = "maximize" if is_maximised(metric) else "minimize"
     if list(directions) != [wanted]:
         raise RequestError(

@@ -222,9 +222,18 @@ class TestValidate:
                     " ",
                 )
             ),
-            ("tracking.uri='http://ho st'", "`tracking.uri` must be an address without spaces"),
-            ("tracking.uri=' sqlite:///x'", "`tracking.uri` must be an address without spaces"),
-            ("tracking.uri='http://h\n'", "`tracking.uri` must be an address without spaces"),
+            (
+                "tracking.uri='http://ho st'",
+                "; a password may have spaces as %20",
+            ),
+            (
+                "tracking.uri=' sqlite:///x'",
+                "; a password may have spaces as %20",
+            ),
+            (
+                "tracking.uri='http://h\n'",
+                "; a password may have spaces as %20",
+            ),
             ("tracking.uri='http://me:s3 cret@h'", r"got 'http://me:\*\*\*@h'"),
             ("tracking.uri=ftp://me:s3cret@x", r"got 'ftp://me:\*\*\*@x'"),
             ("tracking.name=cloud", "`tracking.name` must be local or server or none, got 'cloud'"),

@@ -70,7 +70,7 @@ FILES: list[tuple[str | bytes, str]] = [
     ("_target_: ???", "`scheduler._target_` must have another value, got Missing mandatory value"),
     ("_target_: math.sqrt", "must name a function that takes these keys, got 'math.sqrt'"),
     ("_target_: conf_code.broken", "`scheduler._target_` must name a function, got"),
-    ("defaults: 3", f"`{SCHEDULER}: defaults` must be a list, got 3"),
+    ("defaults: 3", f"`{SCHEDULER}: defaults` must be a list of names and of `group: name`, got 3"),
     ("defaults: [5]", f"`{SCHEDULER}: defaults` must be a list of names and of `group: name`"),
     ("defaults: [{a: b, c: d}]", "got {'a': 'b', 'c': 'd'}."),
     ("defaults: [[x], {}]", "got ['x']."),
