@@ -28,7 +28,7 @@ from fmnist_lab.sweeper.job import Channel, RecordedTask, left_in
 from fmnist_lab.sweeper.loop import Loop, Signals
 from fmnist_lab.sweeper.observers import Observers, SweepInfo
 from fmnist_lab.sweeper.plans import Plan, Planner, open_studies, study_names, take_up
-from fmnist_lab.sweeper.settings import Settings
+from fmnist_lab.sweeper.settings import Settings, plain
 from fmnist_lab.sweeper.storage import locate, one_controller, open_storage, reaching
 from fmnist_lab.sweeper.strategy import Strategy
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
@@ -61,11 +61,9 @@ class Sweep:
         )
         self._planner = Planner(settings, hydra_context.config_loader, config)
         samplers.build_pruner(settings.pruner)  # a wrong one is refused now, not in a job
-        pruner = settings.pruner
-        if OmegaConf.is_config(pruner):
-            pruner = OmegaConf.to_container(pruner, resolve=True)
         studies = list(study_names(settings, self._name).values())
-        recorded = RecordedTask(task, Channel(self._address, studies, pruner, settings.recall))
+        channel = Channel(self._address, studies, plain(settings.pruner), settings.recall)
+        recorded = RecordedTask(task, channel)
         self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=recorded, config=masked_config(config)
         )

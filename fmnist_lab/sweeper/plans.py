@@ -215,7 +215,7 @@ def open_studies(
         SweepRequestError: What exists has other strategies or directions.
     """
     strategies = [plan.strategy for plan in plans if plan.strategy]
-    for known in optuna.get_all_study_summaries(storage) if strategies else ():
+    for known in optuna.get_all_study_summaries(storage, False) if strategies else ():
         family = plans[0].study_name.removesuffix(strategies[0])
         began = known.user_attrs.get(STRATEGIES, strategies)  # killed before it could say so
         if known.study_name.startswith(family) and began != strategies:

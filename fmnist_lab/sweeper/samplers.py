@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
@@ -26,7 +25,7 @@ from optuna.trial import FrozenTrial
 
 from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.instantiate import locate, parameters
-from fmnist_lab.sweeper.settings import SweepRequestError, sweep_request
+from fmnist_lab.sweeper.settings import SweepRequestError, plain, sweep_request
 from fmnist_lab.sweeper.space import Space, grid
 
 _DEFAULT = {"_target_": "optuna.samplers.TPESampler"}
@@ -121,9 +120,7 @@ def _read(group: str, config: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
         SweepRequestError: There is no such class or argument, or a package is missing.
     """
     option, key = f"hydra/sweeper/{group}", f"hydra.sweeper.{group}"
-    node: Any = config
-    if OmegaConf.is_config(config):
-        node = OmegaConf.to_container(config, resolve=True)
+    node = plain(config)
     if not isinstance(node, Mapping):
         raise SweepRequestError(option, "be a group", node)
     target = node.get("_target_")

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from hydra.errors import CompactHydraException
+from omegaconf import OmegaConf
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.validate import require_name
@@ -40,6 +41,11 @@ def sweep_request() -> Iterator[None]:
         yield
     except RequestError as error:
         raise SweepRequestError(*error.args) from error
+
+
+def plain(node: Any) -> Any:
+    """Returns a node of a configuration as dictionaries and lists, anything else as it is."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
 @dataclass

@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -186,13 +185,13 @@ def mend(journal: Path) -> None:
     """Cuts a torn last line off; call it while holding the journal's lock."""
     with journal.open("r+b") as file:
         size = file.seek(0, os.SEEK_END)
-        if not size:
+        file.seek(max(0, size - 1))
+        if file.read() in (b"", b"\n"):
             return
-        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-            end = content.rfind(b"\n") + 1
-        if end < size:
-            log.warning("Cutting off %d bytes of a half-written line: %s", size - end, journal)
-            file.truncate(end)
+        file.seek(0)
+        end = file.read().rfind(b"\n") + 1
+        log.warning("Cutting off %d bytes of a half-written line: %s", size - end, journal)
+        file.truncate(end)
 
 
 def _open_journal(path: Path) -> BaseStorage:

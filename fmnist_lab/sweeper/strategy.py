@@ -15,7 +15,6 @@ from typing import Any
 
 import optuna
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import OmegaConf
 from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
@@ -25,7 +24,7 @@ from fmnist_lab.launcher.streaming import WorkerLostError
 from fmnist_lab.sweeper.job import RECORD, REPEATS, is_pruned
 from fmnist_lab.sweeper.observers import TrialInfo
 from fmnist_lab.sweeper.plans import Plan
-from fmnist_lab.sweeper.settings import Settings, SweepRequestError
+from fmnist_lab.sweeper.settings import Settings, SweepRequestError, plain
 from fmnist_lab.sweeper.sweep_end import Budget, TrialEnd
 
 # User attributes of trials, which journals of earlier versions hold too.
@@ -164,8 +163,7 @@ class Strategy:
     def _enqueue(self) -> None:
         """Puts the user's fixed trials first, unless an earlier run did so."""
         known = {trial.user_attrs.get(ENQUEUED) for trial in self._all()}
-        wanted: Any = OmegaConf.create(self.settings.enqueue or [])
-        wanted = OmegaConf.to_container(wanted, resolve=True)
+        wanted = plain(self.settings.enqueue) or []
         # A key may be given without its +, which no mapping in an override has.
         keys = {key.lstrip("+"): key for key in self.space.searched}
         named = [{keys.get(key, key): value for key, value in each.items()} for each in wanted]
