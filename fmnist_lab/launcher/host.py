@@ -28,8 +28,6 @@ DIED = "worker-died"  # an event's action, beside Dask's `add-worker` and `remov
 
 _STARTS = 3  # attempts at having a first worker
 _HOST = "127.0.0.1"
-# What a client of the cluster needs, as texts; the host tells its controller through a pipe.
-CLIENT_KEYS = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-ttl": None,  # a long call that holds the GIL is not a death
@@ -91,7 +89,9 @@ async def _keep(settings: dict[str, Any]) -> None:
         except Exception as error:
             json.dump({"error": f"{type(error).__name__}: {error}"}, answer)
             raise
-        keys = {key: getattr(security, key) for key in CLIENT_KEYS}
+        # What a client needs, as texts; the host hands it to its controller through this pipe.
+        client = ("tls_ca_file", "tls_client_cert", "tls_client_key")
+        keys = {key: getattr(security, key) for key in client}
         json.dump({"address": scheduler.address, "security": keys}, answer)
     replacing = asyncio.create_task(_replace(nannies, new))
     await asyncio.to_thread(sys.stdin.read)

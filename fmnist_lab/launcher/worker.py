@@ -201,10 +201,14 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             self._enter_folder()
             application = self._load()
             with env_override(application.environment):
+                loader = application.hydra_context.config_loader
                 try:
-                    config = _compose(application, overrides, job_idx)
+                    config = loader.load_sweep_config(application.config, list(overrides))
                 except (HydraException, OmegaConfBaseException) as error:
                     return failed(overrides, error)
+                with open_dict(config):
+                    config.hydra.job.id = str(job_idx)
+                    config.hydra.job.num = job_idx
                 result = _run_job(application, config)
             if result.status == JobStatus.FAILED and interrupted.is_set():
                 return None
@@ -246,15 +250,6 @@ def failed(overrides: Sequence[str], error: Exception) -> JobReturn:
     """The result of a job that never came to its task function."""
     task = [override for override in overrides if not override.lstrip("+~").startswith("hydra.")]
     return JobReturn(overrides=task, status=JobStatus.FAILED, _return_value=error)
-
-
-def _compose(application: Application, overrides: Sequence[str], job_idx: int) -> DictConfig:
-    loader = application.hydra_context.config_loader
-    config = loader.load_sweep_config(application.config, list(overrides))
-    with open_dict(config):
-        config.hydra.job.id = str(job_idx)
-        config.hydra.job.num = job_idx
-    return config
 
 
 def _run_job(application: Application, config: DictConfig) -> JobReturn:

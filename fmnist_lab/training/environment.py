@@ -35,18 +35,12 @@ def describe() -> dict[str, str | int | None]:
 
 def recorded(folder: Path) -> dict[str, Any]:
     """What `environment.json` in a trial's folder says; `threads` is None where it is not known."""
-    facts = schema.environment(folder)
-    # Trials of earlier versions do not say; the launcher that started their process does.
-    return {"threads": _launched_with(folder / ".hydra" / "hydra.yaml")} | facts
+    job, threads = folder / ".hydra" / "hydra.yaml", None
+    if job.exists():  # trials of earlier versions do not say; the launcher of their process does
+        from omegaconf import OmegaConf
 
-
-def _launched_with(job: Path) -> int | None:
-    from omegaconf import OmegaConf
-
-    if not job.exists():
-        return None
-    said = OmegaConf.select(OmegaConf.load(job), "hydra.launcher.threads_per_worker")
-    return None if said is None else int(said)
+        threads = OmegaConf.select(OmegaConf.load(job), "hydra.launcher.threads_per_worker")
+    return {"threads": None if threads is None else int(threads)} | schema.environment(folder)
 
 
 def _processor() -> str:
