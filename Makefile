@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-faults soak check docs bench bench-sweeps bench-scale lock
+.PHONY: help setup demo test test-fast test-faults soak check docs bench bench-sweeps bench-scale lock
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compar
 
 test: setup ## Run the tests, the examples of the documentation among them
 	$(BIN)/python -m pytest
+
+test-fast: setup ## Run the tests that train nothing and start no process or server, about a minute
+	$(BIN)/python -m pytest -m "not slow and not faults and not soak"
 
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults

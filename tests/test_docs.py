@@ -24,6 +24,8 @@ from fmnist_lab import cli, config
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", *DOCS.glob("*.md")])

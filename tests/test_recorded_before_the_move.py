@@ -21,6 +21,8 @@ import yaml
 from fmnist_lab import results
 from tests.conftest import TINY, run_here
 
+pytestmark = pytest.mark.slow
+
 RECORDED = Path(__file__).with_name("recorded_before_the_move")
 ASKED = (
     *TINY,

@@ -33,7 +33,10 @@ from tests.support.sweeping import wait_for
 
 NAME = "fmnist-lab-night"
 # What Keras 3.15 does to NumPy 2 when it writes a model.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+]
 
 
 def chosen(place: Path, strategy: str | None = None) -> Path:

@@ -33,6 +33,8 @@ from fmnist_lab.sweeper.settings import Settings
 from tests.conftest import TINY, run_here
 from tests.support.sweeping import ROOT, wait_for
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 UNTUNED = ("notebook", "textbook_confounded")  # whose settings are the notebook's, the book's
 MINE = """# @package _global_

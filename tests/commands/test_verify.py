@@ -20,6 +20,8 @@ from fmnist_lab.training import environment
 from tests.conftest import TINY, run_here
 from tests.support.exporting import copied, document, leave_trial
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

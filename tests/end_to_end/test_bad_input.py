@@ -19,6 +19,8 @@ from fmnist_lab.errors import MOST_CHARACTERS, RequestError
 from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 CONF = Path(config.config_dir())
 LAID_OVER = ("recipe", "best", "hydra")  # whose files have keys of the other groups
 OPTIONS = [

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.launchers import wait_for
 
+pytestmark = pytest.mark.slow
+
 APPLICATION = """
 import os, time
 from pathlib import Path

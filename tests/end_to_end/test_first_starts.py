@@ -14,6 +14,8 @@ from tests.end_to_end.test_sweep_faults import Sweep, check
 from tests.support.sweeping import ROOT, start, trials
 from tests.tracking.test_trial_run import first_start
 
+pytestmark = pytest.mark.slow
+
 MANY = 8
 REFUSED = "must have one controller, got a second"
 

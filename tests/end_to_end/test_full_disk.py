@@ -22,6 +22,8 @@ from tests.support.outages import fill, small_disk
 from tests.support.sweeping import wait_for
 from tests.training.test_runner import Notebook, read_curve
 
+pytestmark = pytest.mark.slow
+
 SENTENCE = "fmnist-lab: No space is left for "
 
 

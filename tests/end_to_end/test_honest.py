@@ -19,6 +19,8 @@ from fmnist_lab.tracking.store import NOTE
 from fmnist_lab.trial import StopReason, TrialResult
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
+pytestmark = pytest.mark.slow
+
 RATES = {"constant": [1e-4, 1e-3], "cosine": [1e-3, 1e-2]}
 DIVERGED: dict[str, Any] = {
     "stop_reason": "diverged", "objective": math.nan, "best_val_accuracy": 0.99,

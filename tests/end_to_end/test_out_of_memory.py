@@ -12,6 +12,8 @@ from tests.conftest import TINY
 from tests.end_to_end.test_sweep_faults import STRATEGIES, Sweep, check, workers
 from tests.support.launchers import wait_for
 
+pytestmark = pytest.mark.slow
+
 MORE = 2**18  # bytes that a process may have beyond those it brought along
 
 

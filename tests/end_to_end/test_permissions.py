@@ -12,6 +12,8 @@ from fmnist_lab.sweeper.storage import locate, one_controller
 from tests.conftest import exit_code
 from tests.support.folders import leave_sweep
 
+pytestmark = pytest.mark.slow
+
 NIGHT = Path("mlruns/sweeps/night")
 _VERSION = 0x20080522  # of the capabilities' layout: twice effective, permitted, inheritable
 _PASS_OVER = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH

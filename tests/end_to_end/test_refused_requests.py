@@ -16,6 +16,8 @@ from tests.commands.test_sweep import MINE
 from tests.conftest import TINY, exit_code, run_here
 from tests.support.folders import RESULT, leave_replicates, leave_run, leave_sweep
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., str]
 NEVER = "objective.metric=none"  # is looked at last, and nothing is trained
 

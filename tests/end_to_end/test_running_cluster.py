@@ -20,6 +20,8 @@ from tests.end_to_end.test_sweep_faults import workers
 from tests.launcher.test_stream import pids, task
 from tests.support.launchers import Launcher, launcher, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 class Running:
     """A scheduler with workers, as processes."""

@@ -22,6 +22,8 @@ from fmnist_lab.data.debian import SourceError
 from tests.conftest import exit_code
 from tests.support.exporting import document, leave_trial
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("fmnist_lab/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")]
 # Between a command and the worker processes that it has started, or whose scheduler it was given.

@@ -30,6 +30,8 @@ from tests.support.outages import FAULTS, OPEN, Gate, gate_to, mlflow_server
 from tests.support.remote import Process, listens, server_process
 from tests.support.sweeping import ROOT, wait_for
 
+pytestmark = pytest.mark.slow
+
 SECONDS = float(os.environ.get("FMNIST_LAB_SOAK_SECONDS", "3600"))
 PAUSE = (1.0, 8.0)  # seconds between two faults
 LONGEST = 6.0  # seconds that a fault with an end lasts at most

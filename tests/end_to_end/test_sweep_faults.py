@@ -26,6 +26,8 @@ from fmnist_lab.errors import DataUnavailableError
 from tests.conftest import TINY, run_here
 from tests.support.sweeping import ROOT, trials, wait_for
 
+pytestmark = pytest.mark.slow
+
 STRATEGIES = ("constant", "cosine", "exponential", "one_cycle")  # as they take trial numbers
 CONTROLLER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 EPOCHS = 2

@@ -19,6 +19,8 @@ from fmnist_lab.trial import StoppingConfig
 from tests.support.exporting import document, leave_trial
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
+pytestmark = pytest.mark.slow
+
 RATES = {"constant": [1e-4, 1e-3], "cosine": [1e-3, 1e-2]}
 TUNED = ("scheduler=exponential", "scheduler.decay_epochs=2.5", "optimizer.learning_rate=0.004",
          "stopping=patience", "stopping.patience=4")  # fmt: skip

@@ -31,6 +31,8 @@ from fmnist_lab.trial import Trial
 from tests.conftest import TINY, ComposeTrial
 from tests.support.exporting import document, leave_trial
 
+pytestmark = pytest.mark.slow
+
 RECORD = {
     "sweep": "night", "strategy": "calm", "trial": 7, "chosen": 'It is the """best""".',
     "noise": "Perhaps.", "warnings": [], "replicates": None, "mlflow_run_id": None,

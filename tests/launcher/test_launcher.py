@@ -17,6 +17,8 @@ from hydra.version import _UNSPECIFIED_, VersionBase
 
 from fmnist_lab.launcher.stream import close_stream
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _close() -> Iterator[None]:

@@ -20,6 +20,8 @@ from fmnist_lab.launcher.streaming import StreamingLauncher, WorkerLostError
 from tests.end_to_end.test_sweep_faults import workers
 from tests.support.launchers import Launcher, launcher, wait_for
 
+pytestmark = pytest.mark.slow
+
 _calls = 0
 
 

@@ -17,6 +17,8 @@ from fmnist_lab.results import searches
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 from tests.conftest import TINY
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *TINY[:-1],
     "training.epochs=1",

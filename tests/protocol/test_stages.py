@@ -13,6 +13,8 @@ from fmnist_lab.protocol import stages
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
 
+pytestmark = pytest.mark.slow
+
 TINY = ("data=synthetic", "data.train_size=10", "data.val_size=10")
 RATE = "optimizer.learning_rate"
 

@@ -21,6 +21,8 @@ from fmnist_lab.sweeper.strategy import Outcome, Strategy
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
 from tests.support.sweeping import end, results, run, start, trials, wait_for
 
+pytestmark = pytest.mark.slow
+
 STUDIES = ("ways/bent", "ways/straight")  # in the order in which they take numbers
 
 

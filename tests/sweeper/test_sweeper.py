@@ -15,6 +15,8 @@ from optuna.trial import TrialState
 
 from tests.support.sweeping import ROOT, end, results, run, start, trials, wait_for
 
+pytestmark = pytest.mark.slow
+
 OURS = "hydra/sweeper=fmnist_lab"
 
 

@@ -36,6 +36,8 @@ from tests.support.recorded import (
 )
 from tests.support.sweeping import ROOT
 
+pytestmark = pytest.mark.slow
+
 RESULT = TrialResult(
     objective=0.5,
     objective_metric="val/accuracy",

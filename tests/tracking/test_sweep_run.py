@@ -21,6 +21,8 @@ from fmnist_lab.tracking.outbox import unsent
 from fmnist_lab.tracking.sender import sender
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "fmnist-lab sweep night training.epochs=5"
 LOCAL = asdict(TrackingConfig())
 RESULT = TrialResult(

@@ -23,6 +23,8 @@ from fmnist_lab.training.runner import Tracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.support.sweeping import wait_for
 
+pytestmark = pytest.mark.slow
+
 COMMAND = "fmnist-lab train scheduler=calm seed=42"
 CURVE_METRICS = {
     "train/loss", "train/accuracy", "val/loss", "val/accuracy",

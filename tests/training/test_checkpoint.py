@@ -24,6 +24,8 @@ from tests.support.launchers import wait_for
 from tests.support.sweeping import study
 from tests.training.test_runner import Notebook, read_curve, read_result
 
+pytestmark = pytest.mark.slow
+
 STATE = {"model": [np.arange(3.0)], "optimizer": [np.array(7)]}
 EVERY = Attempts(checkpoint_seconds=0)
 

@@ -16,6 +16,8 @@ from fmnist_lab.training import engines, plots, runner
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.conftest import ComposeTrial
 
+pytestmark = pytest.mark.slow
+
 KEYS = {field.name for field in (*fields(TrialResult), *fields(Labels))} | {"stopping", "overrides"}
 
 

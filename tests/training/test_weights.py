@@ -17,6 +17,8 @@ from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Labels, Trial
 from tests.conftest import ComposeTrial
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_replicate_keeps_what_it_delivers(
     tiny: ComposeTrial, labels: Labels, tmp_path: Path

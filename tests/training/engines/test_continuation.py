@@ -14,6 +14,8 @@ from fmnist_lab.training.engines import Metrics, Outcome
 from fmnist_lab.trial import StoppingConfig, StopReason, TrainingConfig, Trial
 from tests.training.engines.test_engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 9
 CUTS = {"compiled": (1, 3, 5), "keras": (4,)}  # each of Keras's trainings compiles for seconds
 MLP = {"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": [16]}

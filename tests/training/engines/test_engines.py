@@ -24,6 +24,8 @@ from fmnist_lab.training.engines.building import build_model, count_parameters, 
 from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
 
+pytestmark = pytest.mark.slow
+
 Node = dict[str, Any]
 NOT_KEPT = Checkpoint(Path("absent"), {}, ONLY)
 NAMES = {
