@@ -50,22 +50,18 @@ class Scheduled:
 
     def learning_rates(self, epoch: int, steps: int) -> NDArray[np.float32]:
         """Returns the rate of each of the epoch's updates, (steps,)."""
-        return self._read(positions(epoch, steps, self.update), steps)
 
-    def all_learning_rates(self, epochs: int, steps: int) -> NDArray[np.float32]:
-        """Returns the rates of a whole training at once, (epochs * steps,)."""
-        return self._read(positions(0, steps, self.update, epochs), steps)
+        def schedule(epochs: ArrayLike) -> NDArray[np.float64]:
+            numbers = np.asarray(epochs, dtype=np.float64)
+            return self.schedule(np.rint(numbers * steps) if self.counts_steps else numbers)
+
+        rates = warmed_up(schedule, self.update, self.warmup_epochs)(
+            positions(epoch, steps, self.update)
+        )
+        return np.broadcast_to(np.asarray(rates), (steps,)).astype(np.float32)
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Does nothing."""
-
-    def _read(self, epochs: NDArray[np.float64], steps: int) -> NDArray[np.float32]:
-        def schedule(epoch: ArrayLike) -> NDArray[np.float64]:
-            position = np.asarray(epoch, dtype=np.float64)
-            return self.schedule(np.rint(position * steps) if self.counts_steps else position)
-
-        warm = warmed_up(schedule, self.update, self.warmup_epochs)
-        return np.broadcast_to(np.asarray(warm(epochs)), epochs.shape).astype(np.float32)
 
 
 def build(config: Mapping[str, Any]) -> Scheduler:
@@ -125,10 +121,10 @@ def _over_arrays(schedule: Callable[[Any], Any]) -> Schedule:
     return schedule
 
 
-def positions(epoch: int, steps: int, update: Update, epochs: int = 1) -> NDArray[np.float64]:
-    """Returns where the updates of these epochs read the schedule, (epochs * steps,), in epochs."""
+def positions(epoch: int, steps: int, update: Update) -> NDArray[np.float64]:
+    """Returns where the updates of an epoch read the schedule, (steps,), in epochs."""
     # One division of whole numbers: exact on epoch boundaries, and no drift over a training.
-    found = (epoch * steps + np.arange(epochs * steps)) / steps
+    found = (epoch * steps + np.arange(steps)) / steps
     return np.floor(found) if update == "epoch" else found
 
 

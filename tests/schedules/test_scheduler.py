@@ -69,11 +69,6 @@ class TestScheduled:
         scheduler = Scheduled(schedules.constant(1.0), update="epoch", warmup_epochs=2)
         np.testing.assert_array_equal(curve(scheduler, 4, 1), [0.25, 0.75, 1, 1])
 
-    @pytest.mark.parametrize("update", ["epoch", "step"])
-    def test_a_whole_training_is_its_epochs_one_after_another(self, update: Update) -> None:
-        scheduler = Scheduled(schedules.cosine(RATE, 10), update, warmup_epochs=2.5)
-        np.testing.assert_array_equal(scheduler.all_learning_rates(11, 7), curve(scheduler, 11, 7))
-
     def test_metrics_change_nothing(self) -> None:
         scheduler = Scheduled(schedules.cosine(RATE, 10))
         before = scheduler.learning_rates(1, 5)
