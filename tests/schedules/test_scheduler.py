@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
 from fmnist_lab.schedules import Performance, Scheduled, Scheduler, build
-from fmnist_lab.schedules.scheduler import Update
 from fmnist_lab.training.engines.backend import import_tensorflow
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "scheduler").glob("*.yaml"))
