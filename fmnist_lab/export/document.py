@@ -56,7 +56,7 @@ def build(choice: Choice) -> Document:
     """Builds the document of a chosen trial.
 
     Raises:
-        RequestError: Its folder is not whole, or its configuration cannot be told by options and
+        RequestError: Its folder is not whole, or its configuration cannot be written as options and
             plain values.
     """
     folder = Path(str(choice.trial["folder"]))

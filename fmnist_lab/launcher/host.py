@@ -135,7 +135,7 @@ class ReportingNanny(Nanny):  # type: ignore[misc]  # Dask is half typed
     called when a worker dies.
     """
 
-    _over_memory: str | None = None  # the address of the worker that Dask has told to end
+    _over_memory: str | None = None  # the address of the worker that Dask ends
 
     def log_event(self, topic: Any, msg: Any) -> None:
         """Passes an event on, and keeps the address of a worker that needs too much memory."""

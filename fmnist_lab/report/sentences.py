@@ -195,7 +195,7 @@ def _numbers(row: dict[str, Any], pair: str) -> str:
 def _wanted(row: dict[str, Any], pair: str) -> str:
     more = row["more_pairs"]
     if pd.isna(more):
-        return f"how many more {_PLURAL[pair]} would decide, nobody can know from these"
+        return f"how many more {_PLURAL[pair]} would decide cannot be known from these"
     if more >= _FAR:
         return f"not even {MOST_PAIRS} {_PLURAL[pair]} would be likely to decide"
     return f"about {more} more {pair if more == 1 else _PLURAL[pair]} would decide"

@@ -77,6 +77,11 @@ def build(config: Mapping[str, Any]) -> Scheduler:
 
     Raises:
         RequestError: A key is unknown, missing or has a value that is not allowed.
+
+    Example:
+        >>> node = {"_target_": "fmnist_lab.schedules.linear", "initial_learning_rate": 1}
+        >>> build(node | {"epochs": 2}).learning_rates(epoch=1, steps=2)
+        array([0.5 , 0.25], dtype=float32)
     """
     update, warmup_epochs = config.get("update", "step"), config.get("warmup_epochs", 0.0)
     require_timing(update, warmup_epochs, config.get("epochs"))

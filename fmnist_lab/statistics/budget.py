@@ -18,7 +18,7 @@ _FOR_GOOD = (StopReason.DIVERGED, StopReason.FAILED, StopReason.EARLY_STOPPED)
 
 
 def expected_best(trials: pd.DataFrame, worst: float | None = None) -> pd.DataFrame:
-    """Expected best objective of n trials, for every n up to as many as there are.
+    """Estimates the best objective of n trials, for every n up to as many as there are.
 
     The unbiased estimator, the mean over all subsets of n of the N trials:
     E_n = sum over i of v_(i) C(i-1, n-1) / C(N, n), v_(1) the worst (Tang et al. 2020,
@@ -38,6 +38,12 @@ def expected_best(trials: pd.DataFrame, worst: float | None = None) -> pd.DataFr
     Returns:
         A row per strategy and n: strategy, n, expected, trials (N), without_objective (how many
         of those), interrupted (how many more; a strategy with no others has one row, NaN).
+
+    Example:
+        >>> trials = pd.DataFrame({"strategy": "cosine", "objective": [0.88, 0.90]})
+        >>> trials = trials.assign(objective_metric="val/accuracy", stop_reason="completed")
+        >>> expected_best(trials)["expected"].round(3).to_list()
+        [0.89, 0.9]
     """
     require_columns("trials", trials, "strategy", "objective", "objective_metric", "stop_reason")
     maximised = ranking.is_maximised(trials)
@@ -79,7 +85,7 @@ def _log_choose(n: Any, k: Any) -> Any:
 def epochs_to_target(
     curves: pd.DataFrame, trials: pd.DataFrame, target: float, metric: str = "val/accuracy"
 ) -> pd.DataFrame:
-    """Epochs until a metric first reaches a target; runs that never do are censored.
+    """Counts the epochs until a metric first reaches a target; runs that never do are censored.
 
     A run reaches the target in the first epoch whose metric is at least (a loss: at most)
     `target`; epochs are counted from 1. The median is Kaplan and Meier's. Runs that were still
@@ -100,6 +106,14 @@ def epochs_to_target(
         A row per strategy of `trials`: strategy, trials, reached, censored (not reached),
         without_curve (how many of the trials), median_epochs (float64; NaN where fewer than
         half reach the target, or the curve of survivors ends before).
+
+    Example:
+        >>> curves = pd.DataFrame({"trial": [0, 0, 1, 1], "epoch": [0, 1, 0, 1]})
+        >>> curves = curves.assign(strategy="cosine", **{"val/accuracy": [0.85, 0.90, 0.88, 0.89]})
+        >>> trials = pd.DataFrame({"trial": [0, 1]})
+        >>> trials = trials.assign(strategy="cosine", stop_reason="completed")
+        >>> epochs_to_target(curves, trials, target=0.88)["median_epochs"].to_list()
+        [1.0]
     """
     maximised = metrics.is_maximised(metric, "metric")
     require_columns("curves", curves, "strategy", "epoch", metric)
@@ -147,7 +161,7 @@ def _time_to_event(runs: pd.DataFrame, horizon: float) -> dict[str, float]:
 
 
 def saved_epochs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Epochs trained against the horizon, of each strategy.
+    """Compares epochs trained with the horizon, per strategy: `saved = 1 - trained / horizon`.
 
     Only runs that ended by themselves count, completed or early_stopped: what was lost or pruned
     saved nothing.
@@ -164,6 +178,11 @@ def saved_epochs(runs: pd.DataFrame) -> pd.DataFrame:
 
     Raises:
         RequestError: A column is missing.
+
+    Example:
+        >>> runs = pd.DataFrame({"strategy": ["cosine"], "stop_reason": ["early_stopped"]})
+        >>> saved_epochs(runs.assign(epochs_trained=15, horizon=20))["saved"].to_list()
+        [0.25]
     """
     require_columns("runs", runs, "strategy", "stop_reason", "epochs_trained", "horizon")
     ended = runs["stop_reason"].isin(WHOLE)

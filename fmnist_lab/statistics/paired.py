@@ -17,9 +17,15 @@ _SINGLE_PRECISION = 1e-5  # relative error of a small difference of two accuraci
 
 
 def t_interval(differences: Floats, confidence: float = 0.95) -> tuple[float, float]:
-    """Student's t-interval for the mean: low, high; NaN for fewer than two pairs.
+    """Returns Student's t-interval for the mean: low, high; NaN for fewer than two pairs.
 
-    Equal differences leave no width: the interval is their mean, twice.
+    `mean -+ t((1 + confidence) / 2, n - 1) * sd / sqrt(n)`. Equal differences leave no width: the
+    interval is their mean, twice.
+
+    Example:
+        >>> low, high = t_interval(np.array([0.01, 0.02, 0.03]))
+        >>> round(low, 4), round(high, 4)
+        (-0.0048, 0.0448)
     """
     n = len(differences)
     if n < 2:
@@ -30,12 +36,18 @@ def t_interval(differences: Floats, confidence: float = 0.95) -> tuple[float, fl
 
 
 def sign_flip_p(differences: Floats) -> float:
-    """Two-sided p-value of the mean when each difference might as well have the other sign.
+    """Returns the two-sided p-value of the mean if each difference may have the other sign.
 
+    The share of sign patterns whose mean is at least as far from 0 as the observed one (Fisher's
+    randomisation test).
     Exact up to 20 pairs, all sign patterns counted; beyond, 99,999 random patterns from a fixed
     seed (`scipy.stats.permutation_test`). A pattern that ties with the observed mean counts as
     extreme, whatever floating point makes of it. Zero differences stay: they only bring ties.
     NaN without pairs.
+
+    Example:
+        >>> sign_flip_p(np.array([0.01, 0.02, 0.01, 0.03, 0.02, 0.01]))  # 2 of 64 patterns
+        0.03125
     """
     if not len(differences):
         return np.nan
@@ -59,10 +71,15 @@ def sign_flip_p(differences: Floats) -> float:
 
 
 def equivalence_p(differences: Floats, margin: float) -> float:
-    """P-value of two one-sided t-tests: small says that the mean lies within +-`margin`.
+    """Returns the p-value of two one-sided t-tests; small: the mean lies within +-`margin`.
 
-    Below alpha exactly where the (1 - 2 alpha) t-interval lies inside (Schuirmann 1987). Equal
+    `P(T > (margin - |mean|) / (sd / sqrt(n)))`, T of n - 1 degrees of freedom. Below alpha exactly
+    where the (1 - 2 alpha) t-interval lies inside the margin (Schuirmann 1987). Equal
     differences give 0 inside the margin, 1 on it and outside. NaN for fewer than two pairs.
+
+    Example:
+        >>> round(equivalence_p(np.array([-0.001, 0.0, 0.001, 0.0]), margin=0.002), 4)
+        0.0081
     """
     n = len(differences)
     if n < 2:
@@ -74,9 +91,14 @@ def equivalence_p(differences: Floats, margin: float) -> float:
 
 
 def holm(p_values: npt.ArrayLike) -> Floats:
-    """Holm's step-down adjustment, in the order given; ties stay ties (Holm 1979).
+    """Adjusts p-values by Holm's step-down method (Holm 1979), in the order given.
 
-    NaN stays NaN, but its test was planned and counts in the family as p = 1.
+    `p_(i)` becomes `max over j <= i of min(1, (m - j + 1) p_(j))`; ties stay ties. NaN stays NaN,
+    but its test was planned and counts in the family as p = 1.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(np.where(np.isnan(p), 1.0, p), kind="stable")
@@ -87,9 +109,13 @@ def holm(p_values: npt.ArrayLike) -> Floats:
 
 
 def least_pairs(tests: int = 1, alpha: float = 0.05) -> int:
-    """The fewest pairs whose sign-flip p can be below alpha after Holm over so many tests.
+    """Returns the fewest pairs whose sign-flip p can be below alpha after Holm.
 
-    The smallest two-sided p of n pairs is 2 / 2^n: 6 pairs for one test, 9 for twelve.
+    The smallest two-sided p of n pairs is `2 / 2^n`.
+
+    Example:
+        >>> least_pairs(tests=1), least_pairs(tests=12)
+        (6, 9)
     """
     return next(n for n in range(1, MOST_PAIRS) if tests * 2.0 ** (1 - n) < alpha)
 
@@ -97,7 +123,7 @@ def least_pairs(tests: int = 1, alpha: float = 0.05) -> int:
 def more_pairs(
     differences: Floats, margin: float, alpha: float = 0.05, tests: int = 1, intervals: int = 1
 ) -> int | None:
-    """How many more pairs would decide, if mean and deviation stay as they are.
+    """Estimates how many more pairs would decide, if mean and deviation stay as they are.
 
     The smaller of two plans, each with power 0.8: the difference shows (a two-sided t-test at
     alpha / `tests`, Holm's hardest step, with enough pairs for a sign-flip p that small), or it
@@ -105,6 +131,10 @@ def more_pairs(
     least up to 6 pairs; looks no further than 1000 pairs in all, so that a large answer means
     "that many or more". None for fewer than two pairs. The deviation of few pairs is a rough
     guess, and so is this.
+
+    Example:
+        >>> more_pairs(np.array([0.01, 0.0, 0.02, -0.01]), margin=0.002)
+        51
     """
     n = len(differences)
     if n < 2:
@@ -126,17 +156,29 @@ def more_pairs(
 
 
 def difference_power(effect: float, pairs: int, alpha: float) -> float:
-    """Power of the two-sided paired t-test; `effect` in standard deviations of a difference."""
+    """Returns the power of the two-sided paired t-test.
+
+    `P(T' > t(1 - alpha / 2, n - 1))`, T' noncentral t with `effect * sqrt(n)`; `effect` is in
+    standard deviations of a difference.
+
+    Example:
+        >>> round(difference_power(effect=1.0, pairs=10, alpha=0.05), 3)
+        0.803
+    """
     critical = stats.t.ppf(1 - alpha / 2, pairs - 1)
     noncentrality = min(effect * np.sqrt(pairs), _CERTAIN)
     return float(stats.nct.sf(critical, pairs - 1, noncentrality))  # the far tail is nothing
 
 
 def equivalence_power(effect: float, margin: float, pairs: int, alpha: float) -> float:
-    """Power of two one-sided t-tests, all in standard deviations of a difference.
+    """Returns the power of two one-sided t-tests, all in standard deviations of a difference.
 
     The usual approximation by two noncentral t-distributions (Phillips 1990, without Owen's Q);
     it errs only where the power is small.
+
+    Example:
+        >>> round(equivalence_power(effect=0.0, margin=1.0, pairs=10, alpha=0.05), 3)
+        0.795
     """
     critical = stats.t.ppf(1 - alpha, pairs - 1)
     ends = np.array([margin - effect, margin + effect]) * np.sqrt(pairs)

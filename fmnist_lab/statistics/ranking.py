@@ -40,7 +40,12 @@ def rank(
     Args:
         frame: The column, and for an objective objective_metric.
         column: What to sort by.
-        maximised: Which direction is better; None: as `is_maximised` tells.
+        maximised: Which direction is better; None: that of the objective's metric.
+
+    Example:
+        >>> frame = pd.DataFrame({"objective": [0.5, 0.3], "objective_metric": "val/loss"})
+        >>> rank(frame)["objective"].to_list()
+        [0.3, 0.5]
     """
     if maximised is None:
         maximised = len(frame) > 0 and is_maximised(frame, column)
@@ -48,7 +53,12 @@ def rank(
 
 
 def best(frame: pd.DataFrame, column: str = "objective") -> pd.Series | None:
-    """Returns the best row, the first of equal ones; None where there is none."""
+    """Returns the best row, the first of equal ones; None where there is none.
+
+    Example:
+        >>> best(pd.DataFrame({"objective": [0.88, 0.9], "objective_metric": "val/accuracy"})).name
+        1
+    """
     ranked = rank(frame, column).dropna(subset=column)
     return None if ranked.empty else ranked.iloc[0]
 
@@ -92,6 +102,11 @@ def on_real_images(runs: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
     Returns:
         The runs on real images; where there are none all, which are on synthetic ones.
+
+    Example:
+        >>> runs, others = on_real_images(pd.DataFrame({"dataset": ["fashion_mnist", "synthetic"]}))
+        >>> len(runs), others
+        (1, 1)
     """
     drawn = runs["dataset"] == SYNTHETIC
     if drawn.all():

@@ -20,7 +20,7 @@ Spaces = Mapping[str, Mapping[str, tuple[float, float, bool]]]
 def good_range(
     trials: pd.DataFrame, parameter: str = "optimizer.learning_rate", within: float = 0.005
 ) -> pd.DataFrame:
-    """How wide the range of a parameter is in which a strategy comes close to its best.
+    """Finds the range of a parameter in which a strategy comes close to its best.
 
     A trial is good if its objective is at most `within` worse than the strategy's best, over all
     its searches. The range goes from the lowest to the highest good value. Trials in it that
@@ -36,6 +36,13 @@ def good_range(
         A row per strategy: strategy, best, trials, without_objective, good (trials), between
         (trials with a value in the range, the good ones included), low, high, decades (log10 of
         high / low; 0 for a single good trial, NaN without one).
+
+    Example:
+        >>> trials = pd.DataFrame({"trial": [0, 1, 2], "objective": [0.898, 0.900, 0.880]})
+        >>> trials = trials.assign(strategy="cosine", search=0, stop_reason="completed")
+        >>> trials = trials.assign(objective_metric="val/accuracy", rate=[0.001, 0.01, 0.1])
+        >>> good_range(trials, "rate")[["low", "high", "decades"]].iloc[0].to_list()
+        [0.001, 0.01, 1.0]
     """
     require_columns("trials", trials, parameter)
     best = winners(trials).set_index("strategy")["objective"]
@@ -67,7 +74,7 @@ def _width(trials: pd.DataFrame, good: pd.Series) -> dict[str, float]:
 
 
 def divergence(trials: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """How the trials of each strategy ended, and which share of all of them diverged.
+    """Counts how the trials of each strategy ended, and which share of them diverged.
 
     Args:
         trials: strategy, stop_reason, objective.
@@ -76,6 +83,11 @@ def divergence(trials: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Returns:
         A row per strategy: strategy, trials, a column of counts per `StopReason`,
         without_objective (trials, for whatever reason), share (diverged / trials), low, high.
+
+    Example:
+        >>> trials = pd.DataFrame({"stop_reason": ["completed"] * 3 + ["diverged"]})
+        >>> divergence(trials.assign(strategy="cosine", objective=0.9))["share"].to_list()
+        [0.25]
     """
     require_columns("trials", trials, "strategy", "stop_reason", "objective")
     rows = []
@@ -99,7 +111,7 @@ def divergence(trials: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
 def optimism(
     trials: pd.DataFrame, replicates: pd.DataFrame, confidence: float = 0.95
 ) -> pd.DataFrame:
-    """By how much the winning trial looked better than its strategy is.
+    """Measures by how much the winning trial looked better: tuned score less replicated mean.
 
     The winner was chosen for its score, luck included; the replicates train it again without a
     choice. Positive is flattering, for losses too.
@@ -116,6 +128,13 @@ def optimism(
 
     Raises:
         RequestError: A column is missing, or the objectives are of different metrics.
+
+    Example:
+        >>> tuned = pd.DataFrame({"trial": [0, 1], "objective": [0.89, 0.90], "search": 0})
+        >>> tuned = tuned.assign(strategy="cosine", stop_reason="completed")
+        >>> tuned = tuned.assign(objective_metric="val/accuracy")
+        >>> optimism(tuned, tuned.assign(objective=0.895))["optimism"].round(4).to_list()
+        [0.005]
     """
     columns = ["strategy", "search", "objective", "objective_metric"]
     require_columns("replicates", replicates, *columns)
@@ -146,7 +165,9 @@ def optimism(
 
 
 def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
-    """Whether a winner lies at the edge of its search space: a better one may lie beyond.
+    """Finds winners at the edge of their search space: a better one may lie beyond.
+
+    `position = (value - low) / (high - low)`, of logarithms on a logarithmic scale.
 
     Args:
         trials: As for `winners`, and the parameters that `spaces` names.
@@ -161,6 +182,14 @@ def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
 
     Raises:
         RequestError: A column or a strategy is missing.
+
+    Example:
+        >>> trials = pd.DataFrame({"strategy": ["cosine"], "search": 0, "trial": 0})
+        >>> trials = trials.assign(objective=0.9, stop_reason="completed", rate=0.0099)
+        >>> trials = trials.assign(objective_metric="val/accuracy")
+        >>> spaces = {"cosine": {"rate": (0.0001, 0.01, True)}}
+        >>> at_edge(trials, spaces)["at_edge"].to_list()
+        [True]
     """
     strategies = trials["strategy"].unique().tolist()
     require_known("strategy", strategies, list(spaces))

@@ -87,7 +87,7 @@ def compare(
     margin: float = 0.002,
     alpha: float = 0.05,
 ) -> pd.DataFrame:
-    """Every strategy against the baseline, over paired replicates.
+    """Compares every strategy with the baseline, over paired replicates.
 
     A pair is a seed, or with `pair="search"` a whole search; values within a pair are averaged.
     A strategy has no value in a pair where one of its values is missing, or where it has fewer
@@ -117,12 +117,21 @@ def compare(
         diverged and opponent_diverged (how many of those by divergence), difference (mean of
         strategy minus opponent, so that of a loss negative is better), low and high (its
         t-interval), p (sign-flip), p_holm, p_equivalent, verdict, more_pairs (Int64: how many
-        more would decide, see `paired.more_pairs`; 0 where decided, <NA> where nobody can know:
+        more would decide, see `paired.more_pairs`; 0 where decided, <NA> where it is unknown:
         fewer than two pairs, or one side diverged more often).
 
     Raises:
         RequestError: A column or the baseline is missing, a replicate is there twice, or an
             argument is outside its range.
+
+    Example:
+        >>> runs = pd.DataFrame({"strategy": ["constant", "cosine"] * 6, "search": 0})
+        >>> runs = runs.assign(seed=[seed for seed in range(6) for _ in range(2)])
+        >>> runs["test_accuracy"] = [0.88, 0.90, 0.89, 0.90, 0.88, 0.91] + [0.88, 0.89] * 3
+        >>> table = compare(runs.assign(stop_reason="completed"))
+        >>> print(table[["strategy", "opponent", "p", "verdict"]].to_string(index=False))
+        strategy opponent       p verdict
+          cosine constant 0.03125  better
     """
     pairs = pair_up(replicates, value, pair)
     require_known("baseline", [baseline], [*pairs.values])
@@ -137,7 +146,7 @@ def compare_to_best(
     margin: float = 0.002,
     alpha: float = 0.05,
 ) -> pd.DataFrame:
-    """Every strategy against the one with the best mean, as `compare` does it.
+    """Compares every strategy with the one that has the best mean, as `compare` does it.
 
     The best is chosen from the same values that then speak for it. Of equal strategies one
     always looks best, so its lead is partly luck and plain p-values would be too small. Any
@@ -151,6 +160,13 @@ def compare_to_best(
     alphabet where means tie.
 
     Args and returns: as for `compare`; `opponent` names the best.
+
+    Example:
+        >>> runs = pd.DataFrame({"strategy": ["constant", "cosine"] * 6, "search": 0})
+        >>> runs = runs.assign(seed=[seed for seed in range(6) for _ in range(2)])
+        >>> runs = runs.assign(test_accuracy=[0.88, 0.90] * 6, stop_reason="completed")
+        >>> compare_to_best(runs)[["strategy", "opponent"]].iloc[0].to_list()
+        ['constant', 'cosine']
     """
     pairs = pair_up(replicates, value, pair)
     missing = pairs.values.isna().sum()

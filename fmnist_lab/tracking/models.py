@@ -22,7 +22,7 @@ from fmnist_lab.tracking.store import SHORT_TIMEOUT, open_experiment, quiet_mlfl
 
 CHAMPION = "champion"  # the alias of the version that is to be used
 EXAMPLES = 2  # images in the input example
-NEEDED = ("mlflow", "tensorflow", "keras", "numpy", "pandas")  # by whoever serves the model
+NEEDED = ("mlflow", "tensorflow", "keras", "numpy", "pandas")  # where the model is served
 
 
 def pack(network: Path, dataset: Dataset, folder: Path) -> None:

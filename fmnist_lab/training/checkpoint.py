@@ -41,7 +41,7 @@ class Attempts:
     # start; 0: one after every epoch; None: none is written or read.
     checkpoint_seconds: float | None = None
     earlier: Sequence[Path] = ()  # folders of attempts under other numbers, the last first
-    tell: Tell = lambda epoch, metrics: None  # hears of each epoch that they have trained
+    tell: Tell = lambda epoch, metrics: None  # called for each epoch that they have trained
 
 
 ONLY = Attempts()

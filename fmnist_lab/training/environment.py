@@ -65,5 +65,5 @@ def git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     top, commit = answer.stdout.splitlines()
-    # A virtual environment may lie inside somebody else's checkout.
+    # A virtual environment may lie inside another project's checkout.
     return commit if Path(top) == folder.parent else None

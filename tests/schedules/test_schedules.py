@@ -1,10 +1,8 @@
 """Whole curves against Keras's own schedules, and against closed forms where Keras has none."""
 
-import doctest
 import subprocess
 import sys
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 
 from fmnist_lab import schedules
 from fmnist_lab.errors import RequestError
-from fmnist_lab.schedules import formulas, plateau, schedule
 
 RATE = 0.01
 STEPS = 20
@@ -344,10 +341,3 @@ def test_it_imports_without_tensorflow() -> None:
         "sys.exit(not sys.modules.keys().isdisjoint({'keras', 'tensorflow', 'matplotlib'}))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-@pytest.mark.parametrize("module", [formulas, plateau, schedule])
-def test_examples_in_docstrings(module: ModuleType) -> None:
-    outcome = doctest.testmod(module)
-    assert outcome.attempted
-    assert not outcome.failed
