@@ -19,8 +19,8 @@ from fmnist_lab.trial import Labels, StopReason
 from tests.conftest import TINY, ComposeTrial
 from tests.end_to_end.test_sweep_faults import Sweep, check
 from tests.support.outages import fill, small_disk
+from tests.support.runs import Notebook, read_curve
 from tests.support.sweeping import wait_for
-from tests.training.test_runner import Notebook, read_curve
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,8 @@ from fmnist_lab.training.checkpoint import FILE, Attempts, Checkpoint
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
 from tests.conftest import TINY, ComposeTrial, run_here
 from tests.support.launchers import wait_for
+from tests.support.runs import Notebook, read_curve, read_result
 from tests.support.sweeping import study
-from tests.training.test_runner import Notebook, read_curve, read_result
 
 pytestmark = pytest.mark.slow
 

@@ -6,53 +6,18 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fmnist_lab.data import Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.training import engines, plots, runner
-from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
+from fmnist_lab.trial import Labels, StopReason, TrialResult
 from tests.conftest import ComposeTrial
+from tests.support.runs import Notebook, read_curve, read_result
 
 pytestmark = pytest.mark.slow
 
 KEYS = {field.name for field in (*fields(TrialResult), *fields(Labels))} | {"stopping", "overrides"}
-
-
-class Notebook(runner.Tracker):
-    """A tracker that remembers what it was told."""
-
-    run_id = "run-1"
-
-    def __init__(self) -> None:
-        self.epochs: list[dict[str, float]] = []
-        self.parameters = 0
-        self.finished: list[TrialResult] = []
-        self.files: set[str] = set()
-
-    def start(
-        self, trial: Trial, labels: Labels, dataset: Dataset, parameters: int, folder: Path
-    ) -> None:
-        self.parameters = parameters
-
-    def log(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        assert epoch == len(self.epochs)
-        self.epochs.append(dict(metrics))
-
-    def finish(self, result: TrialResult, folder: Path) -> None:
-        self.finished.append(result)
-        self.files = {path.name for path in folder.iterdir()}
-
-
-def read_curve(folder: Path) -> list[dict[str, Any]]:
-    text = (folder / "curves.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def read_result(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "result.json").read_text())  # type: ignore[no-any-return]
 
 
 class TestCompleted:

@@ -12,7 +12,7 @@ from fmnist_lab.training import engines
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines import Metrics, Outcome
 from fmnist_lab.trial import StoppingConfig, StopReason, TrainingConfig, Trial
-from tests.training.engines.test_engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
+from tests.support.engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
 pytestmark = pytest.mark.slow
 

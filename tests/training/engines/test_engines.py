@@ -8,105 +8,33 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fmnist_lab import data
-from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.errors import RequestError
 from fmnist_lab.training import engines
-from fmnist_lab.training.checkpoint import ONLY, Checkpoint
-from fmnist_lab.training.engines import Metrics, Outcome
 from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
 from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
+from tests.support.engines import (
+    ADAM,
+    ARCHITECTURES,
+    CLIPPING,
+    CONSTANT,
+    NAMES,
+    SCHEDULERS,
+    SGD,
+    SMALLER_LAST,
+    Node,
+    a_trial,
+    train,
+    without_time,
+)
 
 pytestmark = pytest.mark.slow
-
-Node = dict[str, Any]
-NOT_KEPT = Checkpoint(Path("absent"), {}, ONLY)
-NAMES = {
-    "train/loss", "train/accuracy", "val/loss", "val/accuracy",
-    "opt/learning_rate", "opt/grad_norm", "opt/clipped_fraction", "time/epoch_seconds",
-}  # fmt: skip
-ARCHITECTURES: dict[str, Node] = {
-    "notebook": {"_target_": "fmnist_lab.architectures.notebook"},
-    "mlp": {
-        "_target_": "fmnist_lab.architectures.mlp",
-        "hidden_sizes": [24, 16],
-        "activation": "gelu",
-        "normalization": "after",
-        "dropout": 0.2,
-        "l2": 1e-3,
-    },
-    "cnn": {"_target_": "fmnist_lab.architectures.cnn", "filters": [4, 8], "dense": 16},
-}
-SCHEDULERS: dict[str, Node] = {
-    "per epoch": {
-        "_target_": "fmnist_lab.schedules.exponential",
-        "initial_learning_rate": 0.01,
-        "decay_epochs": 2,
-        "update": "epoch",
-    },
-    "per step": {
-        "_target_": "fmnist_lab.schedules.cosine",
-        "initial_learning_rate": 0.01,
-        "epochs": 3,
-    },
-    "performance": {
-        "_target_": "fmnist_lab.scheduling.Performance",
-        "initial_learning_rate": 0.01,
-        "patience": 1,
-        "min_delta": 10.0,  # nothing improves by so much: a cut after every epoch but the first
-        "warmup_epochs": 0.5,
-        "update": "step",
-    },
-}
-CLIPPING = {
-    "none": ClippingConfig(),
-    "value": ClippingConfig("value", 0.01),
-    "norm": ClippingConfig("norm", 0.3),
-    "global_norm": ClippingConfig("global_norm", 0.5),
-}
-ADAM: Node = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.01}
-# A last batch that is smaller, of 8 images, costs each engine a second compilation.
-SMALLER_LAST = DataConfig(name="synthetic", train_size=200, val_size=60)
-SGD: Node = {"_target_": "keras.optimizers.SGD", "learning_rate": 0.01}
-CONSTANT: Node = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 0.01}
-
-
-def a_trial(**changes: Any) -> Trial:
-    """A small network, three epochs of 192 synthetic images: six batches of 32."""
-    trial = Trial(
-        seed=7,
-        data=DataConfig(name="synthetic", train_size=192, val_size=60),
-        architecture={"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": [16]},
-        optimizer=SGD,
-        scheduler=CONSTANT,
-        training=TrainingConfig(epochs=3),
-    )
-    return replace(trial, **changes)
-
-
-def train(
-    trial: Trial, engine: str, dataset: Dataset | None = None, prune_after: int = 99
-) -> tuple[Outcome, list[Metrics]]:
-    curve: list[Metrics] = []
-
-    def on_epoch(epoch: int, metrics: Metrics) -> bool:
-        assert epoch == len(curve)
-        curve.append(metrics)
-        return epoch < prune_after
-
-    outcome = engines.get(engine)(trial, dataset or data.load(trial.data), on_epoch, NOT_KEPT)
-    return outcome, curve
-
-
-def without_time(curve: list[Metrics]) -> list[dict[str, float]]:
-    return [{k: v for k, v in line.items() if k != "time/epoch_seconds"} for line in curve]
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -257,7 +185,7 @@ class TestTwins:
 COUNT_COMPILATIONS = """
 import json, sys
 from pathlib import Path
-from tests.training.engines.test_engines import SCHEDULERS, SGD, a_trial, train, without_time
+from tests.support.engines import SCHEDULERS, SGD, a_trial, train, without_time
 from fmnist_lab.trial import ClippingConfig
 dump = Path(sys.argv[1])
 compiled = lambda: len(list(dump.glob("*before_optimizations.txt")))
@@ -277,7 +205,7 @@ print(json.dumps([counts, curves]))
 FULL_SIZE = """
 from pathlib import Path
 from dataclasses import replace
-from tests.training.engines.test_engines import ADAM, ARCHITECTURES, a_trial, train
+from tests.support.engines import ADAM, ARCHITECTURES, a_trial, train
 from fmnist_lab.data import DataConfig
 from fmnist_lab.trial import TrainingConfig
 trial = a_trial(
@@ -305,7 +233,9 @@ def run_script(script: str, *arguments: str, **environment: str) -> Any:
 
 def test_a_second_trial_of_the_same_shape_compiles_nothing(tmp_path: Any) -> None:
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
-    counts, curves = run_script(COUNT_COMPILATIONS, str(tmp_path), XLA_FLAGS=flags)
+    counts, curves = run_script(
+        COUNT_COMPILATIONS, str(tmp_path), XLA_FLAGS=flags, FMNIST_LAB_PROGRAM_CACHE="off"
+    )
     assert counts[0] == 0 < counts[1] == counts[2]
     assert curves[0] != curves[1]
     # And the second trial is what it would have been as the first of another process.

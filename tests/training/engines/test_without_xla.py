@@ -9,7 +9,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.training.engines.building import count_parameters
 from fmnist_lab.trial import TrainingConfig
-from tests.training.engines.test_engines import a_trial, train, without_time
+from tests.support.engines import a_trial, train, without_time
 
 tf = import_tensorflow()
 from keras import Input, Sequential, layers  # noqa: E402  # after its messages are silenced
