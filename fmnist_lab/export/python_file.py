@@ -98,6 +98,8 @@ def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler
         return ""
     if not isinstance(made, schedules.Scheduled):
         raise refusal("the schedule is a function or `performance`", node["_target_"])
+    if made.is_plain or made.counts_steps:
+        raise refusal("the schedule takes arrays of epochs", node["_target_"])
     function = locate("scheduler", node)
     taken = parameters("scheduler", function)
     arguments = _arguments(node)

@@ -37,13 +37,15 @@ class Scheduled:
     """Follows a schedule and ignores the metrics.
 
     `update` is `epoch`, one rate per epoch, read at its start, or `step`, a rate per update.
-    `counts_steps` is for schedules of Keras's kind, functions of the update's number.
+    `counts_steps` is for schedules of Keras's kind, functions of the update's number; `is_plain`
+    marks what `build` has made of a function of the user's that is no `Schedule` itself.
     """
 
     schedule: Schedule
     update: Update = "step"
     warmup_epochs: float = 0.0
     counts_steps: bool = False
+    is_plain: bool = False
 
     def __post_init__(self) -> None:
         require_timing(self.update, self.warmup_epochs)
@@ -93,10 +95,7 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     target = ("scheduler._target_", config["_target_"])
     position = next((name for name in ("epoch", "step") if name in taken.keys() - node), None)
     try:
-        if position:
-            made: Any = _over_arrays(lambda value: create("scheduler", node, **{position: value}))
-        else:
-            made = create("scheduler", node)
+        made: Any = _itself(node, position) if position else create("scheduler", node)
     except RequestError:
         raise
     except Exception as error:
@@ -107,8 +106,18 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     if not callable(made):
         rule = "name a function that returns a schedule"
         raise RequestError(target[0], rule, target[1], f"it returns {made!r}")
-    counts_steps = position == "step" or "step" in parameters("scheduler", made)
-    return Scheduled(_over_arrays(made), update, warmup_epochs, counts_steps)
+    schedule = _over_arrays(made)
+    return Scheduled(
+        schedule,
+        update,
+        warmup_epochs,
+        counts_steps=position == "step" or "step" in parameters("scheduler", made),
+        is_plain=position is not None or schedule is not made,
+    )
+
+
+def _itself(node: Mapping[str, Any], position: str) -> Callable[[Any], Any]:
+    return lambda value: create("scheduler", node, **{position: value})
 
 
 def _over_arrays(schedule: Callable[[Any], Any]) -> Schedule:

@@ -109,6 +109,34 @@ def test_a_schedule_of_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPat
         python_file.program(replace(trial, scheduler={"_target_": "own_names.train"}), RECORD, "x")
 
 
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": f"{__name__}.of_a_number", "rate": 0.1},
+        {"_target_": f"{__name__}.of_an_epoch"},
+        {
+            "_target_": "keras.optimizers.schedules.InverseTimeDecay",
+            "initial_learning_rate": 0.1,
+            "decay_steps": 10,
+            "decay_rate": 0.5,
+        },
+    ],
+    ids=["number", "epoch", "keras"],
+)
+def test_a_schedule_that_takes_no_arrays_is_refused(node: dict[str, Any]) -> None:
+    trial = replace(config.to_trial(config.compose([])), scheduler=node)
+    with pytest.raises(RequestError, match=r"`--out` must .* takes arrays of epochs"):
+        python_file.program(trial, RECORD, "x")
+
+
+def of_a_number(rate: float) -> Any:
+    return lambda epoch: rate if epoch < 3 else rate / 10
+
+
+def of_an_epoch(epoch: Any) -> Any:
+    return 0.1 * 0.9**epoch
+
+
 def test_what_keras_alone_cannot_do() -> None:
     asked = ["scheduler=performance", "scheduler.warmup_epochs=2"]
     with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
