@@ -128,12 +128,15 @@ class TestContract:
             train(a_trial(**changes), engine)
 
 
-# Every two options of different groups meet: all 36 combinations would take minutes.
-PAIRS = [
-    # With a smaller last batch each option is met once: that much is a matter of its own.
-    (architecture, clipping, [*SCHEDULERS][(row + column) % len(SCHEDULERS)], row == column % 3)
-    for row, architecture in enumerate(ARCHITECTURES)
-    for column, clipping in enumerate(CLIPPING)
+# Each option twice or more, and each architecture once with a smaller last batch, which costs
+# a second compilation: clipping and scheduler do not depend on the layers.
+TWINS = [
+    ("notebook", "none", "per epoch", True),
+    ("notebook", "global_norm", "performance", False),
+    ("mlp", "value", "performance", True),
+    ("mlp", "norm", "per step", False),
+    ("cnn", "global_norm", "per step", True),
+    ("cnn", "value", "per epoch", False),
 ]
 
 
@@ -141,7 +144,7 @@ PAIRS = [
 class TestTwins:
     """Both engines see the same batches and agree to rounding, epoch after epoch."""
 
-    @pytest.mark.parametrize(("architecture", "clipping", "scheduler", "smaller"), PAIRS)
+    @pytest.mark.parametrize(("architecture", "clipping", "scheduler", "smaller"), TWINS)
     def test_curves_agree(
         self, architecture: str, clipping: str, scheduler: str, smaller: bool
     ) -> None:
