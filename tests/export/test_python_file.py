@@ -224,12 +224,16 @@ with open("history.json", "w") as file:
 
 
 def run_alone(trial: Trial, folder: Path) -> str:
-    """Runs the program for a trial in a process of its own; what it printed."""
+    """Runs the program for a trial in a process of its own; what it printed.
+
+    Keras has settings there that would change the curve.
+    """
+    (folder / "keras.json").write_text('{"floatx": "float64"}')
     path = folder / "program.py"
     path.write_text(python_file.program(trial, RECORD, "program"))
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(path), "."],
-        cwd=folder, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        cwd=folder, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_HOME": str(folder)},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
