@@ -34,9 +34,9 @@ or clipping, unless the command line says otherwise; *epochs* is `training.epoch
 """
 NOTES = {
     "scheduler": "The rates themselves are the optimizer's: `optimizer.learning_rate` is where a "
-    "schedule starts or, of one cycle, peaks. `update` says whether the rate is read once per "
-    "epoch or before every step, `warmup_epochs` is a linear warm-up in front, and the schedule's "
-    "own epochs count from its end.",
+    "schedule starts or, where its key is `max_learning_rate`, peaks. `update` says whether the "
+    "rate is read once per epoch or before every step, `warmup_epochs` is a linear warm-up in "
+    "front, and the schedule's own epochs count from its end.",
     "recipe": "A recipe lays whole choices over the defaults; what is named on the command line "
     "goes over the recipe.",
 }

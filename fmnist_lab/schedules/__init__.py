@@ -17,6 +17,7 @@ from fmnist_lab.schedules.formulas import (
     piecewise,
     polynomial,
     power,
+    triangular,
     wsd,
 )
 from fmnist_lab.schedules.plateau import Performance
@@ -39,6 +40,7 @@ __all__ = [
     "piecewise",
     "polynomial",
     "power",
+    "triangular",
     "warmup",
     "wsd",
 ]

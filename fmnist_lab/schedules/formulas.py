@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.validate import (
+    require_choice,
     require_non_negative,
     require_number,
     require_positive,
@@ -15,7 +16,9 @@ from fmnist_lab.foundation.validate import (
 )
 from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule
 
-MOST_CYCLES = 1000  # of cosine_restarts, which lists each
+MOST_CYCLES = 1000  # cosine_restarts lists each
+_CYCLES_RULE = f"such that at most {MOST_CYCLES} cycles fit into the training"
+TRIANGULAR_MODES = ("triangular", "triangular2", "exp_range")
 
 
 def constant(initial_learning_rate: float) -> Schedule:
@@ -318,6 +321,51 @@ def one_cycle(
     return as_schedule(formula)
 
 
+def triangular(
+    max_learning_rate: float,
+    epochs: float,
+    cycles: int = 3,
+    div_factor: float = 4.0,
+    mode: str = "triangular",
+    gamma: float = 0.9,
+) -> Schedule:
+    """Rises from a base rate to a peak and falls back, in straight lines, in cycles of one length.
+
+    `lr(t) = b + (m - b) * s * (1 - abs(2 * u - 1))`, with b = m / d and u = 0 to 1 through cycle
+    i = 0, 1, ...; the mode says what s is. Source: Smith, Cyclical Learning Rates (2017);
+    PyTorch's `CyclicLR`, whose step size in epochs is `epochs / cycles / 2` here.
+
+    Args:
+        max_learning_rate: m.
+        epochs: The length of the training.
+        cycles: How many; the last one ends with the training, at b.
+        div_factor: d.
+        mode: `triangular` (s = 1), `triangular2` (s = 0.5 ** i, half of it with each cycle) or
+            `exp_range` (s = g ** t).
+        gamma: g, the factor of `exp_range` over an epoch. PyTorch's is over an update: g here is
+            its gamma to the power of the updates of an epoch. Other modes ignore it.
+
+    Example:
+        >>> triangular(0.04, epochs=12, mode="triangular2")([0, 1, 2, 4, 6, 12])
+        array([0.01 , 0.025, 0.04 , 0.01 , 0.025, 0.01 ])
+    """
+    require_positive("scheduler", max_learning_rate=max_learning_rate, epochs=epochs)
+    _require_cycles(cycles)
+    require_number("scheduler", "1 or more", lambda value: value >= 1, div_factor=div_factor)
+    require_choice("scheduler", TRIANGULAR_MODES, mode=mode)
+    require_number("scheduler", "above 0 and at most 1", lambda value: 0 < value <= 1, gamma=gamma)
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        begun = np.minimum(epoch / epochs, 1.0) * cycles
+        cycle = np.floor(begun)
+        scales = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp_range": gamma**epoch}
+        height = scales[mode] * (1 - np.abs(2 * (begun - cycle) - 1))
+        base = max_learning_rate / div_factor
+        return base + (max_learning_rate - base) * height
+
+    return as_schedule(formula)
+
+
 def wsd(
     initial_learning_rate: float,
     epochs: float,
@@ -363,11 +411,8 @@ def _cycle_edges(
     epochs: float, cycles: int | None, first_decay_epochs: float | None, t_mul: float
 ) -> NDArray[np.float64]:
     """Returns where the cycles begin and, last, where the last one ends, in epochs."""
-    rule = f"such that at most {MOST_CYCLES} cycles fit into the training"
     if cycles is not None and first_decay_epochs is None:
-        require_positive("scheduler", cycles=cycles)
-        require_whole("scheduler", cycles=cycles)
-        require_number("scheduler", rule, lambda count: count <= MOST_CYCLES, cycles=cycles)
+        _require_cycles(cycles)
         # Shares of the last cycle, not multiples of the first: those may overflow.
         lengths = np.concatenate([[0.0], np.cumsum(t_mul ** np.arange(1.0 - cycles, 1.0))])
         return np.asarray(epochs * lengths / lengths[-1])
@@ -380,7 +425,7 @@ def _cycle_edges(
     require_positive("scheduler", first_decay_epochs=first_decay_epochs)
     require_number(
         "scheduler",
-        rule,
+        _CYCLES_RULE,
         lambda length: epochs / length <= MOST_CYCLES,
         first_decay_epochs=first_decay_epochs,
     )
@@ -389,6 +434,12 @@ def _cycle_edges(
         edges.append(edges[-1] + length)
         length *= t_mul
     return np.asarray(edges)
+
+
+def _require_cycles(cycles: int) -> None:
+    require_positive("scheduler", cycles=cycles)
+    require_whole("scheduler", cycles=cycles)
+    require_number("scheduler", _CYCLES_RULE, lambda count: count <= MOST_CYCLES, cycles=cycles)
 
 
 def _require_fraction(**values: object) -> None:

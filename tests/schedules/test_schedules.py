@@ -129,6 +129,36 @@ class TestClosedForms:
         expected = [0.01, 0.055, 0.1, 0.055, 0.01, 0.005005, 1e-5, 1e-5]
         np.testing.assert_allclose(curve, expected)
 
+    @pytest.mark.parametrize(
+        ("mode", "peaks", "halfway_down"),
+        [
+            ("triangular", [0.08, 0.08, 0.08], [0.05, 0.05, 0.05]),
+            ("triangular2", [0.08, 0.05, 0.035], [0.05, 0.035, 0.0275]),
+            (
+                "exp_range",
+                [0.02 + 0.06 * 0.9**t for t in (2, 6, 10)],
+                [0.02 + 0.03 * 0.9**t for t in (3, 7, 11)],
+            ),
+        ],
+    )
+    def test_triangular(self, mode: str, peaks: list[float], halfway_down: list[float]) -> None:
+        cyclic = schedules.triangular(0.08, epochs=12, cycles=3, mode=mode)
+        np.testing.assert_allclose(cyclic([2, 6, 10]), peaks, rtol=1e-14)
+        np.testing.assert_allclose(cyclic([3, 7, 11]), halfway_down, rtol=1e-14)
+        np.testing.assert_allclose(cyclic([0, 4, 8, 12, 15]), 0.02, rtol=1e-14)
+
+    @pytest.mark.parametrize("mode", ["triangular", "triangular2", "exp_range"])
+    @pytest.mark.parametrize("cycles", [1, 2, 4, 7])
+    def test_triangular_follows_the_formula_of_cyclic_lr(self, mode: str, cycles: int) -> None:
+        update, gamma = np.arange(EPOCHS * STEPS), 0.99  # CyclicLR's own count and factor
+        step_size, base = EPOCHS * STEPS / cycles / 2, RATE / 5
+        cycle = np.floor(1 + update / (2 * step_size))
+        height = np.maximum(0, 1 - np.abs(update / step_size - 2 * cycle + 1))
+        scale = {"triangular": 1, "triangular2": 2 ** (1 - cycle), "exp_range": gamma**update}
+        ours = schedules.triangular(RATE, EPOCHS, cycles, 5, mode, gamma**STEPS)
+        expected = base + (RATE - base) * height * scale[mode]
+        np.testing.assert_allclose(ours(TRAINING), expected, rtol=1e-12)
+
     def test_wsd(self) -> None:
         curve = schedules.wsd(RATE, 10, decay_fraction=0.4, alpha=0.1)([0, 3, 6, 8, 10, 12])
         np.testing.assert_allclose(curve / RATE, [1, 1, 1, 0.55, 0.1, 0.1])
@@ -201,6 +231,15 @@ not_falling = st.one_of(
     st.builds(schedules.notebook_linear, rates, st.floats(0.1, 100.0)),
     st.builds(schedules.one_cycle, rates, horizons, st.floats(1, 100), st.floats(1, 1e4)),
     st.builds(
+        schedules.triangular,
+        rates,
+        horizons,
+        st.integers(1, 1000),
+        st.floats(1, 100),
+        st.sampled_from(["triangular", "triangular2", "exp_range"]),
+        st.floats(0.01, 1.0),
+    ),
+    st.builds(
         schedules.cosine_restarts,
         initial_learning_rate=rates,
         epochs=horizons,
@@ -238,6 +277,7 @@ class TestProperties:
         assert schedules.wsd(rate, horizon, 0.3, alpha)(horizon) == rate * alpha
         assert schedules.polynomial(rate, horizon, rate / 2)(horizon) == rate / 2
         assert schedules.one_cycle(rate, horizon)(horizon) == pytest.approx(rate / 1e4)
+        assert schedules.triangular(rate, horizon)(horizon) == rate / 4
 
     def test_a_number_gives_a_number_of_the_same_shape(self) -> None:
         assert schedules.constant(RATE)(2.5).shape == ()
@@ -330,6 +370,23 @@ def test_a_mistake_is_named(
 def test_a_mistake_in_one_cycle_is_named(argument: str) -> None:
     with pytest.raises(RequestError, match=rf"^`scheduler\.{argument}` must be .*, got 0\.$"):
         schedules.one_cycle(RATE, 10, **{argument: 0})
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cycles": 0}, r"cycles` must be positive, got 0\."),
+        ({"cycles": 2.5}, r"cycles` must be a whole number, .* got 2\.5"),
+        ({"cycles": 1001}, "cycles` must be such that at most 1000 cycles fit"),
+        ({"div_factor": 0.5}, "div_factor` must be 1 or more, got 0.5"),
+        ({"mode": "up"}, "mode` must be triangular or triangular2 or exp_range, got 'up'"),
+        ({"gamma": 1.1}, "gamma` must be above 0 and at most 1, got 1.1"),
+        ({"mode": "exp_range", "gamma": 0}, "gamma` must be above 0 and at most 1, got 0"),
+    ],
+)
+def test_a_mistake_in_triangular_is_named(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=r"^`scheduler\." + message):
+        schedules.triangular(RATE, 10, **changed)
 
 
 def test_it_imports_without_tensorflow() -> None:
