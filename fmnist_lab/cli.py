@@ -1,5 +1,6 @@
 """The command line. Whatever takes long to import is imported by the command that needs it."""
 
+import io
 import logging
 import os
 import shlex
@@ -39,6 +40,9 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, _interrupt)
     logging.raiseExceptions = False  # a log on a full disk is no reason for tracebacks
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not a notebook's
+            stream.reconfigure(errors="replace")  # terminals and pipes that are not UTF-8
     # Architectures of one's own are imported from the folder where the command runs.
     sys.path.append(str(Path.cwd()))
     try:

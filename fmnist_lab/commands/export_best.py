@@ -1,7 +1,6 @@
 """What `fmnist-lab export-best` does: the best trial of a sweep as a file to take home."""
 
 import logging
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +52,11 @@ def main(
 def _require_new(out: Path, force: bool) -> None:
     if out.suffix not in FORMATS:
         raise RequestError("--out", f"end in one of {', '.join(FORMATS)}", str(out))
-    exists = os.access(out, os.F_OK) and not out.is_dir()
+    try:
+        exists = out.exists() and not out.is_dir()
+    except OSError as error:  # a name that is too long, a folder that is not open
+        got = Phrase(f"{out}: {error.strerror}")
+        raise RequestError("--out", "be a file that can be written", got) from error
     if exists and not force:
         got = Phrase(f"{out}, which exists")
         raise RequestError("--out", "be a new file", got, "to replace it: --force")

@@ -21,6 +21,8 @@ ASSUMPTION = "if {monitor} never improves"
 _STEPS = 100  # updates per epoch: enough for a smooth curve
 _FLAT = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), 1.0)
 _MARKERS = {"braille": "⠒", "x": "x", "o": "o"}  # plotext's name, and what it looks like
+_PLAIN_MARKERS = {".": ".", "x": "x", "o": "o"}  # for terminals that are not UTF-8
+_PLAIN_FRAME = str.maketrans("┌┐└┘├┤┬┴┼─│", "+++++++++-|")
 _PANEL_COLUMNS, _PANEL_LINES = 40, 10
 _TOGETHER_IN_PICTURE = 6
 _POINTS = 400  # per curve in the terminal, more than its dots
@@ -82,10 +84,13 @@ def print_curves(frame: pd.DataFrame, console: Console | None = None) -> None:
     panels, top = _panels(frame, len(_MARKERS)), frame["learning_rate"].max()
     columns = min(len(panels), max(1, console.width // _PANEL_COLUMNS))
     lines = _PANEL_LINES if len(panels) > 1 else 2 * _PANEL_LINES
-    plots = [_draw(panel, console.width // columns, lines, top) for panel in panels]
+    is_plain = not console.encoding.startswith("utf")
+    markers = _PLAIN_MARKERS if is_plain else _MARKERS
+    plots = [_draw(panel, console.width // columns, lines, top, markers) for panel in panels]
     rows = [plots[start : start + columns] for start in range(0, len(plots), columns)]
     text = ["".join(parts).rstrip() for row in rows for parts in zip(*row, strict=True)]
-    console.print(Text("\n".join(["learning rate by epoch", *text])), soft_wrap=True)
+    drawing = "\n".join(["learning rate by epoch", *text])
+    console.print(Text(drawing.translate(_PLAIN_FRAME if is_plain else {})), soft_wrap=True)
 
 
 def save_curves(frame: pd.DataFrame, path: Path) -> None:
@@ -126,16 +131,18 @@ def _panels(frame: pd.DataFrame, together: int) -> list[pd.DataFrame]:
     return [wide] if len(names) <= together else [wide[[name]] for name in names]
 
 
-def _draw(panel: pd.DataFrame, width: int, lines: int, top: float) -> list[str]:
+def _draw(
+    panel: pd.DataFrame, width: int, lines: int, top: float, markers: Mapping[str, str]
+) -> list[str]:
     """One plot, line by line; its title says which curve is which."""
     import plotext
 
     plotext.terminal.limit(False, False)  # a plot may be larger than the window
     plot = plotext.figure.clear().plot_size(width, lines)  # the library's one and only figure
     drawn = panel.iloc[:: math.ceil(len(panel) / _POINTS)]
-    for name, marker in zip(panel, _MARKERS, strict=False):
+    for name, marker in zip(panel, markers, strict=False):
         plot.draw(plot.signal(list(drawn.index), list(drawn[name]), marker=marker).lines())
-    legend = [f"{mark} {name}" for name, mark in zip(panel, _MARKERS.values(), strict=False)]
+    legend = [f"{mark} {name}" for name, mark in zip(panel, markers.values(), strict=False)]
     plot.title("   ".join(legend) if len(legend) > 1 else panel.columns[0])
     end = panel.index.max()
     rates = [0.0, top / 2, top]

@@ -42,7 +42,12 @@ def serve(port: int, host: str = HOST) -> None:
             raise RequestError("--port", f"be a free port on {host}", got) from error
     address = f"http://{host}:{port}"
     client, experiment = open_experiment(TrackingConfig())
-    if latest := write_views(client):
+    try:
+        latest = write_views(client)
+    except Exception as error:  # the UI is of use without them
+        latest = None
+        print(f"The views of the latest sweep could not be written: {error}", file=sys.stderr)
+    if latest:
         experiment = latest.experiment_id
         print(f"Latest sweep: {latest.name}")
         for view in latest.views:

@@ -21,6 +21,11 @@ _LOST = ("diverged", "failed", "pruned")
 _TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
 
 
+def _is_job(path: Path) -> bool:
+    """Whether a folder is a job's, whatever `hydra.sweep.subdir` calls it."""
+    return path.is_dir() and (path.name.isdigit() or (path / layout.HYDRA).is_dir())
+
+
 @dataclass(frozen=True)
 class Setup:
     """What is known beside the trials; everything may be missing, as for a plain multirun."""
@@ -59,14 +64,17 @@ class Setup:
         config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
         is_whole = all(found.get("ended") for found in tuned)
         below = [(folder / layout.TRIALS, folder) for folder in begun]
-        numbered = [next(filter(Path.is_dir, paths), place).glob("[0-9]*") for paths in below]
+        begun_below = [next(filter(Path.is_dir, paths), place).iterdir() for paths in below]
+        left = {path for paths in begun_below for path in paths if _is_job(path)}
         return Setup(
             config=config,
             spaces=read(place / layout.SPACES, schema.Spaces),
             manifests=[found for found in map(manifest.read, begun) if found],
             environment=schema.environment(trial_folders[0] if trial_folders else place),
             has_ended=is_whole and len(begun) >= config.get("searches", 1),
-            unended=sum(path.is_dir() for paths in numbered for path in paths) - len(trial_folders),
+            unended=len(
+                {path.resolve() for path in left} - {path.resolve() for path in trial_folders}
+            ),
             damaged=damaged,
         )
 

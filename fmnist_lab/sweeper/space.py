@@ -266,6 +266,8 @@ def _range(sweep: RangeSweep) -> BaseDistribution:
     low, high = sorted((start, start + (count - 1) * step))
     if kind is int:
         return IntDistribution(int(low), int(high), step=int(abs(step)))
+    if any(Decimal(str(float(end))) != end for end in (low, high)):
+        return CategoricalDistribution(range_values(sweep))  # more digits than a float has
     return FloatDistribution(float(low), float(high), step=float(abs(step)))
 
 

@@ -71,9 +71,12 @@ class Latest:
 def write_views(client: Any) -> Latest | None:
     """Writes the views of the latest sweep into its experiment; None if there is no sweep yet."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    newest = _newest(client, experiments, "tags.sweep LIKE '%'")
-    if newest is None:
+    # Other programs may record in this store, too, with a tag of the same name.
+    ours = [f"tags.sweep LIKE '%' AND tags.kind = '{kind}'" for kind in Kind]
+    found = [run for condition in ours if (run := _newest(client, experiments, condition))]
+    if not found:
         return None
+    newest = max(found, key=lambda run: run.info.start_time)
     name, experiment_id = newest.data.tags["sweep"], newest.info.experiment_id
     if newest.data.tags["kind"] == Kind.SWEEP:
         name = name.removesuffix(REPLICATES)
@@ -154,7 +157,7 @@ def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> d
     best: dict[str, Any] = {}
     for run in found:
         if math.isfinite(run.data.metrics.get("objective", math.nan)):
-            best.setdefault(run.data.tags["strategy"], run)
+            best.setdefault(run.data.tags.get("strategy", run.info.run_name), run)
     return best
 
 

@@ -82,6 +82,18 @@ def test_a_half_finished_sweep(folder: Path) -> None:
     assert written(place) == FILES
 
 
+@pytest.mark.parametrize("subdir", ["{}", "job_{}", "lr=0.{}", "a b,{}", "2{}th"])
+def test_folders_of_any_name_are_counted(folder: Path, subdir: str) -> None:
+    place = ROOT / "multirun/there"
+    for number in range(3):
+        job = place / subdir.format(number)
+        leave_run(job, trial=number, overrides=[f"optimizer.learning_rate={number + 1}"])
+        (job / ".hydra").mkdir()
+    (place / subdir.format(7) / ".hydra").mkdir(parents=True)
+    (place / "notes").mkdir()
+    assert invoke("there").startswith("there: 3 tuning trials have ended; 1 more began")
+
+
 def test_failed_trials(folder: Path) -> None:
     place = leave_sweep(ROOT, BOTH, LEVELS)
     for number, reason in enumerate(("failed", "diverged", "pruned"), 4):

@@ -35,6 +35,15 @@ def printed(frame: pd.DataFrame, width: int = 80) -> list[str]:
     return file.getvalue().splitlines()
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "koi8-r", "cp1250"])
+def test_a_terminal_that_is_not_utf_8_gets_plain_characters(encoding: str) -> None:
+    shown = io.BytesIO()
+    file = io.TextIOWrapper(shown, encoding=encoding, errors="strict")
+    preview.print_curves(few(["linear", "cosine"]), Console(file=file, width=80, no_color=True))
+    file.flush()
+    assert shown.getvalue().decode("ascii").count("\n") > 10
+
+
 class TestCurves:
     """The tidy frame."""
 

@@ -76,6 +76,26 @@ def write(store: Store) -> Latest:
     return latest
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {"sweep": "theirs"},
+        {"sweep": "theirs", "kind": "nightly"},
+        {"kind": "sweep"},
+        {"kind": "trial", "mlflow.parentRunId": "0" * 32},
+        {},
+    ],
+)
+def test_runs_of_other_programs_are_none_of_ours(store: Store, foreign: dict[str, str]) -> None:
+    ours = store.sweep("night")
+    best = store.trial(ours, "night", "constant", 0.5)
+    store.run(foreign, objective=1.0)
+    latest = write(store)
+    assert latest.name == "night"
+    assert store.shown(latest, "sweep-trials") == [best]
+    assert store.shown(latest, "sweep-curves") == [best]
+
+
 def test_without_a_sweep_there_is_nothing_to_link_to(store: Store) -> None:
     store.run({"kind": "trial", "strategy": "calm"})  # a trial of its own
     assert views.write_views(store.client) is None
