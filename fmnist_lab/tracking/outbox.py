@@ -42,7 +42,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import append_whole, write_json
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results import layout, schema
-from fmnist_lab.tracking.store import NOTE, PARENT, connected, is_sqlite
+from fmnist_lab.tracking.store import NOTE, PARENT, connected, is_sqlite, reason
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
 from fmnist_lab.training.weights import WEIGHTS
 from fmnist_lab.trial import StopReason, TrialResult
@@ -54,6 +54,7 @@ UNSENT_RECORDS = f"{PREFIX}*{UNSENT}"
 KEY_PREFIX = "fmnist-lab-"  # of keys; MLflow's ids are hexadecimal digits
 KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI does not show it
 MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # error codes that time does not mend
 NOTE_FILE = "description.md"  # in a sweep's folder: the run's description
 LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")  # to a trial's folder, in a description
 NOT_SENT = (RECORDS, CHECKPOINT, WEIGHTS, ".*")  # patterns; a killed process leaves hidden files
@@ -286,8 +287,7 @@ class Record:
             for line in lines
             for key, value in line.get("metrics", {}).items()
         ]
-        if points:
-            self._client.log_batch(self.run_id, metrics=points)
+        self._offer(lambda some: self._client.log_batch(self.run_id, metrics=some), points)
         is_sweep = self.header.kind == Kind.SWEEP
         if any("note" in line for line in lines) or (is_sweep and has_ended):
             is_whole &= self._send_note()
@@ -324,12 +324,30 @@ class Record:
             write_json(self.path.parent / layout.MLFLOW_RUN, where | {"run_id": run_id})
         if header.params:
             params = [Param(key, value) for key, value in header.params.items()]
-            self._client.log_batch(run_id, params=params)
+            self._offer(lambda some: self._client.log_batch(run_id, params=some), params)
         if header.dataset:
             context = [InputTag("mlflow.data.context", "training")]
             inputs = [DatasetInput(Dataset(**header.dataset), context)]
-            self._client.log_inputs(run_id, inputs)
+            self._offer(lambda some: self._client.log_inputs(run_id, some), inputs)
         return run_id
+
+    def _offer(self, send: Callable[[list[Any]], None], items: list[Any]) -> None:
+        """Sends items; the log names those that MLflow refuses for good, and the others go."""
+        from mlflow import MlflowException
+
+        if not items:
+            return
+        try:
+            send(items)
+        except MlflowException as error:
+            if error.error_code not in REFUSALS:  # an outage: all is sent again later
+                raise
+            if len(items) == 1:
+                log.warning("MLflow refuses %s: %s", items[0], reason(error))
+                return
+            half = len(items) // 2
+            self._offer(send, items[:half])
+            self._offer(send, items[half:])
 
     def _existing(self) -> str | None:
         """Returns the run's id if the store has it."""
@@ -379,8 +397,8 @@ class Record:
             self._send_files()
         self._client.set_terminated(self.run_id, state["status"], state["time"])
         # After that: a process that took the open run for a dead one's sets these tags, too.
-        for key, value in state["tags"].items():
-            self._client.set_tag(self.run_id, key, value)
+        for tag in state["tags"].items():
+            self._offer(lambda tags: self._client.set_tag(self.run_id, *tags[0]), [tag])
         if self._may_exist:
             for twin in self._of_key(self.header.key):
                 if twin != self.run_id:  # created by a call whose answer came too late

@@ -5,6 +5,8 @@ One call per metric costs up to 68 times as much as batches (measured), so point
 """
 
 import json
+import posixpath
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +22,7 @@ from fmnist_lab.training.environment import git_commit
 from fmnist_lab.training.runner import Tracker
 from fmnist_lab.trial import Labels, Trial, TrialResult
 
+LONGEST_KEY = 240  # MLflow takes 250 characters
 WIDEST = 80  # characters of a line in a description
 
 
@@ -66,7 +69,7 @@ class MlflowTracker(Tracker):
             experiment=self._config.experiment,
             name=_run_name(trial, labels),
             tags=tags,
-            params={key: str(value) for key, value in settings.items()},
+            params=spelled(settings),
             dataset=_describe(dataset),
             parent=self._config.parent,
         )
@@ -100,6 +103,25 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def spelled(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Returns settings as parameters, each under a key that MLflow takes.
+
+    Other characters than letters, digits and `_-. :/` become `_`, as do slashes that would be
+    those of an unusual path. A key that is too long is cut; equal keys get a number.
+    """
+    params: dict[str, str] = {}
+    for key, value in settings.items():
+        name = re.sub(r"[^\w\-. :/]", "_", key)[:LONGEST_KEY]
+        parts = name.split("/")
+        if posixpath.normpath(name) != name or not {"", ".", ".."}.isdisjoint(parts):
+            name = "_" + "_".join(parts)
+        free, number = name, 2
+        while free in params:
+            free, number = f"{name}_{number}", number + 1
+        params[free] = str(value)
+    return params
 
 
 def _describe(dataset: Dataset) -> dict[str, str]:
