@@ -118,6 +118,7 @@ def start(settings: Settings) -> Cluster:
         "memory_limit": settings.memory_limit,
         "local_directory": str(results),
         "answer_to": writer,
+        "environment": {"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")},
     }
     # `-c` rather than `-m`: then workers have no main module to import a second time.
     paths = [path or str(Path.cwd()) for path in sys.path]
@@ -129,7 +130,9 @@ def start(settings: Settings) -> Cluster:
             stdout=output,
             stderr=output,
             pass_fds=[writer],
-            env=os.environ | with_threads(settings.threads_per_worker),
+            # Else what Python spawns looks for its first modules in the working folder, where a
+            # file may be called signal.py.
+            env=os.environ | with_threads(settings.threads_per_worker) | {"PYTHONSAFEPATH": "1"},
             start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
         )
     os.close(writer)

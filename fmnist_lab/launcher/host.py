@@ -84,6 +84,8 @@ async def _keep(settings: dict[str, Any]) -> None:
                 local_directory=settings["local_directory"],
                 dashboard=False,
                 silence_logs=logging.CRITICAL + 1,
+                # Jobs start processes of their own as they would without workers.
+                env=settings["environment"],
             )
             nannies = await _start(new, settings["workers"])
         except Exception as error:

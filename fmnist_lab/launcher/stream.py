@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 from distributed import Future, KilledWorker
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
@@ -34,7 +33,7 @@ from fmnist_lab.launcher.cluster import Cluster, join, start
 from fmnist_lab.launcher.host import DIED, GRACE
 from fmnist_lab.launcher.options import Settings
 from fmnist_lab.launcher.streaming import WorkerLostError
-from fmnist_lab.launcher.worker import Application, JobRunner, Outcome
+from fmnist_lab.launcher.worker import Application, JobRunner, Outcome, PickledApplication
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def open_stream(
     environment = {name: os.environ[name] for name in settings.environment if name in os.environ}
     state = Singleton.get_state()
     try:
-        application: bytes = cloudpickle.dumps(
+        application = PickledApplication(
             Application(task_function, hydra_context, config, state, environment)
         )
     except Exception as error:
@@ -101,7 +100,7 @@ class _Attempt:
 class JobStream:
     """A cluster with an application on it, and which of its workers has which job."""
 
-    def __init__(self, cluster: Cluster, application: bytes, retries: int) -> None:
+    def __init__(self, cluster: Cluster, application: PickledApplication, retries: int) -> None:
         self._cluster, self._client, self._retries = cluster, cluster.client, retries
         self._name = f"jobs-{uuid.uuid4().hex[:8]}"
         self._unfinished: set[int] = set()

@@ -40,6 +40,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.launcher.host import GRACE
+from fmnist_lab.launcher.script import Script, dumps
 
 T = TypeVar("T")
 
@@ -150,10 +151,35 @@ class Application:
     environment: dict[str, str] = field(repr=False)  # may hold passwords
 
 
+class PickledApplication:
+    """An application on its way: by the names that its script gives, and whole.
+
+    Raises:
+        Exception: Some part of it cannot be pickled; whatever that raises.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._script, self._whole = Script.here(), cloudpickle.dumps(application)
+        self._by_names = dumps(application)
+
+    def load(self) -> Application:
+        """Runs the script and takes the application from it, or else takes copies."""
+        before = sys.modules["__main__"]
+        try:
+            self._script.run()
+            application: Application = cloudpickle.loads(self._by_names)
+        except BaseException:  # the script is not there, or has its names only as main module
+            if interrupted.is_set():
+                raise
+            sys.modules["__main__"] = before
+            application = cloudpickle.loads(self._whole)
+        return application
+
+
 class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     """An application on a worker; Dask brings it there under the name of the launch."""
 
-    def __init__(self, application: bytes, results: Path) -> None:
+    def __init__(self, application: PickledApplication, results: Path) -> None:
         # Unpickled late: what it imports is found only once folder and path are as here.
         self._pickled = application
         self._folder = str(Path.cwd())
@@ -168,7 +194,12 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
             _slot.idle.wait(GRACE)
             worker.loop.add_callback(worker.close, nanny=False, reason="SIGTERM")
 
+        process = os.getpid()
+
         def end(number: int, frame: object) -> None:
+            if os.getpid() != process:  # a job has forked it
+                signal.signal(number, signal.SIG_DFL)
+                signal.raise_signal(number)
             _slot.interrupt()
             threading.Thread(target=close, daemon=True).start()
 
@@ -228,7 +259,7 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     def _load(self) -> Application:
         if self._application is None:
             sys.path[:] = [*self._path, *(p for p in sys.path if p not in self._path)]
-            application: Application = cloudpickle.loads(self._pickled)
+            application = self._pickled.load()
             setup_globals()
             Singleton.set_state(application.singletons)
             self._application = application

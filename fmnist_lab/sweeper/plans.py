@@ -11,7 +11,11 @@ import optuna
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, flag_override
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    check_distribution_compatibility,
+)
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
@@ -242,6 +246,7 @@ def take_up(
     """
     strategies = [plan.strategy for plan in plans if plan.strategy]
     for study, plan in zip(studies, plans, strict=True):
+        _require_compatible(study, plan)
         _compare(study, plan, settings, strategies)
         stored_trials = len(study.get_trials(deepcopy=False))
         study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
@@ -262,6 +267,19 @@ def _open(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:
         got = Phrase(", ".join(settings.directions))
         raise ChangedSweepError("hydra.sweeper.direction", rule, got, _ADVICE)
     return study
+
+
+def _require_compatible(study: optuna.Study, plan: Plan) -> None:
+    """Refuses what Optuna would refuse at the first trial: a parameter is of one kind for ever."""
+    asked = plan.space.distributions
+    for trial in study.get_trials(deepcopy=False):
+        for key, began in trial.distributions.items():
+            now = asked.get(key, began)
+            try:
+                check_distribution_compatibility(began, now)
+            except ValueError:
+                rule = f"stay {began} in the study {study.study_name!r}"
+                raise ChangedSweepError(key, rule, Phrase(f"{now}"), _ADVICE) from None
 
 
 def _compare(

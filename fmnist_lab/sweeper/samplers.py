@@ -96,7 +96,9 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
         settings["seed"] = int(sequence.generate_state(1)[0])
     if kind is TPESampler:
         settings.setdefault("constant_liar", at_once > 1)
-    sampler: BaseSampler = _build("sampler", BaseSampler, kind, settings | extra)
+        if config:
+            settings.setdefault("multivariate", False)
+    sampler: BaseSampler = _build("sampler", BaseSampler, kind, settings, extra)
     return sampler
 
 
@@ -148,13 +150,19 @@ def _read(group: str, config: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
     return kind, settings
 
 
-def _build(group: str, base: type[Any], kind: Callable[..., Any], settings: dict[str, Any]) -> Any:
+def _build(
+    group: str,
+    base: type[Any],
+    kind: Callable[..., Any],
+    settings: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> Any:
     option = f"hydra/sweeper/{group}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # choosing it is consent
-            # Arguments may be nodes themselves.
-            built = kind(**instantiate(settings, _convert_="all"))
+            # Arguments may be nodes; the search space's `${key}` is the job's to resolve.
+            built = kind(**instantiate(settings, _convert_="all"), **(extra or {}))
     except Exception as error:
         rule, got = "be one that can be built", Phrase(getattr(kind, "__name__", kind))
         raise SweepRequestError(option, rule, got, str(error.__cause__ or error)) from error

@@ -1,10 +1,15 @@
 """The class that Hydra finds; the work is done in `fmnist_lab.sweeper`."""
 
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import module_from_spec
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+import hydra_plugins
 
 
 class FmnistLabSweeper(Sweeper):
@@ -27,3 +32,17 @@ class FmnistLabSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         """Runs trials until the total or a budget is reached; results are in the sweep's folder."""
         self._sweep.run(arguments)
+
+
+_OFFICIAL = "hydra_plugins.hydra_optuna_sweeper"
+
+# Else the name is the official plugin's. Not `find_spec`, which finds the modules below.
+if not PathFinder.find_spec(_OFFICIAL, hydra_plugins.__path__):
+
+    class OptunaSweeper(FmnistLabSweeper):
+        """The same under the dotted path that configurations of others name in `_target_`."""
+
+    OptunaSweeper.__module__ = f"{_OFFICIAL}.optuna_sweeper"
+    for _name in (_OFFICIAL, OptunaSweeper.__module__):
+        sys.modules[_name] = module_from_spec(ModuleSpec(_name, None))
+    vars(sys.modules[OptunaSweeper.__module__])["OptunaSweeper"] = OptunaSweeper

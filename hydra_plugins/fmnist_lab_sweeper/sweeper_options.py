@@ -4,14 +4,15 @@ Their names are those of hydra-optuna-sweeper, so that its configurations run he
 this module in every application, so it imports nothing heavy.
 """
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+import hydra_plugins
 from fmnist_lab.sweeper.settings import Settings
 
 
@@ -53,12 +54,9 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "qmc": {"_target_": "optuna.samplers.QMCSampler"},
     # Independent draws.
     "random": {"_target_": "optuna.samplers.RandomSampler"},
-    # Null leaves the choice to the sweeper: constant_liar where trials run side by side.
-    "tpe": {
-        "_target_": "optuna.samplers.TPESampler",
-        "multivariate": False,
-        "constant_liar": None,
-    },
+    # Unless given, constant_liar is true where trials run side by side, and multivariate is false.
+    # No keys here: they would be left over where another class is named in `_target_`.
+    "tpe": {"_target_": "optuna.samplers.TPESampler"},
 }
 PRUNERS: dict[str, dict[str, Any]] = {
     # Successive halving with several trade-offs between trials and steps; `max_resource` is better
@@ -95,7 +93,7 @@ def _register() -> None:
 
     store("hydra/sweeper", {"fmnist_lab": SweeperConf})
     store("hydra/sweeper/pruner", open_(PRUNERS))
-    if importlib.util.find_spec("hydra_plugins.hydra_optuna_sweeper"):
+    if PathFinder.find_spec("hydra_plugins.hydra_optuna_sweeper", hydra_plugins.__path__):
         return  # its names are its own, and its samplers serve us as well
     store("hydra/sweeper", {"optuna": OptunaSweeperConf})
     store("hydra/sweeper/sampler", open_(SAMPLERS))
