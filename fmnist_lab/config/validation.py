@@ -112,10 +112,22 @@ def _validate_scheduler(trial: Trial) -> None:
     if isinstance(warmup, int | float) and not 0 <= warmup < epochs:
         rule = f"be shorter than the training of {epochs} epochs"
         raise RequestError("scheduler.warmup_epochs", rule, warmup)
-    # What other schedulers will do depends on the metrics.
-    known = isinstance(scheduler, schedules.Scheduled)
-    for epoch in range(epochs) if known else (0, epochs - 1):
-        _require_rates(scheduler, epoch)
+    if isinstance(scheduler, schedules.Scheduled) and not _all_sound(scheduler, epochs):
+        for epoch in range(epochs):  # the first that is not is named
+            _require_rates(scheduler, epoch)
+    else:  # what other schedulers will do depends on the metrics
+        _require_rates(scheduler, 0)
+        _require_rates(scheduler, epochs - 1)
+
+
+def _all_sound(scheduler: schedules.Scheduled, epochs: int) -> bool:
+    """Whether the rates of all epochs, of which there may be 100,000, are sound at one look."""
+    try:
+        with np.errstate(all="ignore"):
+            rates = scheduler.learning_rates(0, 2, epochs)
+    except Exception:  # a schedule of the user's own need not take several epochs at once
+        return False
+    return bool(np.all((rates >= 0) & np.isfinite(rates)))
 
 
 def _require_rates(scheduler: schedules.Scheduler, epoch: int) -> None:

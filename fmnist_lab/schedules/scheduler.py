@@ -50,17 +50,16 @@ class Scheduled:
     def __post_init__(self) -> None:
         require_timing(self.update, self.warmup_epochs)
 
-    def learning_rates(self, epoch: int, steps: int) -> NDArray[np.float32]:
-        """Returns the rate of each of the epoch's updates, (steps,)."""
+    def learning_rates(self, epoch: int, steps: int, epochs: int = 1) -> NDArray[np.float32]:
+        """Returns the rate of each update of so many epochs from this one, (epochs * steps,)."""
 
-        def schedule(epochs: ArrayLike) -> NDArray[np.float64]:
-            numbers = np.asarray(epochs, dtype=np.float64)
+        def schedule(epoch: ArrayLike) -> NDArray[np.float64]:
+            numbers = np.asarray(epoch, dtype=np.float64)
             return self.schedule(np.rint(numbers * steps) if self.counts_steps else numbers)
 
-        rates = warmed_up(schedule, self.update, self.warmup_epochs)(
-            positions(epoch, steps, self.update)
-        )
-        return np.broadcast_to(np.asarray(rates), (steps,)).astype(np.float32)
+        found = positions(epoch, steps, self.update, epochs)
+        rates = warmed_up(schedule, self.update, self.warmup_epochs)(found)
+        return np.broadcast_to(np.asarray(rates), found.shape).astype(np.float32)
 
     def observe(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """Does nothing."""
@@ -135,10 +134,10 @@ def _over_arrays(schedule: Callable[[Any], Any]) -> Schedule:
     return schedule
 
 
-def positions(epoch: int, steps: int, update: Update) -> NDArray[np.float64]:
-    """Returns where the updates of an epoch read the schedule, (steps,), in epochs."""
+def positions(epoch: int, steps: int, update: Update, epochs: int = 1) -> NDArray[np.float64]:
+    """Returns where the updates of epochs read the schedule, (epochs * steps,), in epochs."""
     # One division of whole numbers: exact on epoch boundaries, and no drift over a training.
-    found = (epoch * steps + np.arange(steps)) / steps
+    found = (epoch * steps + np.arange(epochs * steps)) / steps
     return np.floor(found) if update == "epoch" else found
 
 

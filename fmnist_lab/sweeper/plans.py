@@ -246,7 +246,6 @@ def take_up(
     """
     strategies = [plan.strategy for plan in plans if plan.strategy]
     for study, plan in zip(studies, plans, strict=True):
-        _require_compatible(study, plan)
         _compare(study, plan, settings, strategies)
         stored_trials = len(study.get_trials(deepcopy=False))
         study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
@@ -296,6 +295,7 @@ def _compare(
     stored = {key: study.user_attrs.get(key, asked[key]) for key in asked}
     if settings.changed_space == "refuse":
         _refuse_change(study.study_name, stored, asked)
+    _require_compatible(study, plan)
     if {k: v for k, v in stored[FIXED].items() if k not in free} != asked[FIXED]:
         log.warning("Trials of this study ran with other overrides: %s", stored[FIXED])
     for key, value in asked.items():

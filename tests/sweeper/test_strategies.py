@@ -1,6 +1,7 @@
 """Sweeps that compare strategies: a study each, searched in turn, in one sequence of numbers."""
 
 import functools
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,9 @@ class TestRefusals:
     def test_of_a_changed_sweep(self, begun: Path, change: str, sentence: str) -> None:
         assert sentence in run("strategies", begun, change, code=1)
 
-    def test_a_change_that_is_allowed(self, begun: Path) -> None:
-        run("strategies", begun, "start=1", "hydra.sweeper.changed_space=allow")
+    def test_a_change_that_is_allowed(self, begun: Path, tmp_path: Path) -> None:
+        own = shutil.copytree(begun, tmp_path / "begun")  # other tests may come later
+        run("strategies", own, "start=1", "hydra.sweeper.changed_space=allow")
 
     @pytest.mark.parametrize(
         ("request_", "sentence"),
