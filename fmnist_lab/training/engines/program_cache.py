@@ -100,7 +100,9 @@ def start() -> ProgramCache | None:
     chosen = os.environ.get(VARIABLE, "")
     given = os.environ.get("TF_XLA_FLAGS", "").split()
     root = Path(chosen) if chosen else user_cache_path("fmnist_lab") / "programs"
-    flags = [flag for flag in given if not flag.startswith(f"{_FLAG}{root}")]  # our parent's
+    # The folder of the process that started this one is not ours, also where the cache is off.
+    flags = [flag for flag in given if not (flag.startswith(_FLAG) and f"/{_PRIVATE}" in flag)]
+    os.environ["TF_XLA_FLAGS"] = " ".join(flags)
     if chosen == OFF or any(flag.startswith(_FLAG) for flag in flags):
         return None
     try:
