@@ -98,9 +98,9 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
         ]
         shown["parameters"] = "parameters"
     console.print(_table(words, shown))
-    said = COLUMNS | {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}
+    titles = COLUMNS | {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}
     first = trials.iloc[0]
-    common = [f"{said[name]} {_cell(name, first[name])}" for name in same if first[name] != 0]
+    common = [f"{titles[name]} {_cell(name, first[name])}" for name in same if first[name] != 0]
     left, missing = len(trials) - MOST_ROWS, int(trials["objective"].isna().sum())
     remarks = {
         f"... and {left} more: pick with --where, or take all with --csv FILE.": left > 0,

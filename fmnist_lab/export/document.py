@@ -141,10 +141,10 @@ def train_again(recipe: Document, threads: int | None, *more: str) -> Path:
 def to_yaml(document: Document, name: str) -> str:
     """Writes the document as a file for `conf/best/`, under this name."""
     record = document["exported"]
-    told = record["configuration"]
+    settings = record["configuration"]
     first = (
         f"Choose this for the best trial of {record['sweep']}: number {record['trial']}, strategy "
-        f"{record['strategy']}, {told['objective']['metric']} {number(record['objective'])}."
+        f"{record['strategy']}, {settings['objective']['metric']} {number(record['objective'])}."
     )
     lines = [HEADER, *_comment(first), f"# fmnist-lab train best={name}"]
     lines += [f"# fmnist-lab verify conf/best/{name}.yaml", "#"]
@@ -152,7 +152,7 @@ def to_yaml(document: Document, name: str) -> str:
     lines += [f"# {record['command']}", *_dumped({"defaults": document["defaults"]})]
     chosen = chosen_options(document)
     brought = _settings(_options_alone(document), resolve=False)
-    for key in told:
+    for key in settings:
         values = document.get(key, {})
         what = _WHOLE.get(key) or f"conf/{key}/{chosen[key]}.yaml, and what differs from it"
         lines += ["", f"# {key}: {what}", *(_dumped({key: values}) if key in document else [])]
@@ -176,10 +176,10 @@ def remarks(record: Mapping[str, Any]) -> Iterator[str]:
     if again := record["replicates"]:
         yield _replicates(again)
     versions = record["environment"]
-    told = [f"{key} {versions[key]}" for key in environment.COMPUTING]
+    packages = [f"{key} {versions[key]}" for key in environment.COMPUTING]
     threads = f", {count(versions['threads'], 'thread')}" if versions.get("threads") else ""
     yield (
-        f"Trained with {', '.join(told)} on {versions['machine']}{threads}, "
+        f"Trained with {', '.join(packages)} on {versions['machine']}{threads}, "
         f"commit {versions['git_commit']}, MLflow run {record['mlflow_run_id']}, by:"
     )
 
@@ -189,7 +189,7 @@ def _replicates(again: Mapping[str, Any]) -> str:
     means = {
         key.replace("_", " "): mean for key, mean in again.items() if isinstance(mean, Mapping)
     }
-    told = [
+    parts = [
         f"{name} {number(mean['mean'])}"
         + (
             f" (95 % interval {number(mean['low'])} to {number(mean['high'])})"
@@ -198,7 +198,7 @@ def _replicates(again: Mapping[str, Any]) -> str:
         )
         for name, mean in means.items()
     ]
-    sentence = f"With {count(len(again['seeds']), 'fresh seed')}: {', '.join(told)}."
+    sentence = f"With {count(len(again['seeds']), 'fresh seed')}: {', '.join(parts)}."
     lacking = [name for name, mean in means.items() if mean["low"] is None]
     if lacking:
         sentence += f" No interval of {', '.join(lacking)}: 1 value shows no spread."

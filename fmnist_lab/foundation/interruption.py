@@ -1,7 +1,7 @@
 """Whether the job of this process has been interrupted.
 
 KeyboardInterrupt, raised in the midst of it, may come out of a library as an error of another
-kind, or not at all: whoever would take an error for the trial's own looks here first.
+kind, or not at all. Code that handles an error of a trial looks here first.
 """
 
 import threading

@@ -148,8 +148,8 @@ class Outlook:
         """Prints a sentence, or nothing."""
         if not self._replicates or searches.split(Path(sweep.folder))[1]:
             return
-        if said := outlook(len(sweep.strategies), self._replicates, self._searches):
-            print(said)
+        if sentence := outlook(len(sweep.strategies), self._replicates, self._searches):
+            print(sentence)
 
 
 def outlook(strategies: int, replicates: int, searches: int) -> str | None:

@@ -44,9 +44,9 @@ def _subject(evidence: Evidence) -> Iterator[str]:
     elif len(evidence.trials) and (evidence.trials["dataset"] == "synthetic").all():
         yield "The images are SYNTHETIC: nothing here is about Fashion-MNIST."
     differing = lengths.lengths_and_batches(evidence)
-    if told := [f"{key} ({listed(found)})" for key, found in differing.items()]:
+    if keys := [f"{key} ({listed(found)})" for key, found in differing.items()]:
         yield (
-            f"The strategies differ in {listed(told, 'and')}, too: what is compared is all of that "
+            f"The strategies differ in {listed(keys, 'and')}, too: what is compared is all of that "
             "together, and no verdict is about one part of it."
         )
 
@@ -68,8 +68,8 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
         keys = {"data", *(f"data.{key}" for config in configs for key in data.deciding(config))}
         varied = [key for key in frame if key in keys and frame[key].nunique(dropna=False) > 1]
         if varied:
-            told = ", ".join(varied)
-            yield f"The {runs} differ in {told}: their objectives are of different images."
+            shown = ", ".join(varied)
+            yield f"The {runs} differ in {shown}: their objectives are of different images."
             continue
         # Checksums cover the training images, too.
         sizes = frame.get("data.train_size", pd.Series(0, frame.index))
@@ -86,8 +86,8 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
     for runs, frame in runs_by_kind(evidence).items():
         found = results.environments(frame)
         used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
-        told = [f"{name} ({listed(v)})" for name, v in used.items() if len(v) > 1]
-        ways = [f"with different versions of {listed(told, 'and')}"] if told else []
+        shown = [f"{name} ({listed(v)})" for name, v in used.items() if len(v) > 1]
+        ways = [f"with different versions of {listed(shown, 'and')}"] if shown else []
         commits = found.get("git_commit", pd.Series()).dropna().astype(str).str[:8].unique()
         if len(commits) > 1:
             ways.append(f"at different commits ({listed(commits)})")

@@ -30,8 +30,8 @@ def headline(evidence: Evidence) -> str:
             for rival in records(evidence.versus_best)
             if rival["opponent"] == name and rival["verdict"] != Verdict.WORSE
         ]
-        if told := [rival for rival in rivals if rival != baseline]:
-            use += f" Whether it is also better than {listed(told)} is not shown."
+        if unbeaten := [rival for rival in rivals if rival != baseline]:
+            use += f" Whether it is also better than {listed(unbeaten)} is not shown."
         return use
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
@@ -144,20 +144,20 @@ def progress(evidence: Evidence) -> str:
     """How far the sweep has come."""
     done, planned = len(evidence.trials), evidence.setup.planned
     of = f"{done} of " if evidence.is_running else ""
-    told = of + wording.count(planned or 0 if of else done, "tuning trial")
+    text = of + wording.count(planned or 0 if of else done, "tuning trial")
     if again := len(evidence.replicates):
         whole = evidence.setup.planned_replicates or again
-        told += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
-    told = f"{told} {'has' if done + again == 1 else 'have'} ended"
+        text += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
+    text = f"{text} {'has' if done + again == 1 else 'have'} ended"
     if lost := evidence.superseded:
-        told += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
-        told += f"and {'does' if lost == 1 else 'do'} not count"
+        text += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
+        text += f"and {'does' if lost == 1 else 'do'} not count"
     if unended := evidence.setup.unended:
         if evidence.setup.has_ended:
-            told += f"; {unended} more {'was' if unended == 1 else 'were'} cut off without a result"
+            text += f"; {unended} more {'was' if unended == 1 else 'were'} cut off without a result"
         else:
-            told += f"; {unended} more began and left no result yet: still running, or lost"
-    return f"{told}."
+            text += f"; {unended} more began and left no result yet: still running, or lost"
+    return f"{text}."
 
 
 def units(count: int, pair: str) -> str:

@@ -54,9 +54,9 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
         if row := judged.get(standing["strategy"]):
-            said = escape(sentences.verdict(row, evidence.pair))
+            verdict = escape(sentences.verdict(row, evidence.pair))
             cells |= {
-                "verdict": f'<span class="{row["verdict"]}">{said}</span>',
+                "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
                 f"points over {escape(opponent)}": _points(row["difference"]),
                 "interval": sentences.interval(row, evidence.pair).removeprefix("interval "),
                 units: str(row["pairs"]),

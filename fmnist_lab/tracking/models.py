@@ -56,7 +56,7 @@ def pack(network: Path, dataset: Dataset, folder: Path) -> None:
 
 
 def measure(folder: Path, dataset: Dataset) -> float:
-    """The accuracy of a packed model on the test set, asked as anybody would ask it."""
+    """The accuracy of a packed model on the test set, loaded in MLflow's public way."""
     with _quiet():
         import mlflow.pyfunc
 

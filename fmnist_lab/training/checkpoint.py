@@ -25,7 +25,7 @@ from fmnist_lab.trial import Trial
 
 FILE = "checkpoint.npz"
 SHARE = 20  # writing takes at most one part in so many of the time
-_TOLD = 3  # differences in one message
+_SHOWN = 3  # differences in one message
 
 Tell = Callable[[int, Metrics], None]
 State = Mapping[str, Sequence[NDArray[Any]]]  # variables' values, of `model`, `optimizer`, `best`
@@ -115,8 +115,8 @@ class Checkpoint:
         from fmnist_lab.results.manifest import differences  # with Optuna, which takes a second
 
         if changed := differences(known, self._basis):
-            told = ", ".join(changed[:_TOLD]) + (", ..." if len(changed) > _TOLD else "")
-            log.warning("%s was left with another %s; the trial begins anew.", path, told)
+            shown = ", ".join(changed[:_SHOWN]) + (", ..." if len(changed) > _SHOWN else "")
+            log.warning("%s was left with another %s; the trial begins anew.", path, shown)
             return
         self.curve, self.state = curve, state
         if path != self._path:
