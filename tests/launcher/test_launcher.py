@@ -19,6 +19,8 @@ from fmnist_lab.launcher.stream import close_stream
 
 pytestmark = pytest.mark.slow
 
+ONE = "hydra.launcher.workers=1"  # each takes a second to start; `test_stream` has several
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _close() -> Iterator[None]:
@@ -52,14 +54,14 @@ def test_looking_at_the_plugin_does_not_import_dask() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(("launcher_name", "overrides"), [("dask", [])])
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("dask", [ONE])])
 class TestLauncher(LauncherTestSuite):
     """One job, many jobs, overrides, resolvers, folders."""
 
 
 @pytest.mark.parametrize(
     ("launcher_name", "overrides"),
-    [("dask", ["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"])],
+    [("dask", [ONE, "hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"])],
 )
 class TestBatches(BatchedSweeperTestSuite):
     """Several batches on the same workers."""
@@ -73,6 +75,7 @@ class TestBatches(BatchedSweeperTestSuite):
             [
                 "-m",
                 "hydra/launcher=dask",
+                ONE,
                 "hydra/job_logging=disabled",
                 "hydra/hydra_logging=disabled",
             ],
