@@ -116,6 +116,7 @@ class TestExitCodes:
 class TestPreview:
     """Curves before training."""
 
+    @pytest.mark.slow
     def test_all_schedulers_in_both_places(self, folder: Path) -> None:
         text = invoke("preview")
         for name in config.options("scheduler"):

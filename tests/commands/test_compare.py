@@ -219,6 +219,7 @@ class TestOptions:
         assert not Path("x.csv").exists()
 
 
+@pytest.mark.slow
 class TestMlflow:
     """The sweep's run gets the report and the tables."""
 

@@ -253,6 +253,7 @@ class TestPackage:
             find(files=TINY)
         assert list(own_cache().iterdir()) == []
 
+    @pytest.mark.slow
     def test_eight_processes_fetch_it_once(self, home: Path) -> None:
         calls = pretend_apt(home, "sleep 1")
         with ProcessPoolExecutor(8, mp_context=SPAWN) as pool:

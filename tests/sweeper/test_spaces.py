@@ -175,7 +175,7 @@ class TestOptions:
         assert all(key.startswith(f"{group}.") for key in space.searched)
 
     @pytest.mark.parametrize(("group", "option"), OPTIONS)
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(data=st.data(), epochs=st.integers(1, 100))
     def test_any_suggestion_can_be_trained(
         self, group: str, option: str, data: st.DataObject, epochs: int
