@@ -117,6 +117,7 @@ def start(settings: Settings) -> Cluster:
         "workers": count_workers(settings),
         "memory_limit": settings.memory_limit,
         "local_directory": str(results),
+        "preload": list(settings.preload),
         "answer_to": writer,
         "environment": {"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")},
     }

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 import dask
 from distributed import Nanny, Scheduler, Security
 from distributed.core import Status
+from distributed.utils import get_mp_context
 
 # What an interrupted job has to write its records, in seconds; then its process is killed.
 GRACE = 10.0
@@ -60,6 +62,10 @@ def main() -> None:
 async def _keep(settings: dict[str, Any]) -> None:
     dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
+    if settings["preload"]:
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        get_mp_context()  # at its first call Dask sets modules of its own
+        multiprocessing.set_forkserver_preload(["distributed", *settings["preload"]])
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
             # A client of a scheduler can run code on its workers. Other users of this machine have

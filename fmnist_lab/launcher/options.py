@@ -29,6 +29,9 @@ class Settings:
     local_directory: str | None = None
     # A file for what local workers print; null: the terminal.
     output: str | None = None
+    # Modules that local workers find imported: they are forked from a process that has done that
+    # once, which saves time and memory. Not for modules that start threads or draw random numbers.
+    preload: list[str] = field(default_factory=list)
     # Variables that jobs find as they are here, wherever their worker was started.
     environment: list[str] = field(
         default_factory=lambda: [

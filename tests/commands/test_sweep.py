@@ -31,34 +31,12 @@ from fmnist_lab.protocol.stages import outlook
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
 from tests.conftest import TINY, run_here
-from tests.support.sweeping import ROOT, wait_for
+from tests.support.sweeping import MINE, ROOT, wait_for
 
 pytestmark = pytest.mark.slow
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 UNTUNED = ("notebook", "textbook_confounded")  # whose settings are the notebook's, the book's
-MINE = """# @package _global_
-# Question: is my schedule any good?
-# 2 strategies, 1 trial each, 3 epochs.
-defaults:
-  - override /data: synthetic
-  - override /architecture: mlp
-  - override /hydra/sweeper: fmnist_lab
-  - override /hydra/sweeper/sampler: qmc
-
-data: {train_size: 320, val_size: 100}
-architecture: {hidden_sizes: [16]}
-training: {epochs: 3}
-replicates: 0
-
-hydra:
-  sweeper:
-    n_trials: 1
-    sampler: {seed: 0, scramble: true}
-    strategies:
-      plain: scheduler=constant
-      own: scheduler=mine
-"""
 SCHEDULER = """# Choose this when it is yours.
 _target_: fmnist_lab.schedules.exponential
 initial_learning_rate: ${optimizer.learning_rate}

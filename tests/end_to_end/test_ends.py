@@ -2,65 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.launchers import wait_for
+from tests.support.launchers import command, started, wait_for
 
 pytestmark = pytest.mark.slow
-
-APPLICATION = """
-import os, time
-from pathlib import Path
-import hydra
-
-@hydra.main(version_base="1.3", config_path=None)
-def main(cfg):
-    log = Path(f"job{cfg.x}")
-    log.write_text(str(os.getpid()))
-    nap = cfg.get("nap", 0.01)
-    try:
-        for _ in range(int(cfg.seconds / nap)):
-            time.sleep(nap)
-    except KeyboardInterrupt:
-        log.with_suffix(".interrupted").touch()
-        raise
-    if cfg.x == 9:
-        raise ValueError("nine")
-
-main()  # not guarded: workers must not run it again
-"""
-ARGUMENTS = ["-m", "hydra/launcher=dask", "hydra.launcher.workers=2"]
-
-
-@contextmanager
-def command(folder: Path, *overrides: str) -> Iterator["subprocess.Popen[str]"]:
-    """The application as a command, in a folder and a process group of its own."""
-    (folder / "temporary").mkdir()
-    (folder / "app.py").write_text(APPLICATION)
-    process = subprocess.Popen(
-        [sys.executable, "-Werror", "app.py", *ARGUMENTS, *overrides],
-        cwd=folder,
-        env=os.environ
-        | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder / "temporary")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def running(folder: Path) -> set[int]:
@@ -73,12 +22,6 @@ def running(folder: Path) -> set[int]:
         except OSError:
             continue
     return found
-
-
-def started(folder: Path) -> bool:
-    return all(
-        (folder / name).exists() and (folder / name).read_text() for name in ("job1", "job2")
-    )
 
 
 def test_a_command_ends_with_nothing_to_say_and_nothing_left(tmp_path: Path) -> None:

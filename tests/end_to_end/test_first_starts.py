@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import TINY
-from tests.end_to_end.test_sweep_faults import Sweep, check
-from tests.support.sweeping import ROOT, start, trials
-from tests.tracking.test_trial_run import first_start
+from tests.support.disturbed import Sweep, check
+from tests.support.sweeping import ROOT, first_start, start, trials
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ from fmnist_lab.training import runner
 from fmnist_lab.training.checkpoint import FILE, Attempts
 from fmnist_lab.trial import Labels, StopReason
 from tests.conftest import TINY, ComposeTrial
-from tests.end_to_end.test_sweep_faults import Sweep, check
+from tests.support.disturbed import Sweep, check
 from tests.support.outages import fill, small_disk
 from tests.support.runs import Notebook, read_curve
 from tests.support.sweeping import wait_for

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import TINY
-from tests.end_to_end.test_sweep_faults import STRATEGIES, Sweep, check, workers
-from tests.support.launchers import wait_for
+from tests.support.disturbed import STRATEGIES, Sweep, check
+from tests.support.launchers import wait_for, workers
 
 pytestmark = pytest.mark.slow
 

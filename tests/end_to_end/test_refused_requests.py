@@ -12,9 +12,9 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab.commands import train
-from tests.commands.test_sweep import MINE
 from tests.conftest import TINY, exit_code, run_here
 from tests.support.folders import RESULT, leave_replicates, leave_run, leave_sweep
+from tests.support.sweeping import MINE
 
 pytestmark = pytest.mark.slow
 

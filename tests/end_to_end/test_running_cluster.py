@@ -15,10 +15,8 @@ from distributed import Client
 from hydra.core.utils import JobStatus
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
-from tests.end_to_end.test_ends import command, started
-from tests.end_to_end.test_sweep_faults import workers
-from tests.launcher.test_stream import pids, task
-from tests.support.launchers import Launcher, launcher, wait_for
+from tests.support.jobs import pids, task
+from tests.support.launchers import Launcher, command, launcher, started, wait_for, workers
 
 pytestmark = pytest.mark.slow
 

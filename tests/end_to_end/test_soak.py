@@ -11,70 +11,29 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from fmnist_lab.tracking.outbox import unsent
-from tests.end_to_end.test_sweep_faults import CONTROLLER, SMALL, Sweep, compare, images, workers
+from tests.support.disturbed import CONTROLLER, ENDS, SMALL, Soaked, Sweep, compare, images
+from tests.support.launchers import workers
 from tests.support.outages import FAULTS, OPEN, Gate, gate_to, mlflow_server
 from tests.support.remote import Process, listens, server_process
-from tests.support.sweeping import ROOT, wait_for
+from tests.support.sweeping import wait_for
 
 pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("FMNIST_LAB_SOAK_SECONDS", "3600"))
 PAUSE = (1.0, 8.0)  # seconds between two faults
 LONGEST = 6.0  # seconds that a fault with an end lasts at most
-MORE = 10  # trials of each strategy, added whenever all are done before the time is up
-ENDS = {130, *(-number for number in CONTROLLER)}  # a start that is hit may not have a handler yet
 TORN = b'{"op_code": 8, "worker_id": "torn'
-
-
-class Soaked(Sweep):
-    """A sweep that records in an MLflow server behind a gate."""
-
-    def __init__(self, folder: Path, server: str, gate: Gate, *overrides: str) -> None:
-        super().__init__(
-            folder, *overrides, "tracking=server", f"tracking.uri={gate.url}",
-            "checkpoint_seconds=0", epochs=8,
-        )  # fmt: skip
-        self.server, self.trials = server, MORE
-
-    @cached_property
-    def client(self) -> Any:
-        """Looks at the server from inside the gate."""
-        import mlflow
-
-        return mlflow.MlflowClient(self.server)
-
-    def running(self) -> "subprocess.Popen[bytes]":
-        """Its controller; with more trials to do, if it has done them all."""
-        ended = self._controller and self._controller.poll()
-        assert ended is None or ended in {0, *ENDS}, self.output[-5000:]
-        if ended == 0:
-            self.trials += MORE
-        self.overrides = [word for word in self.overrides if "n_trials" not in word]
-        self.overrides.append(f"hydra.sweeper.n_trials={self.trials}")
-        return super().running()
-
-    def deliver(self) -> None:
-        """Sends what is left, as a user would."""
-        command = [sys.executable, "-m", "fmnist_lab", "sync"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True,
-                              text=True, check=False)  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert not any(unsent(self.folder))
 
 
 class Weather:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,111 +9,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
 from fmnist_lab.launcher.streaming import StreamingLauncher, WorkerLostError
-from tests.end_to_end.test_sweep_faults import workers
-from tests.support.launchers import Launcher, launcher, wait_for
+from tests.support.jobs import pids, task
+from tests.support.launchers import Launcher, launcher, wait_for, workers
+from tests.support.sweeping import ROOT
 
 pytestmark = pytest.mark.slow
-
-_calls = 0
-
-
-def task(cfg: DictConfig) -> Any:
-    """Every job names what it does; this runs in the workers."""
-    return globals()[cfg.do](cfg)
-
-
-def nap(cfg: DictConfig) -> float:
-    time.sleep(cfg.seconds)
-    return float(cfg.seconds)
-
-
-def count_calls(cfg: DictConfig) -> tuple[int, int]:
-    global _calls  # noqa: PLW0603
-    _calls += 1
-    return os.getpid(), _calls
-
-
-def note(cfg: DictConfig) -> int:
-    with Path(cfg.file).open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    return os.getpid()
-
-
-def die(cfg: DictConfig) -> int:
-    """Dies as often as `times` says, then ends well."""
-    note(cfg)
-    if len(pids(Path(cfg.file))) <= cfg.times:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()
-
-
-def end_and_die(cfg: DictConfig) -> int:
-    """Ends well, but its process dies in the moment in which the result is complete."""
-    note(cfg)
-    threading.Thread(target=_die_with, args=(cfg.results, cfg.idx), daemon=True).start()
-    return os.getpid()
-
-
-def _die_with(results: str, idx: int) -> None:
-    while not list(Path(results).glob(f"jobs-*-{idx}-0")):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def wait_long(cfg: DictConfig) -> None:
-    note(cfg)
-    try:
-        for _ in range(6000):
-            time.sleep(0.01)
-    except KeyboardInterrupt:
-        Path(cfg.file).with_suffix(".interrupted").touch()
-        raise
-
-
-def fail(cfg: DictConfig) -> None:
-    try:
-        raise KeyError("the reason")
-    except KeyError as error:
-        raise ValueError("what it led to") from error
-
-
-def fail_awkwardly(cfg: DictConfig) -> None:
-    raise RuntimeError("awkward", threading.Lock())
-
-
-def return_a_lock(cfg: DictConfig) -> Any:
-    return threading.Lock()
-
-
-def eat(cfg: DictConfig) -> int:
-    eaten = [bytearray(os.urandom(1 << 20) * 20) for _ in range(60)]
-    time.sleep(5)
-    return len(eaten)
-
-
-def leave(cfg: DictConfig) -> None:
-    sys.exit(7)
-
-
-def look_around(cfg: DictConfig) -> tuple[str, dict[str, str]]:
-    return str(Path().absolute()), dict(os.environ)
-
-
-def pids(file: Path) -> list[int]:
-    return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
-    """Two local workers, shared by the tests that leave them usable."""
-    with launcher(task, tmp_path_factory.mktemp("sweep"), "workers=2", "retries=1") as started:
+    """Two local workers, shared by the tests that leave them usable; forked, as in our sweeps."""
+    settings = ("workers=2", "retries=1", "preload=[wave]")
+    with launcher(task, tmp_path_factory.mktemp("sweep"), *settings) as started:
         yield started
 
 
@@ -253,7 +166,7 @@ def test_an_exception_keeps_its_traceback_and_its_cause(jobs: Launcher) -> None:
     with pytest.raises(ValueError, match="what it led to") as caught:
         _ = result.return_value
     assert caught.traceback[-1].name == "fail"
-    assert caught.traceback[-1].path == Path(__file__)
+    assert caught.traceback[-1].path == Path(task.__code__.co_filename)
     assert isinstance(caught.value.__cause__, KeyError)
     assert caught.value.__cause__.__traceback__ is not None
 
@@ -397,3 +310,24 @@ def test_settings_that_make_no_sense_are_refused(values: dict[str, Any], message
 
 def test_an_address_is_shown_without_its_password() -> None:
     assert without_credentials("tls://me:secret@host:8786") == "tls://host:8786"
+
+
+def test_preloaded_workers_are_forked_from_a_process_that_has_imported_the_modules(
+    jobs: Launcher,
+) -> None:
+    for idx in range(4):
+        jobs.submit(["+do=look_at_modules", "+seconds=0.2"], idx)
+    seen = [ended[1].return_value for ended in iter(lambda: jobs.next_result(60), None)]
+    assert {imported for imported, _ in seen} == {True}
+    assert len({parent for _, parent in seen}) == 1
+    assert "forkserver" in " ".join(psutil.Process(seen[0][1]).cmdline())
+
+
+def test_a_module_that_fails_to_load_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text("raise RuntimeError('broken')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    failure = pytest.raises(ConnectionLostError, match="could not be started")
+    with launcher(task, tmp_path, "workers=1", "preload=[broken]") as jobs, failure:
+        one(jobs, "do=nap", "seconds=0")

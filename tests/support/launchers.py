@@ -1,11 +1,15 @@
 """Launchers to test with, made by Hydra as it makes them for a command."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import psutil  # type: ignore[import-untyped]
 from hydra import initialize
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -52,9 +56,76 @@ def launcher(task: Callable[..., Any], sweep_dir: Path, *settings: str) -> Itera
         base.version_base = earlier
 
 
+def workers(controller: int) -> list[Any]:
+    """The worker processes that are there now, spawned or forked below the cluster's host."""
+    found = []
+    for process in psutil.Process(controller).children(recursive=True):
+        try:
+            command, parent = (" ".join(one.cmdline()) for one in (process, process.parent()))
+        except psutil.Error:  # it has just ended
+            continue
+        if "spawn_main" in command or ("forkserver" in command and "forkserver" in parent):
+            found.append(process)
+    return found
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
     """Waits until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.02)
+
+
+APPLICATION = """
+import os, time
+from pathlib import Path
+import hydra
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    log = Path(f"job{cfg.x}")
+    log.write_text(str(os.getpid()))
+    nap = cfg.get("nap", 0.01)
+    try:
+        for _ in range(int(cfg.seconds / nap)):
+            time.sleep(nap)
+    except KeyboardInterrupt:
+        log.with_suffix(".interrupted").touch()
+        raise
+    if cfg.x == 9:
+        raise ValueError("nine")
+
+main()  # not guarded: workers must not run it again
+"""
+ARGUMENTS = ["-m", "hydra/launcher=dask", "hydra.launcher.workers=2"]
+
+
+@contextmanager
+def command(folder: Path, *overrides: str) -> Iterator["subprocess.Popen[str]"]:
+    """The application as a command, in a folder and a process group of its own."""
+    (folder / "temporary").mkdir()
+    (folder / "app.py").write_text(APPLICATION)
+    process = subprocess.Popen(
+        [sys.executable, "-Werror", "app.py", *ARGUMENTS, *overrides],
+        cwd=folder,
+        env=os.environ
+        | {"PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(folder / "temporary")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def started(folder: Path) -> bool:
+    return all(
+        (folder / name).exists() and (folder / name).read_text() for name in ("job1", "job2")
+    )

@@ -5,6 +5,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -21,6 +22,28 @@ from fmnist_lab.sweeper.storage import StorageAddress, open_storage
 
 ROOT = Path(__file__).parents[2]
 APPS = ROOT / "tests" / "apps"
+MINE = """# @package _global_
+# Question: is my schedule any good?
+# 2 strategies, 1 trial each, 3 epochs.
+defaults:
+  - override /data: synthetic
+  - override /architecture: mlp
+  - override /hydra/sweeper: fmnist_lab
+  - override /hydra/sweeper/sampler: qmc
+
+data: {train_size: 320, val_size: 100}
+architecture: {hidden_sizes: [16]}
+training: {epochs: 3}
+replicates: 0
+
+hydra:
+  sweeper:
+    n_trials: 1
+    sampler: {seed: 0, scramble: true}
+    strategies:
+      plain: scheduler=constant
+      own: scheduler=mine
+"""
 
 
 def start(app: str, folder: Path, *overrides: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -106,3 +129,22 @@ def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
+
+
+def first_start(folder: Path) -> "subprocess.Popen[str]":
+    """Starts a process that opens the store in the folder and creates a run there."""
+    code = textwrap.dedent("""
+        from fmnist_lab.config import TrackingConfig
+        from fmnist_lab.tracking import open_experiment
+        client, experiment = open_experiment(TrackingConfig())
+        client.create_run(experiment)
+        print(len(client.search_experiments()), experiment)
+    """)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

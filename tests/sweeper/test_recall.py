@@ -11,9 +11,9 @@ import pytest
 
 from fmnist_lab.hydra_app.sweeper_hooks import recall
 from tests.conftest import TINY
-from tests.end_to_end.test_soak import Soaked
-from tests.end_to_end.test_sweep_faults import check, workers
+from tests.support.disturbed import Soaked, check
 from tests.support.folders import RESULT
+from tests.support.launchers import workers
 from tests.support.outages import OPEN, SILENT, gate_to, mlflow_server
 from tests.support.sweeping import wait_for
 

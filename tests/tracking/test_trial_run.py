@@ -2,10 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +17,7 @@ from fmnist_lab.foundation.files import write_json
 from fmnist_lab.tracking import MlflowTracker
 from fmnist_lab.training.runner import Tracker
 from fmnist_lab.trial import Labels, StopReason, Trial, TrialResult
-from tests.support.sweeping import wait_for
+from tests.support.sweeping import first_start, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -302,25 +298,6 @@ class TestBatches:
         batches = [call["metrics"] for call in recorded.calls if call.get("metrics")]
         assert 2 <= len(batches) <= 6
         assert recorded.curve("val/loss") == [(n, metrics(n)["val/loss"]) for n in range(20)]
-
-
-def first_start(folder: Path) -> "subprocess.Popen[str]":
-    """Starts a process that opens the store in the folder and creates a run there."""
-    code = textwrap.dedent("""
-        from fmnist_lab.config import TrackingConfig
-        from fmnist_lab.tracking import open_experiment
-        client, experiment = open_experiment(TrackingConfig())
-        client.create_run(experiment)
-        print(len(client.search_experiments()), experiment)
-    """)
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def is_half_made(root: Path) -> bool:

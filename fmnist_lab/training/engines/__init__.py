@@ -7,6 +7,7 @@ and their curves agree to rounding. Importing this package does not import Tenso
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.metrics import Metrics
+from fmnist_lab.training.engines import program_cache
 from fmnist_lab.training.engines.engine import Engine, OnEpoch, Outcome
 
 __all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "get"]
@@ -20,6 +21,8 @@ def get(name: str) -> Engine:
     Raises:
         RequestError: There is no engine of that name.
     """
+    if name in ENGINES:
+        program_cache.start()
     if name == "compiled":
         from fmnist_lab.training.engines import compiled
 

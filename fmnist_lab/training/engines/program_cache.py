@@ -90,13 +90,19 @@ def _delete_leftovers(root: Path) -> None:
             shutil.rmtree(folder)
 
 
-@functools.cache
 def start() -> ProgramCache | None:
     """Has TensorFlow, which must not have compiled anything yet, use the cache in this process.
+
+    A process that is forked from one with TensorFlow imported calls it again.
 
     Returns:
         None where there is none: it is off, the user has one of their own, or it cannot be written.
     """
+    return _start(os.getpid())
+
+
+@functools.cache
+def _start(process: int) -> ProgramCache | None:
     chosen = os.environ.get(VARIABLE, "")
     given = os.environ.get("TF_XLA_FLAGS", "").split()
     root = Path(chosen) if chosen else user_cache_path("fmnist_lab") / "programs"
