@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fmnist_lab import cli, config
+from fmnist_lab import cli, config, tracking
 from fmnist_lab.commands import ui
+from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import DataUnavailableError, RequestError
 from tests.conftest import exit_code
 
@@ -205,23 +206,20 @@ class TestUi:
         self,
         folder: Path,
         started: list[list[str]],
-        monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        (folder / "mlruns").mkdir()
-        (folder / "mlruns/mlflow.db").touch()
-        monkeypatch.setattr(ui, "open_experiment", lambda tracking: (None, "7"))
-        monkeypatch.setattr(ui, "write_views", lambda client: None)
+        tracking.open_experiment(TrackingConfig())
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         ui.serve(port)
         (words,) = started
-        assert f"http://127.0.0.1:{port}/#/experiments/7" in capsys.readouterr().out
+        assert f"http://127.0.0.1:{port}/#/experiments/1/runs" in capsys.readouterr().out
         assert words[words.index("--host") + 1] == "127.0.0.1"
         assert words[words.index("--port") + 1] == str(port)
         assert (
-            words[words.index("--backend-store-uri") + 1] == f"sqlite:///{folder}/mlruns/mlflow.db"
+            words[words.index("--backend-store-uri") + 1]
+            == f"sqlite+pysqlite:///{folder}/mlruns/mlflow.db"
         )
 
 

@@ -5,6 +5,7 @@ version: it is trained again, and every epoch is compared with the recorded curv
 """
 
 import math
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def main(
         print(f"It is registered already, as version {version}.")
     registry.set_champion(model, version)
     example = registry.example(model, version)
-    images = f"@{example}" if example else """'{"inputs": [[[0, 0, ...], ...]]}'"""
+    images = """'{"inputs": [[[0, 0, ...], ...]]}'"""
+    if example:
+        images = shlex.quote(f"@{example}")
     print(f"""Registered: {model}, version {version}, which is now its {CHAMPION}.
 
 Serve it, on this machine alone:

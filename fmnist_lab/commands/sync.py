@@ -26,11 +26,14 @@ def main() -> None:
         print(f"{count(outcome.busy, 'run')} left to commands that are running.")
     if outcome.stuck:
         print(f"{count(outcome.stuck, 'run')} sent, but the run of their sweep is not there yet.")
-    if not (outcome.sent or outcome.busy or outcome.stuck or outcome.failed):
+    found = (outcome.sent, outcome.busy, outcome.stuck, outcome.refused, outcome.failed)
+    if not any(found):
         print("Nothing was missing.")
     for store, runs in outcome.failed.items():
         print(
             f"{count(runs, 'run')} not sent to {store}: {outcome.problems[store]}", file=sys.stderr
         )
-    if outcome.failed:
+    for folder, problem in outcome.refused.items():
+        print(f"MLflow refuses the run in {folder}: {problem}", file=sys.stderr)
+    if outcome.failed or outcome.refused:
         raise ConnectionLostError("The rest waits in mlruns; give the same command again.")

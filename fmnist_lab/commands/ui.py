@@ -4,13 +4,12 @@ import os
 import socket
 import sys
 
-from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.launcher.options import LOOPBACK
 from fmnist_lab.tracking import (
     artifacts,
     database,
-    open_experiment,
+    open_store,
     runs_page,
     store_uri,
     write_views,
@@ -24,7 +23,8 @@ def serve(port: int, host: str = HOST) -> None:
     """Replaces this process by the MLflow server, which runs until Ctrl-C.
 
     Raises:
-        RequestError: There are no runs here yet, the port is taken, or this is not an address.
+        RequestError: There are no runs here yet, the store cannot be opened, the port is taken, or
+            this is not an address.
     """
     if not host.strip():  # sockets take it for every address of the machine
         raise RequestError("--host", _ADDRESS, host)
@@ -41,7 +41,9 @@ def serve(port: int, host: str = HOST) -> None:
             got = Phrase(f"{port}: {error.strerror}")
             raise RequestError("--port", f"be a free port on {host}", got) from error
     address = f"http://{host}:{port}"
-    client, experiment = open_experiment(TrackingConfig())
+    client = open_store()
+    found = client.search_experiments(max_results=1)  # the newest that is not deleted
+    experiment = found[0].experiment_id if found else "0"
     try:
         latest = write_views(client)
     except Exception as error:  # the UI is of use without them

@@ -105,7 +105,8 @@ class Sweep:
         elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
             settings = settings.at_most(1)  # all others would be the same
         custom = self._planner.custom_space()
-        return Strategy(study, plan, settings, index, count, custom, self._recall)
+        folder = self._folder.absolute()
+        return Strategy(study, plan, settings, index, count, custom, self._recall, folder)
 
     def _recall(self, number: int, trial: FrozenTrial) -> Mapping[str, Any] | None:
         """The result that the job of a trial left in its folder alone, if it had ended."""

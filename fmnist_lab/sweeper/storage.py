@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 from filelock import FileLock, Timeout
@@ -54,8 +55,8 @@ class StorageAddress:
 
     @property
     def shown(self) -> str:
-        """The address without a password."""
-        return mask(self.text)
+        """The address without a password; a journal has none, whatever its folder's name is."""
+        return self.text if self.journal else mask(self.text)
 
     def through_environment(self) -> "StorageAddress":
         """The same without its password, which child processes find in their environment."""
@@ -86,7 +87,7 @@ def _absolute(url: str) -> str:
     """The URL with SQLite's file as an absolute path: jobs may run in folders of their own."""
     scheme, _, path = url.partition(":///")
     is_file = scheme.startswith("sqlite") and path and not path.startswith(("/", ":", "file:"))
-    return f"{scheme}:///{Path(path).absolute()}" if is_file else url
+    return f"{scheme}:///{quote(str(Path.cwd()))}/{path}" if is_file else url
 
 
 def open_storage(address: StorageAddress) -> BaseStorage:

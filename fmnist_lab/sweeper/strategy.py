@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -61,6 +62,7 @@ class Strategy:
     custom: Callable[[optuna.Trial], None] | None = None  # extends the suggestion of each trial
     # Finds the result that the job of a trial, given by its number, left in its folder alone.
     recall: Callable[[int, FrozenTrial], Mapping[str, Any] | None] = lambda number, trial: None
+    sweep: Path = Path()  # its folder; that of each trial's job is below
     running: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -228,11 +230,19 @@ class Strategy:
             # A clock that was set back would make it negative.
             seconds=max(0.0, duration.total_seconds()) if duration else None,
             problem=trial.user_attrs.get(PROBLEM),
-            folder=record.get("dir", trial.user_attrs.get(FOLDER)),
+            folder=self._folder(record.get("dir", trial.user_attrs.get(FOLDER))),
             counts=superseded is None and not (lost and self._is_repeated(trial)),
             lost=bool(lost),
             strategy=self.name,
         )
+
+    def _folder(self, recorded: str | None) -> str | None:
+        """Returns where a job's folder is now: its sweep's may have been moved or copied since."""
+        path = Path(recorded or "")
+        if recorded is None or path.is_relative_to(self.sweep):
+            return recorded
+        tails = (self.sweep.joinpath(*path.parts[at:]) for at in range(1, len(path.parts)))
+        return next((str(found) for found in tails if found.is_dir()), recorded)
 
     def _set(self, trial: FrozenTrial, key: str, value: object) -> None:
         self.study._storage.set_trial_user_attr(trial._trial_id, key, value)

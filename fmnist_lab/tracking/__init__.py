@@ -11,6 +11,7 @@ from fmnist_lab.tracking.store import (
     attach,
     database,
     open_experiment,
+    open_store,
     store_uri,
 )
 from fmnist_lab.tracking.sweep_run import SweepRun
@@ -26,6 +27,7 @@ __all__ = [
     "database",
     "flatten",
     "open_experiment",
+    "open_store",
     "runs_page",
     "store_uri",
     "sync",

@@ -32,6 +32,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from fnmatch import filter as matching
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,15 @@ from pydantic import TypeAdapter
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import append_whole, write_json
-from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results import layout, schema
-from fmnist_lab.tracking.store import NOTE, PARENT, connected, is_sqlite, reason
+from fmnist_lab.tracking.store import (
+    NOTE,
+    PARENT,
+    connected,
+    is_sqlite,
+    reason,
+    require_active,
+)
 from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
 from fmnist_lab.training.weights import WEIGHTS
 from fmnist_lab.trial import StopReason, TrialResult
@@ -52,9 +59,11 @@ PREFIX = "mlflow-"
 RECORDS = f"{PREFIX}*{SENT}*"  # pattern of the names of records, in whatever state
 UNSENT_RECORDS = f"{PREFIX}*{UNSENT}"
 KEY_PREFIX = "fmnist-lab-"  # of keys; MLflow's ids are hexadecimal digits
+RUN_NAME = "mlflow.runName"  # the tag that names a run
 KEY = "mlflow.fmnistLab.key"  # the tag with the keys of a run's records; the UI does not show it
 MOST_KEYS = 100  # of a run that is continued again and again: a tag has room for 8,000 characters
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # error codes that time does not mend
+REFUSED_FILES = (400, 413)  # the same of a server for files, in HTTP's numbers
 NOTE_FILE = "description.md"  # in a sweep's folder: the run's description
 LINK = re.compile(r"\[(\d+)\]\(([^)#]+)\)")  # to a trial's folder, in a description
 NOT_SENT = (RECORDS, CHECKPOINT, WEIGHTS, ".*")  # patterns; a killed process leaves hidden files
@@ -85,6 +94,19 @@ STATUS = {  # of a run that ended so; else it is finished
     StopReason.INTERRUPTED: Status.KILLED,
     StopReason.FAILED: Status.FAILED,
 }
+
+
+class RefusedError(Exception):
+    """MLflow refuses a run for good; other runs can be sent."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error is one that time does not mend."""
+    from mlflow import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in REFUSALS
+    return getattr(getattr(error, "response", None), "status_code", None) in REFUSED_FILES
 
 
 def now() -> int:
@@ -265,13 +287,22 @@ class Record:
 
         Args:
             root: The folder of the local store.
+
+        Raises:
+            RefusedError: MLflow refuses the run, so there is nothing to which the rest could go.
         """
         header = self.header
         with connected(header.uri, header.experiment, root) as (client, experiment_id):
             self._client, self._experiment_id = client, experiment_id
-            if self.run_id is None:
-                self.run_id = self._ensure_run()
-            self._send_lines()
+            try:
+                if self.run_id is None:
+                    self.run_id = self._ensure_run()
+                self._send_lines()
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+                require_active(client, client.get_experiment(experiment_id))
+                raise RefusedError from error
         if self.is_complete:
             self.archive()
 
@@ -303,7 +334,7 @@ class Record:
 
     def _ensure_run(self) -> str:
         """Creates the run with its parameters and data set, or finds it; returns its id."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag, Param
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
 
         header = self.header
         run_id = self._existing()
@@ -312,15 +343,21 @@ class Record:
             tags = {KEY: header.key, **header.tags}
             if header.parent and not header.parent.startswith(KEY_PREFIX):
                 tags[PARENT] = header.parent
-            run = self._client.create_run(
-                self._experiment_id, start_time=header.time, tags=tags, run_name=header.name
-            )
-            run_id = str(run.info.run_id)
+            create = partial(self._client.create_run, self._experiment_id, header.time)
+            try:
+                run_id = str(create(tags, header.name).info.run_id)
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+                # The name or a tag: without them the run is there, and the others follow.
+                run_id = str(create({KEY: header.key}).info.run_id)
+                named = [RunTag(*tag) for tag in (tags | {RUN_NAME: header.name}).items()]
+                self._offer(lambda some: self._client.log_batch(run_id, tags=some), named)
             # The client may have asked a server twice; an SQLite store has the run once.
             self._may_exist = before or not is_sqlite(self._client.tracking_uri)
         self.append(run_id=run_id)
         if header.kind == Kind.SWEEP:
-            where = {"store": mask(self._client.tracking_uri), "experiment": header.experiment}
+            where = {"store": header.uri, "experiment": header.experiment}
             write_json(self.path.parent / layout.MLFLOW_RUN, where | {"run_id": run_id})
         if header.params:
             params = [Param(key, value) for key, value in header.params.items()]
@@ -333,15 +370,15 @@ class Record:
 
     def _offer(self, send: Callable[[list[Any]], None], items: list[Any]) -> None:
         """Sends items; the log names those that MLflow refuses for good, and the others go."""
-        from mlflow import MlflowException
-
         if not items:
             return
         try:
             send(items)
-        except MlflowException as error:
-            if error.error_code not in REFUSALS:  # an outage: all is sent again later
+        except Exception as error:
+            if not is_refusal(error):  # an outage: all is sent again later
                 raise
+            if self.run_id and self._client.get_run(self.run_id).info.lifecycle_stage != "active":
+                raise  # nothing goes to a run that is deleted
             if len(items) == 1:
                 log.warning("MLflow refuses %s: %s", items[0], reason(error))
                 return
@@ -389,7 +426,7 @@ class Record:
         if not path.exists():
             return True
         text, missing = link(path.read_text(encoding="utf-8"), folder, self._experiment_id)
-        self._client.set_tag(self.run_id, NOTE, text)
+        self._offer(lambda texts: self._client.set_tag(self.run_id, NOTE, *texts), [text])
         return not any(any(trial.glob(UNSENT_RECORDS)) for trial in missing)
 
     def _send_end(self, state: Line) -> None:
@@ -411,10 +448,14 @@ class Record:
             result = json.loads(path.read_text(encoding="utf-8"))
             if result.get("mlflow_run_id") != self.run_id:
                 write_json(path, result | {"mlflow_run_id": self.run_id})
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not any(path.match(pattern) for pattern in NOT_SENT):
-                below = path.parent.relative_to(folder).as_posix()
-                self._client.log_artifact(self.run_id, str(path), None if below == "." else below)
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        kept = [path for path in files if not any(path.match(pattern) for pattern in NOT_SENT)]
+        self._offer(self._send_artifacts, kept)
+
+    def _send_artifacts(self, files: list[Path]) -> None:
+        for path in files:
+            below = path.parent.relative_to(self.path.parent).as_posix()
+            self._client.log_artifact(self.run_id, str(path), None if below == "." else below)
 
     def _end_open_trials(self, numbers: set[int | None]) -> None:
         """Ends the runs that dead workers have left open, of these trials or (None) of all."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.results.layout import ROOT
-from fmnist_lab.tracking.outbox import Record, unsent
+from fmnist_lab.tracking.outbox import Record, RefusedError, unsent
 from fmnist_lab.tracking.store import quiet_mlflow, reason, store_name, without_password
 
 SEND_SECONDS = 10.0  # how long points wait for others
@@ -42,6 +42,7 @@ class Sender:
         self._due: dict[Record | Path, float] = {}
         self._has_taken_all = False
         self._busy: Record | Path | None = None
+        self._refused: set[Record] = set()
         self._failures = 0
         self._pause = 0.0  # after the last failure; 0 since a success
         self._pause_ends = 0.0
@@ -83,7 +84,7 @@ class Sender:
 
         def has_arrived() -> bool:
             is_sent = record.is_complete and record not in self._due
-            return is_sent or (for_run and record.run_id is not None)
+            return is_sent or record in self._refused or (for_run and record.run_id is not None)
 
         if not self._wait(has_arrived):
             with self._changed:  # an open file for each trial would soon be too many
@@ -160,6 +161,9 @@ class Sender:
         start = time.monotonic()
         try:
             record.send(self._root)
+        except RefusedError as error:
+            self._refuse(record, error)
+            return
         except Exception as error:
             self._fail(record, error)
             return
@@ -171,6 +175,13 @@ class Sender:
         if record.is_complete or record.is_stuck:
             self._release(record, retry=record.is_stuck)
 
+    def _refuse(self, record: Record, error: RefusedError) -> None:
+        if record not in self._refused:
+            log.warning("MLflow refuses the run in %s: %s", record.path.parent, reason(error))
+        self._refused.add(record)
+        if record.has_ended:
+            self._release(record, retry=False)
+
     def _fail(self, record: Record, error: Exception) -> None:
         if not record.path.exists():  # the folder was removed
             self._release(record, retry=False)
@@ -181,7 +192,7 @@ class Sender:
             self._pause_ends = time.monotonic() + self._pause
             self._wait_seconds = min(self._wait_seconds, WAIT_SECONDS)  # of a local store, too
             self._due[record] = 0.0
-        self._warn(reason(error))
+        self._warn(reason(error).rstrip("."))
         if record.has_ended:
             self._release(record, retry=True)
 
@@ -215,6 +226,7 @@ class Outcome:
     sent: Counter[str] = field(default_factory=Counter)  # by store
     busy: int = 0  # another process writes or sends them now
     stuck: int = 0  # sent, but the run that they belong to is not there
+    refused: dict[Path, str] = field(default_factory=dict)  # for good: folders, with reasons
     failed: Counter[str] = field(default_factory=Counter)  # by store
     problems: dict[str, str] = field(default_factory=dict)  # of stores that failed
 
@@ -257,6 +269,8 @@ def _is_stuck(path: Path, root: Path, outcome: Outcome) -> bool:
             record.end()
             try:
                 record.send(root)
+            except RefusedError as error:
+                outcome.refused[path.parent] = reason(error)
             except Exception as error:  # other stores may answer
                 outcome.problems[name] = reason(error)
     if name in outcome.problems:

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -272,6 +274,21 @@ class TestModel:
         files = {path.name for path in (promoted.root / "mlruns/artifacts/models").rglob("*.*")}
         assert "network.keras" in files
         assert not {name for name in files if name.endswith((".pkl", ".pickle"))}
+
+    def test_it_moves_with_its_folder(
+        self,
+        promoted: Promoted,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        copied = shutil.copytree(promoted.root, tmp_path / "it's a copy")
+        monkeypatch.chdir(copied)
+        promote.main("night")
+        printed = capsys.readouterr().out
+        assert "It is registered already, as version 1." in printed
+        (example,) = shlex.split(printed.partition("--data ")[2])
+        assert Path(example.removeprefix("@")).is_relative_to(copied)
 
     def test_a_real_server_answers_with_class_names(self, promoted: Promoted) -> None:
         named = re.search(r"--data @(.+)", promoted.printed)

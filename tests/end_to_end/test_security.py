@@ -15,7 +15,7 @@ import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
-from fmnist_lab import cli
+from fmnist_lab import cli, tracking
 from fmnist_lab.commands import ui
 from fmnist_lab.data import debian
 from fmnist_lab.data.debian import SourceError
@@ -274,9 +274,7 @@ def test_an_open_server_is_warned_of(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(ui, "database", lambda: folder)
-    monkeypatch.setattr(ui, "open_experiment", lambda tracking: (None, "7"))
-    monkeypatch.setattr(ui, "write_views", lambda client: None)
+    tracking.open_store()
     monkeypatch.setattr(os, "execv", lambda program, words: started.append(words))
     for host in ("127.0.0.1", OPEN_ADDRESS):
         ui.serve(0, host)

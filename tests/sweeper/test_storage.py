@@ -307,6 +307,26 @@ def test_relative_files_are_those_of_the_controller(tmp_path: Path) -> None:
         assert locate(url, tmp_path).text == url
 
 
+@pytest.mark.parametrize(
+    "name", ["what?", "100%20done", "a#b;key=1", 'it\'s "ü"', "{x}%(y)s", "x?token=1&u:p@h"]
+)
+@pytest.mark.parametrize("storage", ["sqlite:///study.db", "sqlite:///study.db?timeout=9", None])
+def test_folders_of_any_name(
+    storage: str | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FMNIST_LAB_STORAGE", "")
+    here = tmp_path / name
+    here.mkdir()
+    monkeypatch.chdir(here)
+    where = locate(storage, here / "study.db")
+    new_study(where)
+    monkeypatch.chdir(tmp_path)
+    in_job = open_in_job(pickle.loads(pickle.dumps(where.through_environment())))
+    assert optuna.load_study(study_name="s", storage=in_job).trials == []
+    assert (here / "study.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_storage_objects_are_built(tmp_path: Path) -> None:
     found = locate({"_target_": "optuna.storages.InMemoryStorage"}, tmp_path)
     assert open_storage(found) is open_in_job(found)

@@ -51,6 +51,29 @@ def test_a_trial_is_asked_and_told() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("recorded", "now"),
+    [
+        ("/gone/sweep/trials/0", "trials/0"),
+        ("/elsewhere/a/b/c/trials/1,x=2", "trials/1,x=2"),
+        ("{sweep}/trials/0", "trials/0"),
+        ("{sweep}/gone", "gone"),
+        ("/gone/sweep/trials/7", None),
+        ("/job", None),
+    ],
+)
+def test_folders_of_jobs_move_with_the_sweep(
+    tmp_path: Path, recorded: str, now: str | None
+) -> None:
+    trials = new_trials()
+    trials.sweep = tmp_path
+    for name in ("0", "1,x=2"):
+        (tmp_path / "trials" / name).mkdir(parents=True)
+    recorded = recorded.format(sweep=tmp_path)
+    end = trials.conclude(trials.ask().number, Outcome("complete", [0.5], folder=recorded))
+    assert end.folder == (recorded if now is None else str(tmp_path / now))
+
+
 def test_a_clock_that_is_set_back_gives_no_negative_duration() -> None:
     trials = new_trials()
     asked = trials.ask()

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -55,6 +58,19 @@ def test_official_sqlite_storage_reaches_the_total(tmp_path: Path) -> None:
     assert [trial.number for trial in found.trials] == [0, 1, 2, 3, 4]
     assert len({trial.params["y"] for trial in found.trials}) == 5
     assert all((tmp_path / str(number)).is_dir() for number in range(5))
+
+
+@pytest.mark.parametrize("move", [Path.rename, shutil.copytree])
+def test_a_moved_sweep_goes_on(tmp_path: Path, move: Callable[[Path, Path], Any]) -> None:
+    old, new = tmp_path / "a/sweep", tmp_path / "b"
+    old.parent.mkdir()
+    run("quadratic", old, "hydra.sweeper.n_trials=2")
+    move(old, new)
+    before = sorted(old.rglob("*"))
+    run("quadratic", new, "hydra.sweeper.n_trials=4")
+    assert len(trials(new, "quadratic", "COMPLETE")) == 4
+    assert Path(results(new)["best_dir"]).parent == new
+    assert sorted(old.rglob("*")) == before
 
 
 def test_two_objectives(tmp_path: Path) -> None:
