@@ -16,8 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError
 from fmnist_lab.foundation.threads import with_threads
-from fmnist_lab.launcher.host import GRACE
-from fmnist_lab.launcher.options import Settings, exposure, without_credentials
+from fmnist_lab.launcher.options import GRACE, Settings, exposure, without_credentials
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -38,7 +37,7 @@ class Cluster:
         results: Workers leave finished results here, for the case that they die before these are
             fetched. Workers that do not see the folder do without.
         shown: The address of a scheduler that runs already, without a password.
-        host: The process below which our own scheduler and workers run; it ends with this one.
+        host: Of our own scheduler and workers.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Cluster:
         client: "Client",
         results: Path,
         shown: str = "",
-        host: "subprocess.Popen[bytes] | None" = None,
+        host: "Host | None" = None,
     ) -> None:
         self.client, self.results, self._shown, self._host = client, results, shown, host
 
@@ -61,7 +60,7 @@ class Cluster:
         if self._host is None:
             lost = self.client.status in ("closing", "closed")
             return f"The connection to the scheduler at {self._shown} is lost." if lost else None
-        code = self._host.poll()
+        code = self._host.process.poll()
         if code is None:
             return None
         return f"The process that keeps the local workers ended by itself, with code {code}."
@@ -94,7 +93,7 @@ class Cluster:
         """Disconnects; ends the processes if they are ours, and waits until they are gone."""
         self.client.close()
         if self._host is not None:
-            _end(self._host)
+            self._host.end()
         shutil.rmtree(self.results, ignore_errors=True)
 
 
@@ -105,45 +104,82 @@ def count_workers(settings: Settings) -> int:
     return settings.workers or max(1, int(CPU_COUNT) // settings.threads_per_worker)
 
 
-def start(settings: Settings) -> Cluster:
-    """Starts worker processes on this machine, below a host process that ends with this one.
+class Host:
+    """The process below which a local scheduler and its workers run; it ends with this one.
 
-    Raises:
-        ConnectionLostError: They could not be started.
+    It is started at once, and connected to when it is needed: workers take seconds to start.
     """
-    results = Path(tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory))
-    reader, writer = os.pipe()
-    request = {
-        "workers": count_workers(settings),
-        "memory_limit": settings.memory_limit,
-        "local_directory": str(results),
-        "preload": list(settings.preload),
-        "answer_to": writer,
-        "environment": {"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")},
-    }
-    # `-c` rather than `-m`: then workers have no main module to import a second time.
-    paths = [path or str(Path.cwd()) for path in sys.path]
-    code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher.host import main; main()"
-    with _output(settings.output) as output:
-        host = subprocess.Popen(
-            [sys.executable, "-c", code, json.dumps(request)],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            pass_fds=[writer],
-            # Else what Python spawns looks for its first modules in the working folder, where a
-            # file may be called signal.py.
-            env=os.environ | with_threads(settings.threads_per_worker) | {"PYTHONSAFEPATH": "1"},
-            start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
+
+    def __init__(self, settings: Settings) -> None:
+        self._results = Path(
+            tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory)
         )
-    os.close(writer)
-    try:
-        answer = _await_answer(host, reader)
-        return Cluster(_connect(answer["address"], answer["security"]), results, host=host)
-    except BaseException:
-        _end(host)
-        shutil.rmtree(results, ignore_errors=True)
-        raise
+        self._answer, writer = os.pipe()
+        request = {
+            "workers": count_workers(settings),
+            "memory_limit": settings.memory_limit,
+            "local_directory": str(self._results),
+            "preload": list(settings.preload),
+            "answer_to": writer,
+            "environment": {"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")},
+        }
+        # `-c` rather than `-m`: then workers have no main module to import a second time.
+        paths = [path or str(Path.cwd()) for path in sys.path]
+        code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher import host"
+        with _output(settings.output) as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", f"{code}; host.main()", json.dumps(request)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[writer],
+                # Else what Python spawns looks for its first modules in the working folder, where a
+                # file may be called signal.py.
+                env=os.environ
+                | with_threads(settings.threads_per_worker)
+                | {"PYTHONSAFEPATH": "1"},
+                start_new_session=True,  # Ctrl-C in the terminal is for the controller alone
+            )
+        os.close(writer)
+
+    def connect(self) -> Cluster:
+        """Waits for the first worker, and connects to its scheduler.
+
+        Raises:
+            ConnectionLostError: The workers could not be started.
+        """
+        try:
+            answer = self._await_answer()
+            client = _connect(answer["address"], answer["security"])
+        except BaseException:
+            self.end()
+            raise
+        return Cluster(client, self._results, host=self)
+
+    def end(self) -> None:
+        """Ends the processes, and waits until they are gone; does nothing the second time."""
+        try:
+            # It ends with its standard input, after the jobs have recorded their interruption.
+            self.process.communicate(timeout=2 * GRACE + 5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, 9)
+            self.process.wait()
+        shutil.rmtree(self._results, ignore_errors=True)
+
+    def _await_answer(self) -> dict[str, Any]:
+        timer = threading.Timer(_START_TIMEOUT, self.process.kill)
+        timer.start()
+        try:
+            with os.fdopen(self._answer) as pipe:
+                answer: dict[str, Any] = json.loads(
+                    pipe.read() or '{"error": "it ended or took too long"}'
+                )
+        finally:
+            timer.cancel()
+        if "error" in answer:
+            why = answer["error"].rstrip(".")
+            raise ConnectionLostError(f"The local workers could not be started: {why}.")
+        return answer
 
 
 def join(address: str, sweep_dir: Path) -> Cluster:
@@ -163,31 +199,6 @@ def join(address: str, sweep_dir: Path) -> Cluster:
         raise RequestError("hydra.launcher.address", rule, got) from None
     sweep_dir.mkdir(parents=True, exist_ok=True)
     return Cluster(client, Path(tempfile.mkdtemp(prefix=".results-", dir=sweep_dir)), shown)
-
-
-def _await_answer(host: "subprocess.Popen[bytes]", reader: int) -> dict[str, Any]:
-    timer = threading.Timer(_START_TIMEOUT, host.kill)
-    timer.start()
-    try:
-        with os.fdopen(reader) as pipe:
-            answer: dict[str, Any] = json.loads(
-                pipe.read() or '{"error": "it ended or took too long"}'
-            )
-    finally:
-        timer.cancel()
-    if "error" in answer:
-        why = answer["error"].rstrip(".")
-        raise ConnectionLostError(f"The local workers could not be started: {why}.")
-    return answer
-
-
-def _end(host: "subprocess.Popen[bytes]") -> None:
-    try:
-        # It ends with its standard input, after the jobs have recorded their interruption.
-        host.communicate(timeout=2 * GRACE + 5)
-    except subprocess.TimeoutExpired:
-        os.killpg(host.pid, 9)
-        host.wait()
 
 
 def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":

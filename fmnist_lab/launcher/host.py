@@ -23,8 +23,7 @@ from distributed import Nanny, Scheduler, Security
 from distributed.core import Status
 from distributed.utils import get_mp_context
 
-# What an interrupted job has to write its records, in seconds; then its process is killed.
-GRACE = 10.0
+from fmnist_lab.launcher.options import GRACE
 
 DIED = "worker-died"  # an event's action, beside Dask's `add-worker` and `remove-worker`
 

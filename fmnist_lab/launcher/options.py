@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from fmnist_lab.errors import RequestError
 
+# What an interrupted job has to write its records, in seconds; then its process is killed.
+GRACE = 10.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

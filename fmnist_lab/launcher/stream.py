@@ -29,9 +29,9 @@ from omegaconf import DictConfig
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.launcher import worker as on_worker
-from fmnist_lab.launcher.cluster import Cluster, join, start
-from fmnist_lab.launcher.host import DIED, GRACE
-from fmnist_lab.launcher.options import Settings
+from fmnist_lab.launcher.cluster import Cluster, Host, join
+from fmnist_lab.launcher.host import DIED
+from fmnist_lab.launcher.options import GRACE, Settings
 from fmnist_lab.launcher.streaming import WorkerLostError
 from fmnist_lab.launcher.worker import Application, JobRunner, Outcome, PickledApplication
 
@@ -47,9 +47,20 @@ _open: "JobStream | None" = None
 
 
 def open_stream(
-    settings: Settings, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    settings: Settings,
+    hydra_context: HydraContext,
+    task_function: TaskFunction,
+    config: DictConfig,
+    host: Host | None = None,
 ) -> "JobStream":
     """Starts or finds the workers, brings the application to them, and is ready for jobs.
+
+    Args:
+        settings: Of the launcher.
+        hydra_context: As Hydra gives it to a launcher.
+        task_function: As Hydra gives it to a launcher.
+        config: As Hydra gives it to a launcher.
+        host: Of workers that are starting already; ends with the stream, and if there is none.
 
     Raises:
         RequestError: Some part of the application cannot leave this process.
@@ -64,11 +75,16 @@ def open_stream(
             Application(task_function, hydra_context, config, state, environment)
         )
     except Exception as error:
+        if host:
+            host.end()
         raise RequestError(
             "The task function and its configuration must be such that they can be sent to "
             f"worker processes, got: {error}."
         ) from error
-    cluster = start(settings) if settings.address is None else join(settings.address, sweep_dir)
+    if settings.address is not None:
+        cluster = join(settings.address, sweep_dir)
+    else:
+        cluster = (host or Host(settings)).connect()
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
         _open = JobStream(cluster, application, settings.retries)

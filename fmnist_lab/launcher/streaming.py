@@ -18,6 +18,9 @@ class StreamingLauncher(Protocol):
     def slots(self) -> int:
         """Jobs that run at once; may change while workers join and leave, never below one."""
 
+    def prepare(self) -> None:
+        """Begins with what the first job needs, without waiting for it."""
+
     def submit(self, overrides: Sequence[str], job_idx: int) -> None:
         """Takes a job, whose number is `job_idx`; it starts as soon as a worker is free."""
 

@@ -39,7 +39,7 @@ from tblib import pickling_support
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.interruption import interrupted
-from fmnist_lab.launcher.host import GRACE
+from fmnist_lab.launcher.options import GRACE
 from fmnist_lab.launcher.script import Script, dumps
 
 T = TypeVar("T")

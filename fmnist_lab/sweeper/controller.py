@@ -5,7 +5,7 @@ import functools
 import logging
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -96,7 +96,8 @@ class Sweep:
                     OmegaConf.save(masked_config(self._config), file)
                 sweep_files.write_spaces(plans, self._folder)
                 each = zip(plans, studies, range(len(plans)), strict=True)
-                self._run([self._strategy(*found, len(plans)) for found in each], signals)
+                with closing(self.launcher) if self._streams else nullcontext():
+                    self._run([self._strategy(*found, len(plans)) for found in each], signals)
 
     def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:
         settings = self._settings
@@ -137,6 +138,8 @@ class Sweep:
         )
         log.info("Study %s in %s", info.study_name, info.storage)
         log.info("%d of %d trials are done; %d at once", info.done, info.n_trials, info.slots)
+        if self._streams and info.done < info.n_trials:
+            self.launcher.prepare()  # workers start while observers open their stores
         added = observers.tell("on_start", info, in_order)
         overrides = [*masked_overrides(self._config), *chain.from_iterable(filter(None, added))]
         write = functools.partial(

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from fmnist_lab.launcher.options import Settings
 
 if TYPE_CHECKING:
+    from fmnist_lab.launcher.cluster import Host
     from fmnist_lab.launcher.stream import JobStream
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class DaskLauncher(Launcher):
     def __init__(self, **values: Any) -> None:
         self._values = values
         self.stream: JobStream | None = None
+        self._host: Host | None = None
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -82,6 +84,13 @@ class DaskLauncher(Launcher):
             return count_workers(self._settings)
         return self._opened().slots
 
+    def prepare(self) -> None:
+        """Starts local workers, without waiting for them."""
+        if self._host is None and self.stream is None and self._settings.address is None:
+            from fmnist_lab.launcher.cluster import Host
+
+            self._host = Host(self._settings)
+
     def submit(self, overrides: Sequence[str], job_idx: int) -> None:
         """Takes a job; the first one starts the workers."""
         self._opened().submit(overrides, job_idx)
@@ -98,14 +107,18 @@ class DaskLauncher(Launcher):
     def close(self) -> None:
         """Ends the workers; the next job starts new ones."""
         stream, self.stream = self.stream, None
+        host, self._host = self._host, None
         if stream is not None:
             stream.close()
+        elif host is not None:
+            host.end()
 
     def _opened(self) -> "JobStream":
         if self.stream is None or self.stream.closed:
             from fmnist_lab.launcher.stream import open_stream
 
+            host, self._host = self._host, None
             self.stream = open_stream(
-                self._settings, self._hydra_context, self._task_function, self.config
+                self._settings, self._hydra_context, self._task_function, self.config, host
             )
         return self.stream

@@ -267,7 +267,7 @@ def test_the_end_of_the_local_cluster_is_an_error(tmp_path: Path) -> None:
         wait_for(lambda: pids(tmp_path / "log"))
         host = jobs.stream._cluster._host
         assert host is not None
-        host.kill()
+        host.process.kill()
         with pytest.raises(RuntimeError, match=r"ended by itself|connection|out of reach"):
             jobs.next_result(30)
         wait_for(lambda: not Path(f"/proc/{pids(tmp_path / 'log')[0]}").exists())
@@ -331,3 +331,17 @@ def test_a_module_that_fails_to_load_is_one_sentence(
     failure = pytest.raises(ConnectionLostError, match="could not be started")
     with launcher(task, tmp_path, "workers=1", "preload=[broken]") as jobs, failure:
         one(jobs, "do=nap", "seconds=0")
+
+
+def test_prepared_workers_take_the_first_job_or_end_without_one(tmp_path: Path) -> None:
+    with launcher(task, tmp_path, "workers=1") as jobs:
+        jobs.prepare()
+        prepared = jobs._host
+        assert prepared is not None
+        assert one(jobs, "do=nap", "seconds=0").return_value == 0
+        assert jobs.stream._cluster._host is prepared
+        jobs.close()
+        jobs.prepare()
+        unused = jobs._host
+        assert unused is not None
+    assert prepared.process.returncode == unused.process.returncode == 0
