@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError
+from fmnist_lab.foundation.installed import beside, installed_path
 from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.launcher.host import GRACE
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
@@ -121,7 +122,7 @@ def start(settings: Settings) -> Cluster:
         "environment": {"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")},
     }
     # `-c` rather than `-m`: then workers have no main module to import a second time.
-    paths = [path or str(Path.cwd()) for path in sys.path]
+    paths = installed_path(beside())
     code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher.host import main; main()"
     with _output(settings.output) as output:
         host = subprocess.Popen(

@@ -13,6 +13,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from fmnist_lab.foundation.installed import beside, installed_first
 from fmnist_lab.launcher.options import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class DaskLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra before anything else."""
-        self._settings = Settings.checked(self._values)
+        with installed_first(beside()):
+            self._settings = Settings.checked(self._values)
         self._hydra_context = hydra_context
         self._task_function = task_function
         self.config = config
@@ -77,7 +79,8 @@ class DaskLauncher(Launcher):
     def slots(self) -> int:
         """How many jobs can run at once; on a running cluster, as of now."""
         if self.stream is None and self._settings.address is None:
-            from fmnist_lab.launcher.cluster import count_workers
+            with installed_first(beside()):
+                from fmnist_lab.launcher.cluster import count_workers
 
             return count_workers(self._settings)
         return self._opened().slots
@@ -103,7 +106,8 @@ class DaskLauncher(Launcher):
 
     def _opened(self) -> "JobStream":
         if self.stream is None or self.stream.closed:
-            from fmnist_lab.launcher.stream import open_stream
+            with installed_first(beside()):
+                from fmnist_lab.launcher.stream import open_stream
 
             self.stream = open_stream(
                 self._settings, self._hydra_context, self._task_function, self.config

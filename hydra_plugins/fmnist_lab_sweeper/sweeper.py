@@ -10,6 +10,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 import hydra_plugins
+from fmnist_lab.foundation.installed import beside, installed_first
 
 
 class FmnistLabSweeper(Sweeper):
@@ -22,7 +23,8 @@ class FmnistLabSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepares the study's storage and the launcher."""
-        from fmnist_lab.sweeper.controller import Sweep
+        with installed_first(beside()):
+            from fmnist_lab.sweeper.controller import Sweep
 
         self.hydra_context = hydra_context
         self.config = config

@@ -33,10 +33,16 @@ def test_other_choices_are_refused_before_the_first_trial(tmp_path: Path, now: s
 
 
 @pytest.mark.slow
-def test_one_file_on_workers_beside_a_file_called_signal(
+def test_one_file_on_workers_in_a_folder_of_files_named_like_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "signal.py").write_text("def lowpass(x): return x")
+    for name in (
+        "signal", "queue", "types", "logging", "random", "secrets", "select", "numpy", "dask",
+        "tokenize/__init__", "hydra_plugins/__init__",
+    ):  # fmt: skip
+        file = tmp_path / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("def lowpass(x): return x")
     monkeypatch.chdir(tmp_path)
     words = ["hydra/launcher=dask", "hydra/sweeper=fmnist_lab", "hydra.job.chdir=true"]
     run("one_file", tmp_path / "sweep", *words, "point.x=choice(1,2)", "hydra.sweeper.n_trials=2")
