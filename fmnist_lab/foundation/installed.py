@@ -1,10 +1,13 @@
-"""What is installed, whatever files of the same names lie beside a script."""
+"""What is installed: its versions, and imports past files of the same names beside a script."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+
+from fmnist_lab.errors import Phrase, RequestError
 
 _OURS = ("fmnist_lab", "hydra_plugins")
 
@@ -55,3 +58,30 @@ def _folder(module: object) -> str | None:
         return None
     path = Path(file).absolute()
     return str(path.parents[path.stem == "__init__"])
+
+
+def require_versions() -> None:
+    """Checks which packages are installed; to be called where an import has failed.
+
+    Installing another package may have replaced a version by one that it needs itself.
+
+    Raises:
+        RequestError: A package is not there in a version that this one can work with.
+    """
+    from packaging.requirements import Requirement  # takes a tenth of a second
+
+    try:
+        all_needed = requires("fmnist-lab") or []
+    except PackageNotFoundError:  # it is not installed itself
+        return
+    for needed in map(Requirement, all_needed):
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(needed.name)
+        except PackageNotFoundError:
+            found = "none"
+        if found == "none" or not needed.specifier.contains(found, prereleases=True):
+            hint = f"pip install '{needed}'; `pip check` names packages that need another version"
+            rule = f"be installed in a version {needed.specifier}"
+            raise RequestError(needed.name, rule, Phrase(found), hint)

@@ -1,12 +1,20 @@
 """What is installed comes first, and the script keeps its own."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from fmnist_lab.foundation.installed import beside, installed_first, installed_path, shadowing
+from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.installed import (
+    beside,
+    installed_first,
+    installed_path,
+    require_versions,
+    shadowing,
+)
 
 
 @pytest.mark.parametrize("name", ["sched", "cmd"])
@@ -33,3 +41,36 @@ def test_a_path_without_the_scripts_folder_stays(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "path", ["/a", "/b"])
     assert installed_path("") == ["/a", "/b"]
     assert installed_path("/a") == ["/b", "/a"]
+
+
+def leave(folder: Path, name: str, version: str) -> None:
+    """What is known of an installed package."""
+    known = folder / f"{name}-{version}.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "sentence"),
+    [
+        ("optuna", "2.10.1", "`optuna` must be installed in a version <6,>=5, got 2.10.1; pip"),
+        ("alembic", "1.6.5", "`alembic` must be installed in a version >=1.13, got 1.6.5; pip"),
+        ("hydra_core", "1.4.0rc3", "`hydra-core` must be installed in a version <1.4,>=1.3.8, got"),
+    ],
+)
+def test_a_version_that_another_package_has_brought_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str, sentence: str
+) -> None:
+    leave(tmp_path, name, version)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RequestError, match=re.escape(sentence)):
+        require_versions()
+
+
+def test_allowed_versions_and_other_packages_are_none_of_its_business(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave(tmp_path, "optuna", "5.9.0")
+    leave(tmp_path, "something_else", "0.1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    require_versions()

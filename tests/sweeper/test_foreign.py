@@ -1,5 +1,6 @@
 """Applications and configurations that others wrote, on our sweeper and launcher."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ def test_other_choices_are_refused_before_the_first_trial(tmp_path: Path, now: s
     run("quadratic", folder, url, "x=choice(3,4)", "hydra.sweeper.n_trials=2")
     output = run("quadratic", folder, url, f"x={now}", "hydra.sweeper.n_trials=4", code=1)
     assert "`x` must stay CategoricalDistribution" in output
+    assert "Traceback" not in output
+
+
+def test_a_sweep_names_the_version_that_it_cannot_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = tmp_path / "optuna-2.10.1.dist-info"
+    known.mkdir()
+    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: optuna\nVersion: 2.10.1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "fmnist_lab.sweeper.controller", None)  # as if it failed
+    output = run("quadratic", tmp_path / "sweep", code=1)
+    assert "`optuna` must be installed in a version <6,>=5, got 2.10.1; pip install" in output
     assert "Traceback" not in output
 
 
