@@ -62,6 +62,7 @@ class Script:
         for name in self.shadowing:  # the script finds its own again
             sys.modules.pop(name, None)
         OmegaConf.clear_resolvers()  # the script registers its own; all come again afterwards
+        # Hydra has no public switch for this. Without this name of its own there are copies.
         with mock.patch.object(import_module("hydra.main"), "_run_hydra"):
             multiprocessing.spawn.prepare(self.preparation)
         if self.method:

@@ -15,6 +15,7 @@ from fmnist_lab.foundation.installed import (
     require_versions,
     shadowing,
 )
+from tests.support.packages import leave_package
 
 
 @pytest.mark.parametrize("name", ["sched", "cmd"])
@@ -43,13 +44,6 @@ def test_a_path_without_the_scripts_folder_stays(monkeypatch: pytest.MonkeyPatch
     assert installed_path("/a") == ["/b", "/a"]
 
 
-def leave(folder: Path, name: str, version: str) -> None:
-    """What is known of an installed package."""
-    known = folder / f"{name}-{version}.dist-info"
-    known.mkdir()
-    (known / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-
-
 @pytest.mark.parametrize(
     ("name", "version", "sentence"),
     [
@@ -61,7 +55,7 @@ def leave(folder: Path, name: str, version: str) -> None:
 def test_a_version_that_another_package_has_brought_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str, sentence: str
 ) -> None:
-    leave(tmp_path, name, version)
+    leave_package(tmp_path, name, version)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RequestError, match=re.escape(sentence)):
         require_versions()
@@ -70,7 +64,7 @@ def test_a_version_that_another_package_has_brought_is_named(
 def test_allowed_versions_and_other_packages_are_none_of_its_business(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave(tmp_path, "optuna", "5.9.0")
-    leave(tmp_path, "something_else", "0.1")
+    leave_package(tmp_path, "optuna", "5.9.0")
+    leave_package(tmp_path, "something_else", "0.1")
     monkeypatch.syspath_prepend(str(tmp_path))
     require_versions()

@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.packages import leave_package
 from tests.support.sweeping import results, run, trials
 
 NAMED = "hydra.sweeper._target_=hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 
 
-@pytest.mark.parametrize("kind", ["TPE", "Random", "QMC", "NSGAII", "NSGAIII"])
+@pytest.mark.parametrize(
+    "kind", ["TPE", "Random", "QMC", "NSGAII", "NSGAIII", "BruteForce", "Grid"]
+)
 def test_the_official_path_and_a_sampler_by_its_class(tmp_path: Path, kind: str) -> None:
     sampler = f"hydra.sweeper.sampler._target_=optuna.samplers.{kind}Sampler"
-    run("quadratic", tmp_path, NAMED, sampler, "hydra.sweeper.n_trials=2")
+    run("quadratic", tmp_path, NAMED, sampler, "y=choice(1,2)", "hydra.sweeper.n_trials=2")
     assert results(tmp_path)["best_params"].keys() == {"x", "y"}
 
 
@@ -110,9 +113,7 @@ def test_other_choices_of_a_custom_space_are_one_sentence(tmp_path: Path) -> Non
 def test_a_sweep_names_the_version_that_it_cannot_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = tmp_path / "optuna-2.10.1.dist-info"
-    known.mkdir()
-    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: optuna\nVersion: 2.10.1\n")
+    leave_package(tmp_path, "optuna", "2.10.1")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(sys.modules, "fmnist_lab.sweeper.controller", None)  # as if it failed
     output = run("quadratic", tmp_path / "sweep", code=1)
