@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.machinery import PathFinder
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from fmnist_lab.errors import Phrase, RequestError
@@ -68,7 +67,10 @@ def require_versions() -> None:
     Raises:
         RequestError: A package is not there in a version that this one can work with.
     """
-    from packaging.requirements import Requirement  # takes a tenth of a second
+    # Not at the top: Hydra imports this module in every application, and these need much.
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    from packaging.requirements import Requirement
 
     try:
         all_needed = requires("fmnist-lab") or []

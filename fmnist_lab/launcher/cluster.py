@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError
+from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError, is_full_disk
 from fmnist_lab.foundation.installed import beside, installed_path
 from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.launcher.host import GRACE
@@ -111,8 +111,15 @@ def start(settings: Settings) -> Cluster:
 
     Raises:
         ConnectionLostError: They could not be started.
+        RequestError: There is no folder for their files.
     """
-    results = Path(tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory))
+    try:
+        results = Path(tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory))
+    except OSError as error:
+        if is_full_disk(error):
+            raise
+        rule, got = "be a folder for files", Phrase(f"{error.filename}: {error.strerror}")
+        raise RequestError("hydra.launcher.local_directory", rule, got) from error
     reader, writer = os.pipe()
     request = {
         "workers": count_workers(settings),

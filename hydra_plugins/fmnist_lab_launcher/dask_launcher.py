@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from fmnist_lab.foundation.installed import beside, installed_first
 from fmnist_lab.launcher.options import Settings
+from fmnist_lab.sweeper.settings import sweep_request
 
 if TYPE_CHECKING:
     from fmnist_lab.launcher.stream import JobStream
@@ -48,7 +49,7 @@ class DaskLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra before anything else."""
-        with installed_first(beside()):
+        with sweep_request(), installed_first(beside()):
             self._settings = Settings.checked(self._values)
         self._hydra_context = hydra_context
         self._task_function = task_function
@@ -109,7 +110,8 @@ class DaskLauncher(Launcher):
             with installed_first(beside()):
                 from fmnist_lab.launcher.stream import open_stream
 
-            self.stream = open_stream(
-                self._settings, self._hydra_context, self._task_function, self.config
-            )
+            with sweep_request():  # without a traceback in any application
+                self.stream = open_stream(
+                    self._settings, self._hydra_context, self._task_function, self.config
+                )
         return self.stream

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweeping import results, run
+from tests.support.sweeping import APPS, results, run, run_script
 
 pytestmark = pytest.mark.slow
 
@@ -86,3 +86,36 @@ def test_a_script_beside_files_named_like_installed_modules(tmp_path: Path) -> N
     (tmp_path / "app.py").write_text(f"{script}\n{GUARD}    main()")
     on_workers(str(tmp_path / "app"), tmp_path / "sweep", "+x=choice(0,1)")
     assert results(tmp_path / "sweep")["best_value"] == 2
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "fmnist_lab"])
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("hydra.launcher.workers=0", "`hydra.launcher.workers` must be at least 1, got 0."),
+        ("hydra.launcher.retries=-1", "`hydra.launcher.retries` must be at least 0, got -1."),
+        ("hydra.launcher.memory_limit=much", "`hydra.launcher.memory_limit` must be a size"),
+        ("hydra.launcher.address=nowhere", "`hydra.launcher.address` must be a scheduler's"),
+        ("hydra.launcher.local_directory=/proc", "must be a folder for files, got /proc/"),
+    ],
+)
+def test_what_the_launcher_cannot_do_is_one_sentence(
+    tmp_path: Path, sweeper: str, word: str, sentence: str
+) -> None:
+    words = ["-m", f"hydra.sweep.dir={tmp_path}/sweep", f"hydra/sweeper={sweeper}", "+x=1,2"]
+    words += ["hydra/launcher=dask", word]
+    output = run_script(APPS / "two_objectives.py", tmp_path / "log", *words, code=1)
+    assert sentence in output
+    assert "Traceback" not in output
+
+
+def test_a_task_that_cannot_leave_its_process_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        f"{HEAD}import threading\ndef made(lock):\n    def main(cfg):\n        with lock:\n"
+        "            return 1.0\n    return hydra.main(version_base='1.3')(main)\n"
+        f"{GUARD}    made(threading.Lock())()"
+    )
+    words = ("-m", f"hydra.sweep.dir={tmp_path}/sweep", "hydra/launcher=dask", "+x=1,2")
+    output = run_script(tmp_path / "app.py", tmp_path / "log", *words, code=1)
+    assert "cannot pickle '_thread.lock' object." in output
+    assert "Traceback" not in output
