@@ -59,8 +59,11 @@ def run(app: str, folder: Path, *overrides: str, code: int = 0, **variables: str
 
 def run_script(script: Path, log: Path, *words: str, code: int = 0, **variables: str) -> str:
     """Runs `python script.py ...` to its end and returns what it printed, which is in `log`."""
-    # With another launcher, jobs look for the application in the main module of a process.
-    if any(word.startswith("hydra/launcher=") and word[-5:] != "basic" for word in words):
+    # With another launcher, jobs look for the application in the main module of a process. What
+    # this package stores for its own application would be in the way of a project's groups.
+    if (script.parents[1] / "configs").is_dir() or any(
+        word.startswith("hydra/launcher=") and word[-5:] != "basic" for word in words
+    ):
         returned = _start(script, log, *words, **variables).wait(timeout=250)
     else:
         returned = _run_here(script, log, *words, **variables)

@@ -98,15 +98,11 @@ def test_a_project_of_the_templates_layout(project: Path, launcher: str) -> None
     assert len(np.load(best / "best.npy")) == found["best_params"]["model.net.features"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        # Optuna warns of arguments that it will not have for ever.
-        pytest.param(
-            ["-m", "hparams_search=blobs_older"],
-            4,
-            marks=pytest.mark.filterwarnings("ignore::FutureWarning:optuna"),
-        ),
+        (["-m", "hparams_search=blobs_older"], 4),
         (["hparams_search=blobs_optuna", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2"], 2),
         (["hparams_search=blobs_optuna", FEW, "model.net.features=4", "seed=1,2"], 4),
         (["hparams_search=blobs_optuna", FEW, "~callbacks.best", "optimized_metric=val/acc"], 4),
