@@ -55,6 +55,9 @@ def main() -> NoReturn:
         _fail(f"{error}", WRONG)
     except _FAILURES as error:
         _fail(f"{error}", FAILED)
+    except ImportError:
+        _explain_import()
+        raise
     except OSError as error:
         if errors.is_denied(error):
             _fail(errors.denied(error), WRONG)
@@ -286,6 +289,15 @@ def _later(*signals: signal.Signals) -> Iterator[None]:
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:
     interrupted.set()
     raise KeyboardInterrupt
+
+
+def _explain_import() -> None:
+    from fmnist_lab.foundation.installed import require_versions
+
+    try:
+        require_versions()
+    except errors.RequestError as error:
+        _fail(f"{error}", WRONG)
 
 
 def _fail(message: str, code: int) -> NoReturn:

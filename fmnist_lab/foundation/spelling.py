@@ -19,7 +19,9 @@ def spell(value: Any) -> str:
         return str(value)
     if _PLAIN.fullmatch(value) and value.lower() not in _RESERVED:
         return value
-    return QuotedString(value, Quote.single).with_quotes()
+    # Escaped quotes inside of an interpolation would be an error.
+    quote = Quote.double if "'" in value and '"' not in value else Quote.single
+    return QuotedString(value, quote).with_quotes()
 
 
 def spell_custom(value: Any) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError
+from fmnist_lab.errors import ConnectionLostError, Phrase, RequestError, is_full_disk
+from fmnist_lab.foundation.installed import beside, installed_path
 from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.launcher.options import GRACE, Settings, exposure, without_credentials
 
@@ -108,12 +109,21 @@ class Host:
     """The process below which a local scheduler and its workers run; it ends with this one.
 
     It is started at once, and connected to when it is needed: workers take seconds to start.
+
+    Raises:
+        RequestError: There is no folder for its files.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._results = Path(
-            tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory)
-        )
+        try:
+            self._results = Path(
+                tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory)
+            )
+        except OSError as error:
+            if is_full_disk(error):
+                raise
+            rule, got = "be a folder for files", Phrase(f"{error.filename}: {error.strerror}")
+            raise RequestError("hydra.launcher.local_directory", rule, got) from error
         self._answer, writer = os.pipe()
         request = {
             "workers": count_workers(settings),
@@ -124,7 +134,7 @@ class Host:
             "environment": {"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")},
         }
         # `-c` rather than `-m`: then workers have no main module to import a second time.
-        paths = [path or str(Path.cwd()) for path in sys.path]
+        paths = installed_path(beside())
         code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher import host"
         with _output(settings.output) as output:
             self.process = subprocess.Popen(

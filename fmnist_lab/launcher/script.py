@@ -19,7 +19,13 @@ from unittest import mock
 import cloudpickle
 from omegaconf import OmegaConf
 
+from fmnist_lab.foundation.installed import beside, installed_first, shadowing
+
 _own_main = sys.modules["__main__"]
+
+
+def _names() -> set[str]:
+    return {name for name in vars(sys.modules["__main__"]) if not name.startswith("__")}
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,10 @@ class Script:
 
     preparation: dict[str, Any] = field(default_factory=dict)
     method: str | None = None
+    names: set[str] = field(default_factory=_names)
+    folder: str = field(default_factory=beside)
+    # Modules of its own that hide installed ones, such as a queue.py.
+    shadowing: list[str] = field(default_factory=lambda: shadowing(beside()))
 
     @classmethod
     def here(cls) -> "Script":
@@ -49,11 +59,19 @@ class Script:
         # Dask has set its own start method, and a script may set one only once.
         multiprocessing.set_start_method(None, force=True)
         sys.modules["__main__"] = _own_main  # else the same file is not run again
+        for name in self.shadowing:  # the script finds its own again
+            sys.modules.pop(name, None)
         OmegaConf.clear_resolvers()  # the script registers its own; all come again afterwards
+        # Hydra has no public switch for this. Without this name of its own there are copies.
         with mock.patch.object(import_module("hydra.main"), "_run_hydra"):
             multiprocessing.spawn.prepare(self.preparation)
         if self.method:
             multiprocessing.set_start_method(self.method, force=True)
+
+    def loads(self, pickled: bytes) -> Any:
+        """What an object of this package and the script is made of; see `installed_first`."""
+        with installed_first(self.folder):
+            return cloudpickle.loads(pickled)
 
 
 def dumps(value: Any) -> bytes:

@@ -125,7 +125,7 @@ class JobStream:
         self._waiting: deque[tuple[int, list[str], int]] = deque()  # number, overrides, losses
         self._workers: dict[str, _Attempt | None] = {}
         self._deaths: dict[str, str] = {}  # of workers, as far as they are known
-        self.closed = False
+        self.closed = self._copied = False
         cluster.bring(JobRunner(application, cluster.results), self._name)
         self._client.subscribe_topic("all", self._on_event)
         self._client.sync(self._adopt, list(self._client.scheduler_info()["workers"]))
@@ -209,6 +209,12 @@ class JobStream:
                 self._lost(attempt)
         elif action == DIED:
             self._deaths[address] = _death(event[1]["code"], event[1]["over"])
+        elif action == on_worker.COPIED and not self._copied:
+            self._copied = True
+            log.warning(
+                "Workers have copies of what the script defines, since they cannot run it (%s).",
+                event[1]["reason"],
+            )
         self._assign()
 
     def _take(self, idx: int, overrides: list[str]) -> None:

@@ -6,6 +6,7 @@ outcome goes back pickled.
 """
 
 import ctypes
+import inspect
 import logging
 import os
 import signal
@@ -43,6 +44,8 @@ from fmnist_lab.launcher.options import GRACE
 from fmnist_lab.launcher.script import Script, dumps
 
 T = TypeVar("T")
+
+COPIED = "application-copied"  # an event's action, as `DIED` is
 
 # Of an attempt at a job: its result, or what Hydra lets pass and ends more than the job, such as
 # SystemExit.
@@ -159,21 +162,35 @@ class PickledApplication:
     """
 
     def __init__(self, application: Application) -> None:
-        self._script, self._whole = Script.here(), cloudpickle.dumps(application)
-        self._by_names = dumps(application)
+        self._script, self._by_names = Script.here(), dumps(application)
+        try:
+            self._whole = cloudpickle.dumps(application)
+        except Exception:  # a lock among the script's variables, say: each worker makes its own
+            self._whole = None
 
-    def load(self) -> Application:
-        """Runs the script and takes the application from it, or else takes copies."""
+    def load(self, say: Callable[[str], object]) -> Application:
+        """Runs the script and takes the application from it, or else takes copies and says why."""
         before = sys.modules["__main__"]
         try:
             self._script.run()
-            application: Application = cloudpickle.loads(self._by_names)
-        except BaseException:  # the script is not there, or has its names only as main module
-            if interrupted.is_set():
+            application: Application = self._script.loads(self._by_names)
+        except BaseException as error:  # the script is not there, or has its names only as main
+            if interrupted.is_set() or self._whole is None:
                 raise
             sys.modules["__main__"] = before
-            application = cloudpickle.loads(self._whole)
+            say(f"{type(error).__name__}: {error}")
+            return self._script.loads(self._whole)  # type: ignore[no-any-return]
+        missing = self._script.names - vars(sys.modules["__main__"]).keys()
+        if missing and self._whole is not None:
+            # Variables that the script sets where it is the main module, and that its task reads.
+            copied = _globals(self._script.loads(self._whole))
+            for there in (_globals(application), vars(sys.modules["__main__"])):
+                there.update({name: copied[name] for name in missing & copied.keys()})
         return application
+
+
+def _globals(application: Application) -> dict[str, Any]:
+    return getattr(inspect.unwrap(application.task_function), "__globals__", {})
 
 
 class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
@@ -259,7 +276,7 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
     def _load(self) -> Application:
         if self._application is None:
             sys.path[:] = [*self._path, *(p for p in sys.path if p not in self._path)]
-            application = self._pickled.load()
+            application = self._pickled.load(_report_copy)
             setup_globals()
             Singleton.set_state(application.singletons)
             self._application = application
@@ -270,6 +287,12 @@ def run(launch: str, key: str, overrides: Sequence[str], job_idx: int) -> bytes 
     """The Dask task: runs a job of the application that was brought under the name `launch`."""
     runner: JobRunner = get_worker().plugins[launch]
     return runner.run(key, overrides, job_idx)
+
+
+def _report_copy(reason: str) -> None:
+    worker = get_worker()
+    event = {"action": COPIED, "worker": worker.address, "reason": reason}
+    worker.log_event("all", event)
 
 
 def is_busy() -> bool:

@@ -30,7 +30,7 @@ from fmnist_lab.sweeper.observers import Observers, SweepInfo
 from fmnist_lab.sweeper.plans import Plan, Planner, open_studies, study_names, take_up
 from fmnist_lab.sweeper.settings import Settings, plain
 from fmnist_lab.sweeper.storage import locate, one_controller, open_storage, reaching
-from fmnist_lab.sweeper.strategy import Strategy
+from fmnist_lab.sweeper.strategy import SUPERSEDED, Strategy
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,9 @@ class Sweep:
     def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:
         settings = self._settings
         if points := samplers.grid_size(settings.sampler, plan.space):
-            settings = settings.at_most(points)
+            # A study that began with another space or sampler holds others, too.
+            known = [t for t in study.get_trials(deepcopy=False) if SUPERSEDED not in t.user_attrs]
+            settings = settings.at_most(points + samplers.off_grid(known, plan.space))
         elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
             settings = settings.at_most(1)  # all others would be the same
         custom = self._planner.custom_space()

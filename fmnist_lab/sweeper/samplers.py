@@ -1,7 +1,7 @@
 """Samplers and pruners, built from their configuration for the study at hand."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from inspect import Parameter
 from math import prod
@@ -113,6 +113,13 @@ def grid_size(config: Any, space: Space) -> int | None:
     if _read("sampler", config or _DEFAULT)[0] is not GridSampler:
         return None
     return prod(map(len, _grid_space(space).values()))
+
+
+def off_grid(trials: Sequence[FrozenTrial], space: Space) -> int:
+    """Counts trials that the grid sampler does not take for points of this grid."""
+    grid_space = _grid_space(space)
+    marks = [trial.system_attrs for trial in trials]
+    return sum("fixed_params" not in m and m.get("search_space") != grid_space for m in marks)
 
 
 def _read(group: str, config: Any) -> tuple[Callable[..., Any], dict[str, Any]]:

@@ -30,7 +30,7 @@ from optuna.distributions import (
 
 from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation.spelling import spell, spell_custom
-from fmnist_lab.sweeper.settings import SweepRequestError
+from fmnist_lab.sweeper.settings import SweepRequestError, plain
 
 MOST_VALUES = 1_000_000  # where all are listed; an interval holds any number
 _MOST_STEPS = 10**18  # where none is: Optuna computes with 28 digits
@@ -133,7 +133,7 @@ def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
     for key, given in (search_space or {}).items():
         try:
             # Optuna reads the same mapping, as text.
-            found[key] = Searched(json_to_distribution(json.dumps(dict(given))))
+            found[key] = Searched(json_to_distribution(json.dumps(dict(plain(given)))))
         except (KeyError, ValueError, TypeError, ArithmeticError) as error:
             raise SweepRequestError(
                 f"hydra.sweeper.search_space.{key}", "be a distribution", given, f"{error}"

@@ -29,8 +29,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock, get_lock_file
 
 from fmnist_lab.errors import ConnectionLostError, Phrase
+from fmnist_lab.foundation.installed import require_versions
 from fmnist_lab.foundation.secrets import STORAGE, mask
-from fmnist_lab.sweeper.settings import SecondControllerError, SweepRequestError
+from fmnist_lab.sweeper.settings import SecondControllerError, SweepRequestError, sweep_request
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,8 @@ def open_storage(address: StorageAddress) -> BaseStorage:
     try:
         return _open(address)
     except ImportError as error:
+        with sweep_request():
+            require_versions()
         package = getattr(error.__cause__, "name", None) or "that is its driver"
         wanted = "'fmnist-lab[postgresql]'" if package == "psycopg" else package
         hint = f"it needs the package {package}: pip install {wanted}"

@@ -20,6 +20,7 @@ from optuna.samplers import GridSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.errors import Phrase
+from fmnist_lab.foundation.instantiate import explain
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.launcher.streaming import WorkerLostError
 from fmnist_lab.sweeper.job import RECORD, REPEATS, is_pruned
@@ -106,9 +107,14 @@ class Strategy:
         for name, value in self.space.fixed.items():
             trial.set_user_attr(name, mask(value))
         if self.custom:
-            self.custom(trial)
+            key = "hydra.sweeper.custom_search_space"
+            try:
+                self.custom(trial)
+            except Exception as error:  # a study's choices stay what they are, Optuna says
+                rule = f"be able to extend trials of the study {self.study.study_name!r}"
+                raise SweepRequestError(key, rule, Phrase(explain(error))) from error
             if overlap := trial.params.keys() & self.space.fixed.keys():
-                key, rule = "hydra.sweeper.custom_search_space", "not search fixed parameters"
+                rule = "not search fixed parameters"
                 raise SweepRequestError(key, rule, Phrase(", ".join(sorted(overlap))))
         params, number = trial.params, self.number(trial)
         self.running.add(number)

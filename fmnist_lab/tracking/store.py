@@ -17,6 +17,7 @@ from filelock import FileLock
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.foundation.installed import require_versions
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.results.layout import ARTIFACTS, MLFLOW_DATABASE, MLFLOW_RUN, ROOT
 
@@ -202,7 +203,12 @@ def reason(error: BaseException) -> str:
     """Returns the first cause of an error as one line without passwords."""
     while cause := error.__cause__ or error.__context__:
         error = cause
-    return mask(str(error).strip().partition("\n")[0]) or type(error).__name__
+    if isinstance(error, ImportError):
+        try:
+            require_versions()
+        except RequestError as known:
+            error = known
+    return mask(str(error).strip().partition("\n")[0]).rstrip(".") or type(error).__name__
 
 
 def is_sqlite(uri: str) -> bool:

@@ -13,7 +13,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from fmnist_lab.foundation.installed import beside, installed_first
 from fmnist_lab.launcher.options import Settings
+from fmnist_lab.sweeper.settings import sweep_request
 
 if TYPE_CHECKING:
     from fmnist_lab.launcher.cluster import Host
@@ -49,7 +51,8 @@ class DaskLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Called by Hydra before anything else."""
-        self._settings = Settings.checked(self._values)
+        with sweep_request(), installed_first(beside()):
+            self._settings = Settings.checked(self._values)
         self._hydra_context = hydra_context
         self._task_function = task_function
         self.config = config
@@ -79,7 +82,8 @@ class DaskLauncher(Launcher):
     def slots(self) -> int:
         """How many jobs can run at once; on a running cluster, as of now."""
         if self.stream is None and self._settings.address is None:
-            from fmnist_lab.launcher.cluster import count_workers
+            with installed_first(beside()):
+                from fmnist_lab.launcher.cluster import count_workers
 
             return count_workers(self._settings)
         return self._opened().slots
@@ -87,9 +91,10 @@ class DaskLauncher(Launcher):
     def prepare(self) -> None:
         """Starts local workers, without waiting for them."""
         if self._host is None and self.stream is None and self._settings.address is None:
-            from fmnist_lab.launcher.cluster import Host
-
-            self._host = Host(self._settings)
+            with installed_first(beside()):
+                from fmnist_lab.launcher.cluster import Host
+            with sweep_request():
+                self._host = Host(self._settings)
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> None:
         """Takes a job; the first one starts the workers."""
@@ -115,10 +120,12 @@ class DaskLauncher(Launcher):
 
     def _opened(self) -> "JobStream":
         if self.stream is None or self.stream.closed:
-            from fmnist_lab.launcher.stream import open_stream
+            with installed_first(beside()):
+                from fmnist_lab.launcher.stream import open_stream
 
             host, self._host = self._host, None
-            self.stream = open_stream(
-                self._settings, self._hydra_context, self._task_function, self.config, host
-            )
+            with sweep_request():  # without a traceback in any application
+                self.stream = open_stream(
+                    self._settings, self._hydra_context, self._task_function, self.config, host
+                )
         return self.stream

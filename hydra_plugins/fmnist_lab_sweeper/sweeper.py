@@ -10,6 +10,8 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 import hydra_plugins
+from fmnist_lab.foundation.installed import beside, installed_first, require_versions
+from fmnist_lab.sweeper.settings import sweep_request
 
 
 class FmnistLabSweeper(Sweeper):
@@ -22,7 +24,13 @@ class FmnistLabSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Prepares the study's storage and the launcher."""
-        from fmnist_lab.sweeper.controller import Sweep
+        try:
+            with installed_first(beside()):
+                from fmnist_lab.sweeper.controller import Sweep
+        except ImportError:
+            with sweep_request():
+                require_versions()
+            raise
 
         self.hydra_context = hydra_context
         self.config = config

@@ -5,14 +5,14 @@ this module in every application, so it imports nothing heavy.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.machinery import PathFinder
+from importlib import import_module
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-import hydra_plugins
 from fmnist_lab.sweeper.settings import Settings
 
 
@@ -83,20 +83,24 @@ PRUNERS: dict[str, dict[str, Any]] = {
 
 def _register() -> None:
     def store(group: str, options: Mapping[str, Any]) -> None:
+        known: list[str] = []
+        with suppress(OSError):  # there is no such group yet
+            known = ConfigStore.instance().list(group)
         for name, node in options.items():
-            ConfigStore.instance().store(name, node, group, provider="fmnist_lab")
+            if f"{name}.yaml" not in known:
+                ConfigStore.instance().store(name, node, group, provider="fmnist_lab")
 
     def open_(family: Mapping[str, Any]) -> dict[str, Any]:
         """The options; any argument of the class may be set without a +."""
         flags = {"struct": False}
         return {name: OmegaConf.create(node, flags=flags) for name, node in family.items()}
 
-    store("hydra/sweeper", {"fmnist_lab": SweeperConf})
-    store("hydra/sweeper/pruner", open_(PRUNERS))
-    if PathFinder.find_spec("hydra_plugins.hydra_optuna_sweeper", hydra_plugins.__path__):
-        return  # its names are its own, and its samplers serve us as well
-    store("hydra/sweeper", {"optuna": OptunaSweeperConf})
+    with suppress(Exception):  # it is not there, or not made for what is installed
+        # It stores its options: those names are its own, and its samplers serve us as well.
+        import_module("hydra_plugins.hydra_optuna_sweeper.config")
+    store("hydra/sweeper", {"fmnist_lab": SweeperConf, "optuna": OptunaSweeperConf})
     store("hydra/sweeper/sampler", open_(SAMPLERS))
+    store("hydra/sweeper/pruner", open_(PRUNERS))
 
 
 _register()

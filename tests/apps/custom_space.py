@@ -6,7 +6,7 @@ from optuna import Trial
 
 
 def configure(cfg: DictConfig, trial: Trial) -> None:
-    if trial.suggest_categorical("+kind", ["a b", "c=d"]) == "a b":
+    if trial.suggest_categorical("+kind", list(cfg.kinds)) == "a b":
         trial.suggest_float("+x", 0, cfg.widest)
     else:
         trial.suggest_int("+steps", 1, 4)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,15 @@ hydra:
 
 def start(app: str, folder: Path, *overrides: str, **variables: str) -> subprocess.Popen[bytes]:
     """Starts `python app.py -m ...` with the sweep in `folder`."""
-    command = [sys.executable, str(APPS / f"{app}.py"), "-m", f"hydra.sweep.dir={folder}"]
     folder.parent.mkdir(exist_ok=True)
+    return _start(APPS / f"{app}.py", _log(folder), *_words(folder, overrides), **variables)
+
+
+def _start(script: Path, log: Path, *words: str, **variables: str) -> subprocess.Popen[bytes]:
     # Not a pipe: workers that outlive a killed controller would keep it open.
-    with _log(folder).open("w") as output:
+    with log.open("w") as output:
         return subprocess.Popen(
-            [*command, *overrides],
+            [sys.executable, str(script), *words],
             env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -72,36 +75,47 @@ def end(process: subprocess.Popen[bytes], sent: signal.Signals) -> int:
 
 def run(app: str, folder: Path, *overrides: str, code: int = 0, **variables: str) -> str:
     """Runs an application to its end and returns what it printed."""
-    # With another launcher, jobs look for the application in the main module of a process.
-    if any(word.startswith("hydra/launcher=") and word[-5:] != "basic" for word in overrides):
-        returned = start(app, folder, *overrides, **variables).wait(timeout=250)
+    folder.parent.mkdir(exist_ok=True)
+    words = _words(folder, overrides)
+    return run_script(APPS / f"{app}.py", _log(folder), *words, code=code, **variables)
+
+
+def run_script(script: Path, log: Path, *words: str, code: int = 0, **variables: str) -> str:
+    """Runs `python script.py ...` to its end and returns what it printed, which is in `log`."""
+    # With another launcher, jobs look for the application in the main module of a process. What
+    # this package stores for its own application would be in the way of a project's groups.
+    if (script.parents[1] / "configs").is_dir() or any(
+        word.startswith("hydra/launcher=") and word[-5:] != "basic" for word in words
+    ):
+        returned = _start(script, log, *words, **variables).wait(timeout=250)
     else:
-        returned = _run_here(app, folder, *overrides, **variables)
-    output = _log(folder).read_text()
+        returned = _run_here(script, log, *words, **variables)
+    output = log.read_text()
     assert returned == code, output
     return output
 
 
-def _run_here(app: str, folder: Path, *overrides: str, **variables: str) -> int:
-    """Runs `python app.py -m ...` without the seconds that another Python takes for imports."""
-    path = str(APPS / f"{app}.py")
-    words = [path, "-m", f"hydra.sweep.dir={folder}", *overrides]
-    folder.parent.mkdir(exist_ok=True)
+def _run_here(script: Path, log: Path, *words: str, **variables: str) -> int:
+    """Runs a script without the seconds that another Python takes for imports."""
     with (
-        _log(folder).open("w") as output,
+        log.open("w") as output,
         redirect_stdout(output),
         redirect_stderr(output),
         mock.patch.dict(os.environ, variables),
-        mock.patch.object(sys, "argv", words),
-        mock.patch.object(sys, "path", [str(APPS), *sys.path]),
+        mock.patch.object(sys, "argv", [str(script), *words]),
+        mock.patch.object(sys, "path", [str(script.parent), *sys.path]),
     ):
         try:
-            runpy.run_path(path, run_name="__main__")
+            runpy.run_path(str(script), run_name="__main__")
         except SystemExit as ended:
             return int(ended.code or 0)
         finally:
             GlobalHydra.instance().clear()
     return 0
+
+
+def _words(folder: Path, overrides: Iterable[str]) -> list[str]:
+    return ["-m", f"hydra.sweep.dir={folder}", *overrides]
 
 
 def results(folder: Path) -> dict[str, Any]:

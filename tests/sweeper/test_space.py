@@ -7,6 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution as Dist
 from optuna.distributions import CategoricalDistribution as Choice
 from optuna.distributions import FloatDistribution as Float
@@ -141,6 +142,8 @@ def test_search_space_of_the_1_3_plugin() -> None:
             "c": {"type": "categorical", "choices": ["x", "y"]},
         }
     )
+    listed = {"c": {"type": "categorical", "choices": ["x", "y"]}}
+    assert described(OmegaConf.create(listed)) == {"c": found["c"]}
     space = parse(["c=x"], known=found)
     assert space.distributions == {"a": Float(0, 1, step=0.5), "b": Int(1, 8, log=True)}
     for wrong in ({}, {"high": math.inf}, {"high": 10**400}):

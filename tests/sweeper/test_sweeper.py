@@ -290,15 +290,24 @@ def test_observers_are_told_plain_values(tmp_path: Path) -> None:
 def test_names_and_imports_of_the_plugin(tmp_path: Path, official: bool) -> None:
     # Every Hydra application imports this module: it must be cheap, and polite to the official one.
     if official:
-        (tmp_path / "hydra_plugins" / "hydra_optuna_sweeper").mkdir(parents=True)
-        (tmp_path / "hydra_plugins" / "hydra_optuna_sweeper" / "__init__.py").touch()
+        plugin = tmp_path / "hydra_plugins" / "hydra_optuna_sweeper"
+        plugin.mkdir(parents=True)
+        (plugin / "__init__.py").touch()
+        (plugin / "config.py").write_text(
+            "from hydra.core.config_store import ConfigStore as Store\n"
+            "for group, name in [('sweeper', 'optuna'), ('sweeper/sampler', 'tpe')]:\n"
+            "    Store.instance().store(name, {}, f'hydra/{group}', provider='theirs')\n"
+        )
     code = """
 import sys
 import hydra_plugins.fmnist_lab_sweeper.sweeper_options
 import hydra_plugins.fmnist_lab_sweeper.sweeper
 from hydra.core.config_store import ConfigStore
 group = ConfigStore.instance().repo["hydra"]["sweeper"]
-print(sorted(name for name in group if name.endswith(".yaml")), "sampler" in group)
+options = group | group.pop("sampler")
+del options["pruner"]
+print(*sorted(node.name for node in options.values() if node.provider == "theirs"))
+print(len(options), options["qmc.yaml"].provider)
 print([name for name in ("optuna", "tensorflow", "mlflow", "filelock") if name in sys.modules])
 """
     output = subprocess.run(
@@ -308,8 +317,8 @@ print([name for name in ("optuna", "tensorflow", "mlflow", "filelock") if name i
         text=True,
         check=True,
     ).stdout
-    names = "['fmnist_lab.yaml'] False" if official else "['fmnist_lab.yaml', 'optuna.yaml'] True"
-    assert output == f"{names}\n[]\n"
+    theirs = "optuna.yaml tpe.yaml" if official else ""
+    assert output == f"{theirs}\n11 fmnist_lab\n[]\n"
 
 
 def test_hydra_finds_the_sweeper() -> None:

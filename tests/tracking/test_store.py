@@ -9,9 +9,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
-from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
@@ -24,6 +22,7 @@ from fmnist_lab.tracking import store
 from fmnist_lab.tracking.outbox import Header, Record
 from fmnist_lab.tracking.sender import Outcome, sync
 from tests.conftest import TINY, run_here
+from tests.support.packages import leave_package
 
 REAL_CREATE = store._create_database  # not the copy that the other tests use
 QUOTES = 'it\'s "so" ümläut :b'
@@ -56,7 +55,7 @@ def send(folder: Path) -> Outcome:
 
 def files_of_runs(folder: Path) -> dict[str, list[str]]:
     """The files of each run, by its name, as a client finds them."""
-    client = mlflow.MlflowClient(tracking.store_uri(folder / "mlruns"))
+    client = store.quiet_mlflow().MlflowClient(tracking.store_uri(folder / "mlruns"))
     return {
         run.info.run_name: [file.path for file in client.list_artifacts(run.info.run_id)]
         for run in client.search_runs(["1"])
@@ -114,7 +113,7 @@ class TestMoved:
         with chdir(a):  # MLflow looks at its name
             assert not send(a).problems
         assert files_of_runs(a) == {"calm": ["curves.jsonl"]}
-        client = mlflow.MlflowClient(tracking.store_uri(a / "mlruns"))
+        client = store.quiet_mlflow().MlflowClient(tracking.store_uri(a / "mlruns"))
         model = client.create_logged_model("1", name="net")
         client.create_registered_model("net")
         client.create_model_version("net", model.artifact_location)
@@ -165,6 +164,9 @@ class TestNames:
 
 def revisions() -> list[str]:
     """All of MLflow's schemas, the newest first."""
+    import mlflow
+    from alembic.script import ScriptDirectory
+
     scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store/db_migrations"))
     return [script.revision for script in scripts.walk_revisions()]
 
@@ -286,3 +288,15 @@ class TestDeletedExperiment:
         monkeypatch.setattr(os, "execv", lambda *words: started.append(words))
         ui.serve(0)
         assert started
+
+
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_a_package_that_mlflow_cannot_work_with_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_wrong: bool
+) -> None:
+    leave_package(tmp_path, "alembic", "1.6.5" if is_wrong else "1.99")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = store.reason(ImportError("cannot import name '_BindParamClause'."))
+    named = found.startswith("`alembic` must be installed in a version >=1.13, got 1.6.5; pip ")
+    assert named is is_wrong
+    assert named or found == "cannot import name '_BindParamClause'"
