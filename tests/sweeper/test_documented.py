@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mlflow import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from tests.support.sweeping import APPS, results, run, run_script
 
@@ -53,6 +51,9 @@ def test_several_objectives(tmp_path: Path, sampler: str) -> None:
 
 
 def test_a_run_in_mlflow_for_each_trial(tmp_path: Path, empty_store: Path) -> None:
+    from mlflow import MlflowClient
+    from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     client = MlflowClient(uri)
