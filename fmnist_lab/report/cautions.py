@@ -9,8 +9,7 @@ from fmnist_lab import data, results, statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence, Setup
-from fmnist_lab.report.sentences import listed, records, units, with_more
-from fmnist_lab.statistics import MIN_PAIRS, Verdict, least_pairs
+from fmnist_lab.report.sentences import listed, records
 from fmnist_lab.training.environment import COMPUTING
 
 
@@ -30,7 +29,6 @@ def grave(evidence: Evidence) -> list[str]:
         *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
-        *_out_of_reach(evidence),
     ]
 
 
@@ -128,19 +126,6 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                     f"set had been opened, {listed(others[:4], 'and')} had changed. Those of "
                     "before and after differ in more than their seeds."
                 )
-
-
-def _out_of_reach(evidence: Evidence) -> Iterator[str]:
-    """Pairs enough for a verdict, but not for so many rivals."""
-    rows = records(evidence.versus_baseline)
-    pairs, least = max((row["pairs"] for row in rows), default=0), least_pairs(max(len(rows), 1))
-    decided = {Verdict.BETTER, Verdict.WORSE} & {row["verdict"] for row in rows}
-    if MIN_PAIRS <= pairs < least and not decided:
-        yield (
-            f"{units(pairs, evidence.pair)} cannot show any of {len(rows)} rivals better or worse "
-            f"than {evidence.baseline}, however large the difference: Holm's correction takes at "
-            f"least {least}{with_more(evidence, least)}."
-        )
 
 
 def _budgets(evidence: Evidence) -> Iterator[str]:

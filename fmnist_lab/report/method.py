@@ -59,8 +59,9 @@ def measured(evidence: Evidence) -> dict[str, str]:
             facts["Replicates"] += f" All that in {searches} independent searches."
     facts["Verdicts"] = (
         "Paired differences of test accuracy. Equivalent: the 90 % t-interval lies within "
-        f"{MARGIN} points of zero. Better or worse: the exact sign-flip p, adjusted by Holm for "
-        "all strategies, is below 0.05, and the 95 % t-interval excludes zero. Else, and always "
+        f"{MARGIN} points of zero. Better or worse: the joint p is below 0.05 and the joint 95 % "
+        "interval excludes zero; both flip the signs of a pair's differences for all strategies "
+        "at once, and hold for all of them together. Else, and always "
         f"with fewer than {MIN_PAIRS} pairs, undecided. Against the best, which is chosen from "
         "the same numbers, p-values and intervals cover all comparisons of any two strategies."
     )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
+from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict
 
 MARGIN = 0.2  # points; the default of `comparison.compare`
 _PLURAL = {"seed": "seeds", "search": "searches"}
@@ -56,10 +56,9 @@ def no_verdict(evidence: Evidence) -> str | None:
     if replicates.empty:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
-        enough = max(_USUAL, least_pairs(len(evidence.strategies) - 1))
         remedy = (
             "to get a verdict, train each strategy's best configuration again with at least "
-            f"{MIN_PAIRS} fresh seeds{with_more(evidence, enough)}"
+            f"{MIN_PAIRS} fresh seeds{with_more(evidence, _USUAL)}"
         )
         if evidence.is_running and setup.replicates:
             remedy = "once all is tuned, the sweep itself trains the best configurations again"
@@ -68,18 +67,16 @@ def no_verdict(evidence: Evidence) -> str | None:
         is_alone = replicates["strategy"].nunique() < 2
         lacking = "the test accuracy of the replicates is not measured yet"
         return f"No verdict: {'only one strategy has replicates so far' if is_alone else lacking}."
-    pairs, rivals = int(evidence.versus_baseline["pairs"].max()), len(evidence.versus_baseline)
+    pairs = int(evidence.versus_baseline["pairs"].max())
     if pairs >= MIN_PAIRS:
         return None
-    least = least_pairs(rivals)
-    against = f" against {rivals} rivals" if rivals > 1 else ""
     planned = setup.searches if evidence.pair == "search" else setup.replicates
-    remedy = f"it takes at least {least - pairs} more{with_more(evidence, least)}"
-    if planned >= least and len(replicates) < (setup.planned_replicates or 0):
+    remedy = f"it takes at least {MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}"
+    if planned >= MIN_PAIRS and len(replicates) < (setup.planned_replicates or 0):
         remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
-        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {least} can never "
-        f"reach p < 0.05{against}. The ranking may be luck; {remedy}."
+        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
+        f"never reach p < 0.05. The ranking may be luck; {remedy}."
     )
 
 
@@ -185,10 +182,10 @@ def no_interval(pairs: int, pair: str) -> str:
 
 def _numbers(row: dict[str, Any], pair: str) -> str:
     range_ = "" if pd.isna(row["low"]) else "95 % "
-    p = f"p = {row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "p < 0.001"
+    p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
     return (
         f"{points(row['difference'])} points over {row['opponent']} "
-        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, {p} after Holm)"
+        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, joint p {p})"
     )
 
 

@@ -60,7 +60,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
                 f"points over {escape(opponent)}": _points(row["difference"]),
                 "interval": sentences.interval(row, evidence.pair).removeprefix("interval "),
                 units: str(row["pairs"]),
-                "p": _number(row["p_holm"], ".3f"),
+                "p": _number(row["p_joint"], ".3f"),
             }
         elif standing["strategy"] == opponent:
             cells["verdict"] = "What the others are compared with."

@@ -9,7 +9,7 @@ from scipy import special, stats
 from fmnist_lab import metrics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.statistics import ranking
-from fmnist_lab.statistics.paired import Floats
+from fmnist_lab.statistics.joint import Floats
 from fmnist_lab.statistics.ranking import finite, require_columns, require_unique
 from fmnist_lab.trial import WHOLE, StopReason
 

@@ -11,20 +11,13 @@ import pandas as pd
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.statistics import ranking
-from fmnist_lab.statistics.paired import (
-    MIN_PAIRS,
-    Floats,
-    equivalence_p,
-    holm,
-    more_pairs,
-    sign_flip_p,
-    t_interval,
-)
+from fmnist_lab.statistics.joint import MIN_PAIRS, Floats, joint_flips
+from fmnist_lab.statistics.paired import equivalence_p, more_pairs
 from fmnist_lab.statistics.ranking import finite, require_columns, require_known, require_unique
 from fmnist_lab.trial import StopReason
 
 COLUMNS = ["strategy", "opponent", "pairs", "missing", "opponent_missing", "diverged",
-           "opponent_diverged", "difference", "low", "high", "p", "p_holm", "p_equivalent",
+           "opponent_diverged", "difference", "low", "high", "p", "p_joint", "p_equivalent",
            "verdict", "more_pairs"]  # fmt: skip
 
 
@@ -46,9 +39,9 @@ class Pairs:
     maximised: bool  # whether more is better
 
     def differences(self, strategy: str, opponent: str) -> Floats:
-        """Strategy minus opponent, over the pairs in which both have a value; `(pairs,)`."""
+        """Strategy minus opponent; `(pairs,)`, NaN where one of them has no value."""
         differences = self.values[strategy] - self.values[opponent]
-        return differences.dropna().to_numpy(dtype=np.float64)
+        return differences.to_numpy(dtype=np.float64)
 
 
 def pair_up(replicates: pd.DataFrame, value: str, pair: str) -> Pairs:
@@ -94,13 +87,14 @@ def compare(
     rows than another strategy: a mean over the survivors would flatter.
 
     `equivalent`: the (1 - 2 alpha) t-interval lies within +-`margin`, be the difference
-    significant or not. Else `better` or `worse`: the Holm-adjusted sign-flip p is below alpha
-    and the (1 - alpha) t-interval excludes 0. Else `undecided`, and so always with fewer than
-    6 pairs. Where one side diverged in more pairs than the other, the pairs that are left
-    flatter it: a verdict that favours it, or calls the two equivalent, is withheld.
+    significant or not. Else `better` or `worse`: the joint sign-flip p is below alpha and the
+    joint (1 - alpha) interval excludes 0. Else `undecided`, and so always with fewer than 6 pairs.
+    Where one side diverged in more pairs than the other, the pairs that are left flatter it: a
+    verdict that favours it, or calls the two equivalent, is withheld.
 
-    Holm covers the tests of all strategies. Intervals and equivalence hold for each strategy
-    alone: among 20 equivalences at the very margin one may be wrong.
+    Tests and intervals hold for all strategies together (`joint_flips`), so also for the one with
+    the largest difference. Equivalence holds for each strategy alone: among 20 equivalences at
+    the very margin one may be wrong.
 
     Args:
         replicates: strategy, search, seed, stop_reason and `value`; for `value="objective"` its
@@ -115,8 +109,8 @@ def compare(
         A row per strategy but the baseline, in the order of appearance: strategy, opponent,
         pairs (complete ones), missing and opponent_missing (pairs without a value of that side),
         diverged and opponent_diverged (how many of those by divergence), difference (mean of
-        strategy minus opponent, so that of a loss negative is better), low and high (its
-        t-interval), p (sign-flip), p_holm, p_equivalent, verdict, more_pairs (Int64: how many
+        strategy minus opponent, so that of a loss negative is better), low and high (its joint
+        interval), p (sign-flip, alone), p_joint, p_equivalent, verdict, more_pairs (Int64: how many
         more would decide, see `paired.more_pairs`; 0 where decided, <NA> where it is unknown:
         fewer than two pairs, or one side diverged more often).
 
@@ -136,7 +130,7 @@ def compare(
     pairs = pair_up(replicates, value, pair)
     require_known("baseline", [baseline], [*pairs.values])
     duels = [(name, baseline) for name in map(str, pairs.values) if name != baseline]
-    return _judge(pairs, baseline, duels, margin, alpha, intervals=1)
+    return _judge(pairs, baseline, duels, margin, alpha, 1)
 
 
 def compare_to_best(
@@ -151,10 +145,9 @@ def compare_to_best(
     The best is chosen from the same values that then speak for it. Of equal strategies one
     always looks best, so its lead is partly luck and plain p-values would be too small. Any
     strategy might have been chosen, so every p-value is adjusted for all comparisons of any two
-    strategies: p_holm by Holm over all of them, low and high are (1 - alpha / comparisons)
-    intervals (Bonferroni), p_equivalent is multiplied by their number. All this is then as true
-    as without the choice. It costs pairs: ten strategies make 45 comparisons, which eleven pairs
-    can decide at the earliest. The difference itself stays as observed, and flatters the best.
+    strategies: p_joint, low and high hold for all of them together, p_equivalent is multiplied by
+    their number. All this is then as true as without the choice. The difference itself stays as
+    observed, and flatters the best.
 
     The best is chosen among the strategies with the fewest missing pairs; the first name of the
     alphabet where means tie.
@@ -174,7 +167,7 @@ def compare_to_best(
     scores = means if pairs.maximised else -means
     best = str(scores.fillna(-np.inf).idxmax())
     duels = list(combinations(map(str, pairs.values), 2))
-    return _judge(pairs, best, duels, margin, alpha, intervals=len(duels))
+    return _judge(pairs, best, duels, margin, alpha, len(duels))
 
 
 def _judge(
@@ -183,24 +176,28 @@ def _judge(
     duels: Sequence[tuple[str, str]],
     margin: float,
     alpha: float,
-    intervals: int,
+    equivalences: int,
 ) -> pd.DataFrame:
     """Returns a row for each strategy that meets the opponent.
 
-    Holm's adjustment covers all `duels`; so many `intervals` have to be right together.
+    Tests and intervals cover all `duels`; so many `equivalences` have to be right together.
     """
     if not (margin > 0 and 0 < alpha < 0.5):
         asked = f"{margin} and {alpha}"
         raise RequestError(f"`margin` must be positive and `alpha` in (0, 0.5), got {asked}.")
-    p_values = [sign_flip_p(pairs.differences(*duel)) for duel in duels]
+    columns = [pairs.differences(*duel) for duel in duels]
+    flips = joint_flips(np.array(columns).reshape(len(duels), len(pairs.values)).T, alpha)
     missing = pairs.values.isna().sum()
     rows = []
-    for duel, p, p_holm in zip(duels, p_values, holm(p_values), strict=True):
+    for number, duel in enumerate(duels):
         if opponent not in duel:
             continue
         strategy = duel[duel[0] == opponent]  # the other one
         differences = pairs.differences(strategy, opponent)
-        low, high = t_interval(differences, 1 - alpha / intervals)
+        differences = differences[~np.isnan(differences)]
+        mean = differences.mean() if len(differences) else np.nan
+        spread = differences.std(ddof=1) if len(differences) > 1 else np.nan
+        half = flips.critical[number] * spread / np.sqrt(len(differences) or 1)
         row: dict[str, Any] = {
             "strategy": strategy,
             "opponent": opponent,
@@ -209,17 +206,17 @@ def _judge(
             "opponent_missing": int(missing[opponent]),
             "diverged": int(pairs.diverged[strategy]),
             "opponent_diverged": int(pairs.diverged[opponent]),
-            "difference": differences.mean() if len(differences) else np.nan,
-            "low": low,
-            "high": high,
-            "p": p,
-            "p_holm": p_holm,
-            "p_equivalent": float(np.minimum(1, intervals * equivalence_p(differences, margin))),
+            "difference": mean,
+            "low": mean - half,
+            "high": mean + half,
+            "p": flips.p[number],
+            "p_joint": flips.p_joint[number],
+            "p_equivalent": float(np.minimum(1, equivalences * equivalence_p(differences, margin))),
         }
         verdict = _verdict(row, alpha, pairs.maximised)
         more: int | None = 0
         if verdict is Verdict.UNDECIDED:
-            more = more_pairs(differences, margin, alpha, len(duels), intervals)
+            more = more_pairs(differences, margin, alpha, len(duels), equivalences)
             if row["diverged"] != row["opponent_diverged"]:
                 more = None
         rows.append(row | {"verdict": str(verdict), "more_pairs": more})
@@ -233,7 +230,7 @@ def _verdict(row: dict[str, Any], alpha: float, maximised: bool) -> Verdict:
     excess = row["diverged"] - row["opponent_diverged"]
     if row["p_equivalent"] < alpha:
         return Verdict.UNDECIDED if excess else Verdict.EQUIVALENT
-    if row["p_holm"] < alpha and not row["low"] <= 0 <= row["high"]:
+    if row["p_joint"] < alpha and not row["low"] <= 0 <= row["high"]:
         if (row["difference"] > 0) == maximised:
             return Verdict.UNDECIDED if excess > 0 else Verdict.BETTER
         return Verdict.UNDECIDED if excess < 0 else Verdict.WORSE

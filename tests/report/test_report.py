@@ -46,7 +46,7 @@ class TestHeadline:
     def test_use_the_better_one(self, tmp_path: Path) -> None:
         said = sentences.headline(judged(tmp_path, 0.006))
         assert said.startswith("Use cosine: +0.60 points over constant (95 % interval +0.")
-        assert "8 seeds, p = 0.008 after Holm)." in said
+        assert "8 seeds, joint p = 0.008)." in said
         assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
 
     def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ class TestVerdicts:
         evidence = gather(leave_replicates(place, replicates))
         cells = "<td>-</td><td>no interval: no seed in common</td><td>0</td><td>-</td>"
         assert cells in written(evidence)
-        assert "Ahead is cosine, +0.30" in sentences.headline(evidence)
+        assert "Use cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
         assert "+nan" not in sentences.headline(gather(alone))
