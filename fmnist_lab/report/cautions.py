@@ -17,8 +17,8 @@ def warnings(evidence: Evidence) -> list[str]:
     """All of them, the gravest first."""
     if evidence.trials.empty:
         return []
-    return [*grave(evidence), *_budgets(evidence), *_stopping(evidence), *_edges(evidence),
-            *_diverged(evidence)]  # fmt: skip
+    return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
+            *_edges(evidence), *_diverged(evidence)]  # fmt: skip
 
 
 def grave(evidence: Evidence) -> list[str]:
@@ -137,6 +137,17 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
             f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
             "alone."
+        )
+
+
+def _points(evidence: Evidence) -> Iterator[str]:
+    setup = evidence.setup
+    widths = {len(setup.space(strategy)) for strategy in setup.strategies}
+    if setup.own_points and setup.sampler == "QMCSampler" and len(widths) > 1:
+        yield (
+            "The strategies were tried at different points: this sweep began with a version that "
+            "drew a sequence for each number of searched keys. Some of a difference may be luck of "
+            "the points; a new sweep (--new) tries all at the same learning rates."
         )
 
 

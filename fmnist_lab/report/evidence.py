@@ -36,6 +36,7 @@ class Setup:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
     has_ended: bool = False  # false while the sweep runs, and after a kill
     unended: int = 0  # trials with a folder and no result: they run, or their worker died
+    own_points: bool = False  # each strategy has a sequence of its own, as in earlier versions
     damaged: Sequence[str] = ()  # a sentence for each file that nothing could be read from
 
     @staticmethod
@@ -72,6 +73,11 @@ class Setup:
             manifests=[found for found in map(manifest.read, begun) if found],
             environment=schema.environment(trial_folders[0] if trial_folders else place),
             has_ended=is_whole and len(begun) >= config.get("searches", 1),
+            own_points=any(
+                found.get("points") is None
+                for results in tuned
+                for found in results.get("strategies", {}).values()
+            ),
             unended=len(
                 {path.resolve() for path in left} - {path.resolve() for path in trial_folders}
             ),

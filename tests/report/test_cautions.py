@@ -1,5 +1,6 @@
 """What a report warns of: test sets opened twice, too few pairs, schedules cut short."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,31 @@ class TestTooFewPairs:
         said = sentences.headline(many(tmp_path, 13, 5))
         assert "5 seeds per strategy, and fewer than 6 can never reach p < 0.05. The" in said
         assert said.endswith("it takes at least 1 more, with: fmnist-lab sweep night replicates=6.")
+
+
+class TestPoints:
+    """Whether all strategies were tried at the same learning rates."""
+
+    @pytest.mark.parametrize(
+        ("points", "sampler", "said"),
+        [(None, "QMC", True), (None, "TPE", False), ({"width": 2, "columns": {}}, "QMC", False)],
+    )
+    def test_an_old_sequence_is_marked(
+        self, tmp_path: Path, points: Any, sampler: str, said: bool
+    ) -> None:
+        names = {"constant": RATES, "cosine": RATES}
+        place = leave_sweep(tmp_path, names, dict.fromkeys(names, 0.88),
+                            sampler=f"optuna.samplers.{sampler}Sampler")  # fmt: skip
+        path = place / "optimization_results.yaml"
+        summaries = {"strategies": dict.fromkeys(names, {"points": points} if points else {})}
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | summaries))
+        spaces = json.loads((place / "spaces.json").read_text())
+        warned = cautions.warnings(gather(place))
+        assert not any("different points" in text for text in warned)  # one key each
+        spaces["cosine"] |= {"scheduler.end": {"low": 0, "high": 1, "log": False}}
+        (place / "spaces.json").write_text(json.dumps(spaces))
+        warned = cautions.warnings(gather(place))
+        assert any("different points" in text for text in warned) is said
 
 
 class TestCommand:
