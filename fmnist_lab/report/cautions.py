@@ -184,9 +184,13 @@ def _edges(evidence: Evidence) -> Iterator[str]:
     for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
         row = group.iloc[0]
         which = f"in {len(group)} of {searches} searches" if searches > 1 else f"{row['value']:.4g}"
+        where, ends = "lies at the edge of what was searched", ("low", "high")
+        if not group["near_end"].any():
+            where, ends = "is an end of what was tried", ("tried_low", "tried_high")
+        low, high = (f"{row[end]:.4g}" for end in ends)
         yield (
-            f"The best {parameter} of {strategy}, {which}, lies at the edge of what was searched "
-            f"({row['low']:g} to {row['high']:g}): a better one may lie beyond."
+            f"The best {parameter} of {strategy}, {which}, {where} ({low} to {high}): a better one "
+            "may lie beyond."
         )
 
 

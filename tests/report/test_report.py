@@ -271,6 +271,14 @@ class TestEvidence:
         )
         assert len(warnings) == 2
 
+    def test_a_winner_at_an_end_of_what_was_tried(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, dict.fromkeys(BOTH, (1e-5, 1e-4, 5e-4)), LEVELS)
+        (warned, _) = cautions.warnings(gather(place))
+        assert warned == (
+            "The best optimizer.learning_rate of constant, 0.0005, is an end of what was tried "
+            "(1e-05 to 0.0005): a better one may lie beyond."
+        )
+
     def test_much_divergence(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         for number in (8, 10):
