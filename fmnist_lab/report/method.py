@@ -61,9 +61,11 @@ def measured(evidence: Evidence) -> dict[str, str]:
         "Paired differences of test accuracy. Equivalent: the 90 % t-interval lies within "
         f"{MARGIN} points of zero. Better or worse: the joint p is below 0.05 and the joint 95 % "
         "interval excludes zero; both flip the signs of a pair's differences for all strategies "
-        "at once, and hold for all of them together. Else, and always "
-        f"with fewer than {MIN_PAIRS} pairs, undecided. Against the best, which is chosen from "
-        "the same numbers, p-values and intervals cover all comparisons of any two strategies."
+        "at once, and hold for all of them together. Else, and always with fewer than "
+        f"{MIN_PAIRS} pairs, undecided. A replicate that diverged or failed ranks last: it counts "
+        "as the largest difference between the two, in favour of the other. Against the best, "
+        "which is chosen from the same numbers, p-values and intervals cover all comparisons of "
+        "any two strategies."
     )
     known = setup.environment
     if versions := [f"{name} {known[name]}" for name in _VERSIONS if known.get(name)]:

@@ -24,7 +24,7 @@ def headline(evidence: Evidence) -> str:
     if better := [row for row in rows if row["verdict"] == Verdict.BETTER]:
         first = max(better, key=lambda row: float(row["difference"]))
         name = str(first["strategy"])
-        use = f"Use {name}: {_numbers(first, pair)}.{tested(evidence, name)}"
+        use = f"Use {name}: {_numbers(first, pair)}.{losses(first, pair)}{tested(evidence, name)}"
         rivals = [
             str(rival["strategy"])
             for rival in records(evidence.versus_best)
@@ -41,7 +41,8 @@ def headline(evidence: Evidence) -> str:
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     first = max(measured, key=lambda row: float(row["difference"]))
-    return f"{none} Ahead is {first['strategy']}, {_numbers(first, pair)}; {_wanted(first, pair)}."
+    ahead = f"{none} Ahead is {first['strategy']}, {_numbers(first, pair)}"
+    return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}"
 
 
 def no_verdict(evidence: Evidence) -> str | None:
@@ -102,22 +103,28 @@ def tested(evidence: Evidence, strategy: str) -> str:
     interval = f"95 % interval {100 * row['test_low']:.2f} to {100 * row['test_high']:.2f}"
     if pd.isna(row["test_low"]):
         interval = no_interval(1, evidence.pair)
-    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval})."
+    lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
+    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval}{lost})."
 
 
 def verdict(row: dict[str, Any], pair: str) -> str:
     """What a row of `comparison.compare` says."""
-    who, opponent = row["strategy"], row["opponent"]
+    opponent = row["opponent"]
     if row["verdict"] == Verdict.EQUIVALENT:
         return f"As good as {opponent}, give or take {MARGIN} points."
     if row["verdict"] != Verdict.UNDECIDED:
         return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}."
-    if row["diverged"] != row["opponent_diverged"]:
-        return (
-            f"Undecided: {who} diverged with {units(int(row['diverged']), pair)}, {opponent} with "
-            f"{row['opponent_diverged']}, and what is left flatters the one that lost more."
-        )
     return f"Undecided; {_wanted(row, pair)}."
+
+
+def losses(row: dict[str, Any], pair: str) -> str:
+    """What was lost of a row of `comparison.compare`, as a further sentence; "" if nothing was."""
+    counts = [(row["lost"], row["strategy"]), (row["opponent_lost"], row["opponent"])]
+    lost = [f"{name} with {units(int(count), pair)}" for count, name in counts if count]
+    if not lost:
+        return ""
+    rest = "" if pd.isna(row["conditional"]) else f"; without them {points(row['conditional'])}"
+    return f" Lost, which ranks last: {listed(lost, 'and')}{rest}."
 
 
 def claim(evidence: Evidence) -> str:

@@ -22,9 +22,10 @@ from fmnist_lab.statistics.joint import MIN_PAIRS, JointFlips, joint_flips
 from fmnist_lab.statistics.paired import MOST_PAIRS, equivalence_p, more_pairs, t_interval
 from fmnist_lab.statistics.ranking import best, on_real_images, rank, winners
 from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism
-from fmnist_lab.statistics.verdicts import Verdict, compare, compare_to_best
+from fmnist_lab.statistics.verdicts import MARGIN, Verdict, compare, compare_to_best, order
 
 __all__ = [
+    "MARGIN",
     "MIN_PAIRS",
     "MOST_PAIRS",
     "JointFlips",
@@ -42,6 +43,7 @@ __all__ = [
     "more_pairs",
     "on_real_images",
     "optimism",
+    "order",
     "rank",
     "saved_epochs",
     "t_interval",

@@ -55,7 +55,7 @@ def test_a_whole_sweep(folder: Path) -> None:
     assert len(curves) == 20 * 5
     assert comparison["strategy"].tolist() == ["cosine", "constant"]
     assert comparison["verdict"].tolist()[0] == "better"
-    counts = comparison[["trials", "diverged", "pairs", "pairs_diverged"]]
+    counts = comparison[["trials", "diverged", "pairs", "lost"]]
     assert counts.iloc[0].tolist() == [2, 0, 8, 0]
 
 

@@ -123,13 +123,25 @@ class TestVerdicts:
         assert row["verdict"] == verdict
         assert sentences.verdict(row, "seed") == said
 
-    def test_what_diverged_is_told(self, tmp_path: Path) -> None:
+    def test_what_was_lost_is_said_and_ranks_last(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
-        better = [*paired(0.9, 7), math.nan]
-        evidence = gather(leave_replicates(place, {"constant": paired(0.88, 8), "cosine": better}))
+        better = [*paired(0.9, 11), math.nan]
+        constant = paired(0.88, 12)
+        evidence = gather(leave_replicates(place, {"constant": constant, "cosine": better}))
         (row,) = sentences.records(evidence.versus_baseline)
-        said = sentences.verdict(row, "seed")
-        assert said.startswith("Undecided: cosine diverged with 1 seed, constant with 0")
+        lost = " Lost, which ranks last: cosine with 1 seed; without them +"
+        assert sentences.verdict(row, "seed") == "Better than constant."
+        assert sentences.losses(row, "seed").startswith(lost)
+        assert f").{sentences.losses(row, 'seed')} Its" in sentences.headline(evidence)
+        assert ", without 1 that it lost)." in sentences.headline(evidence)
+        assert "<td>8 (1 to 35)</td>" in written(evidence)  # of 12, Wilson's interval
+
+    def test_who_lost_most_does_not_stand_first(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        lucky = [*[0.9] * 3, *[math.nan] * 5]
+        evidence = gather(leave_replicates(place, {"constant": [0.88] * 8, "cosine": lucky}))
+        assert evidence.strategies == ["constant", "cosine"]
+        assert evidence.standings["test_accuracy"].tolist() == pytest.approx([0.88, 0.9])
 
     def test_one_seed_has_no_interval(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -147,8 +159,9 @@ class TestVerdicts:
         lost = [math.nan] * 8
         replicates = {"linear": lost, "constant": paired(0.88, 8), "cosine": paired(0.88, 8, 0.003)}
         evidence = gather(leave_replicates(place, replicates))
-        cells = "<td>-</td><td>no interval: no seed in common</td><td>0</td><td>-</td>"
-        assert cells in written(evidence)
+        assert "Worse than constant. Lost, which ranks last: linear with 8 seeds." in written(
+            evidence
+        )
         assert "Use cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
