@@ -24,7 +24,9 @@ def headline(evidence: Evidence) -> str:
     if better := [row for row in rows if row["verdict"] == Verdict.BETTER]:
         first = max(better, key=lambda row: float(row["difference"]))
         name = str(first["strategy"])
-        use = f"Use {name}: {_numbers(first, pair)}.{losses(first, pair)}{tested(evidence, name)}"
+        # One search has found one configuration of it, and says nothing about others.
+        what = name if pair == "search" else f"this configuration of {name}"
+        use = f"Use {what}: {_numbers(first, pair)}.{losses(first, pair)}{tested(evidence, name)}"
         rivals = [
             str(rival["strategy"])
             for rival in records(evidence.versus_best)

@@ -43,7 +43,7 @@ def test_a_whole_sweep(folder: Path) -> None:
     assert lines[0] == "night: 4 tuning trials and 16 replicates have ended."
     assert re.match(r" strategy .* seeds +test +difference +verdict", lines[2])
     assert re.match(r" cosine +0\.8900 +1 +2 +8 +0\.88\d\d +0\.0060 +better", lines[3])
-    assert "\nUse cosine: +0.60 points over constant" in text
+    assert "\nUse this configuration of cosine: +0.60 points over constant" in text
     assert "Report: mlruns/sweeps/night/report.html" in text
     assert written(place) == FILES
     trials, curves, comparison = (

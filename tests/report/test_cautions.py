@@ -45,7 +45,7 @@ class TestTooFewPairs:
     def test_six_are_enough(self, tmp_path: Path, strategies: int) -> None:
         evidence = many(tmp_path, strategies, 6, gain=0.02)
         assert cautions.grave(evidence) == []
-        assert sentences.headline(evidence).startswith("Use rival1")
+        assert sentences.headline(evidence).startswith("Use this configuration of rival1")
 
     def test_five_are_no_verdict_at_all(self, tmp_path: Path) -> None:
         said = sentences.headline(many(tmp_path, 13, 5))

@@ -45,7 +45,9 @@ class TestHeadline:
 
     def test_use_the_better_one(self, tmp_path: Path) -> None:
         said = sentences.headline(judged(tmp_path, 0.006))
-        assert said.startswith("Use cosine: +0.60 points over constant (95 % interval +0.")
+        assert said.startswith(
+            "Use this configuration of cosine: +0.60 points over constant (95 % interval +0."
+        )
         assert "8 seeds, joint p = 0.008)." in said
         assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
 
@@ -67,7 +69,7 @@ class TestHeadline:
         gains = {"constant": 0, "cosine": 0.0104, "linear": 0.0101, "step": -0.0198}
         accuracies = {name: paired(0.88, 10, gain) for name, gain in gains.items()}
         said = sentences.headline(gather(leave_replicates(place, accuracies)))
-        assert said.startswith("Use cosine: +1.04 points")
+        assert said.startswith("Use this configuration of cosine: +1.04 points")
         assert said.endswith("Whether it is also better than linear is not shown.")
 
     @pytest.mark.parametrize(("seeds", "reason"), [
@@ -162,7 +164,7 @@ class TestVerdicts:
         assert "Worse than constant. Lost, which ranks last: linear with 8 seeds." in written(
             evidence
         )
-        assert "Use cosine: +0.30" in sentences.headline(evidence)
+        assert "Use this configuration of cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
         assert "+nan" not in sentences.headline(gather(alone))
@@ -395,7 +397,7 @@ class TestPage:
         assert len(parsed.charts) == 6
         for chart in parsed.charts:
             assert json.loads(chart).keys() >= {"data", "layout"}
-        assert "Use cosine: +0.60 points over constant" in parsed.text
+        assert "Use this configuration of cosine: +0.60 points over constant" in parsed.text
         assert "Better than constant." in parsed.text
         for name in ("constant", "cosine"):
             assert name in parsed.text
@@ -408,7 +410,7 @@ class TestPage:
             leave_replicates(place, {"constant": paired(0.88, 8), name: paired(0.9, 8)})
         )
         parsed = outline(evidence)
-        assert f"Use {name}" in parsed.text
+        assert f"Use this configuration of {name}" in parsed.text
         assert any(name in json.dumps(json.loads(chart), ensure_ascii=False).replace('\\"', '"')
                    for chart in parsed.charts)  # fmt: skip
 
