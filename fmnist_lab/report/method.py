@@ -59,9 +59,10 @@ def measured(evidence: Evidence) -> dict[str, str]:
             facts["Replicates"] += f" All that in {searches} independent searches."
     facts["Verdicts"] = (
         "Paired differences of test accuracy. Equivalent: the 90 % t-interval lies within "
-        f"{MARGIN} points of zero. Better or worse: the joint p is below 0.05 and the joint 95 % "
-        "interval excludes zero; both flip the signs of a pair's differences for all strategies "
-        "at once, and hold for all of them together. Else, and always with fewer than "
+        f"{MARGIN} points of zero. Better or worse: the joint p is below 0.05. It flips "
+        "the signs of a pair's differences for all strategies at once, step by step from the "
+        "clearest; the intervals hold for all of them together, in one step, so that one may reach "
+        "over zero where the difference is shown. Else, and always with fewer than "
         f"{MIN_PAIRS} pairs, undecided. A replicate that diverged or failed ranks last: it counts "
         "as the largest difference between the two, in favour of the other. Against the best, "
         "which is chosen from the same numbers, p-values and intervals cover all comparisons of "
