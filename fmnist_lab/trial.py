@@ -26,6 +26,7 @@ class StopReason(StrEnum):
 
 
 WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)  # trained to their own end
+LOST = (StopReason.DIVERGED, StopReason.FAILED)  # have no result, and never will
 REPEATED = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is made
 
 

@@ -15,7 +15,7 @@ import yaml
 from fmnist_lab import config, data
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results import layout, manifest, searches
-from fmnist_lab.statistics import least_pairs
+from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 from fmnist_lab.training import environment
@@ -155,12 +155,11 @@ class Outlook:
 def outlook(strategies: int, replicates: int, searches: int) -> str | None:
     """Why no strategy can be found better or worse than the baseline; None where one can."""
     key, pairs = ("searches", searches) if searches > 1 else ("replicates", replicates)
-    if strategies < 2 or pairs >= (least := least_pairs(strategies - 1)):
+    if strategies < 2 or pairs >= MIN_PAIRS:
         return None
-    rivals = "a rival" if strategies == 2 else f"{strategies - 1} rivals"
     return (
-        f"With {key}={pairs} no strategy can be found better or worse: against {rivals} of the "
-        f"baseline that takes at least {key}={least}, which may be given later, too."
+        f"With {key}={pairs} no strategy can be found better or worse than the baseline: "
+        f"that takes at least {key}={MIN_PAIRS}, which may be given later, too."
     )
 
 

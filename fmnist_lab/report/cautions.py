@@ -9,8 +9,7 @@ from fmnist_lab import data, results, statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence, Setup
-from fmnist_lab.report.sentences import listed, records, units, with_more
-from fmnist_lab.statistics import MIN_PAIRS, Verdict, least_pairs
+from fmnist_lab.report.sentences import listed, records
 from fmnist_lab.training.environment import COMPUTING
 
 
@@ -18,8 +17,8 @@ def warnings(evidence: Evidence) -> list[str]:
     """All of them, the gravest first."""
     if evidence.trials.empty:
         return []
-    return [*grave(evidence), *_budgets(evidence), *_stopping(evidence), *_edges(evidence),
-            *_diverged(evidence)]  # fmt: skip
+    return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
+            *_edges(evidence), *_diverged(evidence)]  # fmt: skip
 
 
 def grave(evidence: Evidence) -> list[str]:
@@ -30,7 +29,6 @@ def grave(evidence: Evidence) -> list[str]:
         *_mixed_versions(evidence),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
-        *_out_of_reach(evidence),
     ]
 
 
@@ -130,19 +128,6 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 )
 
 
-def _out_of_reach(evidence: Evidence) -> Iterator[str]:
-    """Pairs enough for a verdict, but not for so many rivals."""
-    rows = records(evidence.versus_baseline)
-    pairs, least = max((row["pairs"] for row in rows), default=0), least_pairs(max(len(rows), 1))
-    decided = {Verdict.BETTER, Verdict.WORSE} & {row["verdict"] for row in rows}
-    if MIN_PAIRS <= pairs < least and not decided:
-        yield (
-            f"{units(pairs, evidence.pair)} cannot show any of {len(rows)} rivals better or worse "
-            f"than {evidence.baseline}, however large the difference: Holm's correction takes at "
-            f"least {least}{with_more(evidence, least)}."
-        )
-
-
 def _budgets(evidence: Evidence) -> Iterator[str]:
     counts = evidence.standings.set_index("strategy")["trials"]
     in_turn = 1 if evidence.is_running else 0  # the strategies take turns
@@ -152,6 +137,17 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
             f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
             "alone."
+        )
+
+
+def _points(evidence: Evidence) -> Iterator[str]:
+    setup = evidence.setup
+    widths = {len(setup.space(strategy)) for strategy in setup.strategies}
+    if setup.own_points and setup.sampler == "QMCSampler" and len(widths) > 1:
+        yield (
+            "The strategies were tried at different points: this sweep began with a version that "
+            "drew a sequence for each number of searched keys. Some of a difference may be luck of "
+            "the points; a new sweep (--new) tries all at the same learning rates."
         )
 
 
@@ -188,9 +184,13 @@ def _edges(evidence: Evidence) -> Iterator[str]:
     for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
         row = group.iloc[0]
         which = f"in {len(group)} of {searches} searches" if searches > 1 else f"{row['value']:.4g}"
+        where, ends = "lies at the edge of what was searched", ("low", "high")
+        if not group["near_end"].any():
+            where, ends = "is an end of what was tried", ("tried_low", "tried_high")
+        low, high = (f"{row[end]:.4g}" for end in ends)
         yield (
-            f"The best {parameter} of {strategy}, {which}, lies at the edge of what was searched "
-            f"({row['low']:g} to {row['high']:g}): a better one may lie beyond."
+            f"The best {parameter} of {strategy}, {which}, {where} ({low} to {high}): a better one "
+            "may lie beyond."
         )
 
 

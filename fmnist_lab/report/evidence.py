@@ -36,6 +36,7 @@ class Setup:
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
     has_ended: bool = False  # false while the sweep runs, and after a kill
     unended: int = 0  # trials with a folder and no result: they run, or their worker died
+    own_points: bool = False  # each strategy has a sequence of its own, as in earlier versions
     damaged: Sequence[str] = ()  # a sentence for each file that nothing could be read from
 
     @staticmethod
@@ -72,6 +73,11 @@ class Setup:
             manifests=[found for found in map(manifest.read, begun) if found],
             environment=schema.environment(trial_folders[0] if trial_folders else place),
             has_ended=is_whole and len(begun) >= config.get("searches", 1),
+            own_points=any(
+                found.get("points") is None
+                for results in tuned
+                for found in results.get("strategies", {}).values()
+            ),
             unended=len(
                 {path.resolve() for path in left} - {path.resolve() for path in trial_folders}
             ),
@@ -204,9 +210,9 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     strategies = list(replicates["strategy"]) or list(trials["strategy"])
     wished = [setup.manifest.get("baseline"), BASELINE, *setup.strategies, *strategies]
     baseline = next((str(name) for name in wished if name in strategies), BASELINE)
-    pair, versus_baseline, versus_best = "seed", None, None
+    pair = "search" if replicates["search"].nunique() > 1 else "seed"
+    versus_baseline, versus_best = None, None
     if replicates["strategy"].nunique() > 1 and replicates["test_accuracy"].notna().any():
-        pair = "search" if replicates["search"].nunique() > 1 else "seed"
         versus_baseline = statistics.compare(replicates, baseline, pair=pair)
         versus_best = statistics.compare_to_best(replicates, pair=pair)
     return Evidence(
@@ -220,7 +226,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         replicate_curves=results.curves(replicates),
         superseded=superseded,
         drawn=drawn,
-        standings=_standings(setup, trials, replicates, metric),
+        standings=_standings(setup, trials, replicates, metric, pair),
         baseline=baseline,
         pair=pair,
         versus_baseline=versus_baseline,
@@ -232,14 +238,13 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     """The rows of `comparison.csv`: the standings, and what the verdicts say of each strategy.
 
     The columns of `comparison.compare`, as they are for the baseline and with `best_` in front
-    for the best one; NaN for the strategy that the others are compared with. Its `diverged`,
-    which counts pairs, is called `pairs_diverged` here: the standings' own counts trials.
+    for the best one; NaN for the strategy that the others are compared with.
     """
     frame = evidence.standings.set_index("strategy")
     for verdicts, prefix in ((evidence.versus_baseline, ""), (evidence.versus_best, "best_")):
         if verdicts is not None:
-            named = verdicts.set_index("strategy").rename(columns={"diverged": "pairs_diverged"})
-            frame = frame.join(named.add_prefix(prefix))  # which refuses a name that is there twice
+            named = verdicts.set_index("strategy").add_prefix(prefix)
+            frame = frame.join(named)  # which refuses a name that is there twice
     return frame.reset_index()
 
 
@@ -267,20 +272,21 @@ def require_one_objective(trials: pd.DataFrame) -> None:
 
 
 def _standings(
-    setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame, metric: str
+    setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame, metric: str, pair: str
 ) -> pd.DataFrame:
     """A row per strategy, the best first.
 
     Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
     trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
     replicates_lost (without), test_accuracy, test_sd, test_low and test_high (mean, standard
-    deviation and 95 % t-interval over the seeds, or over the means of several searches).
+    deviation and 95 % t-interval over the seeds, or over the means of several searches), of the
+    replicates that ended. The order is that of `statistics.order`, where lost ones count.
     """
     seen = [*trials["strategy"], *replicates["strategy"]]
     listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
     winners = statistics.winners(trials) if len(trials) else trials
-    ranked = statistics.rank(winners, maximised=metrics.is_maximised(metric))
-    best = ranked.drop_duplicates("strategy").set_index("strategy")
+    first = statistics.rank(winners, maximised=metrics.is_maximised(metric))
+    best = first.drop_duplicates("strategy").set_index("strategy")
     tests = replicates.groupby("strategy")["test_accuracy"]
     counts = {
         "trials": trials.groupby("strategy").size(),
@@ -306,9 +312,11 @@ def _standings(
         interval = statistics.t_interval(values.to_numpy(dtype=np.float64))
         frame.loc[strategy, list(_TEST)] = (values.mean(), values.std(), *interval)
     by_test = bool(frame["test_accuracy"].notna().any())
-    score = "test_accuracy" if by_test else "best"
-    is_maximised = by_test or metrics.is_maximised(metric)
-    return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
+    if not by_test:
+        score, is_maximised = "best", metrics.is_maximised(metric)
+        return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
+    tested = statistics.order(replicates, pair=pair)
+    return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:

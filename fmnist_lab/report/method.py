@@ -59,10 +59,14 @@ def measured(evidence: Evidence) -> dict[str, str]:
             facts["Replicates"] += f" All that in {searches} independent searches."
     facts["Verdicts"] = (
         "Paired differences of test accuracy. Equivalent: the 90 % t-interval lies within "
-        f"{MARGIN} points of zero. Better or worse: the exact sign-flip p, adjusted by Holm for "
-        "all strategies, is below 0.05, and the 95 % t-interval excludes zero. Else, and always "
-        f"with fewer than {MIN_PAIRS} pairs, undecided. Against the best, which is chosen from "
-        "the same numbers, p-values and intervals cover all comparisons of any two strategies."
+        f"{MARGIN} points of zero. Better or worse: the joint p is below 0.05. It flips "
+        "the signs of a pair's differences for all strategies at once, step by step from the "
+        "clearest; the intervals hold for all of them together, in one step, so that one may reach "
+        "over zero where the difference is shown. Else, and always with fewer than "
+        f"{MIN_PAIRS} pairs, undecided. A replicate that diverged or failed ranks last: it counts "
+        "as the largest difference between the two, in favour of the other. Against the best, "
+        "which is chosen from the same numbers, p-values and intervals cover all comparisons of "
+        "any two strategies."
     )
     known = setup.environment
     if versions := [f"{name} {known[name]}" for name in _VERSIONS if known.get(name)]:

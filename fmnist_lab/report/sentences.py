@@ -8,7 +8,7 @@ import pandas as pd
 
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict, least_pairs
+from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict
 
 MARGIN = 0.2  # points; the default of `comparison.compare`
 _PLURAL = {"seed": "seeds", "search": "searches"}
@@ -24,7 +24,9 @@ def headline(evidence: Evidence) -> str:
     if better := [row for row in rows if row["verdict"] == Verdict.BETTER]:
         first = max(better, key=lambda row: float(row["difference"]))
         name = str(first["strategy"])
-        use = f"Use {name}: {_numbers(first, pair)}.{tested(evidence, name)}"
+        # One search has found one configuration of it, and says nothing about others.
+        what = name if pair == "search" else f"this configuration of {name}"
+        use = f"Use {what}: {_numbers(first, pair)}.{losses(first, pair)}{tested(evidence, name)}"
         rivals = [
             str(rival["strategy"])
             for rival in records(evidence.versus_best)
@@ -41,7 +43,8 @@ def headline(evidence: Evidence) -> str:
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     first = max(measured, key=lambda row: float(row["difference"]))
-    return f"{none} Ahead is {first['strategy']}, {_numbers(first, pair)}; {_wanted(first, pair)}."
+    ahead = f"{none} Ahead is {first['strategy']}, {_numbers(first, pair)}"
+    return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}"
 
 
 def no_verdict(evidence: Evidence) -> str | None:
@@ -56,10 +59,9 @@ def no_verdict(evidence: Evidence) -> str | None:
     if replicates.empty:
         seeds = evidence.trials.groupby("strategy")["seed"].nunique().max()
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
-        enough = max(_USUAL, least_pairs(len(evidence.strategies) - 1))
         remedy = (
             "to get a verdict, train each strategy's best configuration again with at least "
-            f"{MIN_PAIRS} fresh seeds{with_more(evidence, enough)}"
+            f"{MIN_PAIRS} fresh seeds{with_more(evidence, _USUAL)}"
         )
         if evidence.is_running and setup.replicates:
             remedy = "once all is tuned, the sweep itself trains the best configurations again"
@@ -68,18 +70,16 @@ def no_verdict(evidence: Evidence) -> str | None:
         is_alone = replicates["strategy"].nunique() < 2
         lacking = "the test accuracy of the replicates is not measured yet"
         return f"No verdict: {'only one strategy has replicates so far' if is_alone else lacking}."
-    pairs, rivals = int(evidence.versus_baseline["pairs"].max()), len(evidence.versus_baseline)
+    pairs = int(evidence.versus_baseline["pairs"].max())
     if pairs >= MIN_PAIRS:
         return None
-    least = least_pairs(rivals)
-    against = f" against {rivals} rivals" if rivals > 1 else ""
     planned = setup.searches if evidence.pair == "search" else setup.replicates
-    remedy = f"it takes at least {least - pairs} more{with_more(evidence, least)}"
-    if planned >= least and len(replicates) < (setup.planned_replicates or 0):
+    remedy = f"it takes at least {MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}"
+    if planned >= MIN_PAIRS and len(replicates) < (setup.planned_replicates or 0):
         remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
-        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {least} can never "
-        f"reach p < 0.05{against}. The ranking may be luck; {remedy}."
+        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
+        f"never reach p < 0.05. The ranking may be luck; {remedy}."
     )
 
 
@@ -105,22 +105,28 @@ def tested(evidence: Evidence, strategy: str) -> str:
     interval = f"95 % interval {100 * row['test_low']:.2f} to {100 * row['test_high']:.2f}"
     if pd.isna(row["test_low"]):
         interval = no_interval(1, evidence.pair)
-    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval})."
+    lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
+    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval}{lost})."
 
 
 def verdict(row: dict[str, Any], pair: str) -> str:
     """What a row of `comparison.compare` says."""
-    who, opponent = row["strategy"], row["opponent"]
+    opponent = row["opponent"]
     if row["verdict"] == Verdict.EQUIVALENT:
         return f"As good as {opponent}, give or take {MARGIN} points."
     if row["verdict"] != Verdict.UNDECIDED:
         return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}."
-    if row["diverged"] != row["opponent_diverged"]:
-        return (
-            f"Undecided: {who} diverged with {units(int(row['diverged']), pair)}, {opponent} with "
-            f"{row['opponent_diverged']}, and what is left flatters the one that lost more."
-        )
     return f"Undecided; {_wanted(row, pair)}."
+
+
+def losses(row: dict[str, Any], pair: str) -> str:
+    """What was lost of a row of `comparison.compare`, as a further sentence; "" if nothing was."""
+    counts = [(row["lost"], row["strategy"]), (row["opponent_lost"], row["opponent"])]
+    lost = [f"{name} with {units(int(count), pair)}" for count, name in counts if count]
+    if not lost:
+        return ""
+    rest = "" if pd.isna(row["conditional"]) else f"; without them {points(row['conditional'])}"
+    return f" Lost, which ranks last: {listed(lost, 'and')}{rest}."
 
 
 def claim(evidence: Evidence) -> str:
@@ -185,10 +191,10 @@ def no_interval(pairs: int, pair: str) -> str:
 
 def _numbers(row: dict[str, Any], pair: str) -> str:
     range_ = "" if pd.isna(row["low"]) else "95 % "
-    p = f"p = {row['p_holm']:.3f}" if row["p_holm"] >= 0.001 else "p < 0.001"
+    p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
     return (
         f"{points(row['difference'])} points over {row['opponent']} "
-        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, {p} after Holm)"
+        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, joint p {p})"
     )
 
 

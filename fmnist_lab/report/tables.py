@@ -54,13 +54,15 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
         if row := judged.get(standing["strategy"]):
-            verdict = escape(sentences.verdict(row, evidence.pair))
+            verdict = escape(
+                sentences.verdict(row, evidence.pair) + sentences.losses(row, evidence.pair)
+            )
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
                 f"points over {escape(opponent)}": _points(row["difference"]),
                 "interval": sentences.interval(row, evidence.pair).removeprefix("interval "),
                 units: str(row["pairs"]),
-                "p": _number(row["p_holm"], ".3f"),
+                "p": _number(row["p_joint"], ".3f"),
             }
         elif standing["strategy"] == opponent:
             cells["verdict"] = "What the others are compared with."
@@ -95,7 +97,10 @@ def trust(evidence: Evidence) -> str:
     if RATE in trials and evidence.maximised:
         found = sentences.records(statistics.good_range(trials))
         widths = {row["strategy"]: row for row in found if row["good"]}
-    ends = {row["strategy"]: row for row in sentences.records(statistics.divergence(trials))}
+    ends, again = (
+        {row["strategy"]: row for row in sentences.records(statistics.divergence(runs))}
+        for runs in (trials, evidence.replicates)
+    )
     rows = []
     for name in filter(ends.get, evidence.strategies):
         width, gap = widths.get(name), gaps.get(name)
@@ -103,6 +108,9 @@ def trust(evidence: Evidence) -> str:
             "strategy": name,
             "diverged": f"{ends[name]['diverged']} of {ends[name]['trials']}",
         }
+        if name in again:
+            share = [f"{100 * again[name][end]:.0f}" for end in ("share", "low", "high")]
+            cells["replicates that diverge, %"] = "{} ({} to {})".format(*share)
         if width:
             ends_of_range = dict.fromkeys(f"{width[end]:.2g}" for end in ("low", "high"))
             cells["good learning rates"] = " to ".join(ends_of_range)
@@ -111,7 +119,14 @@ def trust(evidence: Evidence) -> str:
             is_points = evidence.maximised
             cells["optimism"] = f"{_points(gap)} points" if is_points else f"{gap:+.4f}"
         rows.append(cells)
-    columns = ["strategy", "diverged", "good learning rates", "decades", "optimism"]
+    columns = [
+        "strategy",
+        "diverged",
+        "replicates that diverge, %",
+        "good learning rates",
+        "decades",
+        "optimism",
+    ]
     return table(evidence, pd.DataFrame(rows, columns=columns))
 
 

@@ -18,23 +18,17 @@ dropped in silence. Answers are in the units that came in: 0.002 is 0.2 points o
 """
 
 from fmnist_lab.statistics.budget import epochs_to_target, expected_best, saved_epochs
-from fmnist_lab.statistics.paired import (
-    MIN_PAIRS,
-    MOST_PAIRS,
-    equivalence_p,
-    holm,
-    least_pairs,
-    more_pairs,
-    sign_flip_p,
-    t_interval,
-)
+from fmnist_lab.statistics.joint import MIN_PAIRS, JointFlips, joint_flips
+from fmnist_lab.statistics.paired import MOST_PAIRS, equivalence_p, more_pairs, t_interval
 from fmnist_lab.statistics.ranking import best, on_real_images, rank, winners
 from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism
-from fmnist_lab.statistics.verdicts import Verdict, compare, compare_to_best
+from fmnist_lab.statistics.verdicts import MARGIN, Verdict, compare, compare_to_best, order
 
 __all__ = [
+    "MARGIN",
     "MIN_PAIRS",
     "MOST_PAIRS",
+    "JointFlips",
     "Verdict",
     "at_edge",
     "best",
@@ -45,14 +39,13 @@ __all__ = [
     "equivalence_p",
     "expected_best",
     "good_range",
-    "holm",
-    "least_pairs",
+    "joint_flips",
     "more_pairs",
     "on_real_images",
     "optimism",
+    "order",
     "rank",
     "saved_epochs",
-    "sign_flip_p",
     "t_interval",
     "winners",
 ]

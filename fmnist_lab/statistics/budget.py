@@ -9,12 +9,12 @@ from scipy import special, stats
 from fmnist_lab import metrics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.statistics import ranking
-from fmnist_lab.statistics.paired import Floats
+from fmnist_lab.statistics.joint import Floats
 from fmnist_lab.statistics.ranking import finite, require_columns, require_unique
-from fmnist_lab.trial import WHOLE, StopReason
+from fmnist_lab.trial import LOST, WHOLE, StopReason
 
 # A run that ended like this will never reach what it has not reached.
-_FOR_GOOD = (StopReason.DIVERGED, StopReason.FAILED, StopReason.EARLY_STOPPED)
+_FOR_GOOD = (*LOST, StopReason.EARLY_STOPPED)
 
 
 def expected_best(trials: pd.DataFrame, worst: float | None = None) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from fmnist_lab.statistics.ranking import finite, require_columns, require_known
 from fmnist_lab.trial import StopReason
 
 EDGE = 0.05  # of a range, at either end
+_FEW = 3  # of two values that were tried each is an end
 Spaces = Mapping[str, Mapping[str, tuple[float, float, bool]]]
 
 
@@ -165,7 +166,10 @@ def optimism(
 
 
 def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
-    """Finds winners at the edge of their search space: a better one may lie beyond.
+    """Finds winners at the edge of their search space, or of what was tried of it.
+
+    A better value may lie beyond. Trials without an objective count as tried: what diverged shows
+    where the edge is.
 
     `position = (value - low) / (high - low)`, of logarithms on a logarithmic scale.
 
@@ -177,8 +181,10 @@ def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
     Returns:
         A row per strategy, search and parameter: strategy, search, trial (Int64, the winner),
         parameter, value, low, high, log, position (0 at low, 1 at high, on the scale of the
-        search), at_edge (boolean: within 5 % of an end, or outside; <NA> without a winner,
-        without a value, or where low equals high).
+        search), tried_low and tried_high (the ends of what the search has tried), near_end
+        (boolean: within 5 % of an end of the space, or outside; <NA> without a winner, without a
+        value, or where low equals high), outermost (boolean: none of at least three values that
+        were tried is smaller, or none larger; <NA> as above), at_edge (boolean: one of the two).
 
     Raises:
         RequestError: A column or a strategy is missing.
@@ -203,10 +209,26 @@ def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
     columns = ["strategy", "search", "trial", "parameter", "value", "low", "high", "log"]
     frame = pd.DataFrame(rows, columns=columns).astype({"trial": "Int64"})
     frame["value"] = finite(frame["value"])
-    scales = zip(*(frame[name] for name in columns[4:]), strict=True)
+    tried = [
+        finite(own[key]).dropna()
+        for strategy, search, key in zip(
+            frame["strategy"], frame["search"], frame["parameter"], strict=True
+        )
+        for own in [trials[(trials["strategy"] == strategy) & (trials["search"] == search)]]
+    ]
+    for name, end in (("tried_low", "min"), ("tried_high", "max")):
+        frame[name] = pd.Series([getattr(values, end)() for values in tried], dtype="float64")
+    scales = zip(*(frame[name] for name in columns[4:8]), strict=True)
     position = pd.Series([_position(*scale) for scale in scales], dtype="float64")
     near = (position < EDGE) | (position > 1 - EDGE)
-    return frame.assign(position=position, at_edge=near.astype("boolean").mask(position.isna()))
+    few = pd.Series([values.nunique() < _FEW for values in tried], dtype="bool")
+    ends = frame["value"].eq(frame["tried_low"]) | frame["value"].eq(frame["tried_high"])
+    near, outermost = (
+        found.astype("boolean").mask(position.isna()) for found in (near, ends & ~few)
+    )
+    return frame.assign(
+        position=position, near_end=near, outermost=outermost, at_edge=near | outermost
+    )
 
 
 def _position(value: float, low: float, high: float, log: bool) -> float:

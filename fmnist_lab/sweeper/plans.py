@@ -38,6 +38,7 @@ SPACE = "sweep:space"
 FIXED = "sweep:fixed"
 CONFIGURATION = "sweep:configuration"
 STRATEGIES = "sweep:strategies"
+POINTS = "sweep:points"  # how the study uses the sequence that all strategies share
 _ADVICE = "take another hydra.sweeper.study_name and folder"
 
 
@@ -245,10 +246,18 @@ def take_up(
         SweepRequestError: They began with something else.
     """
     strategies = [plan.strategy for plan in plans if plan.strategy]
-    for study, plan in zip(studies, plans, strict=True):
+    stored = [len(study.get_trials(deepcopy=False)) for study in studies]
+    # Sweeps of earlier versions go on with a sequence for each strategy.
+    is_old = any(
+        n and POINTS not in study.user_attrs for study, n in zip(studies, stored, strict=True)
+    )
+    common = samplers.common_points([list(plan.space.searched) for plan in plans])
+    for study, plan, n, points in zip(studies, plans, stored, common, strict=True):
         _compare(study, plan, settings, strategies)
-        stored_trials = len(study.get_trials(deepcopy=False))
-        study.sampler = samplers.build_sampler(settings.sampler, plan.space, stored_trials, at_once)
+        used = study.user_attrs.get(POINTS)
+        if not is_old and (used is None or used["columns"].keys() != points["columns"].keys()):
+            study.set_user_attr(POINTS, used := points)
+        study.sampler = samplers.build_sampler(settings.sampler, plan.space, n, at_once, used)
 
 
 def _open(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:

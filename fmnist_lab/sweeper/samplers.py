@@ -1,16 +1,18 @@
 """Samplers and pruners, built from their configuration for the study at hand."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.util import find_spec
 from inspect import Parameter
 from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from hydra.utils import instantiate
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import (
@@ -29,6 +31,7 @@ from fmnist_lab.sweeper.settings import SweepRequestError, plain, sweep_request
 from fmnist_lab.sweeper.space import Space, grid
 
 _DEFAULT = {"_target_": "optuna.samplers.TPESampler"}
+_UNIT = FloatDistribution(0, 1)
 _NO_PRUNER = {"_target_": "optuna.pruners.NopPruner"}
 _REMOVED = "optuna.samplers.MOTPESampler"  # of Optuna 3, which the 1.3 plugin offers as motpe
 # Optuna imports these packages when the first trials are done: too late to say what is missing.
@@ -42,11 +45,23 @@ class SequenceSampler(QMCSampler):
     It spends a point on a trial whose parameters are fixed, such as one that is repeated. And it
     counts a point as spent before a trial has it, so that a kill in between skips the point.
     Here the search space is known beforehand and points are counted on the trials.
+
+    Scrambling depends on the number of columns, so strategies share a sequence of one width and
+    use columns of it: `columns` by key. By default there are as many as keys, in their order.
     """
 
-    def __init__(self, search_space: Mapping[str, BaseDistribution], **settings: Any) -> None:
+    def __init__(
+        self,
+        search_space: Mapping[str, BaseDistribution],
+        width: int | None = None,
+        columns: Mapping[str, int] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(**settings)
         self._space = dict(search_space)
+        self._width = width or len(self._space)
+        own = columns or {key: column for column, key in enumerate(self._space)}
+        self._columns = [own[key] for key in self._space]
         self._counted = 0  # trials that have ended before any that has not: they stay as they are
         self._spent = 0  # points that those have
 
@@ -63,6 +78,12 @@ class SequenceSampler(QMCSampler):
             self._counted += 1
         return self._spent + sum(map(self._has_point, trials[self._counted :]))
 
+    def _sample_qmc(
+        self, study: Study, search_space: dict[str, BaseDistribution]
+    ) -> npt.NDArray[np.float64]:
+        point = super()._sample_qmc(study, dict.fromkeys(map(str, range(self._width)), _UNIT))
+        return np.asarray(point[:, self._columns])
+
     def _has_point(self, trial: FrozenTrial) -> bool:
         return self._space.keys() <= trial.params.keys() and not self._is_fixed(trial)
 
@@ -71,7 +92,43 @@ class SequenceSampler(QMCSampler):
         return self._space.keys() <= fixed.keys()
 
 
-def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -> BaseSampler:
+def common_points(strategies: Sequence[Collection[str]]) -> list[dict[str, Any]]:
+    """Returns how strategies share one sequence, which is as wide as the widest of them.
+
+    The keys that most of them search come first, among these the learning rate: a key that all
+    of them search has one column, and so the same values in all.
+
+    Args:
+        strategies: The searched keys of each.
+
+    Returns:
+        For each `width`, and `columns` by key, which are arguments of `SequenceSampler`.
+
+    Example:
+        >>> common_points([["optimizer.learning_rate"], ["decay", "optimizer.learning_rate"]])[1]
+        {'width': 2, 'columns': {'optimizer.learning_rate': 0, 'decay': 1}}
+    """
+    counts = Counter(key.lstrip("+") for keys in strategies for key in keys)
+
+    def first(key: str) -> tuple[int, bool]:
+        return -counts[key.lstrip("+")], not key.endswith("learning_rate")
+
+    return [
+        {
+            "width": max(map(len, strategies)),
+            "columns": {key: column for column, key in enumerate(sorted(keys, key=first))},
+        }
+        for keys in strategies
+    ]
+
+
+def build_sampler(
+    config: Any,
+    space: Space,
+    stored_trials: int,
+    at_once: int,
+    points: Mapping[str, Any] | None = None,
+) -> BaseSampler:
     """Builds the sampler that continues a study.
 
     Args:
@@ -80,6 +137,7 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
         stored_trials: How many trials the study holds. A new study takes the seed as it is;
             one that continues must not repeat the suggestions that the seed has given.
         at_once: How many trials run side by side.
+        points: Of `common_points`; null: a sequence of its own.
 
     Raises:
         SweepRequestError: The sampler does not exist or does not fit.
@@ -87,7 +145,7 @@ def build_sampler(config: Any, space: Space, stored_trials: int, at_once: int) -
     kind, settings = _read("sampler", config or _DEFAULT)
     extra: dict[str, Any] = {}
     if kind is QMCSampler:
-        kind, extra = SequenceSampler, {"search_space": space.distributions}
+        kind, extra = SequenceSampler, {"search_space": space.distributions, **(points or {})}
     elif kind is GridSampler:
         extra = {"search_space": _grid_space(space)}
     elif stored_trials and "seed" in settings:

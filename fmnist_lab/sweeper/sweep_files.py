@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_lab.foundation.files import whole_file, write_json
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.sweeper.plans import Plan
+from fmnist_lab.sweeper.plans import POINTS, Plan
 from fmnist_lab.sweeper.strategy import LOST, SUPERSEDED, Strategy
 from fmnist_lab.sweeper.sweep_end import SweepEnd
 
@@ -90,6 +90,7 @@ def _summary(strategy: Strategy) -> dict[str, Any]:
         "study_name": study.study_name,
         "directions": [direction.name.lower() for direction in study.directions],
         "trials": dict(Counter(map(_state, trials))),
+        "points": study.user_attrs.get(POINTS),  # null: a sequence of this strategy's own
     }
 
 

@@ -49,7 +49,7 @@ def test_a_whole_sweep(folder: Path) -> None:
     assert lines[0] == "night: 4 tuning trials and 16 replicates have ended."
     assert re.match(r" strategy .* seeds +test +difference +verdict", lines[2])
     assert re.match(r" cosine +0\.8900 +1 +2 +8 +0\.88\d\d +0\.0060 +better", lines[3])
-    assert "\nUse cosine: +0.60 points over constant" in text
+    assert "\nUse this configuration of cosine: +0.60 points over constant" in text
     assert "Report: mlruns/sweeps/night/report.html" in text
     assert written(place) == FILES
     trials, curves, comparison = (
@@ -61,7 +61,7 @@ def test_a_whole_sweep(folder: Path) -> None:
     assert len(curves) == 20 * 5
     assert comparison["strategy"].tolist() == ["cosine", "constant"]
     assert comparison["verdict"].tolist()[0] == "better"
-    counts = comparison[["trials", "diverged", "pairs", "pairs_diverged"]]
+    counts = comparison[["trials", "diverged", "pairs", "lost"]]
     assert counts.iloc[0].tolist() == [2, 0, 8, 0]
 
 

@@ -185,9 +185,9 @@ class TestOutlook:
     @pytest.mark.parametrize(
         ("strategies", "replicates", "searches", "words"),
         [
-            (13, 8, 1, "With replicates=8 no .* against 12 rivals .* at least replicates=9"),
-            (2, 5, 1, "With replicates=5 no .* against a rival .* at least replicates=6"),
-            (4, 3, 5, "With searches=5 no .* against 3 rivals .* at least searches=7"),
+            (13, 5, 1, "With replicates=5 no .* that takes at least replicates=6"),
+            (2, 5, 1, "With replicates=5 no .* that takes at least replicates=6"),
+            (4, 3, 5, "With searches=5 no .* that takes at least searches=6"),
         ],
     )
     def test_too_few(self, strategies: int, replicates: int, searches: int, words: str) -> None:
@@ -196,19 +196,19 @@ class TestOutlook:
         assert re.search(words, said)
 
     def test_enough_or_nothing_to_compare(self) -> None:
-        assert stages.outlook(13, 9, 1) is None
+        assert stages.outlook(13, 6, 1) is None
         assert stages.outlook(2, 1, 6) is None
         assert stages.outlook(1, 1, 1) is None
         assert stages.outlook(0, 1, 1) is None
 
     def test_it_is_said_once(self, capsys: pytest.CaptureFixture[str]) -> None:
-        def start(kind: str, folder: str, replicates: int = 8) -> str:
+        def start(kind: str, folder: str, replicates: int = 5) -> str:
             shares = {f"rival{number}": 1 for number in range(13)}
             info = SweepInfo("demo", "journal", folder, ["maximize"], shares, 13, 0, 2)
             stages.Outlook(replicates, 1, kind).on_start(info, [])
             return capsys.readouterr().out
 
-        assert start("trial", "sweeps/demo").startswith("With replicates=8 no strategy")
+        assert start("trial", "sweeps/demo").startswith("With replicates=5 no strategy")
         assert start("trial", "sweeps/demo", 0) == ""  # no verdict is wanted
         assert start("replicate", "sweeps/demo/replicates") == ""
         assert start("trial", "sweeps/demo/searches/1") == ""

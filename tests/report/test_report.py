@@ -45,8 +45,10 @@ class TestHeadline:
 
     def test_use_the_better_one(self, tmp_path: Path) -> None:
         said = sentences.headline(judged(tmp_path, 0.006))
-        assert said.startswith("Use cosine: +0.60 points over constant (95 % interval +0.")
-        assert "8 seeds, p = 0.008 after Holm)." in said
+        assert said.startswith(
+            "Use this configuration of cosine: +0.60 points over constant (95 % interval +0."
+        )
+        assert "8 seeds, joint p = 0.008)." in said
         assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
 
     def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ class TestHeadline:
         gains = {"constant": 0, "cosine": 0.0104, "linear": 0.0101, "step": -0.0198}
         accuracies = {name: paired(0.88, 10, gain) for name, gain in gains.items()}
         said = sentences.headline(gather(leave_replicates(place, accuracies)))
-        assert said.startswith("Use cosine: +1.04 points")
+        assert said.startswith("Use this configuration of cosine: +1.04 points")
         assert said.endswith("Whether it is also better than linear is not shown.")
 
     @pytest.mark.parametrize(("seeds", "reason"), [
@@ -123,13 +125,25 @@ class TestVerdicts:
         assert row["verdict"] == verdict
         assert sentences.verdict(row, "seed") == said
 
-    def test_what_diverged_is_told(self, tmp_path: Path) -> None:
+    def test_what_was_lost_is_said_and_ranks_last(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
-        better = [*paired(0.9, 7), math.nan]
-        evidence = gather(leave_replicates(place, {"constant": paired(0.88, 8), "cosine": better}))
+        better = [*paired(0.9, 11), math.nan]
+        constant = paired(0.88, 12)
+        evidence = gather(leave_replicates(place, {"constant": constant, "cosine": better}))
         (row,) = sentences.records(evidence.versus_baseline)
-        said = sentences.verdict(row, "seed")
-        assert said.startswith("Undecided: cosine diverged with 1 seed, constant with 0")
+        lost = " Lost, which ranks last: cosine with 1 seed; without them +"
+        assert sentences.verdict(row, "seed") == "Better than constant."
+        assert sentences.losses(row, "seed").startswith(lost)
+        assert f").{sentences.losses(row, 'seed')} Its" in sentences.headline(evidence)
+        assert ", without 1 that it lost)." in sentences.headline(evidence)
+        assert "<td>8 (1 to 35)</td>" in written(evidence)  # of 12, Wilson's interval
+
+    def test_who_lost_most_does_not_stand_first(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        lucky = [*[0.9] * 3, *[math.nan] * 5]
+        evidence = gather(leave_replicates(place, {"constant": [0.88] * 8, "cosine": lucky}))
+        assert evidence.strategies == ["constant", "cosine"]
+        assert evidence.standings["test_accuracy"].tolist() == pytest.approx([0.88, 0.9])
 
     def test_one_seed_has_no_interval(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -147,9 +161,10 @@ class TestVerdicts:
         lost = [math.nan] * 8
         replicates = {"linear": lost, "constant": paired(0.88, 8), "cosine": paired(0.88, 8, 0.003)}
         evidence = gather(leave_replicates(place, replicates))
-        cells = "<td>-</td><td>no interval: no seed in common</td><td>0</td><td>-</td>"
-        assert cells in written(evidence)
-        assert "Ahead is cosine, +0.30" in sentences.headline(evidence)
+        assert "Worse than constant. Lost, which ranks last: linear with 8 seeds." in written(
+            evidence
+        )
+        assert "Use this configuration of cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
         assert "+nan" not in sentences.headline(gather(alone))
@@ -271,6 +286,14 @@ class TestEvidence:
         )
         assert len(warnings) == 2
 
+    def test_a_winner_at_an_end_of_what_was_tried(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, dict.fromkeys(BOTH, (1e-5, 1e-4, 5e-4)), LEVELS)
+        (warned, _) = cautions.warnings(gather(place))
+        assert warned == (
+            "The best optimizer.learning_rate of constant, 0.0005, is an end of what was tried "
+            "(1e-05 to 0.0005): a better one may lie beyond."
+        )
+
     def test_much_divergence(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         for number in (8, 10):
@@ -374,7 +397,7 @@ class TestPage:
         assert len(parsed.charts) == 6
         for chart in parsed.charts:
             assert json.loads(chart).keys() >= {"data", "layout"}
-        assert "Use cosine: +0.60 points over constant" in parsed.text
+        assert "Use this configuration of cosine: +0.60 points over constant" in parsed.text
         assert "Better than constant." in parsed.text
         for name in ("constant", "cosine"):
             assert name in parsed.text
@@ -387,7 +410,7 @@ class TestPage:
             leave_replicates(place, {"constant": paired(0.88, 8), name: paired(0.9, 8)})
         )
         parsed = outline(evidence)
-        assert f"Use {name}" in parsed.text
+        assert f"Use this configuration of {name}" in parsed.text
         assert any(name in json.dumps(json.loads(chart), ensure_ascii=False).replace('\\"', '"')
                    for chart in parsed.charts)  # fmt: skip
 

@@ -283,6 +283,40 @@ class TestEdge:
         row = at_edge(trials(0.5, 0.9, **{RATE: [0.01, value]}), spaces).iloc[0]
         assert (row["trial"], row["value"], row["at_edge"]) == (1, value, expected)
 
+    @pytest.mark.parametrize(
+        ("values", "expected"),
+        [
+            ([0.01, 0.001, 0.03], True),  # the winner is the last
+            ([0.1, 0.05, 0.03], True),
+            ([0.01, 0.05, 0.03], False),
+            ([0.01, 0.03], False),  # of two each is an end
+            ([0.01, 0.01, 0.03], False),
+        ],
+    )
+    def test_the_largest_or_smallest_that_was_tried(
+        self, values: list[float], expected: bool
+    ) -> None:
+        objectives = [0.5] * (len(values) - 1) + [0.9]
+        row = at_edge(trials(*objectives, **{RATE: values}), {"cosine": {RATE: (1e-5, 1, True)}})
+        assert row["near_end"].to_list() == [False]
+        assert row["outermost"].to_list() == row["at_edge"].to_list() == [expected]
+        assert (row["tried_low"].item(), row["tried_high"].item()) == (min(values), max(values))
+
+    def test_what_diverged_was_tried(self) -> None:
+        ended = trials(0.5, 0.9, "diverged", **{RATE: [0.001, 0.01, 0.1]})
+        assert not at_edge(ended, {"cosine": {RATE: (1e-5, 10, True)}})["at_edge"].item()
+
+    def test_each_search_and_strategy_has_tried_its_own(self) -> None:
+        rates = {RATE: [0.001, 0.003, 0.01]}
+        frames = [
+            trials(0.5, 0.6, 0.9, **rates).assign(search=1),
+            trials(0.9, 0.8, 0.7, **{RATE: [0.1, 0.3, 1.0]}),
+            trials(0.5, 0.9, 0.5, strategy="wsd", **rates),
+        ]
+        spaces = {name: {RATE: (1e-5, 10.0, True)} for name in ("cosine", "wsd")}
+        found = at_edge(pd.concat(frames, ignore_index=True), spaces)
+        assert found["outermost"].to_list() == [True, True, False]
+
     def test_what_cannot_be_known(self) -> None:
         both = pd.concat([trials(0.9), trials("failed", strategy="wsd")]).assign(**{RATE: 0.1})
         spaces = {"cosine": {RATE: (0.1, 0.1, True)}, "wsd": {RATE: (0.1, 1.0, True)}}

@@ -1,13 +1,18 @@
 """Samplers and pruners from their configuration; the points of a quasi-random sequence."""
 
+from collections.abc import Sequence
+
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import TrialState
+from scipy.stats import qmc
 
-from fmnist_lab.sweeper import samplers
-from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, grid_size
-from fmnist_lab.sweeper.settings import SweepRequestError
+from fmnist_lab.sweeper import plans, samplers
+from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, common_points, grid_size
+from fmnist_lab.sweeper.settings import Settings, SweepRequestError
 from fmnist_lab.sweeper.space import Searched, Space, parse
 from hydra_plugins.fmnist_lab_sweeper.sweeper_options import PRUNERS, SAMPLERS
 
@@ -78,6 +83,88 @@ def test_another_process_goes_on_where_the_first_has_stopped(
         study.tell(study.ask(SPACE), 0.0)
     study.sampler = sampler()
     assert study.ask(SPACE).params == points[3]
+
+
+RATE = "optimizer.learning_rate"
+COMMON = {RATE: FloatDistribution(1e-4, 1e-1, log=True), "clipping.norm": FloatDistribution(0, 9)}
+OWN = FloatDistribution(1, 20)
+WIDTHS = st.lists(st.integers(0, 4), min_size=1, max_size=4)  # of each strategy, beside the rate
+
+
+class Sweep:
+    """Strategies that search the rate, the norm and so many keys of their own."""
+
+    def __init__(self, widths: Sequence[int], seed: int = 0) -> None:
+        self.settings = Settings(sampler=SETTINGS | {"seed": seed}, strategies={})
+        self.storage = optuna.storages.InMemoryStorage()
+        self.plans = [
+            plans.Plan(f"sweep/{name}", str(name), Space(self.searched(name, width), {}))
+            for name, width in enumerate(widths)
+        ]
+
+    @staticmethod
+    def searched(name: int, width: int) -> dict[str, Searched]:
+        own = dict.fromkeys([f"scheduler.of{name}_{number}" for number in range(width)], OWN)
+        return {key: Searched(found) for key, found in {**own, **COMMON}.items()}
+
+    def take_up(self) -> list[optuna.Study]:
+        studies = plans.open_studies(self.storage, self.plans, self.settings)
+        plans.take_up(studies, self.plans, self.settings, 1)
+        return studies
+
+    def ask(self, trials: int) -> list[list[dict[str, float]]]:
+        """Goes on by so many trials in each study; all points of each so far."""
+        for study, plan in zip(studies := self.take_up(), self.plans, strict=True):
+            for _ in range(trials):
+                study.tell(study.ask(plan.space.distributions), 0.0)
+        return [[trial.params for trial in study.trials] for study in studies]
+
+
+@settings(max_examples=15, deadline=None)
+@given(WIDTHS, st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 4))
+def test_all_strategies_are_tried_at_the_same_points(
+    widths: list[int], seed: int, trials: int, more: int
+) -> None:
+    sweep = Sweep(widths, seed)
+    sweep.ask(trials)
+    found = sweep.ask(more)  # n_trials is raised, by another process
+    for key in COMMON:
+        assert len({tuple(point[key] for point in points) for points in found}) == 1
+    assert len({point[RATE] for point in found[0]}) == trials + more
+
+
+def test_each_strategy_uses_its_own_columns() -> None:
+    sweep = Sweep([0, 1, 2])
+    point = qmc.Sobol(4, seed=0).random(1)[0]  # scrambled
+    for study, (first, *_) in zip(sweep.take_up(), sweep.ask(1), strict=True):
+        columns = study.user_attrs[plans.POINTS]["columns"]
+        assert list(columns)[:2] == [RATE, "clipping.norm"]
+        assert first["clipping.norm"] == pytest.approx(9 * point[1])
+        own = [value for key, value in first.items() if key.startswith("scheduler")]
+        assert own == pytest.approx(1 + 19 * point[2 : 2 + len(own)])
+
+
+def test_a_sweep_of_an_earlier_version_goes_on_with_its_own_sequences() -> None:
+    sweep = Sweep([0, 2])
+    old = []
+    for study, plan in zip(
+        plans.open_studies(sweep.storage, sweep.plans, sweep.settings), sweep.plans, strict=True
+    ):
+        study.sampler = build_sampler(SETTINGS, plan.space, 0, 1)
+        alone = optuna.create_study(sampler=build_sampler(SETTINGS, plan.space, 0, 1))
+        study.tell(study.ask(plan.space.distributions), 0.0)
+        for _ in range(3):
+            alone.tell(alone.ask(plan.space.distributions), 0.0)
+        old.append([trial.params for trial in alone.trials])
+    assert sweep.ask(2) == old
+    assert old[0][0][RATE] != old[1][0][RATE]
+    assert all(plans.POINTS not in study.user_attrs for study in sweep.take_up())
+
+
+def test_the_order_of_keys_and_their_plus_do_not_matter() -> None:
+    here, there = common_points([["a", "+b.learning_rate"], ["b.learning_rate", "c", "a"]])
+    assert here == {"width": 3, "columns": {"+b.learning_rate": 0, "a": 1}}
+    assert there == {"width": 3, "columns": {"b.learning_rate": 0, "a": 1, "c": 2}}
 
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"motpe", "gp", "cmaes"}))
