@@ -15,7 +15,6 @@ import yaml
 from fmnist_lab import config, data
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results import layout, manifest, searches
-from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 from fmnist_lab.training import environment
@@ -154,6 +153,8 @@ class Outlook:
 
 def outlook(strategies: int, replicates: int, searches: int) -> str | None:
     """Why no strategy can be found better or worse than the baseline; None where one can."""
+    from fmnist_lab.statistics import MIN_PAIRS  # and pandas, which a sweep does not need to start
+
     key, pairs = ("searches", searches) if searches > 1 else ("replicates", replicates)
     if strategies < 2 or pairs >= MIN_PAIRS:
         return None

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
+import scipy
 
 from fmnist_lab import metrics
 from fmnist_lab.errors import RequestError
@@ -78,8 +78,9 @@ def _expected_maxima(scores: Floats) -> Floats:
 
 
 def _log_choose(n: Any, k: Any) -> Any:
-    # gammaln is infinite at 0, -1, ..., so that C(n, k > n) is 0
-    return special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    # infinite for whole numbers below 0, so that C(n, k > n) is 0
+    log_factorial = [scipy.special.gammaln(value + 1) for value in (n, k, n - k)]
+    return log_factorial[0] - log_factorial[1] - log_factorial[2]
 
 
 def epochs_to_target(
@@ -145,10 +146,10 @@ def _time_to_event(runs: pd.DataFrame, horizon: float) -> dict[str, float]:
     rest = runs[runs["reached"].isna()]
     over = rest["stop_reason"].isin(_FOR_GOOD)
     censored = rest["last"].mask(over, horizon)
-    times = stats.CensoredData(uncensored=reached, right=censored.dropna())
+    times = scipy.stats.CensoredData(uncensored=reached, right=censored.dropna())
     median = np.nan
     if len(reached):
-        survival = stats.ecdf(times).sf
+        survival = scipy.stats.ecdf(times).sf
         below = survival.quantiles[survival.probabilities <= 0.5 + 1e-9]  # a product, rounded
         median = below[0] if len(below) else np.nan
     return {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def _signs(pairs: int) -> Floats:
 def _critical(z: float, pairs: npt.NDArray[np.int_], alpha: float) -> Floats:
     """The critical |t| of each difference that belongs to a critical z of them all."""
     degrees = np.where(pairs > 1, pairs - 1.0, np.nan)
-    bonferroni = stats.t.ppf(1 - alpha / (2 * max(len(pairs), 1)), degrees)
+    bonferroni = scipy.stats.t.ppf(1 - alpha / (2 * max(len(pairs), 1)), degrees)
     room = pairs - z**2
     flips = z * np.sqrt(degrees / np.maximum(room, 1e-6))
     critical: Floats = np.where((pairs >= MIN_PAIRS) & (room > 1e-6), flips, bonferroni)

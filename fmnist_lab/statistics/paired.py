@@ -3,7 +3,7 @@
 from bisect import bisect_left
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from fmnist_lab.statistics.joint import MIN_PAIRS, Floats
 
@@ -26,7 +26,7 @@ def t_interval(differences: Floats, confidence: float = 0.95) -> tuple[float, fl
     if n < 2:
         return np.nan, np.nan
     mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(n)
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * error
+    half = scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * error
     return float(mean - half), float(mean + half)
 
 
@@ -47,7 +47,7 @@ def equivalence_p(differences: Floats, margin: float) -> float:
     room, error = margin - abs(differences.mean()), differences.std(ddof=1) / np.sqrt(n)
     if error == 0:
         return float(room <= 0)
-    return float(stats.t.sf(room / error, n - 1))  # the nearer end decides
+    return float(scipy.stats.t.sf(room / error, n - 1))  # the nearer end decides
 
 
 def more_pairs(
@@ -94,9 +94,9 @@ def difference_power(effect: float, pairs: int, alpha: float) -> float:
         >>> round(difference_power(effect=1.0, pairs=10, alpha=0.05), 3)
         0.803
     """
-    critical = stats.t.ppf(1 - alpha / 2, pairs - 1)
+    critical = scipy.stats.t.ppf(1 - alpha / 2, pairs - 1)
     noncentrality = min(effect * np.sqrt(pairs), _CERTAIN)
-    return float(stats.nct.sf(critical, pairs - 1, noncentrality))  # the far tail is nothing
+    return float(scipy.stats.nct.sf(critical, pairs - 1, noncentrality))  # the far tail is nothing
 
 
 def equivalence_power(effect: float, margin: float, pairs: int, alpha: float) -> float:
@@ -109,9 +109,9 @@ def equivalence_power(effect: float, margin: float, pairs: int, alpha: float) ->
         >>> round(equivalence_power(effect=0.0, margin=1.0, pairs=10, alpha=0.05), 3)
         0.795
     """
-    critical = stats.t.ppf(1 - alpha, pairs - 1)
+    critical = scipy.stats.t.ppf(1 - alpha, pairs - 1)
     ends = np.array([margin - effect, margin + effect]) * np.sqrt(pairs)
-    passed = stats.nct.sf(critical, pairs - 1, np.clip(ends, -_CERTAIN, _CERTAIN))
+    passed = scipy.stats.nct.sf(critical, pairs - 1, np.clip(ends, -_CERTAIN, _CERTAIN))
     return float(max(passed.sum() - 1, 0))
 
 

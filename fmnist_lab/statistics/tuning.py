@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from fmnist_lab.errors import RequestError
 from fmnist_lab.statistics import ranking
@@ -94,7 +94,7 @@ def divergence(trials: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     rows = []
     for strategy, group in trials.groupby("strategy", sort=False):
         counts = {str(reason): int((group["stop_reason"] == reason).sum()) for reason in StopReason}
-        diverged = stats.binomtest(counts[StopReason.DIVERGED], len(group))
+        diverged = scipy.stats.binomtest(counts[StopReason.DIVERGED], len(group))
         interval = diverged.proportion_ci(confidence, method="wilson")
         rows.append(
             {"strategy": strategy, "trials": len(group)}
