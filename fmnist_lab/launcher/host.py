@@ -64,7 +64,8 @@ async def _keep(settings: dict[str, Any]) -> None:
     if settings["preload"]:
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
         get_mp_context()  # at its first call Dask sets modules of its own
-        multiprocessing.set_forkserver_preload(["distributed", *settings["preload"]])
+        modules = ["distributed", *settings["preload"], "fmnist_lab.launcher.freeze"]
+        multiprocessing.set_forkserver_preload(modules)
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
             # A client of a scheduler can run code on its workers. Other users of this machine have
