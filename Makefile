@@ -26,8 +26,8 @@ demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compar
 test: setup ## Run the tests, the examples of the documentation among them
 	$(BIN)/python -m pytest
 
-test-fast: setup ## Run the tests that train nothing and start no process or server, under 3 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow and not faults and not soak"
+test-fast: setup ## Run the tests that train nothing and start no process or server, under 90 s on two cores
+	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not faults and not soak"
 
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
 	$(BIN)/python -m pytest -m faults

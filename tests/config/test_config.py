@@ -71,6 +71,7 @@ class TestOptions:
         parameters = inspect.signature(instantiate.locate("scheduler", node)).parameters
         assert node.keys() - {"_target_"} == set(parameters) | SHARED_SCHEDULER_KEYS
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("option", config.options("optimizer"))
     def test_an_optimizer_can_be_built(self, option: str) -> None:
         chosen = trial(f"optimizer={option}")

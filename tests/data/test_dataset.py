@@ -49,6 +49,7 @@ class TestFashionMnist:
         counts = np.bincount(real.val_labels).tolist()
         assert counts == [457, 556, 504, 501, 488, 493, 493, 512, 490, 506]
 
+    @pytest.mark.slow
     def test_published_facts_hold(self, real: Dataset) -> None:
         assert real.test_labels[:10].tolist() == [9, 2, 1, 1, 6, 1, 4, 6, 5, 7]
         pixels = np.concatenate([real.val_images, real.train_images]) / np.float32(255)

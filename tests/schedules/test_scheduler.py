@@ -126,6 +126,7 @@ class TestPerformance:
             }
         ),
     )
+    @pytest.mark.slow
     def test_keras_decides_the_same(self, values: list[float], chosen: dict[str, Any]) -> None:
         ours = performance_rates(values, Performance(RATE, monitor="any", **chosen))
         np.testing.assert_array_equal(ours, keras_rates(values, "any", RATE, **chosen))

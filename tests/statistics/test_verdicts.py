@@ -45,6 +45,7 @@ def verdicts(frame: pd.DataFrame) -> dict[str, str]:
     return dict(zip(frame["strategy"], frame["verdict"], strict=True))
 
 
+@pytest.mark.slow
 class TestControls:
     """What must come out of a hundred experiments whose truth is known."""
 
@@ -257,14 +258,17 @@ class TestLost:
             ).values()
         return found
 
+    @pytest.mark.slow
     def test_a_clear_gain_is_found_though_both_lose_some(self) -> None:
         assert self.experiments(0.013, (0.02, 0.02)).count("better") >= 95
         assert self.experiments(0.013, (0.02, 0.02), pairs=40).count("better") >= 98
 
+    @pytest.mark.slow
     def test_equal_losses_make_no_verdict(self) -> None:
         found = self.experiments(0.0, (0.1, 0.1))
         assert found.count("better") + found.count("worse") <= 9  # 5, and 2 sd
 
+    @pytest.mark.slow
     def test_who_loses_half_is_never_better(self) -> None:
         assert "better" not in self.experiments(0.0, (0.0, 0.5))
         assert "better" not in self.experiments(0.013, (0.0, 0.5), pairs=40)
@@ -344,7 +348,7 @@ def table(scores: list[tuple[int | None, ...]], shift: int = 0) -> pd.DataFrame:
 
 
 MIRROR = {"better": "worse", "worse": "better"}
-few = settings(max_examples=40, deadline=None)  # a comparison takes some 30 ms
+few = settings(max_examples=15, deadline=None)  # a comparison takes some 30 ms
 
 
 class TestProperties:

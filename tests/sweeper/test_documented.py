@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.sweeping import APPS, results, run, run_script
 
+pytestmark = pytest.mark.slow
+
 OFFICIAL = "hydra/sweeper=optuna"
 FEW = "hydra.sweeper.n_trials=4"
 

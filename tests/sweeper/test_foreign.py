@@ -8,6 +8,8 @@ import pytest
 from tests.support.packages import leave_package
 from tests.support.sweeping import results, run, trials
 
+pytestmark = pytest.mark.slow
+
 NAMED = "hydra.sweeper._target_=hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper"
 
 

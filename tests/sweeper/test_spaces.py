@@ -174,6 +174,7 @@ class TestOptions:
         assert bool(space.searched) == (option not in EMPTY)
         assert all(key.startswith(f"{group}.") for key in space.searched)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("group", "option"), OPTIONS)
     @settings(max_examples=10, deadline=None)
     @given(data=st.data(), epochs=st.integers(1, 100))
@@ -276,6 +277,7 @@ class TestOptions:
                 low, high = ends(found)
                 assert low <= OmegaConf.select(cfg, key) <= high, key
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("option", config.options("architecture"))
     def test_the_smallest_and_the_largest_network_can_be_built(self, option: str) -> None:
         cfg = of_length("architecture", option, 3)

@@ -20,6 +20,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from contextlib import ExitStack, suppress
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +34,7 @@ VARIABLE = "FMNIST_LAB_PROGRAM_CACHE"
 OFF = "off"
 MOST_BYTES = 128_000_000  # the notebook's two programs take 1.7 MB
 _PRIVATE, _PROGRAMS = ".process-", "*.pb.*"
+_NEW = 60.0  # seconds: the process of a folder that was just made may not hold it yet
 _FLAG = "--tf_xla_persistent_cache_directory="
 
 log = logging.getLogger(__name__)
@@ -86,8 +88,10 @@ def _delete_leftovers(root: Path) -> None:
         if size > MOST_BYTES:
             path.unlink(missing_ok=True)
     for folder in root.glob(f"*/{_PRIVATE}*"):
-        with suppress(FolderHeldError, FileNotFoundError), held(folder):
-            shutil.rmtree(folder)
+        with suppress(FolderHeldError, FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > _NEW:
+                with held(folder):
+                    shutil.rmtree(folder)
 
 
 def start() -> ProgramCache | None:

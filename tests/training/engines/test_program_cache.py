@@ -88,11 +88,15 @@ def test_the_oldest_go_first(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_a_killed_process_left_is_deleted_and_the_living_keep_theirs(root: Path) -> None:
     living = ProgramCache(root, "kind")
-    left = root / "kind" / ".process-killed"
-    left.mkdir()
-    (left / "train.pb").write_bytes(b"code")
+    left, new = (root / "kind" / f".process-{name}" for name in ("killed", "new"))
+    for folder in (left, new):
+        folder.mkdir()
+        (folder / "train.pb").write_bytes(b"code")
+    for folder in (left, living.folder):
+        os.utime(folder, (time.time() - 100,) * 2)
     ProgramCache(root, "kind")
     assert not left.exists()
+    assert new.exists()  # its process may not hold it yet
     assert living.folder.exists()
     living.close()
     assert not living.folder.exists()
