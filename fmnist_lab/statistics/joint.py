@@ -90,7 +90,8 @@ def _flipped_sums(values: Floats) -> Iterator[Floats]:
         rng = np.random.default_rng(0)
         for start in range(0, _RESAMPLES, _BLOCK):
             signs = rng.choice([-1.0, 1.0], (min(_BLOCK, _RESAMPLES - start), pairs))
-            signs[: start == 0] = 1.0
+            if start == 0:
+                signs[0] = 1.0
             yield signs @ values
         return
     free = max(pairs - 1, 0)  # the last sign may stay: each pattern has a mirror image
