@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from typer.testing import CliRunner
 
-from docs import options
+from docs import judge, options
 from fmnist_lab import cli, config
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
@@ -249,6 +249,9 @@ class TestPages:
     def test_the_tables_of_options_are_up_to_date(self) -> None:
         written = options.PAGE.read_text(encoding="utf-8")
         assert written == options.page(), "write it again: python -m docs.options"
+
+    def test_published_verdicts_are_those_of_todays_tests(self) -> None:
+        assert judge.PAGE.read_text(encoding="utf-8") == judge.page(), "again: python -m docs.judge"
 
     def test_they_name_every_option_and_its_keys(self) -> None:
         page = options.page()
