@@ -81,6 +81,9 @@ def heard() -> None:
     """Undoes what Hydra or Alembic did to the logging of a process that an earlier test shared."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
+    for handler in logging.root.handlers[:]:
+        if type(handler).__module__.startswith("fmnist_lab"):  # its file is an earlier test's
+            logging.root.removeHandler(handler)
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
