@@ -84,6 +84,7 @@ def heard() -> None:
     for handler in logging.root.handlers[:]:
         if type(handler).__module__.startswith("fmnist_lab"):  # its file is an earlier test's
             logging.root.removeHandler(handler)
+            handler.close()
     for name, logger in logging.root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
