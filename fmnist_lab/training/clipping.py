@@ -74,20 +74,24 @@ def clip(name: str, gradients: Sequence[Any], threshold: Any) -> tuple[list[Any]
 
 
 def sum_of_squares(tensor: Any) -> Any:
-    """The sum of a tensor's squared elements, a scalar.
-
-    In two stages for matrices: XLA's CPU compiler adds the columns up in vector registers,
-    but would walk one long sum element by element. `maximum` with 0, which changes no sum
-    of squares and keeps NaN, stops it from merging the stages again (measured on the first
-    kernel of the notebook's architecture: 33 instead of 123 microseconds).
-    """
+    """The sum of a tensor's squared elements, a scalar; those of a matrix by rows first."""
     import tensorflow as tf
 
     squares = tf.square(tensor)
-    if tensor.shape.rank < 2:
-        return tf.reduce_sum(squares)
-    columns = tf.reduce_sum(tf.reshape(squares, [-1, tensor.shape[-1]]), axis=0)
-    return tf.reduce_sum(tf.maximum(columns, 0.0))
+    if tensor.shape.rank > 1:
+        squares = sum_rows(tf.reshape(squares, [-1, tensor.shape[-1]]))
+    return tf.reduce_sum(squares)
+
+
+def sum_rows(matrix: Any) -> Any:
+    """Adds up each row, as a product with ones.
+
+    XLA's CPU compiler writes a matrix down before it adds up its rows; a product takes it as it is
+    computed (for the first kernel of the notebook's network 33 instead of 133 microseconds).
+    """
+    import tensorflow as tf
+
+    return tf.linalg.matvec(matrix, tf.ones([matrix.shape[-1]], matrix.dtype))
 
 
 def _indicator(condition: Any) -> Any:

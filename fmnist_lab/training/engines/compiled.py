@@ -14,7 +14,7 @@ from fmnist_lab.data import Dataset
 from fmnist_lab.training import clipping
 from fmnist_lab.training.checkpoint import Checkpoint
 from fmnist_lab.training.early_stopping import EarlyStopping
-from fmnist_lab.training.engines import program_cache
+from fmnist_lab.training.engines import input_layers, program_cache
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
     EVALUATION_BATCH,
@@ -55,6 +55,7 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
             trial.training.batch_size,
             trial.training.labels,
             trial.training.label_smoothing,
+            is_standardised := (dataset.mean, dataset.std) != (0.0, 1.0),
         ],
         sort_keys=True,
         default=str,
@@ -69,10 +70,8 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
     if len(_programs) > KEPT_PROGRAMS:
         del _programs[next(iter(_programs))]
     program.threshold = tf.constant(trial.clipping.threshold or 0.0, tf.float32)
-    program.scaling = (
-        tf.constant(dataset.mean, tf.float32),
-        tf.constant(dataset.std, tf.float32),
-    )
+    moments = (dataset.mean, dataset.std) if is_standardised else ()
+    program.scaling = tuple(tf.constant(moment, tf.float32) for moment in moments)
     return program
 
 
@@ -87,7 +86,7 @@ class Program:
     """A model, its optimizer, and the compiled functions that train and evaluate them.
 
     Images are uint8 of shape (n, 28, 28), labels int32 of shape (n,); pixels reach the
-    model as (image / 255 - mean) / std.
+    model as image / 255, or standardised as (image / 255 - mean) / std.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -97,10 +96,11 @@ class Program:
         self.model, self.optimizer = _build(trial)
         self._loss = build_loss(trial)
         self._by_xla = compile_model(self.model)
+        self._training_call = input_layers.training_call(self.model)
         self._functions: dict[str, Any] = {}
         # What may differ between trials that share the program.
         self.threshold = tf.constant(0.0)
-        self.scaling: tuple[Any, ...] = (tf.constant(0.0), tf.constant(1.0))
+        self.scaling: tuple[Any, ...] = ()  # mean and std of pixels that are standardised
 
     def train_epoch(
         self,
@@ -156,12 +156,12 @@ class Program:
         return result
 
     def _train_epoch(
-        self, images: Any, labels: Any, rates: Any, threshold: Any, mean: Any, std: Any
+        self, images: Any, labels: Any, rates: Any, threshold: Any, *scaling: Any
     ) -> Any:
         def update(batch: Any, targets: Any, rate: Any, sums: Any) -> Any:
             size = float(batch.shape[0])
             with tf.GradientTape() as tape:
-                probabilities = self.model(_pixels(batch, mean, std), training=True)
+                probabilities = self._training_call(_pixels(batch, *scaling))
                 loss = self._mean_loss(targets, probabilities)
             weights = [variable.value for variable in self.model.trainable_variables]
             gradients, norm, clipped = clipping.clip(
@@ -174,9 +174,9 @@ class Program:
 
         return _over_batches(images, labels, self.batch_size, update, sums=4, per_step=rates)
 
-    def _evaluate_all(self, images: Any, labels: Any, mean: Any, std: Any) -> Any:
+    def _evaluate_all(self, images: Any, labels: Any, *scaling: Any) -> Any:
         def measure(batch: Any, targets: Any, _: Any, sums: Any) -> Any:
-            probabilities = self.model(_pixels(batch, mean, std), training=False)
+            probabilities = self.model(_pixels(batch, *scaling), training=False)
             loss = self._mean_loss(targets, probabilities) * float(batch.shape[0])
             return sums[0] + loss, sums[1] + _correct(targets, probabilities)
 
@@ -213,8 +213,12 @@ def _over_batches(
     return totals
 
 
-def _pixels(images: Any, mean: Any, std: Any) -> Any:
-    return (tf.cast(images, tf.float32) / 255.0 - mean) / std
+def _pixels(images: Any, *scaling: Any) -> Any:
+    pixels = tf.cast(images, tf.float32) / 255.0
+    if scaling:
+        mean, std = scaling
+        return (pixels - mean) / std
+    return pixels
 
 
 def _correct(targets: Any, probabilities: Any) -> Any:
