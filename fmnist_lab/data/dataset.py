@@ -131,15 +131,19 @@ def _draw(config: DataConfig) -> fashion_mnist.Original:
     )
 
 
-def _split(config: DataConfig, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns the positions of the training and of the validation images among `count`."""
-    order = np.arange(count)
+def _split(config: DataConfig, count: int) -> tuple[Any, Any]:
+    """Returns an index of the training and of the validation images among `count`.
+
+    Images that lie together are a slice, which copies nothing.
+    """
+    size = config.val_size
+    length = count - size if config.train_size is None else config.train_size
+    if config.split == "first":
+        return slice(size, size + length), slice(size)
     if config.split == "last":
-        order = np.roll(order, config.val_size)
-    elif config.split == "random":
-        order = np.random.default_rng(config.split_seed).permutation(count)
-    val, rest = np.split(order, [config.val_size])
-    return rest[: config.train_size], val
+        return slice(length), slice(count - size, count)
+    val, rest = np.split(np.random.default_rng(config.split_seed).permutation(count), [size])
+    return rest[:length], val
 
 
 def _moments(images: NDArray[np.uint8]) -> tuple[float, float]:
