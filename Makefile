@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test test-fast test-faults soak check docs bench bench-sweeps bench-scale lock
+.PHONY: help setup demo test test-fast test-faults soak check docs bench bench-peers bench-sweeps bench-scale lock
 
 help: ## What there is to do
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,8 +50,10 @@ docs: setup ## Build the documentation into site/, and check its links
 bench: setup ## Time the compiled engine against model.fit
 	$(BIN)/python -m benchmarks.epochs
 
-bench-sweeps: setup ## Time whole sweeps against a plain loop, and a trial's overhead; what pruning saves
-	$(BIN)/python -m benchmarks.sweeps
+bench-peers: setup ## Time whole sweeps against those of other tools, each in an environment of its own
+	$(BIN)/python -m benchmarks.peers
+
+bench-sweeps: setup ## Time a trial's overhead, and see what pruning saves
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.pruning
 
