@@ -133,7 +133,10 @@ def export_best(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="Choose by val/accuracy, val/loss, test/accuracy or test/loss."),
+        typer.Option(
+            help="Choose by val/accuracy or val/loss of one seed, or test/accuracy or "
+            "test/loss of the replicates, instead of their mean objective."
+        ),
     ] = None,
     stopping: _Stopping = None,
     out: Annotated[

@@ -11,6 +11,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import asked_file, whole_file
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import summary
+from fmnist_lab.results import ledger
 from fmnist_lab.results.layout import COMPARISON_CSV, CURVES_CSV, REPORT, TRIALS_CSV
 
 
@@ -53,6 +54,8 @@ def main(  # noqa: PLR0913 - an option of the command each
     print(f"\n{sentences.headline(found)}")
     if sentences.no_verdict(found) is None:
         print(sentences.claim(found))
+    if opened := ledger.sentence(found.setup.openings):
+        print(opened)
     for caution in cautions.grave(found):
         print(f"Caution: {caution}")
     if with_report:

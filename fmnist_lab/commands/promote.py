@@ -16,7 +16,7 @@ from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export.document import train_again
 from fmnist_lab.foundation.secrets import mask
-from fmnist_lab.results import curve_diff, schema
+from fmnist_lab.results import curve_diff, ledger, schema
 from fmnist_lab.results.curve_diff import shown
 from fmnist_lab.tracking import models
 from fmnist_lab.tracking.models import CHAMPION, Registry
@@ -107,6 +107,16 @@ def _pack(
 ) -> tuple[dict[str, str], str]:
     """Makes the MLflow model; returns its tags, and a sentence on its test accuracy."""
     dataset = data.load(trial.data)
+    ledger.record(
+        ledger.Entry(
+            opened=ledger.now(),
+            images=dataset.test_checksum,
+            command=ledger.Command.PROMOTE,
+            subject=str(result["mlflow_run_id"]),
+            runs=1,
+        )
+    )
+    print(ledger.sentence(ledger.read(dataset.test_checksum)))
     delivered = weights.read(folder) or _train_again(folder, anyway)
     from fmnist_lab.training.engines import building  # TensorFlow, 5 s
 
@@ -134,7 +144,7 @@ def _train_again(folder: Path, anyway: bool) -> list[Any]:
     """Returns the weights of a trial that has kept none, if its curve is the recorded one."""
     print("It has kept no weights, so it is trained again.", flush=True)
     threads = environment.recorded(folder)["threads"]
-    again = train_again(recipe.recipe(folder), threads, "kind=replicate", "tracking=none")
+    again = train_again(recipe.recipe(folder), threads, "tracking=none", kind="replicate")
     found = curve_diff.departures(curve_diff.read(folder), curve_diff.read(again), exact=True)
     if found and not anyway:
         first = min(found, key=lambda departure: departure.epoch)

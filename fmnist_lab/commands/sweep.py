@@ -78,7 +78,8 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
             if count > 1:
                 print(f"\nReplicates of search {number}")
             replicates = stages.prepare(planned, search)
-            hydra_run.run(hydra_run.sweep, program, ["--multirun", *planned.overrides(replicates)])
+            again = ["--multirun", *planned.overrides(replicates)]
+            hydra_run.run(hydra_run.sweep, program, again, kind="replicate")
     except ChangedSweepError as error:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"

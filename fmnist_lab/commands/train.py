@@ -8,8 +8,12 @@ from fmnist_lab.hydra_app.run import run, shows, trials
 ROOT = Path("mlruns")
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str], kind: str = "trial") -> None:
     """Runs Hydra on the given command line.
+
+    Args:
+        arguments: The words behind `train`.
+        kind: What may be trained.
 
     Raises:
         RequestError: Hydra, the schema or a check refuses the configuration.
@@ -17,4 +21,4 @@ def main(arguments: list[str]) -> None:
     if not shows(arguments):
         require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
-    run(trials, "fmnist-lab" if "-sc" in arguments else "fmnist-lab train", arguments)
+    run(trials, "fmnist-lab" if "-sc" in arguments else "fmnist-lab train", arguments, kind)

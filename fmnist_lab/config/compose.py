@@ -69,10 +69,13 @@ class Config(Trial):
     clipping: SearchableClipping = field(default_factory=SearchableClipping)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
-    kind: str = "trial"  # trial | replicate: one whose delivered weights see the test set
+    kind: str = "trial"  # or replicate: delivered weights see the test set; set by a sweep alone
     replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
     checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
     searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
+    baseline: str | None = None  # what the others are compared with; null: constant, or the first
+    margin: float = 0.002  # of accuracy: within it two strategies are equivalent
+    alpha: float = 0.05  # the error rate of the verdicts
 
 
 def register() -> None:
@@ -142,6 +145,10 @@ def to_trial(cfg: DictConfig) -> Trial:
     if config.strategy is not None:
         require_text("strategy", config.strategy)
     validate_stages(config.replicates, config.searches)
+    if not 0 < config.margin < 1:
+        raise RequestError("margin", "be above 0 and below 1, as accuracies are", config.margin)
+    if not 0 < config.alpha < 0.5:
+        raise RequestError("alpha", "be above 0 and below 0.5", config.alpha)
     seconds = config.checkpoint_seconds
     if seconds is not None and not 0 <= seconds < math.inf:
         raise RequestError(

@@ -65,12 +65,17 @@ def config_dir() -> str:
     return str(installed if installed.is_dir() else package.parent / "conf")
 
 
+def files(group: str) -> dict[str, Path]:
+    """The files of a group by name, ours and the user's; the one that Hydra takes."""
+    ours, own = Path(config_dir()), Path.cwd()
+    folders = [ours.parent, own, own / "conf", ours]  # the last one goes first
+    found = [path for folder in folders for path in listed(folder / group)]
+    return {path.stem: path for path in found if path.suffix == ".yaml"}
+
+
 def options(group: str) -> list[str]:
     """The names that may be chosen in a group, ours and the user's, sorted."""
-    ours, own = Path(config_dir()), Path.cwd()
-    folders = [ours, ours.parent, own / "conf", own]
-    found = [path for folder in folders for path in listed(folder / group)]
-    return sorted({path.stem for path in found if path.suffix == ".yaml"})
+    return sorted(files(group))
 
 
 def read(path: Path) -> Document:

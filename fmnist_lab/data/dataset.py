@@ -62,6 +62,11 @@ class Dataset:
     std: float  # 1 unless standardized
 
     @property
+    def test_checksum(self) -> str:
+        """SHA-256 over the test images and labels alone."""
+        return _checksum("test", (self.test_images, self.test_labels))
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes 0 to 9; drawn images have only numbers."""
         drawn = tuple(f"Class {number}" for number in range(len(CLASS_NAMES)))
@@ -154,7 +159,7 @@ def _moments(images: NDArray[np.uint8]) -> tuple[float, float]:
     return float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
 
 
-def _checksum(name: str, parts: Iterable[NDArray[np.uint8]]) -> str:
+def _checksum(name: str, parts: Iterable[NDArray[Any]]) -> str:
     digest = hashlib.sha256(name.encode())
     for array in parts:
         digest.update(str(array.shape).encode())

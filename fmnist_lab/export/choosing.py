@@ -20,7 +20,7 @@ from fmnist_lab.statistics import MIN_PAIRS, Verdict
 BY = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
 NAMED = 6  # runners-up that are listed by name
 _DIGITS = 6  # of a mean: a single image of 10,000 is the fourth
-_MARGINS = {"test_accuracy": 0.002, "test_loss": 0.01}  # differences below do not matter
+_LOSS_MARGIN = 0.01  # differences below do not matter
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,20 @@ def choose(
     *,
     model: bool = False,
 ) -> Choice:
-    """Chooses the best trial of a sweep.
+    """Chooses the best trial of a sweep, by validation images.
 
-    For its configuration, a tuning trial: where winners were trained again with fresh seeds these
-    decide between strategies, as in the report; else the objective of the trials that ended by
-    themselves does. For its model, a replicate where there are some: the first seed of the
-    strategy with the best mean objective. The test set does not choose a model, so that the
-    model's test accuracy is not the largest of several.
+    Where winners were trained again with fresh seeds, their mean objective decides between
+    strategies: the test accuracy of what was chosen is then not the largest of several. A
+    strategy of which a replicate diverged comes last. The configuration is the tuning trial that
+    the replicates repeat; the model is the replicate with the first seed, for the best seed would
+    be chosen by chance. Without replicates the objective of the trials that ended by themselves
+    decides.
 
     Args:
         sweep: A sweep or multirun, its name or its folder; None: the latest.
         strategy: Choose among this one's trials.
-        by: Choose a configuration by this metric, one of `BY`.
+        by: Choose a configuration by this metric instead, one of `BY`: of validation images among
+            tuning trials, of test images among replicates.
         stopping: Choose among trials with this early stopping, where it differs.
         model: Choose a model, not a configuration.
 
@@ -72,71 +74,55 @@ def choose(
     known = list(dict.fromkeys([*whole["strategy"], *models["strategy"]]))
     if strategy is not None and strategy not in known:
         raise RequestError("--strategy", f"be one of {', '.join(known)}", strategy)
-    tested = replicates.dropna(subset="test_accuracy")["strategy"]
+    again = set(replicates["strategy"][ran_to_the_end(replicates)])
     # Replicates decide where two strategies have some, or the one that is asked for.
-    is_tested = strategy in set(tested) if strategy else tested.nunique() > 1
-    metric = by or ("test/accuracy" if is_tested else evidence.metric)
-    if metric not in BY:
-        raise RequestError("--by", f"be one of {', '.join(BY)}", metric)
+    is_again = strategy in again if strategy else len(again) > (0 if model else 1)
+    if by is not None and by not in BY:
+        raise RequestError("--by", f"be one of {', '.join(BY)}", by)
     warnings = cautions.grave(evidence)
     if evidence.is_running or len(replicates) < (evidence.setup.planned_replicates or 0):
         warnings.append(f"The sweep has not ended: {sentences.progress(evidence)}")
-    if (models["strategy"] == strategy if strategy else models["strategy"].notna()).any():
-        trial, why, noise = _first_replicate(replicates, strategy)
-    elif metric.startswith("test/") and not model:
-        trial, why, noise = _confirmed(evidence, whole, metric, strategy)
+    if (is_again and by is None) or str(by).startswith("test/"):
+        trial, why, noise = _confirmed(evidence, whole, by, strategy, model=model)
     else:
-        trial, why, noise = _tuned(evidence, whole, evidence.metric if model else metric, strategy)
-    again = _summary(evidence, str(trial["strategy"]))
-    return Choice(place, trial, why, noise, warnings, again)
-
-
-def _first_replicate(replicates: pd.DataFrame, strategy: str | None) -> tuple[pd.Series, str, str]:
-    """Returns the first seed of the strategy with the best mean objective.
-
-    A strategy of which a replicate diverged comes last. The best seed would be chosen by chance.
-    """
-    require_one_objective(replicates)
-    metric = str(replicates["objective_metric"].iloc[0])
-    own = replicates if strategy is None else replicates[replicates["strategy"] == strategy]
-    means = own.groupby("strategy")["objective"].agg(lambda values: values.mean(skipna=False))
-    # A strategy with nothing that ended by itself has no model.
-    means = means[means.index.isin(own["strategy"][ran_to_the_end(own)])]
-    name = str(means.sort_values(ascending=not is_maximised(metric), kind="stable").index[0])
-    own = own[own["strategy"] == name]
-    why = (
-        f"{name} has the best {metric} in the mean over its "
-        f"{wording.count(len(own), 'replicate')}, "
-        f"{wording.number(means[name])}; its model is the one with the first seed."
-    )
-    return own[ran_to_the_end(own)].sort_values("seed").iloc[0], why, ""
+        trial, why, noise = _tuned(evidence, whole, by or evidence.metric, strategy)
+    return Choice(place, trial, why, noise, warnings, _summary(evidence, str(trial["strategy"])))
 
 
 def _confirmed(
-    evidence: Evidence, whole: pd.DataFrame, metric: str, strategy: str | None
+    evidence: Evidence, whole: pd.DataFrame, by: str | None, strategy: str | None, *, model: bool
 ) -> tuple[pd.Series, str, str]:
-    """The winner of the strategy whose replicates are best on the test set."""
-    value = metric.replace("/", "_")
-    replicates = evidence.replicates
-    tested = list(replicates.dropna(subset=value)["strategy"].unique())
-    if not tested or (strategy and strategy not in tested):
+    """The winner of the strategy whose replicates are best, or the model of its first seed."""
+    replicates, metric = evidence.replicates, by or evidence.metric
+    value = by.replace("/", "_") if by else "objective"
+    require_one_objective(replicates)
+    ended = replicates[ran_to_the_end(replicates) & replicates[value].notna()]["strategy"]
+    if ended.empty or (strategy and strategy not in set(ended)):
         rule = "be val/accuracy or val/loss where no replicates have seen the test set"
         raise RequestError("--by", rule, metric)
-    verdicts = pd.DataFrame()
-    if replicates["strategy"].nunique() > 1:
-        verdicts = statistics.compare_to_best(
-            replicates, value, evidence.pair, margin=_MARGINS[value]
-        )
-    ahead = str(verdicts["opponent"].iloc[0]) if len(verdicts) else tested[0]
-    chosen = strategy or ahead
-    trial = _repeated(evidence, whole, chosen)
-    mean = wording.number(replicates[replicates["strategy"] == chosen][value].mean())
-    units = sentences.units(int((replicates["strategy"] == chosen).sum()), "seed")
-    why = f"{chosen} has the best mean {metric} of its replicates, {mean} over {units}."
+    means = replicates.groupby("strategy")[value].agg(lambda values: values.mean(skipna=False))
+    ascending = not is_maximised(metric)
+    means = means[means.index.isin(ended)].sort_values(ascending=ascending, kind="stable")
+    chosen = strategy or str(means.index[0])
+    own = replicates[replicates["strategy"] == chosen]
+    units = wording.count(len(own), "replicate")
+    why = f"{chosen} has the best mean {metric} of its {units}, {wording.number(means[chosen])}"
     if strategy:
-        why = f"You asked for {chosen}: its replicates have a mean {metric} of {mean}."
-    why += f" Trial {trial['trial']} is the configuration that they repeat."
-    return trial, why, _rivals(verdicts, ahead, chosen, value, evidence.pair)
+        why = f"You asked for {chosen}: the mean {metric} of its {units} is "
+        why += wording.number(means[chosen])
+    if model:
+        first = own[ran_to_the_end(own)].sort_values("seed").iloc[0]
+        return first, f"{why}; its model is the one with the first seed.", ""
+    trial = _repeated(evidence, whole, chosen)
+    why += f". Trial {trial['trial']} is the configuration that they repeat."
+    verdicts, ahead = pd.DataFrame(), chosen
+    if replicates["strategy"].nunique() > 1:
+        margin = evidence.setup.margin if is_maximised(metric) else _LOSS_MARGIN
+        verdicts = statistics.compare_to_best(
+            replicates, value, evidence.pair, margin, evidence.setup.alpha
+        )
+        ahead = str(verdicts["opponent"].iloc[0])
+    return trial, why, _rivals(verdicts, ahead, chosen, metric, evidence.pair)
 
 
 def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Series:
@@ -152,11 +138,11 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
     return same.iloc[0] if is_one else _best(own)
 
 
-def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, value: str, pair: str) -> str:
+def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, metric: str, pair: str) -> str:
     """Which strategies are not shown to be worse."""
     if chosen != ahead:
         row = verdicts[verdicts["strategy"] == chosen].iloc[0]
-        return f"Ahead of it is {ahead}: {_difference(row, value, pair)}."
+        return f"Ahead of it is {ahead}: {_difference(row, metric, pair)}."
     if verdicts.empty:
         return "No other strategy has replicates."
     pairs = int(verdicts["pairs"].max())
@@ -167,17 +153,17 @@ def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, value: str, pair: s
     if rivals.empty:
         return f"All others are worse, with {sentences.units(pairs, pair)} each."
     close = [
-        f"{row['strategy']} ({_difference(row, value, pair)})" for row in sentences.records(rivals)
+        f"{row['strategy']} ({_difference(row, metric, pair)})" for row in sentences.records(rivals)
     ]
     return f"Not shown to be worse: {_listed(close)}."
 
 
-def _difference(row: Any, value: str, pair: str) -> str:
+def _difference(row: Any, metric: str, pair: str) -> str:
     """`-0.12 points, interval -0.40 to +0.16, equivalent`; the interval is joint."""
     interval = sentences.no_interval(int(row["pairs"]), pair)
     if pd.isna(row["difference"]):
         return interval
-    scale, unit = (100, " points") if value == "test_accuracy" else (1, "")
+    scale, unit = (100, " points") if is_maximised(metric) else (1, "")
     if not pd.isna(row["low"]):
         low, high = (f"{scale * row[end]:+.2f}" for end in ("low", "high"))
         interval = f"interval {low} to {high}"

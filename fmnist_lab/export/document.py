@@ -45,6 +45,14 @@ from fmnist_lab.trial import Trial
 
 VERIFIED = Path("mlruns/verify")  # where trials are trained again
 _WIDTH = 98
+# `python -m fmnist_lab`, but for what no command line may ask for.
+_OF_KIND = """
+from functools import partial
+from fmnist_lab import cli
+from fmnist_lab.commands import train
+train.main = partial(train.main, kind={!r})
+cli.main()
+"""
 _WHOLE = {  # settings that stand in a file whatever they are, and what is said of them there
     "seed": "of initial weights, batch order and dropout",
     "training": "always whole: how long, in which batches, by which engine",
@@ -108,7 +116,7 @@ def differing(document: Document) -> list[tuple[str, Any, Any]]:
     return _differences(recorded, present)
 
 
-def train_again(recipe: Document, threads: int | None, *more: str) -> Path:
+def train_again(recipe: Document, threads: int | None, *more: str, kind: str = "trial") -> Path:
     """Trains the trial that a recipe describes, and returns its folder.
 
     How a sum of floats is rounded depends on the number of threads, which TensorFlow reads when it
@@ -118,15 +126,17 @@ def train_again(recipe: Document, threads: int | None, *more: str) -> Path:
         recipe: An exported document, or `recipe` of a trial's folder.
         threads: That computed the record; None: as many as there are cores.
         *more: Further overrides.
+        kind: `replicate` to keep the weights, and to see the test set, which must be on the record.
 
     Raises:
         RequestError: The trial cannot be trained here.
         NotReproducedError: The training failed.
     """
     folder = VERIFIED / datetime.datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S-%f")
-    arguments = [*overrides(recipe), *more, f"hydra.run.dir={folder}"]
+    arguments = [*overrides(recipe), *more, f"kind={kind}", f"hydra.run.dir={folder}"]
     settings = with_threads(threads) if threads else {}
-    command = [sys.executable, "-P", "-m", "fmnist_lab", "train", *arguments]
+    program = ["-m", "fmnist_lab"] if kind == "trial" else ["-c", _OF_KIND.format(kind)]
+    command = [sys.executable, "-P", *program, "train", *arguments]
     done = subprocess.run(command, env=os.environ | settings, check=False)
     if done.returncode == 2:
         raise RequestError("FILE", "be a trial that can be trained here", Phrase("what is above"))

@@ -20,7 +20,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import require_writable
 
 _COMPUTED = re.compile(r"\$\{.*\}")
-_OUR_SWEEPER = "hydra_plugins.fmnist_lab_sweeper.sweeper.FmnistLabSweeper"
+OUR_SWEEPER = "hydra_plugins.fmnist_lab_sweeper.sweeper.FmnistLabSweeper"
 _OUR_HOOKS = {
     "check": "fmnist_lab.hydra_app.sweeper_hooks.check",
     "check_together": "fmnist_lab.hydra_app.sweeper_hooks.check_together",
@@ -41,6 +41,7 @@ class Refused(BaseException):
 class Progress:
     """How far Hydra has come with this command."""
 
+    kind: str = "trial"  # what it trains; only our own code asks for replicates
     has_started: bool = False  # whether the configuration is composed and checked
     new_folder: Path | None = None  # for results, where there was none before
 
@@ -64,6 +65,7 @@ def _check(config: DictConfig, mode: RunMode) -> None:
     try:
         is_run = mode == RunMode.RUN
         folder = Path(str(config.hydra.run.dir if is_run else config.hydra.sweep.dir))
+        _require_kind(config)
         _require_subfolder(config)
         _require_logging(config)
         if is_run:
@@ -81,6 +83,24 @@ def _check(config: DictConfig, mode: RunMode) -> None:
         raise Refused(configuration.refusal(error)) from error
     progress.has_started = True
     progress.new_folder = None if folder.exists() else folder
+
+
+def require_kind(given: Any) -> None:
+    """Raises `RequestError` for runs of a kind that this command does not train.
+
+    A replicate opens the test set, which is on the record where a sweep's second stage makes it.
+    """
+    if given != progress.kind:
+        hint = "a sweep itself trains its winners again, and records that the test set is opened"
+        raise RequestError("kind", f"stay {progress.kind}", given, hint)
+
+
+def _require_kind(config: DictConfig) -> None:
+    require_kind(config.kind)
+    for word in config.hydra.overrides.task if progress.kind == "trial" else ():
+        key, _, given = word.lstrip("+~").partition("=")  # several, too, which are not composed
+        if key == "kind":
+            require_kind(given)
 
 
 def _require_subfolder(config: DictConfig) -> None:
@@ -149,7 +169,7 @@ def _require_logging(config: DictConfig) -> None:
 def _add_hooks(config: DictConfig) -> None:
     """Gives our sweeper, which serves other applications too, what it needs for this one."""
     sweeper = config.hydra.sweeper
-    if sweeper._target_ != _OUR_SWEEPER:
+    if sweeper._target_ != OUR_SWEEPER:
         return
     with flag_override(sweeper, ["struct", "readonly"], False):
         for key, function in _OUR_HOOKS.items():

@@ -41,13 +41,19 @@ def shows(arguments: Sequence[str]) -> bool:
     return any(word.partition("=")[0] in _SHOWS for word in arguments)
 
 
-def run(application: Callable[[], object], program: str, arguments: Sequence[str]) -> None:
+def run(
+    application: Callable[[], object],
+    program: str,
+    arguments: Sequence[str],
+    kind: str = "trial",
+) -> None:
     """Runs an application as if the command line were its own.
 
     Args:
         application: `trials` or `sweep`, see above.
         program: What usage and errors call it.
         arguments: Overrides, and Hydra's flags.
+        kind: What may be trained: no other `kind` in the configuration is accepted.
 
     Raises:
         RequestError: Hydra, the schema or a check refuses the request. What the command has made
@@ -58,7 +64,7 @@ def run(application: Callable[[], object], program: str, arguments: Sequence[str
     config.register()
     sys.argv = [program, *secrets.into_environment(arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors and exits itself
-    progress.has_started, progress.new_folder = False, None
+    progress.kind, progress.has_started, progress.new_folder = kind, False, None
     interrupted.clear()
     try:
         application()

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config, data
 from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.hydra_app.callback import require_kind
 from fmnist_lab.metrics import OBJECTIVES, is_maximised
 from fmnist_lab.results import schema
 from fmnist_lab.results.layout import RESULT
@@ -27,6 +28,7 @@ def check(cfg: DictConfig) -> None:
         DataUnavailableError: No source has the data.
     """
     trial = config.to_trial(cfg)
+    require_kind(cfg.kind)
     config.to_tracking(cfg)
     config.refuse_password(cfg)
     data.load(trial.data)
@@ -43,6 +45,8 @@ def check_together(
         RequestError: Trials would have different metrics or validation images, or the worst one
             would be the best.
     """
+    for kind in choices.get("kind", ()):
+        require_kind(kind)
     keys = {f"data.{key}" for cfg in configurations for key in data.deciding(cfg.data)}
     shared = dict.fromkeys(sorted(keys), _OTHER_IMAGES) | {"objective.metric": _OTHER_METRIC}
     for key, reason in shared.items():

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lab import config
 from fmnist_lab.errors import Phrase, RequestError, is_full_disk
 from fmnist_lab.foundation.files import FolderHeldError, held
-from fmnist_lab.hydra_app.callback import Refused
+from fmnist_lab.hydra_app.callback import OUR_SWEEPER, Refused, require_kind
 from fmnist_lab.hydra_app.sweeper_hooks import require_direction
 from fmnist_lab.results import schema, searches
 from fmnist_lab.results.overrides import asked
@@ -64,9 +64,10 @@ def _train(cfg: DictConfig, folder: Path) -> float:
 
     given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     # To repeat a trial is not to add one to the sweep.
-    overrides = [override for override in given if not override.startswith("tracking.parent=")]
+    overrides = [word for word in given if not word.startswith(("tracking.parent=", "kind="))]
     command = shlex.join(["fmnist-lab", "train", *overrides])
     labels = _labels(trial, cfg.strategy, cfg.kind)
+    _require_kind(labels.kind)
     log.info("Trial %d: %s", labels.trial, " ".join(overrides) or "the defaults")
     nowhere = tracking.name == config.Tracking.NONE
     study = _Study(trial)
@@ -117,6 +118,14 @@ def _require_own_folder(folder: Path) -> None:
             "give each job a folder of its own",
             Phrase(f"{str(folder)!r} for {number} and {hydra_config.job.num}"),
         )
+
+
+def _require_kind(kind: str) -> None:
+    """Refuses a replicate that the gate and the sweeper's hooks have not seen."""
+    sweeper, mode = HydraConfig.get().sweeper, HydraConfig.get().mode
+    is_seen = sweeper._target_ == OUR_SWEEPER and not sweeper.custom_search_space
+    if kind != "trial" and mode == RunMode.MULTIRUN and not is_seen:
+        require_kind(kind)
 
 
 class _Study:

@@ -1,8 +1,8 @@
 """The stages of a sweep: tune each strategy in one or more searches, then train replicates.
 
 The best value of many trials is too high an estimate. Replicates train each winner again with
-fresh seeds, the same for all strategies. They alone see the test set, and `manifest.json` records
-each time it is opened.
+fresh seeds, the same for all strategies. They alone see the test set; `manifest.json` and the
+project's ledger record each time it is opened.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,13 +116,14 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
 
     Replicates of other winners are moved out of the way: they answer another question.
     """
-    before = manifest.read(folder)
+    before = manifest.read(folder).get("openings", [])
     cfg = config.compose([item for item in planned.arguments if not item.startswith("hydra")])
+    dataset = data.load(config.to_trial(cfg).data)
     content = {
         "winners": dict(planned.winners),
         "seeds": list(planned.seeds),
         **manifest.asked(folder),
-        "data": data.load(config.to_trial(cfg).data).checksum,
+        "data": dataset.checksum,
         "versions": environment.describe(),
     }
     replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
@@ -130,9 +131,9 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
     is_whole = bool(before) and len(list(replicates.glob(f"*/{layout.RESULT}"))) >= wanted
     if is_whole and not any(key.startswith(("winners", "seeds")) for key in changed):
         return replicates  # there is nothing left to train, whatever the version is today
-    manifest.open_test_set(content, folder)
-    if any(key.startswith("winners") for key in changed) and replicates.exists():
-        replicates.rename(folder / f"{layout.REPLICATES}-{before.get('hash', 'before')[:8]}")
+    manifest.open_test_set(content, dataset.test_checksum, folder)
+    if before and any(key.startswith("winners") for key in changed) and replicates.exists():
+        replicates.rename(folder / f"{layout.REPLICATES}-{before[-1].get('hash', 'before')[:8]}")
     return replicates
 
 

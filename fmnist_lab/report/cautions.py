@@ -9,8 +9,11 @@ from fmnist_lab import data, results, statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence, Setup
-from fmnist_lab.report.sentences import listed, records
+from fmnist_lab.report.sentences import listed, records, units
+from fmnist_lab.results import manifest
 from fmnist_lab.training.environment import COMPUTING
+
+_EQUAL = 1.1  # a tenth more is still the same budget
 
 
 def warnings(evidence: Evidence) -> list[str]:
@@ -27,6 +30,8 @@ def grave(evidence: Evidence) -> list[str]:
         *_subject(evidence),
         *mixed_images(runs_by_kind(evidence), evidence.setup),
         *_mixed_versions(evidence),
+        *_changed_rules(evidence.setup),
+        *_added_searches(evidence.setup.manifests),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
     ]
@@ -101,11 +106,34 @@ def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
     return {"trials": evidence.trials, "replicates": evidence.replicates}
 
 
+def _changed_rules(setup: Setup) -> Iterator[str]:
+    """Verdicts by other rules than those of the plan."""
+    rules = [key for key in manifest.RULES if key in setup.changed]
+    if shown := [f"{key} from {before} to {after}" for key in rules
+                 for before, after in [setup.changed[key]]]:  # fmt: skip
+        yield (
+            f"The rules of the verdicts have changed since the plan was written: "
+            f"{listed(shown, 'and')}."
+        )
+
+
+def _added_searches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Searches that were begun when the test set had been opened for others."""
+    opened = [time["opened"] for found in manifests for time in found.get("openings", [])]
+    late = [found for found in manifests if opened and found.get("begun", "") > min(opened)]
+    if late:
+        which = units(len(late), "search")
+        yield (
+            f"On {late[0]['begun'][:10]} {which} more began, after the test set had been opened. "
+            "Who looks and adds until a difference shows finds one by luck more often than p says."
+        )
+
+
 def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """What changed after the test set had been opened, by the manifest of each search."""
-    for number, manifest in enumerate(manifests, 1):
+    for number, found in enumerate(manifests, 1):
         where = f" of search {number}" if len(manifests) > 1 else ""
-        for opening in manifest.get("openings", [])[1:]:
+        for opening in found.get("openings", [])[1:]:
             changed = opening.get("changed", ["something that is not recorded"])
             others = [key for key in changed if key != "seeds"]
             day = str(opening["opened"])[:10]
@@ -137,6 +165,14 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
             f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
             "alone."
+        )
+        return  # which explains the epochs
+    epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
+    if not evidence.is_running and epochs.max() > _EQUAL * epochs.min():
+        most, least = epochs.idxmax(), epochs.idxmin()
+        yield (
+            f"The strategies had equal trials and unequal epochs, from {epochs.min()} ({least}) to "
+            f"{epochs.max()} ({most}) in all: who trains for longer is tuned with more."
         )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fmnist_lab import metrics, results, statistics
 from fmnist_lab.errors import Phrase, RequestError
-from fmnist_lab.results import layout, manifest, schema, searches
+from fmnist_lab.results import layout, ledger, manifest, schema, searches
 from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
@@ -32,7 +32,8 @@ class Setup:
 
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration
     spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by strategy
-    manifests: Sequence[Mapping[str, Any]] = ()  # of the second stage, one for each search
+    manifests: Sequence[Mapping[str, Any]] = ()  # one for each search
+    openings: Sequence[ledger.Entry] = ()  # of this test set in the project, for whatever it was
     environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
     has_ended: bool = False  # false while the sweep runs, and after a kill
     unended: int = 0  # trials with a folder and no result: they run, or their worker died
@@ -64,13 +65,17 @@ class Setup:
         tuned = [read(folder / layout.SWEEP_RESULTS, dict[str, Any]) for folder in begun]
         config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
         is_whole = all(found.get("ended") for found in tuned)
+        manifests = [found for found in map(manifest.read, begun) if found]
+        stated = [found.get("plan", {}) | found for found in manifests]
+        images = next((found["test_images"] for found in stated if "test_images" in found), None)
         below = [(folder / layout.TRIALS, folder) for folder in begun]
         begun_below = [next(filter(Path.is_dir, paths), place).iterdir() for paths in below]
         left = {path for paths in begun_below for path in paths if _is_job(path)}
         return Setup(
             config=config,
             spaces=read(place / layout.SPACES, schema.Spaces),
-            manifests=[found for found in map(manifest.read, begun) if found],
+            manifests=manifests,
+            openings=ledger.read(images),
             environment=schema.environment(trial_folders[0] if trial_folders else place),
             has_ended=is_whole and len(begun) >= config.get("searches", 1),
             own_points=any(
@@ -102,8 +107,25 @@ class Setup:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """Of the first search; empty while the test set is closed."""
+        """Of the first search; empty where there is none."""
         return self.manifests[0] if self.manifests else {}
+
+    @property
+    def margin(self) -> float:
+        """Differences of accuracy below it do not matter."""
+        return float(self.config.get("margin", statistics.MARGIN))
+
+    @property
+    def alpha(self) -> float:
+        """The error rate of the verdicts."""
+        return float(self.config.get("alpha", 0.05))
+
+    @property
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """Settings that are others than in the plan: what it says, and what holds now."""
+        plan, now = self.manifest.get("plan", {}), manifest.settings(self.config)
+        keys = manifest.CHANGEABLE if plan else ()
+        return {key: (plan.get(key), now.get(key)) for key in keys if plan.get(key) != now.get(key)}
 
     @property
     def planned(self) -> int | None:
@@ -208,13 +230,14 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     )
     metric = str(trials["objective_metric"].iloc[0]) if len(trials) else "val/accuracy"
     strategies = list(replicates["strategy"]) or list(trials["strategy"])
-    wished = [setup.manifest.get("baseline"), BASELINE, *setup.strategies, *strategies]
+    wished = [setup.config.get("baseline"), BASELINE, *setup.strategies, *strategies]
     baseline = next((str(name) for name in wished if name in strategies), BASELINE)
     pair = "search" if replicates["search"].nunique() > 1 else "seed"
     versus_baseline, versus_best = None, None
     if replicates["strategy"].nunique() > 1 and replicates["test_accuracy"].notna().any():
-        versus_baseline = statistics.compare(replicates, baseline, pair=pair)
-        versus_best = statistics.compare_to_best(replicates, pair=pair)
+        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha}
+        versus_baseline = statistics.compare(replicates, baseline, **rules)
+        versus_best = statistics.compare_to_best(replicates, **rules)
     return Evidence(
         folder=place,
         setup=setup,

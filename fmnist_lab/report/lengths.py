@@ -28,6 +28,13 @@ def savings(evidence: Evidence) -> pd.DataFrame:
     return _best_first(evidence, statistics.saved_epochs(runs.dropna(subset="horizon")))
 
 
+def spent(evidence: Evidence) -> pd.DataFrame:
+    """What tuning took of each strategy, the best first: trials, epochs and seconds in all."""
+    groups = evidence.trials.groupby("strategy", sort=False)
+    columns = {"epochs": ("epochs_trained", "sum"), "seconds": ("seconds", "sum")}
+    return _best_first(evidence, groups.agg(trials=("trial", "size"), **columns).reset_index())
+
+
 def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
     """How soon replicates are as good as the baseline's are in the end.
 

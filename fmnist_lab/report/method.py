@@ -1,14 +1,18 @@
 """How it was measured: what the numbers rest on."""
 
+from collections import Counter
+
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.report.sentences import MARGIN, progress, units
+from fmnist_lab.report.sentences import progress, units
+from fmnist_lab.results import ledger
 from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.tracking import flatten
 
 _NO_PRUNER = "NopPruner"
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
 # Of the manifest, in other words or elsewhere.
-_TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search")
+_TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search", "plan", "begun",
+         "hash")  # fmt: skip
 _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "git_commit")
 
 
@@ -58,8 +62,9 @@ def measured(evidence: Evidence) -> dict[str, str]:
         if searches > 1:
             facts["Replicates"] += f" All that in {searches} independent searches."
     facts["Verdicts"] = (
-        "Paired differences of test accuracy. Equivalent: the 90 % t-interval lies within "
-        f"{MARGIN} points of zero. Better or worse: the joint p is below 0.05. It flips "
+        "Paired differences of test accuracy. Equivalent: the "
+        f"{100 - 200 * setup.alpha:g} % t-interval lies within {100 * setup.margin:g} points of "
+        f"zero. Better or worse: the joint p is below {setup.alpha:g}. It flips "
         "the signs of a pair's differences for all strategies at once, step by step from the "
         "clearest; the intervals hold for all of them together, in one step, so that one may reach "
         "over zero where the difference is shown. Else, and always with fewer than "
@@ -87,7 +92,17 @@ def _manifests(evidence: Evidence) -> dict[str, str]:
     times = [one["opened"] for manifest in manifests for one in manifest.get("openings", [])]
     if times:
         facts["Test set opened"] = ", ".join(dict.fromkeys(times))
-    first = evidence.setup.manifest
+    setup, first = evidence.setup, evidence.setup.manifest
+    if setup.openings:
+        counts = Counter(f"{entry['command']} {entry['subject']}" for entry in setup.openings)
+        what = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        facts["Test set in this project"] = f"{ledger.sentence(setup.openings)} {what}."
+    if plan := first.get("plan"):
+        facts["Plan"] = f"{first['begun']}, {first['hash']}: {plan.get('question')}"
+    if setup.changed:
+        facts["Changed since the plan"] = ", ".join(
+            f"{key} {before} to {after}" for key, (before, after) in setup.changed.items()
+        )
     for key, value in flatten({key: first[key] for key in first if key not in _TOLD}).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         facts[f"Manifest: {key}"] = text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.report import cautions, figures, lengths, method, sentences, tables
 from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.results import ledger
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -32,6 +33,8 @@ def page(evidence: Evidence) -> str:
         verdict.append(tables.verdicts(evidence))
     if evidence.versus_baseline is not None:
         verdict.append(f"<p>{escape(sentences.claim(evidence))}</p>")
+    if opened := ledger.sentence(evidence.setup.openings):
+        verdict.append(f"<p>{escape(opened)}</p>")
     if found := cautions.warnings(evidence):
         items = "".join(f"<li>{escape(text)}</li>" for text in found)
         verdict.append(f'<ul class="warnings">{items}</ul>')
@@ -60,13 +63,22 @@ def page(evidence: Evidence) -> str:
 <header>
 <p class="kind">{"Multirun" if evidence.is_multirun else "Sweep"}</p>
 <h1>{name}</h1>
-<p class="progress">{escape(sentences.progress(evidence))}</p>
+<p class="progress">{escape(sentences.progress(evidence))}</p>{_plan(evidence)}
 </header>
 {"".join(sections)}</main>
 <script>{script}</script>
 </body>
 </html>
 """
+
+
+def _plan(evidence: Evidence) -> str:
+    """The hash of the plan, which `manifest.json` has in full."""
+    found = evidence.setup.manifest
+    if "plan" not in found:
+        return ""
+    words = f"Planned {found['begun'][:10]}, before the first trial; manifest {found['hash'][:12]}."
+    return f'\n<p class="progress">{escape(words)}</p>'
 
 
 def _charts(evidence: Evidence) -> Iterator[str]:
@@ -125,7 +137,9 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "The best that n trials of a strategy find on average, over all ways to pick them. "
             "Where lines cross, the better strategy depends on the budget."
         )
-    yield _section("Budget", text, figures.budget(evidence))
+    text += " The table has what tuning took of each, its trials one after the other."
+    spent = tables.spent(evidence, lengths.spent(evidence))
+    yield _section("Budget", text, figures.budget(evidence), spent)
     yield _section(
         "Parameters",
         "A line per trial, through what was searched to what it reached. Drag along an axis to "

@@ -8,9 +8,8 @@ import pandas as pd
 
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.statistics import MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.statistics import MARGIN, MIN_PAIRS, MOST_PAIRS, Verdict
 
-MARGIN = 0.2  # points; the default of `comparison.compare`
 _PLURAL = {"seed": "seeds", "search": "searches"}
 _USUAL = 8  # seeds
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
@@ -26,7 +25,9 @@ def headline(evidence: Evidence) -> str:
         name = str(first["strategy"])
         # One search has found one configuration of it, and says nothing about others.
         what = name if pair == "search" else f"this configuration of {name}"
-        use = f"Use {what}: {_numbers(first, pair)}.{losses(first, pair)}{tested(evidence, name)}"
+        use = (
+            f"Use {what}: {_numbers(evidence, first)}.{losses(first, pair)}{tested(evidence, name)}"
+        )
         rivals = [
             str(rival["strategy"])
             for rival in records(evidence.versus_best)
@@ -43,7 +44,7 @@ def headline(evidence: Evidence) -> str:
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     first = max(measured, key=lambda row: float(row["difference"]))
-    ahead = f"{none} Ahead is {first['strategy']}, {_numbers(first, pair)}"
+    ahead = f"{none} Ahead is {first['strategy']}, {_numbers(evidence, first)}"
     return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}"
 
 
@@ -79,7 +80,7 @@ def no_verdict(evidence: Evidence) -> str | None:
         remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
-        f"never reach p < 0.05. The ranking may be luck; {remedy}."
+        f"never reach p < {setup.alpha:g}. The ranking may be luck; {remedy}."
     )
 
 
@@ -109,11 +110,11 @@ def tested(evidence: Evidence, strategy: str) -> str:
     return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval}{lost})."
 
 
-def verdict(row: dict[str, Any], pair: str) -> str:
-    """What a row of `comparison.compare` says."""
+def verdict(row: dict[str, Any], pair: str, margin: float = MARGIN) -> str:
+    """What a row of `comparison.compare` says, which had this margin."""
     opponent = row["opponent"]
     if row["verdict"] == Verdict.EQUIVALENT:
-        return f"As good as {opponent}, give or take {MARGIN} points."
+        return f"As good as {opponent}, give or take {100 * margin:g} points."
     if row["verdict"] != Verdict.UNDECIDED:
         return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}."
     return f"Undecided; {_wanted(row, pair)}."
@@ -189,8 +190,9 @@ def no_interval(pairs: int, pair: str) -> str:
     return f"no interval: {why}"
 
 
-def _numbers(row: dict[str, Any], pair: str) -> str:
-    range_ = "" if pd.isna(row["low"]) else "95 % "
+def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
+    pair = evidence.pair
+    range_ = "" if pd.isna(row["low"]) else f"{100 * (1 - evidence.setup.alpha):g} % "
     p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
     return (
         f"{points(row['difference'])} points over {row['opponent']} "

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist_lab import statistics
+from fmnist_lab.foundation import wording
 from fmnist_lab.report import sentences, style
 from fmnist_lab.report.evidence import RATE, Evidence
 
@@ -55,7 +56,8 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
         cells = {"strategy": standing["strategy"]}
         if row := judged.get(standing["strategy"]):
             verdict = escape(
-                sentences.verdict(row, evidence.pair) + sentences.losses(row, evidence.pair)
+                sentences.verdict(row, evidence.pair, evidence.setup.margin)
+                + sentences.losses(row, evidence.pair)
             )
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
@@ -128,6 +130,12 @@ def trust(evidence: Evidence) -> str:
         "optimism",
     ]
     return table(evidence, pd.DataFrame(rows, columns=columns))
+
+
+def spent(evidence: Evidence, frame: pd.DataFrame) -> str:
+    """The budgets of the strategies, by `lengths.spent`."""
+    seconds = [wording.duration(value) for value in frame["seconds"]]
+    return table(evidence, frame.assign(seconds=seconds).rename(columns={"seconds": "time"}))
 
 
 def savings(evidence: Evidence, frame: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ A sweep's folder:   multirun.yaml  spaces.json  optimization_results.yaml  manif
                     trials/<number>/  replicates/<number>/  searches/<number>/
                     report.html  trials.csv  curves.csv  comparison.csv
                     study.journal  sweep.log  workers.log
-The root:           mlruns/{trials,multirun,sweeps}/  mlflow.db  artifacts/
+The root:           mlruns/{trials,multirun,sweeps}/  mlflow.db  artifacts/  test-openings.jsonl
 
 A sweep's `mlflow.json` says which MLflow run is the sweep's; a trial's `.unsent.jsonl` holds what
 MLflow has not received yet.
@@ -25,7 +25,7 @@ HYDRA, CONFIG, OVERRIDES = ".hydra", "config.yaml", "overrides.yaml"
 TRIALS, REPLICATES, SEARCHES = "trials", "replicates", "searches"
 STAGES = {"trial": TRIALS, "replicate": REPLICATES}  # the kind of a run: its folder in the sweep
 SWEEP_CONFIG, SPACES, SWEEP_RESULTS = "multirun.yaml", "spaces.json", "optimization_results.yaml"
-MANIFEST = "manifest.json"
+MANIFEST, OPENINGS = "manifest.json", "test-openings.jsonl"
 SWEEP_LOG, WORKERS_LOG = "sweep.log", "workers.log"
 
 REPORT = "report.html"

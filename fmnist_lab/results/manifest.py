@@ -1,11 +1,11 @@
-"""What the replicates of a search rest on, and each time the test set was opened for them.
+"""What a search is about to find out, and each time the test set was opened for it.
 
-`manifest.json` stands in the search's folder. Its hash covers the strategies, their spaces and
-winners, the seeds, the data and the versions. Another hash is another opening, which says what
-had changed: replicates of before and after it differ in more than their seeds.
+`manifest.json` stands in the search's folder. The plan is written before the first trial and stays
+as it is; so does its hash. Openings stand beside it. The hash of an opening covers the strategies,
+their spaces and winners, the seeds, the data and the versions. Another hash is another opening,
+which says what had changed: replicates of before and after it differ in more than their seeds.
 """
 
-import datetime
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,12 +15,18 @@ from typing import Any
 import yaml
 
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.results import schema, searches
+from fmnist_lab.results import ledger, schema, searches
 from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG
+
+RULES = ("baseline", "margin", "alpha")  # by which verdicts are found
+_SETTINGS = (*RULES, "searches", "replicates", "seed")
+_TRIAL = ("objective", "training", "stopping")  # which no sweep may change
+_BUDGETS = ("n_trials", "timeout", "max_epochs", "target", "plateau")
+CHANGEABLE = (*_SETTINGS, *_BUDGETS)  # while a sweep goes on
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a search; empty while the test set is closed.
+    """The manifest of a search; empty where there is none.
 
     Raises:
         RequestError: It has another shape: its warnings would be lost.
@@ -31,14 +37,46 @@ def read(folder: Path) -> dict[str, Any]:
     return content
 
 
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration says of `CHANGEABLE`."""
+    sweeper = config.get("hydra", {}).get("sweeper", {})
+    given = {key: config[key] for key in _SETTINGS if key in config}
+    return given | {key: sweeper[key] for key in _BUDGETS if sweeper.get(key) is not None}
+
+
+def begin(folder: Path, **plan: Any) -> None:
+    """Writes the plan of a search, unless it has one or has opened its test set already.
+
+    Args:
+        folder: Of the search, with what its sweeper has left there.
+        **plan: What is to be said beside the search's strategies, spaces and settings.
+    """
+    if read(folder):
+        return
+    config = configuration(folder)
+    trial = {key: config[key] for key in _TRIAL if key in config}
+    content = {**plan, **asked(folder), **trial, **settings(config)}
+    write_json(folder / MANIFEST, {"begun": ledger.now(), "hash": _hash(content), "plan": content})
+
+
 def asked(folder: Path) -> dict[str, Any]:
     """What a search was asked: its number, its strategies, and where each is searched."""
-    config = yaml.safe_load((folder / SWEEP_CONFIG).read_text(encoding="utf-8"))
     return {
         "search": searches.split(folder)[1],
-        "strategies": config["hydra"]["sweeper"]["strategies"],
+        "strategies": configuration(folder)["hydra"]["sweeper"]["strategies"],
         "spaces": json.loads((folder / SPACES).read_text(encoding="utf-8")),
     }
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """The composed configuration of a search, as its sweeper has left it."""
+    text = (folder / SWEEP_CONFIG).read_text(encoding="utf-8")
+    config: dict[str, Any] = yaml.safe_load(text)
+    return config
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
@@ -51,14 +89,46 @@ def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
     return differences({key: before[key] for key in shared}, shared)
 
 
-def open_test_set(content: dict[str, Any], folder: Path) -> None:
-    """Writes the manifest, and that the test set is opened unless it was for the very same."""
-    openings, changed = read(folder).get("openings", []), changes(content, folder)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:
+    """Writes the manifest, and that the test set is opened unless it was for the very same.
+
+    The project's ledger then has all openings of the manifest, those of earlier versions too.
+
+    Args:
+        content: What the opening is for.
+        images: The checksum of the test images.
+        folder: Of the search.
+    """
+    before = read(folder)
+    openings, changed = before.get("openings", []), changes(content, folder)
+    digest = _hash(content)
     if changed or not openings:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        openings = [*openings, {"opened": now, "hash": digest, "changed": changed}]
-    write_json(folder / MANIFEST, {"hash": digest, "openings": openings} | content)
+        new = schema.Opening(
+            opened=ledger.now(),
+            hash=digest,
+            changed=changed,
+            runs=len(content["winners"]) * len(content["seeds"]),
+            number=len(ledger.read(images)) + 1,
+        )
+        openings = [*openings, new]
+    began = {key: before[key] for key in ("begun", "hash", "plan") if "plan" in before}
+    content = {"hash": digest, **began, "openings": openings, "test_images": images, **content}
+    write_json(folder / MANIFEST, content)
+    sweep, search = searches.split(folder)
+    ledger.record(
+        *(
+            ledger.Entry(
+                opened=opening["opened"],
+                images=images,
+                command=ledger.Command.SWEEP,
+                subject=sweep.name,
+                search=search,
+                manifest=opening.get("hash", ""),
+                runs=opening.get("runs"),
+            )
+            for opening in openings
+        )
+    )
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[str]:

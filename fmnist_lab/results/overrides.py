@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_lab.results import layout, schema
+from fmnist_lab.results.manifest import RULES
 
 PRIVATE = ("hydra.", "hydra/", "tracking.", "tracking=")  # they make no other trial of it
-_OF_THE_SWEEP = ("sweeps", "replicates", "searches")  # its file and its stages
+_OF_THE_SWEEP = ("sweeps", "replicates", "searches", *RULES)  # its file, stages and verdicts
 _NULL, _QUOTES = ("null", ""), ("'", '"')
 
 

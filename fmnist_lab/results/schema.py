@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 METRICS = metrics.METRICS
 _EPOCH = {"epoch", *METRICS}
-_STRICT = ConfigDict(strict=True, extra="allow", use_enum_values=True)
+STRICT = ConfigDict(strict=True, extra="allow", use_enum_values=True)
 _WRITER, _REMEDY = "its trial", "move the trial's folder away to go on without it"
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Whole = Annotated[int, Field(ge=0, lt=int(MOST))]
@@ -41,14 +41,17 @@ _WHOLE = {int: Whole, int | None: Whole | None}
 _LATER = ("search", "test_loss", "test_accuracy", "stopping", "overrides")
 _CHECKED = {name: _WHOLE.get(hint, hint) for name, hint in _FIELDS.items()}
 _CHECKED |= {name: NotRequired[_CHECKED[name]] for name in _LATER}
-Result = with_config(_STRICT)(TypedDict("Result", _CHECKED))  # type: ignore[operator]
+Result = with_config(STRICT)(TypedDict("Result", _CHECKED))  # type: ignore[operator]
 
 
 class Opening(TypedDict):
     """An opening of the test set."""
 
     opened: str  # the time
+    hash: NotRequired[str]
     changed: NotRequired[list[str]]  # dotted keys of the manifest
+    runs: NotRequired[int]  # how many replicates
+    number: NotRequired[int]  # among all openings of this test set in the project, by the ledger
 
 
 class Winner(TypedDict):
@@ -58,11 +61,14 @@ class Winner(TypedDict):
     overrides: list[str]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class Manifest(TypedDict, total=False):
     """`manifest.json` of a search."""
 
-    hash: str
+    begun: str  # the time at which the plan was written, before the first trial
+    hash: str  # of the plan; in earlier versions, which wrote none, of the last opening
+    plan: dict[str, Any]
+    test_images: str  # their checksum, by which the ledger knows them
     openings: list[Opening]
     winners: dict[str, Winner]
     seeds: list[Any]
@@ -99,7 +105,7 @@ class HydraNode(TypedDict, total=False):
     overrides: dict[str, Any]
 
 
-@with_config(_STRICT)
+@with_config(STRICT)
 class SweepConfig(TypedDict, total=False):
     """`multirun.yaml`, as far as it is read."""
 
@@ -109,6 +115,9 @@ class SweepConfig(TypedDict, total=False):
     stopping: dict[str, Any]
     searches: Whole
     replicates: Whole
+    baseline: str | None
+    margin: float
+    alpha: float
 
 
 Spaces = dict[str, dict[str, Interval | Choices]]  # `spaces.json`: by strategy and dotted key
@@ -119,7 +128,7 @@ _Epochs = list[dict[str, float]]
 @cache
 def _adapter(shape: Any) -> TypeAdapter[Any]:
     has_config = hasattr(shape, "__pydantic_config__")
-    return TypeAdapter(shape, config=None if has_config else _STRICT)
+    return TypeAdapter(shape, config=None if has_config else STRICT)
 
 
 def read(path: Path, shape: Any, writer: str = _WRITER, remedy: str = _REMEDY) -> Any:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from fmnist_lab.config import TrackingConfig, to_tracking
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.spelling import spell
+from fmnist_lab.results import manifest
 from fmnist_lab.results.layout import MLFLOW_RUN
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
@@ -127,6 +128,9 @@ class SweepRun:
         except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
             run_id = None
         tags = {"kind": Kind.SWEEP, "sweep": self._name, "objective.metric": self._metric}
+        # Replicates have a run of their own, and the plan of their search.
+        known = manifest.read(self._folder) or manifest.read(self._folder.parent)
+        tags |= {"manifest": known["hash"]} if "hash" in known else {}
         header = Header(Kind.SWEEP, uri, experiment, self._name, SOURCE | tags, run_id=run_id)
         return Record.create(self._folder, header)
 

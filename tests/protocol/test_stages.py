@@ -10,6 +10,7 @@ import yaml
 
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.protocol import stages
+from fmnist_lab.results import ledger
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
 
@@ -114,6 +115,10 @@ class TestPlan:
 class TestPrepare:
     """The test set is opened on the record."""
 
+    @pytest.fixture(autouse=True)
+    def in_a_folder(self, folder: Path) -> None:
+        """Keeps the ledger apart, too."""
+
     def manifest(self, folder: Path) -> dict[str, Any]:
         content = json.loads((folder / "manifest.json").read_text())
         assert isinstance(content, dict)
@@ -128,6 +133,36 @@ class TestPrepare:
         assert found["openings"][0]["hash"] == found["hash"]
         assert found["seeds"] == list(range(43, 51))
         assert len(found["data"]) == 64
+        (line,) = ledger.read(found["test_images"])
+        opening = found["openings"][0]
+        assert (line["manifest"], line["opened"]) == (opening["hash"], opening["opened"])
+        assert (line["subject"], line["search"], line["runs"]) == ("demo", 0, 16)
+        assert opening["number"] == 1
+
+    def test_a_plan_and_its_hash_stay_beside_the_openings(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        begun = {"begun": "2026-11-29T10:00:00", "hash": "planned", "plan": {"seed": 42}}
+        write_json(folder / "manifest.json", begun)
+        for replicates in (8, 12):
+            stages.prepare(planned(folder, f"replicates={replicates}"), folder)
+        found = self.manifest(folder)
+        assert begun.items() <= found.items()
+        assert [one["changed"] for one in found["openings"]] == [[], ["seeds"]]
+        assert [one["number"] for one in found["openings"]] == [1, 2]
+
+    def test_the_same_again_is_counted_where_it_starts_afresh(self, tmp_path: Path) -> None:
+        for name in ("demo", "demo-2"):
+            folder = tuned(tmp_path / name)
+            stages.prepare(planned(folder), folder)
+        assert len(ledger.read(self.manifest(folder)["test_images"])) == 2
+        assert self.manifest(folder)["openings"][0]["number"] == 2
+
+    def test_a_kill_between_manifest_and_ledger_loses_no_opening(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        stages.prepare(planned(folder), folder)
+        ledger.PATH.unlink()
+        stages.prepare(planned(folder), folder)
+        assert len(ledger.read(self.manifest(folder)["test_images"])) == 1
 
     def test_more_seeds_are_another_opening_of_the_same(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
@@ -161,10 +196,13 @@ class TestPrepare:
         for key in ("strategies", "spaces", "search"):
             del older[key]
         older["openings"] = [{"opened": "2026-11-01", "hash": "older"}]
+        ledger.PATH.unlink()
         write_json(folder / "manifest.json", older | {"hash": "older"})
         stages.prepare(planned(folder), folder)
         assert self.manifest(folder)["openings"] == older["openings"]
         assert self.manifest(folder)["strategies"]
+        (line,) = ledger.read(self.manifest(folder)["test_images"])
+        assert (line["opened"], line["runs"]) == ("2026-11-01", None)
 
     def test_where_nothing_is_left_to_train_nothing_is_opened(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")

@@ -1,6 +1,7 @@
 """What a report warns of: test sets opened twice, too few pairs, schedules cut short."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 from fmnist_lab import report, results
 from fmnist_lab.commands import compare
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import cautions, lengths, page, sentences
+from fmnist_lab.report import cautions, lengths, method, page, sentences
 from fmnist_lab.report.evidence import Setup
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
@@ -76,6 +77,73 @@ class TestPoints:
         (place / "spaces.json").write_text(json.dumps(spaces))
         warned = cautions.warnings(gather(place))
         assert any("different points" in text for text in warned) is said
+
+
+class TestRules:
+    """Baseline, margin and alpha are the sweep's, and were said beforehand."""
+
+    def test_verdicts_follow_them(self, tmp_path: Path) -> None:
+        evidence = many(tmp_path, 2, 8, gain=0.004)
+        assert sentences.headline(evidence).startswith("Use this configuration of rival1")
+        assert "(95 % interval" in sentences.headline(evidence)
+        asked(evidence.folder, margin=0.02, alpha=0.01)
+        wide = gather(evidence.folder)
+        assert wide.versus_baseline is not None
+        assert wide.versus_baseline["verdict"].tolist() == ["equivalent"]
+        assert "As good as constant, give or take 2 points." in page.page(wide)
+        said = method.measured(wide)["Verdicts"]
+        assert "the 98 % t-interval lies within 2 points of zero" in said
+        assert "the joint p is below 0.01." in said
+        asked(evidence.folder, margin=0.0001, alpha=0.2)
+        assert "(80 % interval" in sentences.headline(gather(evidence.folder))
+
+    def test_others_than_those_of_the_plan_are_said(self, tmp_path: Path) -> None:
+        place = many(tmp_path, 2, 8).folder
+        plan = {"baseline": None, "margin": 0.002, "alpha": 0.05, "n_trials": 2, "question": "?"}
+        begun = "2026-11-01T10:00:00.000+00:00"
+        write_json(place / "manifest.json", {"begun": begun, "hash": "a1" * 32, "plan": plan})
+        asked(place, baseline=None, margin=0.002, alpha=0.05)
+        evidence = gather(place)
+        assert cautions.grave(evidence) == []
+        assert "Changed since the plan" not in method.measured(evidence)
+        planned = "Planned 2026-11-01, before the first trial; manifest a1a1a1a1a1a1."
+        assert planned in page.page(evidence)
+        asked(place, baseline=None, margin=0.01, alpha=0.05, searches=3)
+        (said,) = cautions.grave(evidence := gather(place))
+        assert said.endswith("have changed since the plan was written: margin from 0.002 to 0.01.")
+        changed = method.measured(evidence)["Changed since the plan"]
+        assert changed == "margin 0.002 to 0.01, searches None to 3"
+
+
+class TestBudgets:
+    """What tuning took of each strategy, in epochs and seconds."""
+
+    def leave(self, place: Path, epochs: int) -> report.Evidence:
+        """Two trials of each strategy; one of cosine's trained for so long."""
+        folder = leave_sweep(place, BOTH, LEVELS)
+        shutil.rmtree(folder / "trials/3")
+        leave_run(folder / "trials/3", objective=0.8, epochs_trained=epochs, strategy="cosine",
+                  scheduler="cosine", trial=3, sweep="night", seconds=61.0)  # fmt: skip
+        return gather(folder)
+
+    def test_a_tenth_is_nothing(self, tmp_path: Path) -> None:
+        assert cautions.warnings(self.leave(tmp_path, 6)) == []
+
+    @pytest.mark.parametrize("epochs", [3, 7])
+    def test_more_is_said(self, tmp_path: Path, epochs: int) -> None:
+        said = cautions.warnings(self.leave(tmp_path, epochs))
+        few, more = (("8 (cosine)", "10 (constant)") if epochs == 3
+                     else ("10 (constant)", "12 (cosine)"))  # fmt: skip
+        assert said == [
+            f"The strategies had equal trials and unequal epochs, from {few} to {more} in all: "
+            "who trains for longer is tuned with more."
+        ]
+
+    def test_the_table(self, tmp_path: Path) -> None:
+        evidence = self.leave(tmp_path, 5)
+        spent = lengths.spent(evidence).set_index("strategy")
+        assert spent.loc["cosine"].tolist() == [2, 10, pytest.approx(64.21)]
+        assert "<td>1 min</td>" in page.page(evidence)
 
 
 class TestCommand:
@@ -256,6 +324,16 @@ class TestOpenings:
     def test_what_had_changed(self, place: Path, changed: tuple[str, ...], words: str) -> None:
         (said,) = self.warned(place, *changed)
         assert words in said
+
+    def test_searches_that_were_added(self, place: Path) -> None:
+        first = {"opened": "2026-11-01T10:00:00.000+00:00", "hash": "a", "changed": []}
+        write_json(place / "manifest.json", {"openings": [first]})
+        late = place / "searches/1/manifest.json"
+        write_json(late, {"begun": "2026-11-01T09:59:59.999+00:00"})
+        assert cautions.grave(gather(place)) == []
+        write_json(late, {"begun": "2026-11-03T10:00:00.000+00:00"})
+        (said,) = cautions.grave(gather(place))
+        assert said.startswith("On 2026-11-03 1 search more began, after the test set had been")
 
     def test_an_older_manifest_does_not_say(self, place: Path) -> None:
         openings = [{"opened": "2026-11-01", "hash": "a"}, {"opened": "2026-11-02", "hash": "b"}]

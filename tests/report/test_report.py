@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fmnist_lab import report, results
 from fmnist_lab.errors import RequestError
@@ -185,7 +186,8 @@ class TestVerdicts:
         rates = {"zero": RATES, "none": RATES}
         place = leave_sweep(tmp_path, rates, {"none": 0.8, "zero": 0.9})
         assert gather(place).baseline == "zero"  # the first in the sweep's file
-        write_json(place / "manifest.json", {"baseline": "none"})
+        config = yaml.safe_load((place / "multirun.yaml").read_text()) | {"baseline": "none"}
+        (place / "multirun.yaml").write_text(yaml.safe_dump(config))
         assert gather(place).baseline == "none"
         usual = leave_sweep(tmp_path, {"cosine": RATES, "constant": RATES}, LEVELS, "usual")
         assert gather(usual).baseline == "constant"

@@ -1,0 +1,50 @@
+"""Observer that writes down what a sweep is about to find out, before its first trial."""
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from fmnist_lab import data
+from fmnist_lab.config import config_files
+from fmnist_lab.data import DataConfig
+from fmnist_lab.results import manifest
+from fmnist_lab.sweeper.observers import SweepInfo
+from fmnist_lab.sweeper.sweep_end import TrialEnd
+from fmnist_lab.training import environment
+
+
+class Registration:
+    """Writes the plan of a search; see `results.manifest`."""
+
+    def __init__(self, kind: str, images: Mapping[str, Any]) -> None:
+        """Takes what the stage trains.
+
+        Args:
+            kind: `trial`; replicates are in the plan of the search that they belong to.
+            images: The node `data` of the configuration.
+        """
+        self._kind, self._images = kind, DataConfig(**images)
+
+    def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
+        """Writes the plan, unless a trial has ended: then it would come too late."""
+        if self._kind != "trial" or earlier:
+            return
+        folder, dataset = Path(sweep.folder), data.load(self._images)
+        name = manifest.configuration(folder)["hydra"]["runtime"]["choices"].get("sweeps")
+        manifest.begin(
+            folder,
+            sweep=name,
+            question=_question(name),
+            data=dataset.checksum,
+            test_images=dataset.test_checksum,
+            versions=environment.describe(),
+        )
+
+
+def _question(sweep: str | None) -> str:
+    """The comment at the head of a sweep's file."""
+    path = config_files.files("sweeps").get(sweep or "")
+    lines = path.read_text(encoding="utf-8").splitlines() if path else []
+    head = takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.lstrip("# ") for line in head if line != config_files.HEADER)
