@@ -13,7 +13,7 @@ from fmnist_lab import cli, results
 from fmnist_lab.commands import sweep
 from fmnist_lab.errors import RequestError
 from fmnist_lab.protocol import stages
-from fmnist_lab.results import searches
+from fmnist_lab.results import ledger, searches
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 from tests.conftest import TINY
 
@@ -95,7 +95,8 @@ def test_a_sweep_that_time_cuts_short_opens_no_test_set(folder: Path) -> None:
     )
     assert f"{400 - sum(trials.values())} of 400 trials are left." in printed
     assert not (PLACE / "replicates").exists()
-    assert not (PLACE / "manifest.json").exists()
+    assert "openings" not in json.loads((PLACE / "manifest.json").read_text())
+    assert not ledger.PATH.exists()
 
 
 class TestAgain:

@@ -142,7 +142,7 @@ class TestBudgets:
     def test_the_table(self, tmp_path: Path) -> None:
         evidence = self.leave(tmp_path, 5)
         spent = lengths.spent(evidence).set_index("strategy")
-        assert spent.loc["cosine"].tolist() == [2, 10, pytest.approx(64.21)]
+        assert list(spent.loc["cosine"]) == [2, 10, pytest.approx(64.21)]
         assert "<td>1 min</td>" in page.page(evidence)
 
 
