@@ -77,6 +77,7 @@ def _check(config: DictConfig, mode: RunMode) -> None:
             require_writable(folder)
             _require_folders(config)
             _require_jobs(config)
+            _require_baseline(config)
             _add_hooks(config)
     except Exception as error:
         # Hydra makes a warning of any other exception of a callback.
@@ -101,6 +102,13 @@ def _require_kind(config: DictConfig) -> None:
         key, _, given = word.lstrip("+~").partition("=")  # several, too, which are not composed
         if key == "kind":
             require_kind(given)
+
+
+def _require_baseline(config: DictConfig) -> None:
+    """Requires that the baseline is one of the strategies, if there are any."""
+    known = config.hydra.sweeper.get("strategies")
+    if config.baseline is not None and known and config.baseline not in known:
+        raise RequestError("baseline", f"be one of {', '.join(known)}", config.baseline)
 
 
 def _require_subfolder(config: DictConfig) -> None:

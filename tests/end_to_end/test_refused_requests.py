@@ -299,6 +299,12 @@ SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size
         ),
         ("replicates=1000", "`replicates` must be zero or more and below 1000, got 1000"),
         ("searches=1001", "`searches` must be from 1 to 1000, got 1001"),
+        ("baseline=adam", "`baseline` must be one of constant, exponential"),
+        ("margin=0", "`margin` must be above 0 and below 1, as accuracies are, got 0.0"),
+        ("margin=nan", "`margin` must be above 0 and below 1, as accuracies are, got nan"),
+        ("alpha=0.5", "`alpha` must be above 0 and below 0.5, got 0.5"),
+        ("alpha=high", "alpha"),
+        ("kind=replicate", "`kind` must stay trial, got 'replicate'"),
     ],
 )
 def test_what_a_sweep_cannot_search(refused: Refused, override: str, sentence: str) -> None:
