@@ -67,7 +67,7 @@ def half_width(critical: float, error: float, pairs: int, of_images: float) -> f
 def components(
     replicates: pd.DataFrame, images: pd.DataFrame | None = None, value: str = "test_accuracy"
 ) -> pd.DataFrame:
-    """Splits the variance of a replicate's accuracy by what it comes from (Bouthillier et al. 2021).
+    """Splits the variance of a replicate's accuracy by its sources (Bouthillier et al. 2021).
 
     By the method of moments: `seed` is the mean square within searches, `search` the mean square
     between them less that within, by the replicates per search (`n0 = (N - sum n_k^2 / N) /
