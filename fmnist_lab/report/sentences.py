@@ -107,6 +107,7 @@ def tested(evidence: Evidence, strategy: str) -> str:
     if pd.isna(row["test_accuracy"]):
         return ""
     interval = f"95 % interval {100 * row['test_low']:.2f} to {100 * row['test_high']:.2f}"
+    interval += f" over {_PLURAL[evidence.pair]}"
     if pd.isna(row["test_low"]):
         interval = no_interval(1, evidence.pair)
     lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""

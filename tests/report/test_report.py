@@ -51,7 +51,9 @@ class TestHeadline:
             "Use this configuration of cosine: +0.60 points over constant (95 % interval +0."
         )
         assert "8 seeds, joint p = 0.008)." in said
-        assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
+        assert said.endswith(
+            " Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84 over seeds)."
+        )
 
     def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
         assert sentences.headline(judged(tmp_path, -0.006)) == (
@@ -103,7 +105,9 @@ class TestHeadline:
         assert "only one strategy, cosine" in sentences.headline(gather(alone))
         leave_replicates(alone, {"cosine": [0.9, 0.91, 0.92]})
         said = sentences.headline(gather(alone))
-        assert said.endswith("Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48).")
+        assert said.endswith(
+            "Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48 over seeds)."
+        )
         assert "<td>91.00 (88.52 to 93.48)</td>" in written(gather(alone))
         (tmp_path / "sweeps/empty").mkdir()
         nothing = gather(tmp_path / "sweeps/empty")
