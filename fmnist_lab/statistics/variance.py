@@ -48,7 +48,8 @@ def half_width(critical: float, error: float, pairs: int, of_images: float) -> f
     differences from one baseline have as much in common over images as over seeds. In 1,500
     simulated experiments each with 6 or 10 pairs, 1 or 12 rivals, and images that err by 0 to 4
     times as much as seeds, the intervals held together in 94.9 to 97.8 %. With `critical` times
-    the root of the sum of both variances it is 95 to 100 %.
+    the root of the sum of both variances it is 95 to 100 %. NaN where the pairs do not differ:
+    no critical value can be had from them.
 
     Args:
         critical: Of the mean over pairs, in standard errors.
@@ -60,6 +61,8 @@ def half_width(critical: float, error: float, pairs: int, of_images: float) -> f
         >>> round(half_width(critical=2.262, error=3.0, pairs=10, of_images=4.0), 2)  # z = 1.96
         7.84
     """
+    if error == 0:
+        return np.nan
     z = scipy.stats.norm.isf(scipy.stats.t.sf(critical, pairs - 1))
     return float(np.sqrt((critical * error) ** 2 + z**2 * np.maximum(of_images, 0)))
 

@@ -66,6 +66,7 @@ class TestImageVariance:
     def test_without_images_the_width_is_that_over_seeds(self) -> None:
         assert half_width(2.0, 3.0, 10, 0.0) == half_width(2.0, 3.0, 10, -1.0) == 6.0
         assert np.isnan(half_width(2.0, 3.0, 10, np.nan))
+        assert np.isnan(half_width(0.0, 0.0, 10, 1.0))  # equal pairs
 
 
 class TestIntervals:
