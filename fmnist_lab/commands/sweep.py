@@ -52,8 +52,9 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         hydra_run.run(hydra_run.sweep, program, stages.together(ours, arguments))
         return
     require_writable(ROOT)
-    keys = ("searches", "replicates", "data")
-    own = [item for item in arguments if stages.key_of(item) in keys]
+    own = [item for item in arguments if stages.key_of(item) in ("searches", "replicates")]
+    # Which may have a split of its own; of several Hydra says itself what is wrong.
+    own += [item for item in arguments if stages.key_of(item) == "data" and item[5:].isidentifier()]
     cfg = config.compose([f"sweeps={name}", *own])
     config.validate_stages(cfg.replicates, cfg.searches)
     count = int(cfg.searches)
