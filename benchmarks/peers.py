@@ -95,7 +95,7 @@ def ours(folder: Path, batch: int) -> tuple[Cost, Path]:
 ROWS: dict[str, Callable[[Path, int], tuple[Cost, Path]]] = {
     "ours": ours,
     "jax": Peer("by_hand_jax", ["jax", "optax"]).run,
-    "keras": Peer("optuna_keras", ["tensorflow-cpu"]).run,
+    "keras": Peer("optuna_keras", ["tensorflow"]).run,
 }
 
 

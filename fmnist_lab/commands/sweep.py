@@ -47,15 +47,18 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     _command[:] = ["fmnist-lab", "sweep", name, *arguments]
     OmegaConf.register_new_resolver("fmnist_lab.sweep_name", lambda: folder.name, replace=True)
     program = f"fmnist-lab sweep {name}"
-    first = stages.together([f"sweeps={name}", f"hydra.sweep.dir={folder}"], arguments)
+    ours = [f"sweeps={name}", f"hydra.sweep.dir={folder}"]
     if hydra_run.shows(arguments):
-        hydra_run.run(hydra_run.sweep, program, first)
+        hydra_run.run(hydra_run.sweep, program, stages.together(ours, arguments))
         return
     require_writable(ROOT)
     own = [item for item in arguments if stages.key_of(item) in ("searches", "replicates")]
+    # Which may have a split of its own; of several Hydra says itself what is wrong.
+    own += [item for item in arguments if stages.key_of(item) == "data" and item[5:].isidentifier()]
     cfg = config.compose([f"sweeps={name}", *own])
     config.validate_stages(cfg.replicates, cfg.searches)
     count = int(cfg.searches)
+    arguments = stages.with_splits(folder, arguments, cfg)
     for item in arguments:
         if count > 1 and stages.key_of(item) == "seed" and not item[5:].isdigit():
             raise RequestError("seed", "be a number with several searches", Phrase(item[5:]))
@@ -65,7 +68,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
             given = stages.again(folder, number, arguments) if number else arguments
             if count > 1:
                 print(f"\nSearch {number + 1} of {count}")
-            overrides = stages.together([f"sweeps={name}"], given) if number else first
+            overrides = stages.together(ours[:1] if number else ours, given)
             hydra_run.run(hydra_run.sweep, program, ["--multirun", *overrides])
             search = searches.folder_of(folder, number)
             if not stages.is_tuned(search):

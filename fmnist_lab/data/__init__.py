@@ -2,6 +2,7 @@
 
 from fmnist_lab.data.dataset import (
     CLASS_NAMES,
+    SEED_OF_SPLIT,
     TEST_IMAGES,
     TRAIN_IMAGES,
     DataConfig,
@@ -13,6 +14,7 @@ from fmnist_lab.data.dataset import (
 
 __all__ = [
     "CLASS_NAMES",
+    "SEED_OF_SPLIT",
     "TEST_IMAGES",
     "TRAIN_IMAGES",
     "DataConfig",

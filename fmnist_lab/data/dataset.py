@@ -27,6 +27,7 @@ CLASS_NAMES = (
     "Ankle boot",
 )
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
+SEED_OF_SPLIT = "${seed}"  # `data.split_seed` where each seed draws the split
 
 
 @dataclass(frozen=True)

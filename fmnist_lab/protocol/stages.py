@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import DictConfig
 
 from fmnist_lab import config, data
 from fmnist_lab.foundation.spelling import spell
-from fmnist_lab.results import layout, manifest, searches
+from fmnist_lab.results import layout, manifest, schema, searches
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 from fmnist_lab.training import environment
@@ -165,11 +166,32 @@ def outlook(strategies: int, replicates: int, searches: int) -> str | None:
     )
 
 
+def with_splits(folder: Path, arguments: Sequence[str], cfg: DictConfig) -> list[str]:
+    """Returns the overrides with which each seed of a sweep draws the split, for all strategies.
+
+    So it is with several searches, unless the user has chosen a split; a sweep that has begun
+    goes on as it began.
+
+    Args:
+        folder: The sweep's.
+        arguments: The user's overrides.
+        cfg: What they compose.
+    """
+    drawn = {"data.split": "random", "data.split_seed": data.SEED_OF_SPLIT}
+    if drawn.keys() & map(key_of, arguments):
+        return list(arguments)
+    begun = schema.read_if_there(folder / layout.SWEEP_CONFIG, schema.SweepConfig).get("data")
+    wanted = cfg.searches > 1 and cfg.data.split == data.DataConfig.split
+    if wanted if begun is None else drawn["data.split_seed"] == begun.get("split_seed"):
+        return together([f"{key}={value}" for key, value in drawn.items()], arguments)
+    return list(arguments)
+
+
 def again(sweep: Path, number: int, arguments: Sequence[str]) -> list[str]:
     """Returns the overrides that make search `number` of a sweep.
 
-    Every trial has another seed, and so has the sampler, if it has one. A Sobol sequence is
-    scrambled, whatever the first one was.
+    Every trial has another seed, and so has the sampler, if it has one; where seeds draw splits,
+    the split is another one, too. A Sobol sequence is scrambled, whatever the first one was.
 
     Args:
         sweep: The sweep's folder, with the `multirun.yaml` of search 0.

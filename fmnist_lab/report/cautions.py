@@ -75,9 +75,11 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
             yield f"The {runs} differ in {shown}: their objectives are of different images."
             continue
         # Checksums cover the training images, too.
-        sizes = frame.get("data.train_size", pd.Series(0, frame.index))
+        alike = [frame.get("data.train_size", pd.Series(0, frame.index))]
+        if setup.draws_splits:  # alike for all strategies
+            alike += [frame["search"], frame["seed"]]
         checksums = results.environments(frame).get("data_checksum", pd.Series(index=frame.index))
-        if (checksums.groupby(sizes, dropna=False).nunique() > 1).any():
+        if (checksums.groupby(alike, dropna=False).nunique() > 1).any():
             yield (  # other files, or what a recipe has set
                 f"The {runs} were trained and judged on images with different checksums: their "
                 "objectives are of different images."

@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab import metrics, results, statistics
+from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.results import layout, ledger, manifest, schema, searches
+from fmnist_lab.training import weights
 from fmnist_lab.trial import WHOLE
 
 BASELINE = "constant"
@@ -106,6 +108,12 @@ class Setup:
         return int(self.config.get("searches", 1))
 
     @property
+    def draws_splits(self) -> bool:
+        """Whether each seed draws which of the training images validate, as in several searches."""
+        found = self.config.get("data", {})
+        return [found.get(key) for key in ("split", "split_seed")] == ["random", SEED_OF_SPLIT]
+
+    @property
     def manifest(self) -> Mapping[str, Any]:
         """Of the first search; empty where there is none."""
         return self.manifests[0] if self.manifests else {}
@@ -179,6 +187,7 @@ class Evidence:
     superseded: int
     drawn: int  # trials on synthetic images, left out because others are on real ones
     standings: pd.DataFrame  # a row per strategy, the best first
+    components: pd.DataFrame  # `statistics.components`
     baseline: str  # what the others are compared with
     pair: str = "seed"  # what the verdicts pair: seed or search
     versus_baseline: pd.DataFrame | None = None  # `comparison.compare`; None: no verdict
@@ -188,6 +197,12 @@ class Evidence:
     def maximised(self) -> bool:
         """Whether more of the objective is better."""
         return metrics.is_maximised(self.metric)
+
+    @property
+    def covers_images(self) -> bool:
+        """Whether an interval covers other test images, too."""
+        rows = self.versus_baseline
+        return rows is not None and bool(rows["images_low"].notna().any())
 
     @property
     def is_multirun(self) -> bool:
@@ -233,9 +248,10 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     wished = [setup.config.get("baseline"), BASELINE, *setup.strategies, *strategies]
     baseline = next((str(name) for name in wished if name in strategies), BASELINE)
     pair = "search" if replicates["search"].nunique() > 1 else "seed"
+    images = _correct(replicates)
     versus_baseline, versus_best = None, None
     if replicates["strategy"].nunique() > 1 and replicates["test_accuracy"].notna().any():
-        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha}
+        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha, "images": images}
         versus_baseline = statistics.compare(replicates, baseline, **rules)
         versus_best = statistics.compare_to_best(replicates, **rules)
     return Evidence(
@@ -250,6 +266,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         superseded=superseded,
         drawn=drawn,
         standings=_standings(setup, trials, replicates, metric, pair),
+        components=statistics.components(replicates, images),
         baseline=baseline,
         pair=pair,
         versus_baseline=versus_baseline,
@@ -261,14 +278,24 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     """The rows of `comparison.csv`: the standings, and what the verdicts say of each strategy.
 
     The columns of `comparison.compare`, as they are for the baseline and with `best_` in front
-    for the best one; NaN for the strategy that the others are compared with.
+    for the best one; NaN for the strategy that the others are compared with. After them the
+    columns of `statistics.components` as variance_seed, variance_search, variance_image.
     """
     frame = evidence.standings.set_index("strategy")
     for verdicts, prefix in ((evidence.versus_baseline, ""), (evidence.versus_best, "best_")):
         if verdicts is not None:
             named = verdicts.set_index("strategy").add_prefix(prefix)
             frame = frame.join(named)  # which refuses a name that is there twice
-    return frame.reset_index()
+    variances = evidence.components.set_index("strategy")[statistics.COMPONENTS]
+    return frame.join(variances.add_prefix("variance_")).reset_index()
+
+
+def _correct(replicates: pd.DataFrame) -> pd.DataFrame | None:
+    """A row per replicate that kept them, a column per test image: whether it is right."""
+    tested = replicates.loc[replicates["test_accuracy"].notna(), "folder"]
+    found = {run: weights.read_correct(Path(folder)) for run, folder in tested.items()}
+    kept = {run: correct for run, correct in found.items() if correct is not None}
+    return pd.DataFrame(np.array(list(kept.values())), index=list(kept)) if kept else None
 
 
 def _track(stopping: pd.Series, wanted: str | None) -> str:

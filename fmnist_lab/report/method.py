@@ -36,6 +36,7 @@ def measured(evidence: Evidence) -> dict[str, str]:
     if data := setup.config.get("data"):
         facts["Validation"] = (
             f"{data.get('val_size')} of the training images, split={data.get('split')}"
+            f"{', drawn by each seed' if setup.draws_splits else ''}"
         )
     facts["Objective"] = (
         f"{evidence.metric} of the weights that a trial delivers; "
@@ -56,8 +57,8 @@ def measured(evidence: Evidence) -> dict[str, str]:
         seeds = units(evidence.replicates["seed"].nunique(), "seed")
         facts["Replicates"] = (
             f"Each strategy's best configuration, trained again with {seeds} that took no part in "
-            "the search. A seed fixes the split, the initial weights and the order of the "
-            "batches, for all strategies alike."
+            f"the search. A seed fixes {'the split, ' if setup.draws_splits else ''}the initial "
+            "weights and the order of the batches, for all strategies alike."
         )
         if searches > 1:
             facts["Replicates"] += f" All that in {searches} independent searches."
@@ -67,7 +68,9 @@ def measured(evidence: Evidence) -> dict[str, str]:
         f"zero. Better or worse: the joint p is below {setup.alpha:g}. It flips "
         "the signs of a pair's differences for all strategies at once, step by step from the "
         "clearest; the intervals hold for all of them together, in one step, so that one may reach "
-        "over zero where the difference is shown. Else, and always with fewer than "
+        "over zero where the difference is shown. Where replicates have kept which test images "
+        "they get right, a wider interval adds how much the mean differences vary from image to "
+        "image. Else, and always with fewer than "
         f"{MIN_PAIRS} pairs, undecided. A replicate that diverged or failed ranks last: it counts "
         "as the largest difference between the two, in favour of the other. Against the best, "
         "which is chosen from the same numbers, p-values and intervals cover all comparisons of "

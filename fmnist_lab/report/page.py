@@ -123,6 +123,11 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         figures.test_accuracies(evidence),
     )
     yield _section(
+        "Where the spread comes from",
+        sentences.components(evidence),
+        content=tables.components(evidence),
+    )
+    yield _section(
         "Learning-rate sensitivity",
         "A dot per trial, a cross where it diverged or failed. What is far off the rest is drawn "
         "at the edge.",

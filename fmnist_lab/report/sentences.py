@@ -8,7 +8,7 @@ import pandas as pd
 
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.statistics import MARGIN, MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.statistics import COMPONENTS, MARGIN, MIN_PAIRS, MOST_PAIRS, Verdict
 
 _PLURAL = {"seed": "seeds", "search": "searches"}
 _USUAL = 8  # seeds
@@ -28,6 +28,8 @@ def headline(evidence: Evidence) -> str:
         use = (
             f"Use {what}: {_numbers(evidence, first)}.{losses(first, pair)}{tested(evidence, name)}"
         )
+        if first["images_low"] <= 0:
+            use += f" On other test images it may be no better than {baseline}."
         rivals = [
             str(rival["strategy"])
             for rival in records(evidence.versus_best)
@@ -93,7 +95,9 @@ def with_more(evidence: Evidence, pairs: int) -> str:
     overrides = hydra.get("overrides", {})
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
     more = "searches" if evidence.pair == "search" else "replicates"
-    changed = ("sweeps", "hydra.mode", "hydra.sweep.dir", more)
+    changed = ["sweeps", "hydra.mode", "hydra.sweep.dir", more]
+    if evidence.setup.draws_splits:  # what has begun so goes on so
+        changed += ["data.split", "data.split_seed"]
     kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
     return f", with: {shlex.join(['fmnist-lab', 'sweep', name, *kept, f'{more}={pairs}'])}"
 
@@ -104,6 +108,7 @@ def tested(evidence: Evidence, strategy: str) -> str:
     if pd.isna(row["test_accuracy"]):
         return ""
     interval = f"95 % interval {100 * row['test_low']:.2f} to {100 * row['test_high']:.2f}"
+    interval += f" over {_PLURAL[evidence.pair]}"
     if pd.isna(row["test_low"]):
         interval = no_interval(1, evidence.pair)
     lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
@@ -141,10 +146,46 @@ def claim(evidence: Evidence) -> str:
             "The verdicts are about the strategies, each tuned anew in every search with the same "
             "budget; the replicates of a search count as one value, their mean."
         )
-    return (
-        f"{about} They hold for one architecture, one number of epochs and this test set: its "
-        "10,000 images leave differences below 0.2 to 0.4 points to chance, whatever the seeds say."
+    kept, units = evidence.covers_images, _PLURAL[evidence.pair]
+    images = (
+        "the wider intervals are also for other images like these"
+        if kept
+        else f"which of these a replicate gets right was not kept, so intervals cover {units} alone"
     )
+    return (
+        f"{about} They hold for one architecture, one number of epochs and these 10,000 test "
+        f"images; {images}."
+    )
+
+
+def components(evidence: Evidence) -> str:
+    """What the parts of the accuracies' variance are, and how large with all strategies pooled."""
+    frame, setup = evidence.components, evidence.setup
+    pooled = frame[COMPONENTS].mean().clip(lower=0).dropna()
+    whole = pooled.sum()
+    split = "it draws the split, too, and the two cannot be told apart"
+    text = (
+        "What a replicate's test accuracy varies with: variances, and the share of each source. A "
+        "seed stands for initial weights and the order of batches; "
+        f"{split if setup.draws_splits else 'the split is the same for all'}."
+    )
+    if frame["searches"].max() < 2:
+        text += " What another search would find is in none of these."
+    elif frame["seed"].isna().all():
+        text += (
+            " Each search has one replicate: seed and search cannot be told apart, and the column "
+            "search has both."
+        )
+    else:
+        text += " A search stands for the configuration that it finds."
+    if "image" not in pooled:
+        text += " Which test images are right was not kept."
+    if whole > 0:
+        shares = listed(
+            [f"{name} {100 * part / whole:.0f} %" for name, part in pooled.items()], "and"
+        )
+        text += f" All strategies pooled: {shares} of {1e4 * whole:.4f} points\u00b2."
+    return text
 
 
 def progress(evidence: Evidence) -> str:
@@ -178,10 +219,22 @@ def points(difference: float) -> str:
 
 
 def interval(row: dict[str, Any], pair: str) -> str:
-    """`interval +0.41 to +0.83` of a difference of two accuracies, or why there is none."""
+    """`interval +0.41 to +0.83` of a difference of two accuracies, or why there is none.
+
+    The one over pairs and images comes first, where there is one, the one over pairs beside it.
+    """
     if pd.isna(row["low"]):
         return no_interval(int(row["pairs"]), pair)
-    return f"interval {points(row['low'])} to {points(row['high'])}"
+    if not (wide := ends(row, "images_")):
+        return f"interval {ends(row)}"
+    unit = _PLURAL[pair]
+    return f"interval {wide} over {unit} and images, {ends(row)} over {unit} alone"
+
+
+def ends(row: dict[str, Any], prefix: str = "") -> str:
+    """`+0.41 to +0.83`, over pairs, or with "images_" over images, too; "" if there is none."""
+    low, high = row[f"{prefix}low"], row[f"{prefix}high"]
+    return "" if pd.isna(low) else f"{points(low)} to {points(high)}"
 
 
 def no_interval(pairs: int, pair: str) -> str:

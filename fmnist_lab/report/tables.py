@@ -62,7 +62,9 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
                 f"points over {escape(opponent)}": _points(row["difference"]),
-                "interval": sentences.interval(row, evidence.pair).removeprefix("interval "),
+                "interval": sentences.ends(row, "images_")
+                or sentences.interval(row, evidence.pair).removeprefix("interval "),
+                **({f"over {units} alone": sentences.ends(row)} if evidence.covers_images else {}),
                 units: str(row["pairs"]),
                 "p": _number(row["p_joint"], ".3f"),
             }
@@ -136,6 +138,27 @@ def spent(evidence: Evidence, frame: pd.DataFrame) -> str:
     """The budgets of the strategies, by `lengths.spent`."""
     seconds = [wording.duration(value) for value in frame["seconds"]]
     return table(evidence, frame.assign(seconds=seconds).rename(columns={"seconds": "time"}))
+
+
+def components(evidence: Evidence) -> str:
+    """What a replicate's accuracy varies with, in points^2, and the share of each source.
+
+    Nothing where no more than one source is known.
+    """
+    found = evidence.components.set_index("strategy").reindex(evidence.strategies)
+    found = found[found[statistics.COMPONENTS].count(axis=1) > 1]
+    parts = found[statistics.COMPONENTS].clip(lower=0) * 1e4
+    total = parts.sum(axis=1)
+    cells = {
+        f"{name}, points&sup2;": [
+            "-" if pd.isna(part) else f"{part:.4f} ({100 * part / max(whole, 1e-12):.0f} %)"
+            for part, whole in zip(parts[name], total, strict=True)
+        ]
+        for name in parts
+    }
+    spread = [f"{value:.2f}" for value in total**0.5]
+    columns = {"strategy": found.index, **cells, "standard deviation, points": spread}
+    return table(evidence, columns) if len(found) else ""
 
 
 def savings(evidence: Evidence, frame: pd.DataFrame) -> str:

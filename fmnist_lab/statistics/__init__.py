@@ -10,6 +10,8 @@ The frames that go in are tidy. Every function names the columns it needs; more 
 `replicates`, a row per replicate of a tuned strategy:
     strategy, seed, search, objective, objective_metric, stop_reason, epochs_trained as above,
     test_accuracy and test_loss (float64, a share of 1 and nats).
+`images`, a row per replicate that kept which test images it got right, by the index of
+    `replicates`, and a column per image (bool).
 `curves`, a row per trial and epoch:
     strategy, trial, seed, epoch (int64, from 0), and metrics such as val/accuracy (float64).
 
@@ -22,9 +24,11 @@ from fmnist_lab.statistics.joint import MIN_PAIRS, JointFlips, joint_flips
 from fmnist_lab.statistics.paired import MOST_PAIRS, equivalence_p, more_pairs, t_interval
 from fmnist_lab.statistics.ranking import best, on_real_images, rank, winners
 from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism
+from fmnist_lab.statistics.variance import COMPONENTS, components, image_variance
 from fmnist_lab.statistics.verdicts import MARGIN, Verdict, compare, compare_to_best, order
 
 __all__ = [
+    "COMPONENTS",
     "MARGIN",
     "MIN_PAIRS",
     "MOST_PAIRS",
@@ -34,11 +38,13 @@ __all__ = [
     "best",
     "compare",
     "compare_to_best",
+    "components",
     "divergence",
     "epochs_to_target",
     "equivalence_p",
     "expected_best",
     "good_range",
+    "image_variance",
     "joint_flips",
     "more_pairs",
     "on_real_images",

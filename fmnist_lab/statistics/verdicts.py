@@ -1,7 +1,7 @@
 """Which strategy is better, by how much, and how sure that is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import combinations
 from typing import Any
@@ -14,12 +14,13 @@ from fmnist_lab.statistics import ranking
 from fmnist_lab.statistics.joint import MIN_PAIRS, Floats, joint_flips
 from fmnist_lab.statistics.paired import equivalence_p, more_pairs
 from fmnist_lab.statistics.ranking import finite, require_columns, require_known, require_unique
+from fmnist_lab.statistics.variance import half_width, image_variance
 from fmnist_lab.trial import LOST
 
 MARGIN = 0.002  # of accuracy
 COLUMNS = ["strategy", "opponent", "pairs", "missing", "opponent_missing", "lost",
-           "opponent_lost", "difference", "conditional", "low", "high", "p", "p_joint",
-           "p_equivalent", "verdict", "more_pairs"]  # fmt: skip
+           "opponent_lost", "difference", "conditional", "low", "high", "images_low",
+           "images_high", "p", "p_joint", "p_equivalent", "verdict", "more_pairs"]  # fmt: skip
 
 
 class Verdict(StrEnum):
@@ -39,6 +40,7 @@ class Pairs:
     lost: pd.DataFrame  # float64, the share that diverged or failed; NaN: not all were trained
     maximised: bool  # whether more is better
     margin: float
+    correct: Mapping[str, Floats] = field(default_factory=dict)  # (pairs, images), NaN: not kept
 
     @property
     def missing(self) -> pd.Series:
@@ -60,6 +62,17 @@ class Pairs:
         most = max(np.abs(known).max(), self.margin) * (1 if self.maximised else -1)
         return np.asarray((1 - a) * (1 - b) * known - (a - b) * most)
 
+    def image_variance(self, strategy: str, opponent: str) -> float:
+        """What other images bring into the mean of the differences; NaN where too few kept any.
+
+        What is lost counts the same on all images.
+        """
+        if not {strategy, opponent} <= self.correct.keys():
+            return np.nan
+        correct = self.correct[strategy] - self.correct[opponent]
+        ended = (1 - self.lost[strategy]) * (1 - self.lost[opponent])
+        return ended.mean() ** 2 * image_variance(correct[~np.isnan(correct[:, 0])])
+
     def order(self) -> list[str]:
         """The strategies by how many others they are ahead of, then by their means; best first."""
         names = sorted(map(str, self.means))
@@ -75,7 +88,13 @@ class Pairs:
         return sorted(names, key=lambda name: scores[name], reverse=True)
 
 
-def pair_up(replicates: pd.DataFrame, value: str, pair: str, margin: float) -> Pairs:
+def pair_up(
+    replicates: pd.DataFrame,
+    value: str,
+    pair: str,
+    margin: float,
+    images: pd.DataFrame | None = None,
+) -> Pairs:
     """The values of each strategy in each pair, by the rules that `compare` states.
 
     Raises:
@@ -101,7 +120,15 @@ def pair_up(replicates: pd.DataFrame, value: str, pair: str, margin: float) -> P
     )
     complete = counts.eq(rows.max(axis=1), axis=0)
     shares = losses.div(rows.max(axis=1), axis=0)
-    return Pairs(means.where(complete), shares.where(complete), maximised, margin)
+    correct = {}
+    if images is not None:
+        of = replicates.loc[images.index]
+        kept = images.astype("float32").groupby([of["strategy"], of[pair]]).mean()
+        correct = {
+            name: kept.loc[name].reindex(means.index).to_numpy()
+            for name in kept.index.unique("strategy")
+        }
+    return Pairs(means.where(complete), shares.where(complete), maximised, margin, correct)
 
 
 def order(replicates: pd.DataFrame, value: str = "test_accuracy", pair: str = "seed") -> list[str]:
@@ -117,13 +144,15 @@ def order(replicates: pd.DataFrame, value: str = "test_accuracy", pair: str = "s
     return pair_up(replicates, value, pair, MARGIN).order()
 
 
-def compare(
+def compare(  # noqa: PLR0913 - all but the first have a default
     replicates: pd.DataFrame,
     baseline: str = "constant",
     value: str = "test_accuracy",
     pair: str = "seed",
     margin: float = MARGIN,
     alpha: float = 0.05,
+    *,
+    images: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Compares every strategy with the baseline, over paired replicates.
 
@@ -158,6 +187,8 @@ def compare(
         pair: "seed" or "search": which column makes a pair.
         margin: Differences below it do not matter, in the unit of `value`: losses need their own.
         alpha: The error rate, in (0, 0.5).
+        images: A row per replicate that kept them, by the index of `replicates`; a column per test
+            image, whether it is right.
 
     Returns:
         A row per strategy but the baseline, in the order of appearance: strategy, opponent,
@@ -165,9 +196,10 @@ def compare(
         lost and opponent_lost (pairs in which that side lost a replicate), difference (mean of
         strategy minus opponent, so that of a loss negative is better), conditional (the same over
         the pairs in which neither lost one: it decides nothing), low and high (the difference's
-        joint interval), p (sign-flip, alone), p_joint, p_equivalent, verdict, more_pairs (Int64:
-        how many more would decide, see `paired.more_pairs`; 0 where decided, <NA> for fewer than
-        two pairs).
+        joint interval over pairs), images_low and images_high (over pairs and images, see
+        `variance.half_width`; NaN where fewer than two pairs kept them), p (sign-flip, alone),
+        p_joint, p_equivalent, verdict, more_pairs (Int64: how many more would decide, see
+        `paired.more_pairs`; 0 where decided, <NA> for fewer than two pairs).
 
     Raises:
         RequestError: A column or the baseline is missing, a replicate is there twice, or an
@@ -182,7 +214,7 @@ def compare(
         strategy opponent       p verdict
           cosine constant 0.03125  better
     """
-    pairs = pair_up(replicates, value, pair, margin)
+    pairs = pair_up(replicates, value, pair, margin, images)
     require_known("baseline", [baseline], [*pairs.means])
     duels = [(name, baseline) for name in map(str, pairs.means) if name != baseline]
     return _judge(pairs, baseline, duels, margin, alpha, 1)
@@ -194,6 +226,7 @@ def compare_to_best(
     pair: str = "seed",
     margin: float = MARGIN,
     alpha: float = 0.05,
+    images: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Compares every strategy with the one that has the best mean, as `compare` does it.
 
@@ -216,7 +249,7 @@ def compare_to_best(
         >>> compare_to_best(runs)[["strategy", "opponent"]].iloc[0].to_list()
         ['constant', 'cosine']
     """
-    pairs = pair_up(replicates, value, pair, margin)
+    pairs = pair_up(replicates, value, pair, margin, images)
     fewest = pairs.missing == pairs.missing.min()
     best = next(name for name in pairs.order() if fewest[name])
     duels = list(combinations(map(str, pairs.means), 2))
@@ -252,7 +285,10 @@ def _judge(
         ended = every[~(lost[strategy] | lost[opponent]) & ~np.isnan(every)]
         mean = differences.mean() if len(differences) else np.nan
         spread = differences.std(ddof=1) if len(differences) > 1 else np.nan
-        half = flips.critical[number] * spread / np.sqrt(len(differences) or 1)
+        critical, error = flips.critical[number], spread / np.sqrt(len(differences) or 1)
+        half = critical * error
+        of_images = pairs.image_variance(strategy, opponent)
+        wide = half_width(critical, error, len(differences), of_images)
         row: dict[str, Any] = {
             "strategy": strategy,
             "opponent": opponent,
@@ -265,6 +301,8 @@ def _judge(
             "conditional": ended.mean() if len(ended) else np.nan,
             "low": mean - half,
             "high": mean + half,
+            "images_low": mean - wide,
+            "images_high": mean + wide,
             "p": flips.p[number],
             "p_joint": flips.p_joint[number],
             "p_equivalent": float(np.minimum(1, equivalences * equivalence_p(differences, margin))),

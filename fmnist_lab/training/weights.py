@@ -5,13 +5,15 @@
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_lab.data import TEST_IMAGES
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import whole_file
 
@@ -39,13 +41,38 @@ def read(folder: Path) -> list[NDArray[Any]] | None:
         RequestError: The file is damaged.
     """
     path = folder / WEIGHTS
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return [archive[f"arr_{number}"] for number in range(len(archive.files))]
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    with (
+        _as_left(path, "move it away, and the trial is trained again"),
+        path.open("rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):
+        return [archive[f"arr_{number}"] for number in range(len(archive.files))]
+
+
+def read_correct(folder: Path) -> NDArray[np.bool_] | None:
+    """Reads which test images a run classifies correctly, (images,); None where it kept none.
+
+    Raises:
+        RequestError: The file is damaged.
+    """
+    path = folder / TEST_CORRECT
+    if not path.exists():
+        return None
+    with _as_left(path, "move it away to go on without"), path.open("rb") as file:
+        bits = np.unpackbits(np.load(file, allow_pickle=False))
+        if bits.shape != (TEST_IMAGES,):
+            raise ValueError(f"{bits.shape} bits instead of {TEST_IMAGES}")
+        return bits.astype(bool)
+
+
+@contextmanager
+def _as_left(path: Path, remedy: str) -> Iterator[None]:
+    """Turns what a damaged file raises into a `RequestError`."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RequestError(
-            str(path), "be as its trial has left it", Phrase(f"a damaged file ({error})"),
-            "move it away, and the trial is trained again",
-        ) from error  # fmt: skip
+            str(path), "be as its trial has left it", Phrase(f"a damaged file ({error})"), remedy
+        ) from error

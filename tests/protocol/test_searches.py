@@ -5,8 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from fmnist_lab import cli, results
@@ -79,6 +81,25 @@ def test_a_sweep_is_tuned_confirmed_and_searched_again(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_each_seed_draws_the_split_for_all_strategies(folder: Path) -> None:
+    small = [item for item in SMALL if not item.startswith(("replicates", "hydra.sweeper.n_t"))]
+    lab("sweep", "demo", *small, "replicates=1", "hydra.sweeper.n_trials=1", "searches=2")
+    trials, replicates = results.trials("demo"), results.replicates("demo")
+    runs = pd.concat([trials, replicates], ignore_index=True)
+    checksums = results.environments(runs)["data_checksum"]
+    assert checksums.groupby([runs["search"], runs["seed"]]).nunique().eq(1).all()
+    assert checksums.nunique() == 4
+    printed = lab("compare", "demo")
+    assert "different images" not in printed
+    assert printed.count("Caution") == 1  # synthetic
+    assert "data.split" not in printed  # in the command that goes on
+    assert "split=random, drawn by each seed" in (PLACE / "report.html").read_text()
+    before = stamps()
+    lab("sweep", "demo", *small, "replicates=1", "hydra.sweeper.n_trials=1", "searches=1")
+    assert stamps() == before  # goes on as it began
+
+
+@pytest.mark.slow
 def test_a_sweep_that_time_cuts_short_opens_no_test_set(folder: Path) -> None:
     printed = lab("sweep", "demo", *SMALL, "hydra.sweeper.n_trials=200", "hydra.sweeper.timeout=1")
     kept = yaml.safe_load((PLACE / "optimization_results.yaml").read_text())
@@ -97,6 +118,39 @@ def test_a_sweep_that_time_cuts_short_opens_no_test_set(folder: Path) -> None:
     assert not (PLACE / "replicates").exists()
     assert "openings" not in json.loads((PLACE / "manifest.json").read_text())
     assert not ledger.PATH.exists()
+
+
+class TestSplits:
+    """Whether each seed draws the split."""
+
+    DRAWN = ("data.split=random", "data.split_seed=${seed}")
+
+    @pytest.mark.parametrize(
+        ("given", "searches", "split", "is_drawn"),
+        [
+            ([], 6, "first", True),
+            ([], 1, "first", False),
+            (["data.split=first"], 6, "first", False),
+            (["data.split_seed=3"], 6, "first", False),
+            ([], 6, "last", False),  # by the sweep's file
+        ],
+    )
+    def test_of_a_sweep_that_begins(
+        self, tmp_path: Path, given: list[str], searches: int, split: str, is_drawn: bool
+    ) -> None:
+        cfg = OmegaConf.create({"searches": searches, "data": {"split": split}})
+        found = stages.with_splits(tmp_path, given, cfg)
+        assert found == [*(self.DRAWN if is_drawn else ()), *given]
+
+    @pytest.mark.parametrize("searches", [1, 6])
+    @pytest.mark.parametrize("begun", ["${seed}", 0])
+    def test_of_one_that_has_begun(self, tmp_path: Path, begun: Any, searches: int) -> None:
+        content = {"data": {"split": "random", "split_seed": begun}}
+        (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(content))
+        cfg = OmegaConf.create({"searches": searches, "data": {"split": "first"}})
+        found = stages.with_splits(tmp_path, ["--config-dir=mine", "seed=7"], cfg)
+        assert found[:2] == ["--config-dir=mine", "seed=7"]
+        assert found[2:] == (list(self.DRAWN) if begun else [])
 
 
 class TestAgain:

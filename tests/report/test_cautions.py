@@ -10,6 +10,7 @@ import yaml
 
 from fmnist_lab import report, results
 from fmnist_lab.commands import compare
+from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions, lengths, method, page, sentences
 from fmnist_lab.report.evidence import Setup
@@ -246,6 +247,19 @@ def test_more_of_the_data_may_differ_than_what_validates(
     said = list(cautions.mixed_images({"trials": trials}, Setup(config={"data": {"split": split}})))
     told = f"The trials differ in data.{changed}: their objectives are of different images."
     assert said == ([told] if differ else [])
+
+
+@pytest.mark.parametrize(("checksums", "warned"), [("aabb", False), ("aaab", True)])
+def test_a_split_that_seeds_draw_is_alike_for_all_strategies(
+    tmp_path: Path, checksums: str, warned: bool
+) -> None:
+    for number, checksum in enumerate(checksums):
+        run = leave_run(tmp_path / str(number), trial=number, seed=number // 2)
+        write_json(run / "environment.json", {"data_checksum": checksum})
+    trials = {"trials": results.trials(results.ended(tmp_path))}
+    drawn = Setup(config={"data": {"split": "random", "split_seed": SEED_OF_SPLIT}})
+    assert bool([*cautions.mixed_images(trials, drawn)]) is warned
+    assert [*cautions.mixed_images(trials, Setup(config={"data": {"split": "random"}}))]
 
 
 class TestVersions:

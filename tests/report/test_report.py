@@ -11,12 +11,13 @@ import pytest
 import yaml
 
 from fmnist_lab import report, results
+from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions, method, page, sentences
 from fmnist_lab.report import evidence as gathering
 from fmnist_lab.statistics import Verdict
-from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
+from tests.support.folders import leave_correct, leave_replicates, leave_run, leave_sweep, paired
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3)
 BOTH = {"constant": RATES, "cosine": RATES}
@@ -50,7 +51,9 @@ class TestHeadline:
             "Use this configuration of cosine: +0.60 points over constant (95 % interval +0."
         )
         assert "8 seeds, joint p = 0.008)." in said
-        assert said.endswith(" Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84).")
+        assert said.endswith(
+            " Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84 over seeds)."
+        )
 
     def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
         assert sentences.headline(judged(tmp_path, -0.006)) == (
@@ -102,7 +105,9 @@ class TestHeadline:
         assert "only one strategy, cosine" in sentences.headline(gather(alone))
         leave_replicates(alone, {"cosine": [0.9, 0.91, 0.92]})
         said = sentences.headline(gather(alone))
-        assert said.endswith("Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48).")
+        assert said.endswith(
+            "Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48 over seeds)."
+        )
         assert "<td>91.00 (88.52 to 93.48)</td>" in written(gather(alone))
         (tmp_path / "sweeps/empty").mkdir()
         nothing = gather(tmp_path / "sweeps/empty")
@@ -191,6 +196,89 @@ class TestVerdicts:
         assert gather(place).baseline == "none"
         usual = leave_sweep(tmp_path, {"cosine": RATES, "constant": RATES}, LEVELS, "usual")
         assert gather(usual).baseline == "constant"
+
+
+class TestImages:
+    """Intervals that cover other test images, and what spreads the accuracies."""
+
+    def kept(self, root: Path, gain: float, *, searches: int = 1, seeds: int = 8) -> Path:
+        """A sweep with replicates that kept which images they got right."""
+        place = leave_sweep(root, BOTH, LEVELS)
+        for search in range(searches):
+            folder = place / "searches" / str(search) if search else place
+            accuracies = {"constant": paired(0.88 + 0.001 * search, seeds),
+                          "cosine": paired(0.88, seeds, gain, 0.001)}  # fmt: skip
+            leave_correct(leave_replicates(folder, accuracies, search=search))
+        return place
+
+    def test_they_come_first_and_those_over_seeds_beside_them(self, tmp_path: Path) -> None:
+        evidence = gather(self.kept(tmp_path, 0.01))
+        (row,) = sentences.records(evidence.versus_baseline)
+        assert row["images_low"] < row["low"] < row["high"] < row["images_high"]
+        wide, narrow = sentences.ends(row, "images_"), sentences.ends(row)
+        said = sentences.headline(evidence)
+        both = f"95 % interval {wide} over seeds and images, {narrow} over seeds alone, 8 seeds,"
+        assert both in said
+        assert "other test images" not in said
+        assert "the wider intervals are also for other images like these" in sentences.claim(
+            evidence
+        )
+        html = written(evidence)
+        assert f"<td>{wide}</td><td>{narrow}</td><td>8</td>" in html
+        assert "<th>over seeds alone</th>" in html
+
+    def test_a_gain_that_other_images_may_undo(self, tmp_path: Path) -> None:
+        evidence = gather(self.kept(tmp_path, 0.0026))
+        (row,) = sentences.records(evidence.versus_baseline)
+        assert (row["verdict"], row["images_low"] < 0 < row["low"]) == (Verdict.BETTER, True)
+        assert sentences.headline(evidence).endswith(
+            " On other test images it may be no better than constant."
+        )
+
+    def test_who_kept_none_says_so(self, tmp_path: Path) -> None:
+        evidence = judged(tmp_path, 0.006)
+        assert sentences.claim(evidence).endswith(
+            "these 10,000 test images; which of these a replicate gets right was not kept, so "
+            "intervals cover seeds alone."
+        )
+        assert "<th>over seeds alone</th>" not in written(evidence)
+        assert "Where the spread comes from" not in written(evidence)
+
+    def test_a_file_that_is_damaged(self, tmp_path: Path) -> None:
+        place = self.kept(tmp_path, 0.006)
+        (place / "replicates/0/test_correct.npy").write_bytes(b"x")
+        with pytest.raises(RequestError, match=r"test_correct.npy` must be as its trial has left"):
+            gather(place)
+
+    @pytest.mark.parametrize(
+        ("searches", "seeds", "words"),
+        [
+            (1, 8, "What another search would find is in none of these. All"),
+            (3, 1, "Each search has one replicate: seed and search cannot be told apart"),
+            (3, 2, "A search stands for the configuration that it finds. All strategies pooled"),
+        ],
+    )
+    def test_the_spread(self, tmp_path: Path, searches: int, seeds: int, words: str) -> None:
+        evidence = gather(self.kept(tmp_path, 0.006, searches=searches, seeds=seeds))
+        said = sentences.components(evidence)
+        assert "; the split is the same for all. " in said
+        assert words in said
+        assert re.search(r"image \d+ % of 0\.\d{4} points\u00b2\.$", said)
+        assert f"<p>{said}</p>".replace("'", "&#x27;") in written(evidence)
+        frame = gathering.summary(evidence).set_index("strategy")
+        assert frame["variance_image"].gt(0).all()
+        assert frame["variance_search"].notna().all() == (searches > 1)
+
+    def test_a_seed_that_draws_the_split(self, tmp_path: Path) -> None:
+        place = self.kept(tmp_path, 0.006)
+        config = yaml.safe_load((place / "multirun.yaml").read_text())
+        config["data"] |= {"split": "random", "split_seed": SEED_OF_SPLIT}
+        (place / "multirun.yaml").write_text(yaml.safe_dump(config))
+        evidence = gather(place)
+        assert "it draws the split, too, and the two cannot be told apart" in (
+            sentences.components(evidence)
+        )
+        assert "A seed fixes the split, the initial" in method.measured(evidence)["Replicates"]
 
 
 class TestEvidence:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from fmnist_lab.data import TEST_IMAGES
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
+from fmnist_lab.training import weights
 
 RESULT: dict[str, Any] = {
     "objective": 0.5,
@@ -121,6 +123,24 @@ def leave_replicates(
                 | lost | changes,
             )  # fmt: skip
             number += 1
+    return place
+
+
+def leave_correct(place: Path) -> Path:
+    """Which images the replicates in a sweep's folder, or a search's, got right.
+
+    As many as their test accuracy says, most of them the same: some images are easy, for all
+    strategies or for one.
+    """
+    easy = np.random.default_rng(1).normal(0, 1, TEST_IMAGES)
+    for folder in (place / "replicates").iterdir():
+        result = json.loads((folder / "result.json").read_text())
+        if result["stop_reason"] == "completed":
+            rng = np.random.default_rng(result["trial"])
+            own = np.random.default_rng([*result["strategy"].encode()]).normal(0, 0.3, TEST_IMAGES)
+            right = round(TEST_IMAGES * result["test_accuracy"])
+            order = np.argsort(easy + own + rng.normal(0, 0.5, TEST_IMAGES))
+            weights.keep(folder, [], np.isin(np.arange(TEST_IMAGES), order[:right]))
     return place
 
 

@@ -30,8 +30,10 @@ def test_a_replicate_keeps_what_it_delivers(
     dataset = data.load(trial.data)
     loss, correct = building.evaluate(trial, dataset, kept)
     assert (loss, correct.mean()) == (result.test_loss, result.test_accuracy)
-    bits = np.unpackbits(np.load(tmp_path / weights.TEST_CORRECT), count=len(correct))
-    assert bits.astype(bool).tolist() == correct.tolist()
+    bits = weights.read_correct(tmp_path)
+    assert bits is not None
+    assert bits.tolist() == correct.tolist()
+    assert (tmp_path / weights.TEST_CORRECT).stat().st_size == 1250 + 128  # with its header
     assert json.loads((tmp_path / "result.json").read_text())["test_accuracy"] == correct.mean()
 
 
@@ -46,6 +48,7 @@ def test_a_tuning_trial_keeps_none_and_removes_what_was_left(
     (tmp_path / weights.WEIGHTS).write_bytes(b"of another attempt")
     runner.run(tiny(), labels, tmp_path, runner.Tracker())
     assert weights.read(tmp_path) is None
+    assert weights.read_correct(tmp_path) is None
 
 
 class InTheWay(runner.Tracker):
@@ -72,3 +75,12 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / weights.WEIGHTS).write_bytes(content)
     with pytest.raises(RequestError, match="must be as its trial has left it, got a damaged file"):
         weights.read(tmp_path)
+
+
+@pytest.mark.parametrize("bits", [1250, 10_000])
+def test_bits_of_other_images(tmp_path: Path, bits: int) -> None:
+    weights.keep(tmp_path, [], np.ones(bits, bool))
+    if bits == 10_000:
+        np.save(tmp_path / weights.TEST_CORRECT, np.ones(10_000, bool))  # not packed
+    with pytest.raises(RequestError, match=r"got a damaged file .* move it away to go on without"):
+        weights.read_correct(tmp_path)
