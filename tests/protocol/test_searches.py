@@ -180,6 +180,9 @@ class TestFolders:
     [
         (["searches=0"], "`searches` must be from 1 to 1000, got 0"),
         (["searches=2", "replicates=1000"], "`replicates` must be zero or more and below 1000"),
+        (["searches=2", "replicates=auto"], "`replicates` must be a number with several searches"),
+        (["replicates=often"], "`replicates` must be a number, auto, or a list .*, got 'often'"),
+        (["replicates=[8,6]"], r"`replicates` must be a number, auto, or a list .*, got \[8, 6\]"),
         (["searches=2", "seed=choice(1,2)"], "`seed` must be a number with several searches"),
     ],
 )
