@@ -9,7 +9,7 @@ AUTO = (8, 12, 16, 24)  # what `replicates: auto` means; a look at 6 could decid
 LEAST = 6  # pairs; with 5 the smallest two-sided sign-flip p is 2/2^5 = 0.0625
 
 COST = (
-    "Who adds seeds until a difference shows finds a false one far too often: in 14 to 16 % of "
+    "Who adds seeds until a difference shows finds a false one far too often: in one of six "
     "simulated sweeps with five looks at 5 % each. A new sweep with replicates=auto (--new) plans "
     "its looks."
 )
@@ -65,4 +65,4 @@ def errors(pairs: Sequence[int], alpha: float = 0.05) -> dict[int, float]:
         error = alpha * (count / pairs[-1]) - sum(found.values())
         if error > 2.0 ** (1 - count):
             found[count] = error
-    return found
+    return found or {pairs[-1]: alpha}  # which then decides nothing

@@ -187,6 +187,7 @@ def batches(planned: Confirmation, folder: Path) -> Iterator[Mapping[str, int]]:
         for look in manifest.add_looks(folder, _seen(verdicts, planned), wanted):
             print(_described(look))
         if not _is_open(verdicts, planned):
+            print("No further look is due: fmnist-lab compare has the verdicts.")
             return
         if wanted == asked:
             print("The look is not complete. To train what is missing, give the command again.")

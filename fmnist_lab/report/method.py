@@ -77,9 +77,9 @@ def measured(evidence: Evidence) -> dict[str, str]:
         errors = listed((f"{n} ({error:.3f})" for n, error in setup.looks.items()), "and")
         facts["Looks"] = (
             f"Planned at seeds {errors}; in brackets the error of each, which add up to "
-            f"{setup.alpha:g}. What is decided at a look is trained no further, and its verdict stays. Equivalent is "
-            f"what has its joint interval within {100 * setup.margin:g} points of zero, so "
-            f"that all verdicts hold together. {_looks_made(setup)}"
+            f"{setup.alpha:g}. What is decided at a look is trained no further, and its verdict "
+            f"stays. Equivalent is what has its joint interval within {100 * setup.margin:g} "
+            f"points of zero, so that all verdicts hold together. {_looks_made(setup)}"
         )
     known = setup.environment
     if versions := [f"{name} {known[name]}" for name in _VERSIONS if known.get(name)]:
