@@ -107,12 +107,12 @@ def test_a_sweep_with_looks_goes_on_after_a_cut_as_if_there_was_none(
     words = ("sweep", "demo", *SMALL[:-4], *SMALL[-3:], "replicates=[6,8]")
     run, started = hydra_run.run, 0
 
-    def cut(*given: Any) -> None:
+    def cut(*given: Any, **more: Any) -> None:
         nonlocal started
         started += 1
         if started == 3:  # after the tuning and the first look
             raise KeyboardInterrupt
-        run(*given)
+        run(*given, **more)
 
     with monkeypatch.context() as patched:
         patched.setattr(hydra_run, "run", cut)
