@@ -81,8 +81,11 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
             if count > 1:
                 print(f"\nReplicates of search {number}")
             replicates = stages.prepare(planned, search)
-            again = ["--multirun", *planned.overrides(replicates)]
-            hydra_run.run(hydra_run.sweep, program, again, kind="replicate")
+            for limits in stages.batches(planned, search):
+                overrides = planned.overrides(replicates, limits)
+                hydra_run.run(
+                    hydra_run.sweep, program, ["--multirun", *overrides], kind="replicate"
+                )
     except ChangedSweepError as error:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_lab import looks
 from fmnist_lab.config import config_files
 from fmnist_lab.config.config_files import config_dir
 from fmnist_lab.config.validation import require_store, validate
@@ -70,7 +71,7 @@ class Config(Trial):
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
     kind: str = "trial"  # or replicate: delivered weights see the test set; set by a sweep alone
-    replicates: int = 8  # of each strategy's winner, with fresh seeds, when a sweep has been tuned
+    replicates: Any = 8  # of each winner, with fresh seeds, once it is tuned: int | auto | looks
     checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
     searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
     baseline: str | None = None  # what the others are compared with; null: constant, or the first
@@ -190,10 +191,16 @@ def refuse_password(cfg: DictConfig) -> None:
         )
 
 
-def validate_stages(replicates: int, searches: int) -> None:
+def validate_stages(replicates: Any, searches: int) -> None:
     """Raises `RequestError` for stages that no sweep could have."""
-    if not 0 <= replicates < STRIDE:  # the next search's seeds begin there
+    if OmegaConf.is_config(replicates):
+        replicates = OmegaConf.to_container(replicates)
+    is_planned = bool(looks.planned(replicates))
+    if not 0 <= looks.most(replicates) < STRIDE:  # the next search's seeds begin there
         raise RequestError("replicates", f"be zero or more and below {STRIDE}", replicates)
+    if is_planned and searches > 1:  # whose means over seeds are the pairs, all equally many
+        hint = "looks are at the seeds of one search; here each search is a pair, so ask for more"
+        raise RequestError("replicates", "be a number with several searches", replicates, hint)
     if not 1 <= searches <= STRIDE:
         raise RequestError("searches", f"be from 1 to {STRIDE}", searches)
 

@@ -119,7 +119,7 @@ def _confirmed(
     if replicates["strategy"].nunique() > 1:
         margin = evidence.setup.margin if is_maximised(metric) else _LOSS_MARGIN
         verdicts = statistics.compare_to_best(
-            replicates, value, evidence.pair, margin, evidence.setup.alpha
+            evidence.judged, value, evidence.pair, margin, evidence.setup.alpha, **evidence.at_looks
         )
         ahead = str(verdicts["opponent"].iloc[0])
     return trial, why, _rivals(verdicts, ahead, chosen, metric, evidence.pair)

@@ -5,7 +5,7 @@ fresh seeds, the same for all strategies. They alone see the test set; `manifest
 project's ledger record each time it is opened.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig
 
-from fmnist_lab import config, data
+from fmnist_lab import config, data, looks
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results import layout, manifest, schema, searches
 from fmnist_lab.sweeper.observers import SweepInfo
@@ -39,10 +39,26 @@ class Confirmation:
     winners: Mapping[str, Mapping[str, Any]]  # strategy: trial, value, overrides
     seeds: Sequence[int]
     arguments: Sequence[str]  # the user's overrides, as far as they hold for replicates too
+    baseline: str
+    looks: Sequence[int] = ()  # at how many seeds verdicts are due; none: at all of them
+    margin: float = 0.002
+    alpha: float = 0.05
 
-    def overrides(self, folder: Path) -> list[str]:
-        """The command line of the sweep over seeds, with its results in `folder`."""
-        enqueue = ", ".join(f"{{seed: {seed}}}" for seed in self.seeds)
+    @property
+    def errors(self) -> dict[int, float]:
+        """The error of each look, by its number of seeds."""
+        return looks.errors(self.looks, self.alpha)
+
+    def overrides(self, folder: Path, limits: Mapping[str, int] | None = None) -> list[str]:
+        """The command line of the sweep over seeds.
+
+        Args:
+            folder: For its results.
+            limits: How many of the seeds each strategy is trained with; None: with all.
+        """
+        limits = limits or dict.fromkeys(self.winners, len(self.seeds))
+        seeds = self.seeds[: max(limits.values())]
+        enqueue = ", ".join(f"{{seed: {seed}}}" for seed in seeds)
         strategies = [
             f"hydra.sweeper.strategies.{name}=[{', '.join(map(spell, winner['overrides']))}]"
             for name, winner in self.winners.items()
@@ -55,7 +71,8 @@ class Confirmation:
             f"hydra.sweep.dir={folder}",
             "hydra.sweep.subdir=${hydra.job.num}",
             f"hydra.sweeper.study_name={self.name}-{layout.REPLICATES}",
-            f"hydra.sweeper.n_trials={len(self.seeds)}",
+            f"hydra.sweeper.n_trials={len(seeds)}",
+            *(f"+hydra.sweeper.limits.{name}={count}" for name, count in limits.items()),
             f"hydra.sweeper.enqueue=[{enqueue}]",
             "hydra.sweeper.spaces=[]",
             "hydra/sweeper/pruner=none",
@@ -90,9 +107,17 @@ def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | N
         for name, found in strategies.items()
     }
     kept = [item for item in arguments if key_of(item).startswith(_KEPT)]
-    seeds = range(cfg.seed + 1, cfg.seed + 1 + cfg.replicates)
+    seeds = range(cfg.seed + 1, cfg.seed + 1 + looks.most(cfg.replicates))
     found = [f"sweeps={sweep}", *fixed, *kept]
-    return Confirmation(searches.name_of(folder), winners, list(seeds), found)
+    name, at = searches.name_of(folder), looks.planned(cfg.replicates)
+    baseline = cfg.baseline or _baseline(folder, list(winners))
+    return Confirmation(name, winners, list(seeds), found, baseline, at, cfg.margin, cfg.alpha)
+
+
+def _baseline(folder: Path, winners: Sequence[str]) -> str:
+    """What the others are compared with: `constant`, or the first in the sweep's file."""
+    wished = ["constant", *manifest.asked(folder)["strategies"]]
+    return next((name for name in wished if name in winners), winners[0])
 
 
 def is_tuned(folder: Path) -> bool:
@@ -123,25 +148,127 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
     content = {
         "winners": dict(planned.winners),
         "seeds": list(planned.seeds),
+        "looks": list(planned.looks),
         **manifest.asked(folder),
         "data": dataset.checksum,
         "versions": environment.describe(),
     }
     replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
+    content |= {"baseline": planned.baseline} if planned.looks else {}
     wanted = len(planned.winners) * len(planned.seeds)
     is_whole = bool(before) and len(list(replicates.glob(f"*/{layout.RESULT}"))) >= wanted
-    if is_whole and not any(key.startswith(("winners", "seeds")) for key in changed):
+    is_whole |= bool(planned.looks and before) and not _is_open(judged(planned, folder), planned)
+    if is_whole and not any(key.startswith(("winners", "seeds", "looks")) for key in changed):
         return replicates  # there is nothing left to train, whatever the version is today
+    if {"seeds", "looks"} & set(changed) and any(replicates.glob(f"*/{layout.RESULT}")):
+        print(f"Test results of this sweep have been seen already. {looks.COST}")
     manifest.open_test_set(content, dataset.test_checksum, folder)
     if before and any(key.startswith("winners") for key in changed) and replicates.exists():
         replicates.rename(folder / f"{layout.REPLICATES}-{before[-1].get('hash', 'before')[:8]}")
     return replicates
 
 
+def batches(planned: Confirmation, folder: Path) -> Iterator[Mapping[str, int]]:
+    """Gives up to how many seeds each strategy is to be trained next, until all is decided.
+
+    Each batch follows from the results that are on disk, so that a sweep that was killed goes on
+    as it would have. The manifest records the looks that were made.
+
+    Args:
+        planned: What is trained.
+        folder: The search's.
+    """
+    if not planned.looks or len(planned.winners) < 2:
+        yield dict.fromkeys(planned.winners, [*planned.looks, len(planned.seeds)][0])
+        return
+    asked = None
+    while True:
+        verdicts = judged(planned, folder)
+        wanted = _wanted(verdicts, planned)
+        for look in manifest.add_looks(folder, _seen(verdicts, planned), wanted):
+            print(_described(look))
+        if not _is_open(verdicts, planned):
+            print("No further look is due: fmnist-lab compare has the verdicts.")
+            return
+        if wanted == asked:
+            print("The look is not complete. To train what is missing, give the command again.")
+            return
+        yield wanted
+        asked = wanted
+
+
+def judged(planned: Confirmation, folder: Path) -> list[dict[str, Any]]:
+    """The rows of `compare` at the looks that could be made so far; none before the first."""
+    from fmnist_lab import results, statistics  # and pandas, which a sweep does not need to start
+
+    runs = results.replicates(results.ended(folder, "replicate"))
+    runs = runs[~runs["superseded"] & runs["seed"].isin(planned.seeds)]
+    if set(runs["strategy"]) != set(planned.winners):
+        return []
+    rules: Any = {"margin": planned.margin, "looks": planned.errors}
+    verdicts = statistics.compare(runs, planned.baseline, **rules).to_dict("records")
+    rows = [{str(key): value for key, value in row.items()} for row in verdicts]
+    return [row for row in rows if row["look"] > 0]
+
+
+def _made(verdicts: Sequence[Mapping[str, Any]]) -> int:
+    return max((row["look"] for row in verdicts), default=0)
+
+
+def _is_open(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> bool:
+    """Whether there is another look to make."""
+    from fmnist_lab.statistics import Verdict
+
+    are_left = _made(verdicts) < len(planned.errors)
+    found = {row["verdict"] for row in verdicts}
+    return are_left and (Verdict.UNDECIDED in found or not verdicts)
+
+
+def _wanted(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> dict[str, int]:
+    """Up to how many seeds each strategy is trained by the next look; what is decided stops."""
+    from fmnist_lab.statistics import Verdict
+
+    counts = list(planned.errors)
+    up_to = counts[min(_made(verdicts), len(counts) - 1)]
+    wanted = {
+        row["strategy"]: up_to if row["verdict"] == Verdict.UNDECIDED else counts[row["look"] - 1]
+        for row in verdicts
+    }
+    everyone = dict.fromkeys(planned.winners, max(wanted.values(), default=up_to))
+    return everyone | wanted
+
+
+def _seen(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> list[dict[str, Any]]:
+    """What each look that was made has said of the strategies that were open then."""
+    from fmnist_lab.statistics import Verdict
+
+    counts = list(planned.errors)[: _made(verdicts)]
+    return [
+        {
+            "pairs": count,
+            "verdicts": {
+                row["strategy"]: str(row["verdict"] if row["look"] == at else Verdict.UNDECIDED)
+                for row in verdicts
+                if row["look"] >= at
+            },
+        }
+        for at, count in enumerate(counts, 1)
+    ]
+
+
+def _described(look: Mapping[str, Any]) -> str:
+    """A look as a sentence."""
+    said: dict[str, list[str]] = {}
+    for name, verdict in look["verdicts"].items():
+        said.setdefault(verdict, []).append(name)
+    found = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in said.items())
+    return f"Look at {look['pairs']} seeds: {found}."
+
+
 class Outlook:
     """Observer that says as a sweep starts where seeds or searches are too few for any verdict."""
 
-    def __init__(self, replicates: int, searches: int, kind: str) -> None:
+    def __init__(self, replicates: Any, searches: int, kind: str) -> None:
         self._replicates = replicates if kind == "trial" else 0
         self._searches = searches
 
@@ -153,16 +280,22 @@ class Outlook:
             print(sentence)
 
 
-def outlook(strategies: int, replicates: int, searches: int) -> str | None:
+def outlook(strategies: int, replicates: Any, searches: int) -> str | None:
     """Why no strategy can be found better or worse than the baseline; None where one can."""
-    from fmnist_lab.statistics import MIN_PAIRS  # and pandas, which a sweep does not need to start
-
-    key, pairs = ("searches", searches) if searches > 1 else ("replicates", replicates)
-    if strategies < 2 or pairs >= MIN_PAIRS:
+    pairs = looks.most(replicates)
+    key, pairs = ("searches", searches) if searches > 1 else ("replicates", pairs)
+    planned = looks.planned(replicates)
+    if idle := [count for count in planned if count not in looks.errors(planned)]:
+        shown = ", ".join(map(str, idle))
+        return (
+            f"A look at {shown} replicates decides nothing: its share of the error is below the "
+            "smallest p of so few. It is left out."
+        )
+    if strategies < 2 or pairs >= looks.LEAST:
         return None
     return (
         f"With {key}={pairs} no strategy can be found better or worse than the baseline: "
-        f"that takes at least {key}={MIN_PAIRS}, which may be given later, too."
+        f"that takes at least {key}={looks.LEAST}, which may be given later, too."
     )
 
 

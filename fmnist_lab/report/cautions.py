@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from fmnist_lab import data, results, statistics
+from fmnist_lab import data, looks, results, statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence, Setup
@@ -137,14 +137,12 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         where = f" of search {number}" if len(manifests) > 1 else ""
         for opening in found.get("openings", [])[1:]:
             changed = opening.get("changed", ["something that is not recorded"])
-            others = [key for key in changed if key != "seeds"]
+            others = [key for key in changed if key not in ("seeds", "looks")]
             day = str(opening["opened"])[:10]
-            if changed == ["seeds"]:
-                yield (
-                    f"On {day} seeds{where} were added after the test set had been opened. Who "
-                    "looks and adds until a difference shows finds one by luck more often than p "
-                    "says."
-                )
+            if not others:
+                what = f"seeds{where} were added"
+                what = "the planned looks were changed" if "looks" in changed else what
+                yield f"On {day} {what} after the test set had been opened. {looks.COST}"
             elif any(key.startswith("winners") for key in changed):
                 yield (
                     f"On {day} the test set{where} was opened again, for other winners. They were "

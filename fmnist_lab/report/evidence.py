@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fmnist_lab import metrics, results, statistics
+from fmnist_lab import looks, metrics, results, statistics
 from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.results import layout, ledger, manifest, schema, searches
@@ -144,11 +144,25 @@ class Setup:
     @property
     def replicates(self) -> int:
         """How often the sweep trains each winner again once it is tuned."""
-        return int(self.config.get("replicates", 0))
+        return looks.most(self.config.get("replicates", 0))
+
+    @property
+    def looks(self) -> Mapping[int, float] | None:
+        """The planned looks at the seeds: the error of each by its number of seeds."""
+        asked = self.manifest.get("looks")
+        return looks.errors(asked, self.alpha) if asked else None
+
+    @property
+    def has_added_seeds(self) -> bool:
+        """Whether seeds were added, outside of any plan, once test results could be seen."""
+        later = [opening for found in self.manifests for opening in found.get("openings", [])[1:]]
+        return any({"seeds", "looks"} & {*opening.get("changed", [])} for opening in later)
 
     @property
     def planned_replicates(self) -> int | None:
         """How many replicates there will be; None if that is not known."""
+        if self.looks and "wanted" in self.manifest:
+            return int(sum(self.manifest["wanted"].values()))
         if not {"winners", "seeds"} <= self.manifest.keys():
             return None
         return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
@@ -215,6 +229,18 @@ class Evidence:
         return self.standings["strategy"].to_list()
 
     @property
+    def judged(self) -> pd.DataFrame:
+        """The replicates that verdicts are about."""
+        return _planned(self.replicates, self.setup) if self.at_looks else self.replicates
+
+    @property
+    def at_looks(self) -> dict[str, Any]:
+        """The looks, and how many were made, as `compare_to_best` takes them; {}: no plan."""
+        if not self.setup.looks or self.pair != "seed" or self.versus_baseline is None:
+            return {}
+        return {"looks": self.setup.looks, "made": int(self.versus_baseline["look"].max())}
+
+    @property
     def is_running(self) -> bool:
         """Whether trials are still to come, or were when the sweep was killed."""
         planned = self.setup.planned
@@ -251,9 +277,13 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     images = _correct(replicates)
     versus_baseline, versus_best = None, None
     if replicates["strategy"].nunique() > 1 and replicates["test_accuracy"].notna().any():
-        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha, "images": images}
-        versus_baseline = statistics.compare(replicates, baseline, **rules)
-        versus_best = statistics.compare_to_best(replicates, **rules)
+        at = setup.looks if pair == "seed" else None
+        judged = _planned(replicates, setup) if at else replicates
+        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha}
+        rules |= {"looks": at, "images": images}
+        versus_baseline = statistics.compare(judged, baseline, **rules)
+        made = None if at is None else int(versus_baseline["look"].max())
+        versus_best = statistics.compare_to_best(judged, **rules, made=made)
     return Evidence(
         folder=place,
         setup=setup,
@@ -272,6 +302,11 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         versus_baseline=versus_baseline,
         versus_best=versus_best,
     )
+
+
+def _planned(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame:
+    """The replicates with the seeds of the manifest, to which alone its looks belong."""
+    return replicates[replicates["seed"].isin(setup.manifest["seeds"])]
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
-from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.report.sentences import progress, units
+from fmnist_lab.report.evidence import Evidence, Setup
+from fmnist_lab.report.sentences import listed, progress, units
 from fmnist_lab.results import ledger
 from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.tracking import flatten
@@ -12,7 +12,7 @@ _NO_PRUNER = "NopPruner"
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
 # Of the manifest, in other words or elsewhere.
 _TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search", "plan", "begun",
-         "hash")  # fmt: skip
+         "hash", "looks", "wanted")  # fmt: skip
 _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "git_commit")
 
 
@@ -76,10 +76,26 @@ def measured(evidence: Evidence) -> dict[str, str]:
         "which is chosen from the same numbers, p-values and intervals cover all comparisons of "
         "any two strategies."
     )
+    if setup.looks:
+        errors = listed((f"{n} ({error:.3f})" for n, error in setup.looks.items()), "and")
+        facts["Looks"] = (
+            f"Planned at seeds {errors}; in brackets the error of each, which add up to "
+            f"{setup.alpha:g}. What is decided at a look is trained no further, and its verdict "
+            f"stays. Equivalent is what has its joint interval within {100 * setup.margin:g} "
+            f"points of zero, so that all verdicts hold together. {_looks_made(setup)}"
+        )
     known = setup.environment
     if versions := [f"{name} {known[name]}" for name in _VERSIONS if known.get(name)]:
         facts["Environment"] = ", ".join(versions)
     return facts | _manifests(evidence)
+
+
+def _looks_made(setup: Setup) -> str:
+    made = [look for one in setup.manifest.get("openings", []) for look in one.get("looks", [])]
+    if not made:
+        return "None is made yet."
+    when = [f"at {look['pairs']} on {look['made']}" for look in made]
+    return f"Made: {listed(when, 'and')}."
 
 
 def _manifests(evidence: Evidence) -> dict[str, str]:

@@ -6,11 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from fmnist_lab import looks
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.statistics import COMPONENTS, MARGIN, MIN_PAIRS, MOST_PAIRS, Verdict
 
 _PLURAL = {"seed": "seeds", "search": "searches"}
+_KEYS = {"seed": "replicates", "search": "searches"}
 _USUAL = 8  # seeds
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
@@ -37,17 +39,24 @@ def headline(evidence: Evidence) -> str:
         ]
         if unbeaten := [rival for rival in rivals if rival != baseline]:
             use += f" Whether it is also better than {listed(unbeaten)} is not shown."
-        return use
+        return use + _added(evidence)
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
-        return f"Stay with {baseline}: no other strategy is better."
+        return f"Stay with {baseline}: no other strategy is better.{_added(evidence)}"
     none = f"Undecided: no strategy is shown to be better than {baseline}."
     if not (measured := [row for row in undecided if row["pairs"]]):
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     first = max(measured, key=lambda row: float(row["difference"]))
     ahead = f"{none} Ahead is {first['strategy']}, {_numbers(evidence, first)}"
-    return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}"
+    return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}{_added(evidence)}"
+
+
+def _added(evidence: Evidence) -> str:
+    """What a verdict owes to seeds that no plan had, as a further sentence."""
+    if evidence.pair != "seed" or not evidence.setup.has_added_seeds:
+        return ""
+    return " Seeds were added after a look: a false verdict is likelier than its numbers say."
 
 
 def no_verdict(evidence: Evidence) -> str | None:
@@ -94,7 +103,7 @@ def with_more(evidence: Evidence, pairs: int) -> str:
         return ""
     overrides = hydra.get("overrides", {})
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
-    more = "searches" if evidence.pair == "search" else "replicates"
+    more = _KEYS[evidence.pair]
     changed = ["sweeps", "hydra.mode", "hydra.sweep.dir", more]
     if evidence.setup.draws_splits:  # what has begun so goes on so
         changed += ["data.split", "data.split_seed"]
@@ -118,10 +127,11 @@ def tested(evidence: Evidence, strategy: str) -> str:
 def verdict(row: dict[str, Any], pair: str, margin: float = MARGIN) -> str:
     """What a row of `comparison.compare` says, which had this margin."""
     opponent = row["opponent"]
+    at = "" if pd.isna(row["look"]) else f", at look {row['look']}"
     if row["verdict"] == Verdict.EQUIVALENT:
-        return f"As good as {opponent}, give or take {100 * margin:g} points."
+        return f"As good as {opponent}, give or take {100 * margin:g} points{at}."
     if row["verdict"] != Verdict.UNDECIDED:
-        return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}."
+        return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}{at}."
     return f"Undecided; {_wanted(row, pair)}."
 
 
@@ -247,19 +257,27 @@ def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
     pair = evidence.pair
     range_ = "" if pd.isna(row["low"]) else f"{100 * (1 - evidence.setup.alpha):g} % "
     p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
+    at = "" if pd.isna(row["look"]) or not row["look"] else f" at look {row['look']}"
     return (
         f"{points(row['difference'])} points over {row['opponent']} "
-        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, joint p {p})"
+        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, joint p {p}{at})"
     )
 
 
 def _wanted(row: dict[str, Any], pair: str) -> str:
+    if not pd.isna(row["next_look"]):
+        return f"the next look is at {units(int(row['next_look']), pair)}"
+    if not pd.isna(row["look"]):
+        return "the last look is made"
     more = row["more_pairs"]
     if pd.isna(more):
         return f"how many more {_PLURAL[pair]} would decide cannot be known from these"
     if more >= _FAR:
         return f"not even {MOST_PAIRS} {_PLURAL[pair]} would be likely to decide"
-    return f"about {more} more {pair if more == 1 else _PLURAL[pair]} would decide"
+    total = int(row["pairs"] + more)
+    is_planned = pair == "seed" and total <= looks.most("auto")
+    key, plan = _KEYS[pair], "auto" if is_planned else total
+    return f"a new sweep of about {units(total, pair)} would decide (--new {key}={plan})"
 
 
 def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:

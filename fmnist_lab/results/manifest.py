@@ -8,7 +8,7 @@ which says what had changed: replicates of before and after it differ in more th
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,30 @@ def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:
             for opening in openings
         )
     )
+
+
+def add_looks(
+    folder: Path, looks: Sequence[Mapping[str, Any]], wanted: Mapping[str, int]
+) -> list[Mapping[str, Any]]:
+    """Records looks at the replicates, with the time, beside the opening that they belong to.
+
+    Args:
+        folder: Of a search with a manifest.
+        looks: All that were made: pairs, and verdicts by strategy.
+        wanted: Up to how many seeds each strategy is trained next.
+
+    Returns:
+        Those that were not recorded yet.
+    """
+    content = read(folder)
+    known = [look for opening in content["openings"] for look in opening.get("looks", [])]
+    keys = ("pairs", "verdicts")
+    new = [look for look in looks if not any(all(k[x] == look[x] for x in keys) for k in known)]
+    last = content["openings"][-1]
+    if new:
+        last["looks"] = [*last.get("looks", []), *({"made": ledger.now(), **look} for look in new)]
+    write_json(folder / MANIFEST, content | {"wanted": dict(wanted)})
+    return new
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[str]:

@@ -44,6 +44,14 @@ _CHECKED |= {name: NotRequired[_CHECKED[name]] for name in _LATER}
 Result = with_config(STRICT)(TypedDict("Result", _CHECKED))  # type: ignore[operator]
 
 
+class Look(TypedDict):
+    """A look at the replicates: when, at how many of each strategy, and what was seen."""
+
+    made: str  # the time
+    pairs: int
+    verdicts: dict[str, str]  # of those that were open
+
+
 class Opening(TypedDict):
     """An opening of the test set."""
 
@@ -52,6 +60,7 @@ class Opening(TypedDict):
     changed: NotRequired[list[str]]  # dotted keys of the manifest
     runs: NotRequired[int]  # how many replicates
     number: NotRequired[int]  # among all openings of this test set in the project, by the ledger
+    looks: NotRequired[list[Look]]  # those that were made since
 
 
 class Winner(TypedDict):
@@ -72,6 +81,8 @@ class Manifest(TypedDict, total=False):
     openings: list[Opening]
     winners: dict[str, Winner]
     seeds: list[Any]
+    looks: list[Whole]  # the plan
+    wanted: dict[str, Whole]  # seeds by strategy, up to the next look
 
 
 class Interval(TypedDict):
@@ -114,7 +125,7 @@ class SweepConfig(TypedDict, total=False):
     data: dict[str, Any]
     stopping: dict[str, Any]
     searches: Whole
-    replicates: Whole
+    replicates: Whole | Literal["auto"] | list[Whole]
     baseline: str | None
     margin: float
     alpha: float

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from fmnist_lab.looks import LEAST
+
 Floats = npt.NDArray[np.float64]
 
-MIN_PAIRS = 6  # with 5 the smallest two-sided sign-flip p is 2/2^5 = 0.0625
+MIN_PAIRS = LEAST
 _EXACT_PAIRS = 20
 _RESAMPLES = 100_000
 _BLOCK = 2**13  # patterns at a time: 5 MB for the 78 differences of 13 strategies
@@ -38,8 +40,9 @@ def joint_flips(differences: Floats, alpha: float = 0.05) -> JointFlips:
 
     `critical` inverts the distribution of the largest z of the residuals `d - mean d`: all
     intervals hold together with 1 - alpha, and so does that of the largest difference. Where
-    flips give none, with fewer than 6 pairs, or so few that the others' bar is out of reach, it
-    is Student's t at `1 - alpha / (2 tests)` (Bonferroni).
+    flips give none, because `2 / 2^pairs` exceeds alpha (with 5 pairs and 0.05, say), or with so
+    few that the others' bar is out of reach, it is Student's t at `1 - alpha / (2 tests)`
+    (Bonferroni).
 
     Up to 20 pairs all patterns count, beyond 100,000 random ones of a fixed seed. Ties count as
     extreme, whatever single precision makes of them.
@@ -113,5 +116,6 @@ def _critical(z: float, pairs: npt.NDArray[np.int_], alpha: float) -> Floats:
     bonferroni = scipy.stats.t.ppf(1 - alpha / (2 * max(len(pairs), 1)), degrees)
     room = pairs - z**2
     flips = z * np.sqrt(degrees / np.maximum(room, 1e-6))
-    critical: Floats = np.where((pairs >= MIN_PAIRS) & (room > 1e-6), flips, bonferroni)
+    is_fine = alpha * 2.0 ** (pairs - 1.0) >= 1
+    critical: Floats = np.where(is_fine & (room > 1e-6), flips, bonferroni)
     return critical

@@ -1,7 +1,7 @@
 """Which strategy is better, by how much, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import Any
@@ -20,7 +20,9 @@ from fmnist_lab.trial import LOST
 MARGIN = 0.002  # of accuracy
 COLUMNS = ["strategy", "opponent", "pairs", "missing", "opponent_missing", "lost",
            "opponent_lost", "difference", "conditional", "low", "high", "images_low",
-           "images_high", "p", "p_joint", "p_equivalent", "verdict", "more_pairs"]  # fmt: skip
+           "images_high", "p", "p_joint", "p_equivalent", "verdict", "more_pairs", "look",
+           "next_look"]  # fmt: skip
+_KINDS = dict.fromkeys(["more_pairs", "look", "next_look"], "Int64")
 
 
 class Verdict(StrEnum):
@@ -46,6 +48,15 @@ class Pairs:
     def missing(self) -> pd.Series:
         """In how many pairs each strategy has neither values nor losses."""
         return self.lost.isna().sum()
+
+    def first(self, count: int) -> "Pairs":
+        """The first so many pairs."""
+        return replace(
+            self,
+            means=self.means.iloc[:count],
+            lost=self.lost.iloc[:count],
+            correct={name: kept[:count] for name, kept in self.correct.items()},
+        )
 
     def differences(self, strategy: str, opponent: str) -> Floats:
         """Strategy minus opponent; `(pairs,)`, NaN where one of them is missing.
@@ -153,6 +164,7 @@ def compare(  # noqa: PLR0913 - all but the first have a default
     alpha: float = 0.05,
     *,
     images: pd.DataFrame | None = None,
+    looks: Mapping[int, float] | None = None,
 ) -> pd.DataFrame:
     """Compares every strategy with the baseline, over paired replicates.
 
@@ -179,6 +191,12 @@ def compare(  # noqa: PLR0913 - all but the first have a default
     the largest difference. Equivalence holds for each strategy alone: among 20 equivalences at
     the very margin one may be wrong.
 
+    With `looks`, the pairs are looked at several times, in the order of their seeds, and each
+    strategy keeps the verdict of the first look that has one. A look counts once the baseline and
+    all that is undecided have so many pairs. It judges these with its own error, beside those that
+    were found equivalent with the pairs that they have; and `equivalent` is what has its joint
+    interval within +-`margin`. The errors of the looks add up: all verdicts hold together.
+
     Args:
         replicates: strategy, search, seed, stop_reason and `value`; for `value="objective"` its
             objective_metric too.
@@ -186,9 +204,10 @@ def compare(  # noqa: PLR0913 - all but the first have a default
         value: The column that is compared; an accuracy is maximised, a loss minimised.
         pair: "seed" or "search": which column makes a pair.
         margin: Differences below it do not matter, in the unit of `value`: losses need their own.
-        alpha: The error rate, in (0, 0.5).
+        alpha: The error rate, in (0, 0.5); with `looks` theirs count.
         images: A row per replicate that kept them, by the index of `replicates`; a column per test
             image, whether it is right.
+        looks: The error of each look, by its number of pairs, from `looks.errors`.
 
     Returns:
         A row per strategy but the baseline, in the order of appearance: strategy, opponent,
@@ -199,7 +218,10 @@ def compare(  # noqa: PLR0913 - all but the first have a default
         joint interval over pairs), images_low and images_high (over pairs and images, see
         `variance.half_width`; NaN where fewer than two pairs kept them), p (sign-flip, alone),
         p_joint, p_equivalent, verdict, more_pairs (Int64: how many more would decide, see
-        `paired.more_pairs`; 0 where decided, <NA> for fewer than two pairs).
+        `paired.more_pairs`; 0 where decided, <NA> for fewer than two pairs, and where an undecided
+        strategy is looked at again), look (Int64: at which look it was judged last, from 1; 0
+        before the first, <NA> where there are none), next_look (Int64: the pairs at the next look
+        at it; <NA> where there is none).
 
     Raises:
         RequestError: A column or the baseline is missing, a replicate is there twice, or an
@@ -217,16 +239,21 @@ def compare(  # noqa: PLR0913 - all but the first have a default
     pairs = pair_up(replicates, value, pair, margin, images)
     require_known("baseline", [baseline], [*pairs.means])
     duels = [(name, baseline) for name in map(str, pairs.means) if name != baseline]
-    return _judge(pairs, baseline, duels, margin, alpha, 1)
+    if looks is None:
+        return _judge(pairs, baseline, duels, margin, alpha, 1)
+    return _at_looks(pairs, baseline, duels, margin, looks)
 
 
-def compare_to_best(
+def compare_to_best(  # noqa: PLR0913 - all but the first have a default
     replicates: pd.DataFrame,
     value: str = "test_accuracy",
     pair: str = "seed",
     margin: float = MARGIN,
     alpha: float = 0.05,
+    *,
     images: pd.DataFrame | None = None,
+    looks: Mapping[int, float] | None = None,
+    made: int | None = None,
 ) -> pd.DataFrame:
     """Compares every strategy with the one that has the best mean, as `compare` does it.
 
@@ -237,10 +264,11 @@ def compare_to_best(
     their number. All this is then as true as without the choice. The difference itself stays as
     observed, and flatters the best.
 
-    The best is the first of `order` among the strategies with the fewest missing pairs; the first
-    name of the alphabet where means tie.
+    The best is the first of `order` among the strategies with the fewest missing pairs (at looks,
+    where strategies stop, among all); the first name of the alphabet where means tie.
 
-    Args and returns: as for `compare`; `opponent` names the best.
+    Args and returns: as for `compare`; `opponent` names the best. `made` is how many of the looks
+    `compare` has made, the largest of its `look`: what stopped there has no more pairs.
 
     Example:
         >>> runs = pd.DataFrame({"strategy": ["constant", "cosine"] * 6, "search": 0})
@@ -250,10 +278,56 @@ def compare_to_best(
         ['constant', 'cosine']
     """
     pairs = pair_up(replicates, value, pair, margin, images)
-    fewest = pairs.missing == pairs.missing.min()
+    fewest = (pairs.missing == pairs.missing.min()) | (looks is not None)
     best = next(name for name in pairs.order() if fewest[name])
     duels = list(combinations(map(str, pairs.means), 2))
-    return _judge(pairs, best, duels, margin, alpha, len(duels))
+    if looks is None:
+        return _judge(pairs, best, duels, margin, alpha, len(duels))
+    return _at_looks(pairs, best, duels, margin, looks, made=made)
+
+
+def _at_looks(
+    pairs: Pairs,
+    opponent: str,
+    duels: Sequence[tuple[str, str]],
+    margin: float,
+    looks: Mapping[int, float],
+    *,
+    made: int | None = None,
+) -> pd.DataFrame:
+    """Returns the row of each strategy at the look that decided, or at the last one made.
+
+    Args:
+        pairs: All pairs that there are.
+        opponent: Whom the rows compare with.
+        duels: What each look's tests and intervals cover.
+        margin: Of equivalence.
+        looks: The error of each look, by its number of pairs.
+        made: How many looks are made; None: as many as have all pairs of what is undecided.
+    """
+    names = [next(name for name in duel if name != opponent) for duel in duels if opponent in duel]
+    counts = [*looks, None]
+    rows: dict[str, Mapping[Any, Any]] = {}
+    for number, (count, error) in enumerate(list(looks.items())[:made], 1):
+        verdicts = {name: row["verdict"] for name, row in rows.items()}
+        is_open = [n for n in names if verdicts.get(n, Verdict.UNDECIDED) == Verdict.UNDECIDED]
+        seen = pairs.first(count)
+        waits = len(seen.means) < count or seen.missing[[*is_open, opponent]].any()
+        if not is_open or (made is None and waits):
+            break
+        shown = {n for n in verdicts if verdicts[n] in (Verdict.BETTER, Verdict.WORSE)}
+        left = [duel for duel in duels if opponent not in duel or shown.isdisjoint(duel)]
+        found = _judge(seen, opponent, left, margin, error, None).assign(look=number)
+        goes_on = found["verdict"] == Verdict.UNDECIDED
+        found.loc[goes_on, ["more_pairs", "next_look"]] = [None, counts[number]]
+        judged = {str(row["strategy"]): dict(row) for row in found.to_dict("records")}
+        rows |= {name: judged[name] for name in is_open}
+    if not rows:
+        count, error = next(iter(looks.items()))
+        nothing = _judge(pairs.first(count), opponent, duels, margin, error, None)
+        asked = {"more_pairs": None, "look": 0, "next_look": count}
+        return nothing.assign(verdict=str(Verdict.UNDECIDED), **asked).astype(_KINDS)
+    return pd.DataFrame([rows[name] for name in names], columns=COLUMNS).astype(_KINDS)
 
 
 def _judge(
@@ -262,11 +336,12 @@ def _judge(
     duels: Sequence[tuple[str, str]],
     margin: float,
     alpha: float,
-    equivalences: int,
+    equivalences: int | None,
 ) -> pd.DataFrame:
     """Returns a row for each strategy that meets the opponent.
 
-    Tests and intervals cover all `duels`; so many `equivalences` have to be right together.
+    Tests and intervals cover all `duels`; so many `equivalences` have to be right together, or
+    with None they are what the joint intervals say.
     """
     if not (margin > 0 and 0 < alpha < 0.5):
         asked = f"{margin} and {alpha}"
@@ -305,21 +380,25 @@ def _judge(
             "images_high": mean + wide,
             "p": flips.p[number],
             "p_joint": flips.p_joint[number],
-            "p_equivalent": float(np.minimum(1, equivalences * equivalence_p(differences, margin))),
         }
-        verdict = _verdict(row, alpha, pairs.maximised)
+        times = equivalences or 1
+        row["p_equivalent"] = float(np.minimum(1, times * equivalence_p(differences, margin)))
+        is_inside = row["p_equivalent"] < alpha
+        if equivalences is None:
+            is_inside = -margin < row["low"] and row["high"] < margin
+        verdict = _verdict(row, is_inside, alpha, pairs.maximised)
         more: int | None = 0
         if verdict is Verdict.UNDECIDED:
-            more = more_pairs(differences, margin, alpha, len(duels), equivalences)
+            more = more_pairs(differences, margin, alpha, len(duels), times)
         rows.append(row | {"verdict": str(verdict), "more_pairs": more})
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"more_pairs": "Int64"})
+    return pd.DataFrame(rows, columns=COLUMNS).astype(_KINDS)
 
 
-def _verdict(row: dict[str, Any], alpha: float, maximised: bool) -> Verdict:
-    """The rule of `compare`."""
+def _verdict(row: dict[str, Any], is_inside: bool, alpha: float, maximised: bool) -> Verdict:
+    """The rule of `compare`; `is_inside`: the difference is shown to lie within the margin."""
     if row["pairs"] < MIN_PAIRS:
         return Verdict.UNDECIDED
-    if row["p_equivalent"] < alpha and row["lost"] == row["opponent_lost"]:
+    if is_inside and row["lost"] == row["opponent_lost"]:
         return Verdict.EQUIVALENT
     if row["p_joint"] < alpha:
         return Verdict.BETTER if (row["difference"] > 0) == maximised else Verdict.WORSE

@@ -107,6 +107,7 @@ class Sweep:
             settings = settings.at_most(points + samplers.off_grid(known, plan.space))
         elif plan.strategy and not plan.space.searched and not settings.custom_search_space:
             settings = settings.at_most(1)  # all others would be the same
+        settings = settings.at_most(settings.limits.get(str(plan.strategy), settings.n_trials))
         custom = self._planner.custom_space()
         folder = self._folder.absolute()
         return Strategy(study, plan, settings, index, count, custom, self._recall, folder)

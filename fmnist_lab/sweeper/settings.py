@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -68,6 +68,9 @@ class Settings:
     # Choices to compare, each with a study of its own and n_trials trials: a mapping from name
     # to an override, or a list of overrides.
     strategies: dict[str, Any] | None = None
+    limits: dict[str, int] = field(
+        default_factory=dict
+    )  # of a strategy: fewer trials than n_trials
     label: str | None = None  # the key that holds the strategy's name in each job
     # Nodes of the configuration, such as optimizer, which may hold a mapping `space` from their
     # own keys to override grammar; where strategies are compared, those spaces are searched.

@@ -171,7 +171,7 @@ class Strategy:
     def _enqueue(self) -> None:
         """Puts the user's fixed trials first, unless an earlier run did so."""
         known = {trial.user_attrs.get(ENQUEUED) for trial in self._all()}
-        wanted = plain(self.settings.enqueue) or []
+        wanted = (plain(self.settings.enqueue) or [])[: self.settings.n_trials]
         # A key may be given without its +, which no mapping in an override has.
         keys = {key.lstrip("+"): key for key in self.space.searched}
         named = [{keys.get(key, key): value for key, value in each.items()} for each in wanted]

@@ -11,9 +11,10 @@ import yaml
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
-from fmnist_lab import cli, results
+from fmnist_lab import cli, looks, results, statistics
 from fmnist_lab.commands import sweep
 from fmnist_lab.errors import RequestError
+from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.protocol import stages
 from fmnist_lab.results import ledger, searches
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
@@ -153,6 +154,36 @@ class TestSplits:
         assert found[2:] == (list(self.DRAWN) if begun else [])
 
 
+@pytest.mark.slow
+def test_a_sweep_with_looks_goes_on_after_a_cut_as_if_there_was_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("sweep", "demo", *SMALL[:-4], *SMALL[-3:], "replicates=[6,8]")
+    run, started = hydra_run.run, 0
+
+    def cut(*given: Any, **more: Any) -> None:
+        nonlocal started
+        started += 1
+        if started == 3:  # after the tuning and the first look
+            raise KeyboardInterrupt
+        run(*given, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hydra_run, "run", cut)
+        assert CliRunner().invoke(cli.app, words).exit_code == 130
+    before = stamps()
+    printed = lab(*words)
+    assert before.items() <= stamps().items()
+    seeds = results.replicates("demo").groupby("strategy")["seed"].max().to_dict()
+    manifest = json.loads((PLACE / "manifest.json").read_text())
+    (opening,) = manifest["openings"]
+    assert [look["pairs"] for look in opening["looks"]] == [6, 8][: len(opening["looks"])]
+    assert ("Look at 8 seeds" in printed) == (len(opening["looks"]) == 2)
+    assert seeds == {name: 42 + count for name, count in manifest["wanted"].items()}
+    verdicts = statistics.compare(results.replicates("demo"), looks=looks.errors([6, 8]))
+    assert opening["looks"][-1]["verdicts"] == {"cosine": verdicts["verdict"].iloc[0]}
+
+
 class TestAgain:
     """What makes another search of it."""
 
@@ -203,6 +234,9 @@ class TestFolders:
     [
         (["searches=0"], "`searches` must be from 1 to 1000, got 0"),
         (["searches=2", "replicates=1000"], "`replicates` must be zero or more and below 1000"),
+        (["searches=2", "replicates=auto"], "`replicates` must be a number with several searches"),
+        (["replicates=often"], "`replicates` must be a number, auto, or a list .*, got 'often'"),
+        (["replicates=[8,6]"], r"`replicates` must be a number, auto, or a list .*, got \[8, 6\]"),
         (["searches=2", "seed=choice(1,2)"], "`seed` must be a number with several searches"),
     ],
 )

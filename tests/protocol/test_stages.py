@@ -13,6 +13,7 @@ from fmnist_lab.protocol import stages
 from fmnist_lab.results import ledger
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import BudgetEnd, EndReason, SweepEnd
+from tests.support.folders import leave_run
 
 pytestmark = pytest.mark.slow
 
@@ -217,6 +218,105 @@ class TestPrepare:
         assert self.manifest(folder)["openings"][1]["changed"] == ["seeds", "spaces.constant"]
 
 
+class TestBatches:
+    """What is trained from look to look."""
+
+    gain = 0.02  # of cosine
+
+    def train(self, folder: Path, wanted: Any, most: int = 99) -> None:
+        """Leaves at most so many of the replicates that are wanted and not there."""
+        for name, count in wanted.items():
+            for position in range(count):
+                place = folder / "replicates" / f"{2 * position + (name == 'cosine')}"
+                if not place.exists() and most > 0:
+                    most -= 1
+                    accuracy = 0.88 + self.gain * (name == "cosine") + self.noise(name, position)
+                    leave_run(place, kind="replicate", strategy=name, seed=43 + position,
+                              test_accuracy=accuracy, test_loss=1.0)  # fmt: skip
+
+    def noise(self, name: str, position: int) -> float:
+        """Of a replicate's accuracy, the same each time."""
+        return 0.0007 * ((5 * position + 3 * len(name)) % 7)
+
+    def opened(self, folder: Path, replicates: str = "[8,12,16]") -> stages.Confirmation:
+        found = planned(tuned(folder), f"replicates={replicates}")
+        stages.prepare(found, folder)
+        return found
+
+    def looks(self, folder: Path) -> list[Any]:
+        content = json.loads((folder / "manifest.json").read_text())
+        return [
+            (look["pairs"], look["verdicts"])
+            for opening in content["openings"]
+            for look in opening.get("looks", [])
+        ]
+
+    def test_a_plain_number_is_one_batch(self, tmp_path: Path) -> None:
+        found = self.opened(tmp_path, "8")
+        assert list(stages.batches(found, tmp_path)) == [{"constant": 8, "cosine": 8}]
+
+    def test_what_is_decided_ends_the_sweep(self, tmp_path: Path) -> None:
+        found = self.opened(tmp_path)
+        for wanted in stages.batches(found, tmp_path):
+            assert wanted == {"constant": 8, "cosine": 8}
+            self.train(tmp_path, wanted)
+        assert self.looks(tmp_path) == [(8, {"cosine": "better"})]
+        assert list(stages.batches(self.opened(tmp_path), tmp_path)) == []
+        assert len(json.loads((tmp_path / "manifest.json").read_text())["openings"]) == 1
+
+    def test_what_is_open_goes_on_to_the_last_look(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(self, "gain", 0.001)
+        found = self.opened(tmp_path)
+        counts = []
+        for wanted in stages.batches(found, tmp_path):
+            counts.append(wanted["cosine"])
+            self.train(tmp_path, wanted)
+        assert counts == [8, 12, 16]
+        assert [pairs for pairs, _ in self.looks(tmp_path)] == [8, 12, 16]
+
+    def test_a_sweep_that_is_killed_goes_on_as_it_would_have(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(self, "gain", 0.001)
+        whole, killed = tmp_path / "whole", tmp_path / "killed"
+        for wanted in stages.batches(self.opened(whole), whole):
+            self.train(whole, wanted)
+        for most in (5, 11, 0, 3, 2, 99, 99):  # a start each; 0: killed before it trained any
+            for wanted in stages.batches(self.opened(killed), killed):
+                self.train(killed, wanted, most)
+                break
+        assert self.looks(killed) == self.looks(whole)[:-1]  # the last one is made as it goes on
+        assert list(stages.batches(self.opened(killed), killed)) == []
+        assert self.looks(killed) == self.looks(whole)
+
+    def test_what_cannot_be_trained_is_not_asked_for_again_and_again(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = list(stages.batches(self.opened(tmp_path), tmp_path))
+        assert asked == [{"constant": 8, "cosine": 8}]
+        assert "The look is not complete." in capsys.readouterr().out
+
+    def test_seeds_beside_the_plan_have_a_price(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for wanted in stages.batches(self.opened(tmp_path), tmp_path):
+            self.train(tmp_path, wanted)
+        self.opened(tmp_path, "30")
+        assert "have been seen already. Who adds seeds" in capsys.readouterr().out
+        openings = json.loads((tmp_path / "manifest.json").read_text())["openings"]
+        assert openings[1]["changed"] == ["looks", "seeds"]
+        assert openings[0]["looks"]
+
+    def test_each_strategy_has_its_limit(self, tmp_path: Path) -> None:
+        overrides = self.opened(tmp_path).overrides(tmp_path, {"constant": 12, "cosine": 8})
+        assert "hydra.sweeper.n_trials=12" in overrides
+        assert "+hydra.sweeper.limits.cosine=8" in overrides
+        (enqueued,) = (word for word in overrides if "enqueue" in word)
+        assert enqueued.count("seed") == 12
+
+
 class TestOutlook:
     """What is said before a sweep starts whose seeds are too few."""
 
@@ -232,6 +332,12 @@ class TestOutlook:
         said = stages.outlook(strategies, replicates, searches)
         assert said is not None
         assert re.search(words, said)
+
+    def test_a_look_that_can_decide_nothing(self) -> None:
+        said = stages.outlook(13, [6, 12], 1)
+        assert said is not None
+        assert said.startswith("A look at 6 replicates decides nothing")
+        assert stages.outlook(13, "auto", 1) is None
 
     def test_enough_or_nothing_to_compare(self) -> None:
         assert stages.outlook(13, 6, 1) is None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,6 +43,26 @@ def judged(root: Path, gain: float, seeds: int = 8, spread: float = 0.001) -> re
     return gather(leave_replicates(place, accuracies))
 
 
+def at_looks(
+    root: Path,
+    looks: Sequence[int],
+    seeds: int,
+    *later: Any,
+    gain: float = 0.003,
+    spread: float = 0.001,
+) -> report.Evidence:
+    """The same with planned looks."""
+    place = judged(root, gain, seeds, spread).folder
+    manifest = {
+        "openings": [{"opened": "2026-11-01", "changed": []}, *later],
+        "seeds": list(range(1000, 1000 + looks[-1])),
+        "looks": list(looks),
+        "wanted": dict.fromkeys(BOTH, looks[-1]),
+    }
+    write_json(place / "manifest.json", manifest)
+    return gather(place)
+
+
 class TestHeadline:
     """The answer in a sentence."""
 
@@ -65,7 +86,31 @@ class TestHeadline:
         assert said.startswith(
             "Undecided: no strategy is shown to be better than constant. Ahead is cosine, +0.30"
         )
-        assert " more seeds would decide." in said
+        assert said.endswith("a new sweep of about 63 seeds would decide (--new replicates=63).")
+
+    def test_what_is_undecided_waits_for_the_next_look(self, tmp_path: Path) -> None:
+        found = at_looks(tmp_path, [8, 12], 8, spread=0.006)
+        said = sentences.headline(found)
+        assert said.endswith("joint p = 0.320 at look 1); the next look is at 12 seeds.")
+        assert found.setup.planned_replicates == 24
+        assert sentences.progress(found).endswith("16 of 24 replicates have ended.")
+        assert "8 (0.033) and 12 (0.017)" in method.measured(found)["Looks"]
+
+    def test_after_the_last_look_it_stays_undecided(self, tmp_path: Path) -> None:
+        said = sentences.headline(at_looks(tmp_path, [6, 8], 8, spread=0.006))
+        assert said.endswith("joint p = 0.320 at look 2); the last look is made.")
+
+    def test_the_look_that_decided_is_named(self, tmp_path: Path) -> None:
+        found = at_looks(tmp_path, [8, 12], 8, gain=0.006)
+        assert "joint p = 0.008 at look 1)" in sentences.headline(found)
+        assert "Better than constant, at look 1." in written(found)
+
+    def test_seeds_beside_the_plan_are_in_the_verdict(self, tmp_path: Path) -> None:
+        later = {"opened": "2026-11-02", "changed": ["looks", "seeds"]}
+        found = at_looks(tmp_path, [8, 12], 8, later, gain=0.006)
+        assert sentences.headline(found).endswith("likelier than its numbers say.")
+        (said,) = cautions.openings(found.setup.manifests)
+        assert said.startswith("On 2026-11-02 the planned looks were changed after")
 
     def test_rivals_that_may_be_as_good_are_named(self, tmp_path: Path) -> None:
         rates = dict.fromkeys(("constant", "cosine", "linear", "step"), RATES)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fmnist_lab import looks
 from fmnist_lab.errors import RequestError
 from fmnist_lab.statistics import compare, compare_to_best
 
@@ -90,6 +91,33 @@ class TestControls:
         assert np.mean([(each["verdict"] == "worse").all() for each in found]) > 0.9
 
 
+@pytest.mark.slow
+class TestControlsAtLooks:
+    """The same for planned looks, however they stop."""
+
+    @pytest.mark.parametrize("gain", [0, 0.002])  # which is the margin
+    def test_all_verdicts_hold_together(self, gain: float) -> None:
+        rng, at = np.random.default_rng(17), looks.errors([6, 8, 12])
+        gains = {"constant": 0} | {f"twin {number}": gain * (number < 3) for number in range(4)}
+        false = 0
+        for _ in range(100):
+            found = verdicts(compare(simulated(rng, gains, 12), looks=at))
+            wrong = {"better", "worse"} if gain == 0 else {"worse", "equivalent"}
+            false += any(found[f"twin {number}"] in wrong for number in range(3))
+            false += found["twin 3"] in ("better", "worse") and gain > 0
+        assert false <= 5 + 6  # 5 %, and 3 sd
+
+    def test_a_point_is_found_at_the_first_look_and_half_a_point_soon(self) -> None:
+        rng, at = np.random.default_rng(18), looks.errors(looks.AUTO)
+        gains = {"constant": 0, "point": 0.01, "half": 0.005}
+        rows = [
+            compare(simulated(rng, gains, 16), looks=at).set_index("strategy") for _ in range(50)
+        ]
+        assert all((row["verdict"] == "better").all() for row in rows)
+        assert np.mean([row.loc["point", "look"] == 1 for row in rows]) > 0.9
+        assert np.mean([row.loc["half", "pairs"] for row in rows]) < 11
+
+
 UP = [0.001, 0.0011, 0.0009, 0.001, 0.0012, 0.0008, 0.001, 0.001]
 
 
@@ -99,6 +127,73 @@ def one_row(differences: Any, **arguments: Any) -> pd.Series:
     value = arguments.get("value", "test_accuracy")
     scores = {"constant": np.full(len(differences), 0.5), "other": 0.5 + differences}
     return compare(replicates(scores, value), **arguments).iloc[0]
+
+
+def cut(frame: pd.DataFrame, **seeds: int) -> pd.DataFrame:
+    """Without the replicates that strategies have from a seed on."""
+    last = frame["strategy"].map(seeds).fillna(np.inf)
+    return frame[frame["seed"] < last]
+
+
+class TestLooks:
+    """Verdicts at planned looks."""
+
+    AT = looks.errors([8, 12, 16])
+
+    def frame(self, seeds: int = 16) -> pd.DataFrame:
+        """One rival that the first look decides, one that none does."""
+        gains = {"constant": 0, "clear": 0.02, "close": 0.001}
+        return simulated(np.random.default_rng(1), gains, seeds)
+
+    def test_a_verdict_is_that_of_the_first_look_that_has_one(self) -> None:
+        found = compare(self.frame(), looks=self.AT).set_index("strategy")
+        assert found["verdict"].to_dict() == {"clear": "better", "close": "undecided"}
+        assert found["look"].to_dict() == {"clear": 1, "close": 3}
+        assert found["pairs"].to_dict() == {"clear": 8, "close": 16}
+        assert found["next_look"].isna().all()
+
+    def test_what_is_decided_needs_no_more_replicates(self) -> None:
+        whole, stopped = self.frame(), cut(self.frame(), clear=8)
+        first, again = compare(stopped, looks=self.AT), compare(whole, looks=self.AT)
+        pd.testing.assert_frame_equal(first, again)
+        assert compare(stopped, looks=self.AT)["missing"].tolist() == [0, 0]
+
+    @pytest.mark.parametrize("seeds", [{"close": 11}, {"constant": 9}, {"close": 8}])
+    def test_a_look_waits_for_all_that_is_undecided(self, seeds: dict[str, int]) -> None:
+        found = compare(cut(self.frame(12), clear=8, **seeds), looks=self.AT)
+        assert found["look"].tolist() == [1, 1]
+        assert found["next_look"].tolist() == [pd.NA, 12]
+        first = cut(self.frame(12), clear=8, close=8, constant=8)
+        pd.testing.assert_frame_equal(found, compare(first, looks=self.AT))
+
+    def test_before_the_first_look_all_is_undecided(self) -> None:
+        found = compare(self.frame(7), looks=self.AT)
+        assert found["verdict"].tolist() == ["undecided"] * 2
+        assert (found["look"].tolist(), found["next_look"].tolist()) == ([0, 0], [8, 8])
+        best = compare_to_best(self.frame(7), looks=self.AT, made=0)
+        assert best["verdict"].tolist() == ["undecided"] * 2
+
+    def test_a_lost_replicate_is_there(self) -> None:
+        frame = self.frame(8)
+        here = (frame["strategy"] == "close") & (frame["seed"] == 3)
+        frame.loc[here, "test_accuracy"] = np.nan
+        frame.loc[here, "stop_reason"] = "diverged"
+        assert compare(frame, looks=self.AT)["look"].tolist() == [1, 1]
+        frame.loc[here, "stop_reason"] = "interrupted"
+        assert compare(frame, looks=self.AT)["look"].tolist() == [0, 0]
+
+    def test_the_best_is_judged_at_the_looks_that_were_made(self) -> None:
+        frame = cut(self.frame(12), clear=8)
+        best = compare_to_best(frame, looks=self.AT, made=2).set_index("strategy")
+        assert (best["opponent"] == "clear").all()
+        assert best["verdict"].to_dict() == {"constant": "worse", "close": "worse"}
+        assert best["look"].to_dict() == {"constant": 1, "close": 1}
+
+    def test_a_single_look_at_all_is_the_joint_test(self) -> None:
+        frame = self.frame(8)
+        once, plain = compare(frame, looks={8: 0.05}), compare(frame)
+        same = ["difference", "low", "high", "p", "p_joint", "pairs"]
+        pd.testing.assert_frame_equal(once[same], plain[same])
 
 
 class TestRule:

@@ -43,6 +43,13 @@ def params(folder: Path, study: str) -> list[dict[str, Any]]:
 class TestSweep:
     """From the command line of an application that is not ours."""
 
+    def test_a_strategy_may_have_fewer_trials_and_more_the_next_day(self, tmp_path: Path) -> None:
+        run("strategies", tmp_path, "+hydra.sweeper.limits.bent=1")
+        assert [len(params(tmp_path, study)) for study in STUDIES] == [1, 3]
+        assert results(tmp_path)["ended"]["n_trials"] == 4
+        run("strategies", tmp_path)
+        assert [len(params(tmp_path, study)) for study in STUDIES] == [3, 3]
+
     def test_each_strategy_searches_its_own_space_in_turn(self, tmp_path: Path) -> None:
         run("strategies", tmp_path)
         bent, straight = (params(tmp_path, study) for study in STUDIES)
