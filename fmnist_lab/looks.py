@@ -65,4 +65,8 @@ def errors(pairs: Sequence[int], alpha: float = 0.05) -> dict[int, float]:
         error = alpha * (count / pairs[-1]) - sum(found.values())
         if error > 2.0 ** (1 - count):
             found[count] = error
+    while found and pairs[-1] not in found:  # the last look decides: it takes what others had
+        found.popitem()
+        if (error := alpha - sum(found.values())) > 2.0 ** (1 - pairs[-1]):
+            found[pairs[-1]] = error
     return found or {pairs[-1]: alpha}  # which then decides nothing

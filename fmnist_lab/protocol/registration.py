@@ -1,9 +1,11 @@
 """Observer that writes down what a sweep is about to find out, before its first trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
 
 from fmnist_lab import data
 from fmnist_lab.config import config_files
@@ -17,21 +19,19 @@ from fmnist_lab.training import environment
 class Registration:
     """Writes the plan of a search; see `results.manifest`."""
 
-    def __init__(self, kind: str, images: Mapping[str, Any]) -> None:
-        """Takes what the stage trains.
-
-        Args:
-            kind: `trial`; replicates are in the plan of the search that they belong to.
-            images: The node `data` of the configuration.
-        """
-        self._kind, self._images = kind, DataConfig(**images)
+    def __init__(self, kind: str) -> None:
+        """Takes what the stage trains: replicates are in the plan of the search they belong to."""
+        self._kind = kind
 
     def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
         """Writes the plan, unless a trial has ended: then it would come too late."""
         if self._kind != "trial" or earlier:
             return
-        folder, dataset = Path(sweep.folder), data.load(self._images)
-        name = manifest.configuration(folder)["hydra"]["runtime"]["choices"].get("sweeps")
+        folder = Path(sweep.folder)
+        config = OmegaConf.create(manifest.configuration(folder))
+        images: Any = OmegaConf.to_container(config.data, resolve=True)
+        dataset = data.load(DataConfig(**images))
+        name = config.hydra.runtime.choices.get("sweeps")
         manifest.begin(
             folder,
             sweep=name,

@@ -133,6 +133,7 @@ def pair_up(
     shares = losses.div(rows.max(axis=1), axis=0)
     correct = {}
     if images is not None:
+        images = images[images.index.isin(replicates.index)]
         of = replicates.loc[images.index]
         kept = images.astype("float32").groupby([of["strategy"], of[pair]]).mean()
         correct = {

@@ -29,7 +29,8 @@ def search(folder: Path) -> Path:
     sweeper = {"strategies": {"a": "scheduler=constant"}, "n_trials": 4, "timeout": None}
     hydra = {"sweeper": sweeper, "runtime": {"choices": {"sweeps": "mine"}}}
     config = {"hydra": hydra, "seed": 7, "margin": 0.003, "alpha": 0.05, "baseline": None,
-              "searches": 2, "replicates": 8, "training": {"epochs": 3}}  # fmt: skip
+              "searches": 2, "replicates": 8, "training": {"epochs": 3},
+              "data": IMAGES}  # fmt: skip
     (place / "multirun.yaml").write_text(yaml.safe_dump(config))
     write_json(place / "spaces.json", {"a": {RATE: {"low": 1e-4, "high": 1, "log": True}}})
     return place
@@ -37,7 +38,7 @@ def search(folder: Path) -> Path:
 
 def begin(place: Path, kind: str = "trial", *earlier: Any) -> dict[str, Any]:
     info = SweepInfo("mine", "journal", str(place), ["maximize"], {"a": 4}, 4, len(earlier), 2)
-    Registration(kind, IMAGES).on_start(info, earlier)
+    Registration(kind).on_start(info, earlier)
     path = place / "manifest.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found
