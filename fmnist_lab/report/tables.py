@@ -62,9 +62,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
                 f"points over {escape(opponent)}": _points(row["difference"]),
-                "interval": sentences.ends(row, "images_")
-                or sentences.interval(row, evidence.pair).removeprefix("interval "),
-                **({f"over {units} alone": sentences.ends(row)} if evidence.covers_images else {}),
+                "interval": _interval(row, evidence.pair, units),
                 units: str(row["pairs"]),
                 "p": _number(row["p_joint"], ".3f"),
             }
@@ -75,6 +73,13 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
         rows.append(cells | {"test accuracy, %": _tested(standing)})
     columns = max(rows, key=len)  # of any but the opponent's
     return table(evidence, pd.DataFrame(rows, columns=list(columns)), "verdicts")
+
+
+def _interval(row: dict[str, Any], pair: str, units: str) -> str:
+    """Over pairs and images where these are known, with that over pairs alone below."""
+    if wide := sentences.ends(row, "images_"):
+        return f"{wide}<br><small>{units} alone: {sentences.ends(row)}</small>"
+    return sentences.interval(row, pair).removeprefix("interval ")
 
 
 def _ranking(evidence: Evidence) -> str:

@@ -269,8 +269,7 @@ class TestImages:
             evidence
         )
         html = written(evidence)
-        assert f"<td>{wide}</td><td>{narrow}</td><td>8</td>" in html
-        assert "<th>over seeds alone</th>" in html
+        assert f"<td>{wide}<br><small>seeds alone: {narrow}</small></td><td>8</td>" in html
 
     def test_a_gain_that_other_images_may_undo(self, tmp_path: Path) -> None:
         evidence = gather(self.kept(tmp_path, 0.0026))
