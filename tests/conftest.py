@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
+import hypothesis
 import pytest
 from absl import logging as absl_logging
 from hydra.core.global_hydra import GlobalHydra
@@ -33,6 +34,10 @@ pytest_plugins = ("tests.support.recorded",)  # fixtures that two files have in 
 OWN_VARIABLES = ("FMNIST_LAB", "MLFLOW")
 ComposeTrial = Callable[..., Trial]
 create_database = store._create_database
+
+# A busy machine makes any example slow.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 # Where Hydra configures logging in a process, the handler of Absl, which Keras imports, closes its
 # stream unless that is a standard one: it must not be the one in which pytest captures.

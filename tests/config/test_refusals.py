@@ -293,7 +293,7 @@ NUMBERS: st.SearchStrategy[Any] = st.one_of(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_any_number_gives_a_trial_or_a_sentence(
     composed: dict[str, DictConfig], data: st.DataObject

@@ -124,7 +124,7 @@ TEXTS = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_so_does_any_override(data: st.DataObject) -> None:
     group, option, key = data.draw(st.sampled_from(keys()))

@@ -112,7 +112,7 @@ class TestPerformance:
     """Cuts on a plateau."""
 
     @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras's own
-    @settings(deadline=None, max_examples=100)
+    @settings(max_examples=100)
     @given(
         losses,
         st.fixed_dictionaries(

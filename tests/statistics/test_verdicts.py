@@ -443,7 +443,7 @@ def table(scores: list[tuple[int | None, ...]], shift: int = 0) -> pd.DataFrame:
 
 
 MIRROR = {"better": "worse", "worse": "better"}
-few = settings(max_examples=15, deadline=None)  # a comparison takes some 30 ms
+few = settings(max_examples=15)  # a comparison takes some 30 ms
 
 
 class TestProperties:

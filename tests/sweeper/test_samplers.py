@@ -120,7 +120,7 @@ class Sweep:
         return [[trial.params for trial in study.trials] for study in studies]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(WIDTHS, st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 4))
 def test_all_strategies_are_tried_at_the_same_points(
     widths: list[int], seed: int, trials: int, more: int

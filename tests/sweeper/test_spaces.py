@@ -176,7 +176,7 @@ class TestOptions:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("group", "option"), OPTIONS)
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(data=st.data(), epochs=st.integers(1, 100))
     def test_any_suggestion_can_be_trained(
         self, group: str, option: str, data: st.DataObject, epochs: int

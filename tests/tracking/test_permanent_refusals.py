@@ -227,7 +227,7 @@ def test_each_key_has_a_name_of_its_own(keys: list[str], names: list[str]) -> No
     assert list(spelled(dict.fromkeys(keys, 1))) == names
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(min_size=1, max_size=300), st.integers(), max_size=8))
 def test_no_key_is_refused(client: Any, config: dict[str, int]) -> None:
     from mlflow.entities import Param

@@ -106,7 +106,7 @@ def norm_of(gradients: Sequence[Gradient]) -> float:
     return math.sqrt(sum(float(np.square(g, dtype=np.float64).sum()) for g in gradients))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(kind=st.sampled_from(KINDS), gradients=ANY_GRADIENTS, threshold=THRESHOLDS)
 def test_properties(kind: str, gradients: list[Gradient], threshold: float) -> None:
     limited, norm, fraction = clipped(kind, gradients, threshold)

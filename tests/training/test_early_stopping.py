@@ -67,7 +67,7 @@ curves = st.lists(
 class TestAgainstKeras:
     """The same decisions on any curve."""
 
-    @settings(deadline=None, max_examples=150)
+    @settings(max_examples=150)
     @given(
         curves,
         st.fixed_dictionaries(
