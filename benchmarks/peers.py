@@ -10,7 +10,6 @@ share are counted once; a sample each half second). A peer's environment has the
 
 import argparse
 import os
-import resource
 import sqlite3
 import statistics
 import subprocess
@@ -119,7 +118,6 @@ def measure(commands: Sequence[Sequence[str]], folder: Path, variables: dict[str
     Raises:
         RuntimeError: One of them fails.
     """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     with (folder / "output.txt").open("w") as output:
         started = [
@@ -127,26 +125,32 @@ def measure(commands: Sequence[Sequence[str]], folder: Path, variables: dict[str
                              stderr=subprocess.STDOUT)
             for command in commands
         ]  # fmt: skip
-        highest, ended = [0.0], threading.Event()
-        watch = threading.Thread(target=_watch, args=(started, highest, ended))
+        highest, ended, used = [0.0], threading.Event(), dict[int, float]()
+        watch = threading.Thread(target=_watch, args=(started, highest, used, ended))
         watch.start()
         codes = [process.wait() for process in started]
     seconds = time.perf_counter() - start
     ended.set()
     watch.join()
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if any(codes):
         raise RuntimeError((folder / "output.txt").read_text())
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(seconds, used, highest[0])
+    return Cost(seconds, sum(used.values()), highest[0])
 
 
 def _watch(
-    started: Sequence[subprocess.Popen[bytes]], highest: list[float], ended: threading.Event
+    started: Sequence[subprocess.Popen[bytes]],
+    highest: list[float],
+    used: dict[int, float],
+    ended: threading.Event,
 ) -> None:
+    """Notes the memory of all processes, and the processor time of each as it was seen last.
+
+    Not `getrusage`: it does not know a sweep's workers, which are no children of the command.
+    """
     while not ended.wait(0.5):
         pids = [pid for process in started for pid in _family(process.pid)]
         highest[0] = max(highest[0], sum(map(_proportional_mb, pids)))
+        used |= {pid: max(_processor_seconds(pid), used.get(pid, 0.0)) for pid in pids}
 
 
 def _family(pid: int) -> Iterator[int]:
@@ -169,6 +173,14 @@ def _proportional_mb(pid: int) -> float:
     except OSError:
         return 0.0
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1000
+
+
+def _processor_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def require_whole(store: Path) -> None:
