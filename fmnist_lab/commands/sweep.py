@@ -12,6 +12,7 @@ from fmnist_lab.foundation import secrets
 from fmnist_lab.foundation.files import require_writable
 from fmnist_lab.foundation.validate import require_name
 from fmnist_lab.hydra_app import run as hydra_run
+from fmnist_lab.launcher.cluster import keep_workers
 from fmnist_lab.protocol import stages
 from fmnist_lab.results import searches
 from fmnist_lab.sweeper.settings import ChangedSweepError
@@ -25,6 +26,7 @@ def load() -> None:
     import fmnist_lab.sweeper.controller  # noqa: F401
 
 
+@keep_workers()
 def main(name: str, arguments: list[str], new: bool = False) -> None:
     """Starts a sweep, or continues it where it stopped.
 

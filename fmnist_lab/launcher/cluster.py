@@ -10,7 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -51,9 +52,9 @@ class Cluster:
         self.client, self.results, self._shown, self._host = client, results, shown, host
 
     @property
-    def is_ours(self) -> bool:
-        """Whether the workers end with this object."""
-        return self._host is not None
+    def ends(self) -> bool:
+        """Whether the workers end with this launch: they are ours, and no later one has them."""
+        return self._host is not None and _kept is None
 
     @property
     def ended(self) -> str | None:
@@ -91,10 +92,17 @@ class Cluster:
                 return
 
     def close(self) -> None:
-        """Disconnects; ends the processes if they are ours, and waits until they are gone."""
-        self.client.close()
+        """Disconnects; ends the processes if they are ours, and waits until they are gone.
+
+        Inside `keep_workers` they wait for the next launch instead.
+        """
+        if self._host is not None and _kept is not None and not self.ended:
+            _kept.append(self._host)
+            return
         if self._host is not None:
             self._host.end()
+        else:
+            self.client.close()
         shutil.rmtree(self.results, ignore_errors=True)
 
 
@@ -115,6 +123,8 @@ class Host:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cluster: Cluster | None = None
         try:
             self._results = Path(
                 tempfile.mkdtemp(prefix="fmnist-lab-workers-", dir=settings.local_directory)
@@ -135,10 +145,10 @@ class Host:
         }
         # `-c` rather than `-m`: then workers have no main module to import a second time.
         paths = installed_path(beside())
-        code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher import host"
+        code = f"import sys; sys.path[:] = {paths!r}; from fmnist_lab.launcher import start"
         with _output(settings.output) as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{code}; host.main()", json.dumps(request)],
+                [sys.executable, "-c", f"{code}; start.main()", json.dumps(request)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -158,16 +168,20 @@ class Host:
         Raises:
             ConnectionLostError: The workers could not be started.
         """
-        try:
-            answer = self._await_answer()
-            client = _connect(answer["address"], answer["security"])
-        except BaseException:
-            self.end()
-            raise
-        return Cluster(client, self._results, host=self)
+        if self._cluster is None:
+            try:
+                answer = self._await_answer()
+                client = _connect(answer["address"], answer["security"])
+            except BaseException:
+                self.end()
+                raise
+            self._cluster = Cluster(client, self._results, host=self)
+        return self._cluster
 
     def end(self) -> None:
         """Ends the processes, and waits until they are gone; does nothing the second time."""
+        if self._cluster is not None:
+            self._cluster.client.close()
         try:
             # It ends with its standard input, after the jobs have recorded their interruption.
             self.process.communicate(timeout=2 * GRACE + 5)
@@ -175,6 +189,11 @@ class Host:
             os.killpg(self.process.pid, 9)
             self.process.wait()
         shutil.rmtree(self._results, ignore_errors=True)
+
+    def fits(self, settings: Settings) -> bool:
+        """Whether a launch with these settings would start the same; it need not print there."""
+        there = self._cluster is not None and self._cluster.ended is None
+        return there and replace(self._settings, output=None) == replace(settings, output=None)
 
     def _await_answer(self) -> dict[str, Any]:
         timer = threading.Timer(_START_TIMEOUT, self.process.kill)
@@ -190,6 +209,39 @@ class Host:
             why = answer["error"].rstrip(".")
             raise ConnectionLostError(f"The local workers could not be started: {why}.")
         return answer
+
+
+_kept: list[Host] | None = None  # their workers wait for the next launch, inside `keep_workers`
+
+
+@contextlib.contextmanager
+def keep_workers() -> Iterator[None]:
+    """Lets launches inside take over the local workers of the one before, if they fit.
+
+    So the stages of a sweep import TensorFlow, read the images and compile their program once.
+    """
+    global _kept  # noqa: PLW0603
+    _kept = []
+    try:
+        yield
+    finally:
+        left, _kept = _kept, None
+        for host in left:
+            host.end()
+
+
+def local_host(settings: Settings) -> Host:
+    """Takes over workers that an earlier launch has left, or starts some.
+
+    Raises:
+        RequestError: There is no folder for their files.
+    """
+    while _kept:
+        host = _kept.pop()
+        if host.fits(settings):
+            return host
+        host.end()
+    return Host(settings)
 
 
 def join(address: str, sweep_dir: Path) -> Cluster:

@@ -9,9 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
-import multiprocessing
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -21,7 +19,6 @@ from typing import Any
 import dask
 from distributed import Nanny, Scheduler, Security
 from distributed.core import Status
-from distributed.utils import get_mp_context
 
 from fmnist_lab.launcher.options import GRACE
 
@@ -46,26 +43,12 @@ _DASK_SETTINGS: dict[str, Any] = {
 }
 
 
-def main() -> None:
-    """Reads settings from the command line, runs until the standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what Ctrl-C means
-    settings = json.loads(sys.argv[1])
-    try:
-        asyncio.run(_keep(settings))
-    finally:
-        shutil.rmtree(settings["local_directory"], ignore_errors=True)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.killpg(0, signal.SIGTERM)  # what jobs started and left behind
-
-
-async def _keep(settings: dict[str, Any]) -> None:
+async def keep(settings: dict[str, Any]) -> None:
+    """Runs scheduler and nannies until the standard input ends."""
     dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
-    if settings["preload"]:
+    if settings["preload"]:  # `start` has started the server that forks
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-        get_mp_context()  # at its first call Dask sets modules of its own
-        modules = ["distributed", *settings["preload"], "fmnist_lab.launcher.freeze"]
-        multiprocessing.set_forkserver_preload(modules)
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
             # A client of a scheduler can run code on its workers. Other users of this machine have

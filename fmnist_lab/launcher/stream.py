@@ -29,7 +29,7 @@ from omegaconf import DictConfig
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.launcher import worker as on_worker
-from fmnist_lab.launcher.cluster import Cluster, Host, join
+from fmnist_lab.launcher.cluster import Cluster, Host, join, local_host
 from fmnist_lab.launcher.host import DIED
 from fmnist_lab.launcher.options import GRACE, Settings
 from fmnist_lab.launcher.streaming import WorkerLostError
@@ -84,7 +84,7 @@ def open_stream(
     if settings.address is not None:
         cluster = join(settings.address, sweep_dir)
     else:
-        cluster = (host or Host(settings)).connect()
+        cluster = (host or local_host(settings)).connect()
     try:
         sweep_dir.mkdir(parents=True, exist_ok=True)
         _open = JobStream(cluster, application, settings.retries)
@@ -179,7 +179,7 @@ class JobStream:
             self._outbox.put(entry)
 
     def close(self) -> None:
-        """Ends local workers; on a running cluster only this stream's jobs."""
+        """Ends local workers; on a cluster that goes on running only this stream's jobs."""
         if self.closed:
             return
         self.closed = True
@@ -188,7 +188,7 @@ class JobStream:
                 with contextlib.suppress(Exception):
                     # For the scheduler, writing to a client that is gone is an error.
                     self._client.unsubscribe_topic("all")
-                    if not self._cluster.is_ours:  # local workers interrupt their jobs at the end
+                    if not self._cluster.ends:  # workers that end interrupt their jobs
                         self.cancel_all()
                         self._client.unregister_worker_plugin(self._name)
         finally:

@@ -92,9 +92,9 @@ class DaskLauncher(Launcher):
         """Starts local workers, without waiting for them."""
         if self._host is None and self.stream is None and self._settings.address is None:
             with installed_first(beside()):
-                from fmnist_lab.launcher.cluster import Host
+                from fmnist_lab.launcher.cluster import local_host
             with sweep_request():
-                self._host = Host(self._settings)
+                self._host = local_host(self._settings)
 
     def submit(self, overrides: Sequence[str], job_idx: int) -> None:
         """Takes a job; the first one starts the workers."""

@@ -175,7 +175,9 @@ def failure_line(trial: TrialEnd, progress: SweepProgress) -> str:
     again = " The same command tries it again." if trial.lost else again
     # The trial's own log; without one, the output of its worker.
     logs = sorted(Path(trial.folder).glob("*.log")) if trial.folder else []
-    log = logs[0] if logs else Path(progress.sweep.folder) / WORKERS_LOG
+    folder = Path(progress.sweep.folder)  # or an earlier stage's, which has started the workers
+    theirs = (path / WORKERS_LOG for path in (folder, *folder.parents))
+    log = logs[0] if logs else next(filter(Path.exists, theirs), folder / WORKERS_LOG)
     log = log.relative_to(Path.cwd()) if log.is_relative_to(Path.cwd()) else log
     how = f"{label(trial)} failed: {reason.rstrip('.')}.{again}"
     return f"{_position(progress)} {how} Log: {log}"
