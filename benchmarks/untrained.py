@@ -1,7 +1,7 @@
 """Trials that are not trained, for sweeps whose size is what is measured.
 
 Two processes take the workers' place. They leave what a trial leaves, its place in the study and
-its run in MLflow included, by the same code; only the curve is invented, and a picture, a log and
+its run in MLflow included, by the same code; only the curve is invented, and a log and
 Hydra's files are copies of those of a trial that was trained.
 """
 
@@ -27,7 +27,7 @@ from fmnist_lab.launcher import stream
 from fmnist_lab.sweeper import current_trial
 from fmnist_lab.sweeper.job import Channel, RecordedTask
 from fmnist_lab.tracking import MlflowTracker
-from fmnist_lab.training import engines, plots, runner
+from fmnist_lab.training import engines, runner
 from fmnist_lab.training.engines import Metrics, OnEpoch, Outcome, building
 from fmnist_lab.trial import Labels, StopReason, Trial
 
@@ -104,7 +104,6 @@ def _record(folder: Path, number: int, given: Sequence[str], cfg: None) -> float
     )  # fmt: skip
     engines.get = lambda name: _invent
     building.count_parameters = lambda trial: 12730
-    plots.save_trial = _copy_picture
     command = shlex.join(["fmnist-lab", "train", *overrides])
     tracker = MlflowTracker(TrackingConfig(parent=values["tracking.parent"].strip("'")), command)
     return runner.run(trial, labels, folder, tracker, _tell, overrides).objective
@@ -127,10 +126,6 @@ def _suggested(trial: Trial, values: dict[str, str]) -> Trial:
         if node in nodes and name:
             nodes[node][name] = float(value)
     return replace(trial, optimizer=nodes["optimizer"], scheduler=nodes["scheduler"])
-
-
-def _copy_picture(curve: Sequence[Metrics], labels: Labels, path: Path) -> None:
-    shutil.copy(path.parent.with_name("0") / path.name, path)
 
 
 def _tell(epoch: int, metrics: Metrics) -> bool:

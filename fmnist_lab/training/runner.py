@@ -138,7 +138,7 @@ def run(  # noqa: PLR0913 - all but the first four have a default
             write_json(folder / "result.json", content | {"overrides": list(overrides)})
             if reason not in REPEATED:
                 checkpoint.remove()
-            if curve:
+            if curve and labels.sweep is None:  # a sweep's report draws them all
                 _draw(curve, labels, folder)
         finally:  # the disk may be full
             tracker.finish(result, folder)

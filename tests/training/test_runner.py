@@ -4,7 +4,7 @@ import json
 import math
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -80,10 +80,17 @@ class TestCompleted:
         ]
         assert tracker.epochs == without_epoch
         # What it copies to the server is there before it is asked to.
-        assert tracker.files >= {"curves.jsonl", "curves.png", "result.json", "environment.json"}
+        assert tracker.files >= {"curves.jsonl", "result.json", "environment.json"}
 
-    def test_picture_and_versions(self, result: TrialResult, folder: Path) -> None:
-        assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    def test_a_picture_unless_a_report_draws_it(
+        self, tiny: ComposeTrial, labels: Labels, folder: Path, tmp_path: Path
+    ) -> None:
+        assert labels.sweep
+        assert not (folder / "curves.png").exists()
+        runner.run(tiny(), replace(labels, sweep=None), tmp_path, runner.Tracker())
+        assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_versions(self, result: TrialResult, folder: Path) -> None:
         environment = json.loads((folder / "environment.json").read_text())
         assert {"python", "tensorflow", "keras", "mlflow", "cpus", "git_commit"} <= set(environment)
         assert environment["tensorflow"].startswith("2.")
@@ -95,7 +102,7 @@ class TestCompleted:
             raise ValueError("Invalid bounding box")
 
         monkeypatch.setattr(plots, "save_trial", fail)
-        runner.run(tiny(), labels, tmp_path, runner.Tracker())
+        runner.run(tiny(), replace(labels, sweep=None), tmp_path, runner.Tracker())
         assert read_result(tmp_path)["stop_reason"] == "completed"
 
 
@@ -149,7 +156,6 @@ class TestObjective:
         assert math.isnan(result.objective)
         assert "NaN" in (tmp_path / "result.json").read_text()
         assert tracker.finished == [result]
-        assert (tmp_path / "curves.png").exists()
 
 
 class TestOtherEnds:

@@ -1,5 +1,6 @@
 """A trial's model, optimizer and loss, the same for both engines, and the test evaluation."""
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from fmnist_lab.training.clipping import KERAS_ARGUMENTS
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
 
+_parameters: dict[str, int] = {}  # of the architectures that this process has built
 EVALUATION_BATCH = 1000  # images at once; bounds the memory of a convolution's activations
 # What the optimizers of Keras can do, but other parts of a trial decide.
 _DECIDED_ELSEWHERE = {
@@ -108,10 +110,9 @@ def evaluate(
     """
     model = build_model(trial)
     model.set_weights(weights)
-    model.compile(loss=build_loss(trial))
     images, labels = pixels(dataset.test_images, dataset), targets(dataset.test_labels, trial)
-    loss = model.evaluate(images, labels, batch_size=EVALUATION_BATCH, verbose=0)
     probabilities = model.predict(images, batch_size=EVALUATION_BATCH, verbose=0)
+    loss = build_loss(trial)(labels, probabilities)
     return float(loss), np.asarray(probabilities.argmax(axis=1) == dataset.test_labels)
 
 
@@ -129,9 +130,12 @@ def count_parameters(trial: Trial) -> int:
         RequestError: The architecture or the optimizer cannot be built as asked.
     """
     build_optimizer(trial)
-    model = build_model(trial)
-    _require_probabilities(model)
-    return int(model.count_params())
+    key = json.dumps(trial.architecture, sort_keys=True)
+    if key not in _parameters:
+        model = build_model(trial)
+        _require_probabilities(model)
+        _parameters[key] = int(model.count_params())
+    return _parameters[key]
 
 
 def _require_probabilities(model: Any) -> None:
