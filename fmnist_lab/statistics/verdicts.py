@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -58,6 +59,14 @@ class Pairs:
             correct={name: kept[:count] for name, kept in self.correct.items()},
         )
 
+    @cached_property
+    def _arrays(self) -> dict[str, tuple[Floats, Floats]]:
+        """Means and lost shares of each strategy: every duel reads them, and frames are slow."""
+        return {
+            str(name): (self.means[name].to_numpy(np.float64), self.lost[name].to_numpy(np.float64))
+            for name in self.means
+        }
+
     def differences(self, strategy: str, opponent: str) -> Floats:
         """Strategy minus opponent; `(pairs,)`, NaN where one of them is missing.
 
@@ -65,9 +74,9 @@ class Pairs:
         largest difference d that they have shown, or the margin: the mean over all ways to put a
         replicate of the one beside one of the other.
         """
-        d = (self.means[strategy] - self.means[opponent]).to_numpy(dtype=np.float64)
-        a, b = (self.lost[name].to_numpy(dtype=np.float64) for name in (strategy, opponent))
-        if self.means[[strategy, opponent]].isna().all(axis=None):
+        (mine, a), (theirs, b) = self._arrays[strategy], self._arrays[opponent]
+        d = mine - theirs
+        if np.isnan(mine).all() and np.isnan(theirs).all():
             return np.full(len(d), np.nan)
         known = np.where(np.isnan(d), 0, d)
         most = max(np.abs(known).max(), self.margin) * (1 if self.maximised else -1)
