@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 import dask
 from distributed import Nanny, Scheduler, Security
 from distributed.core import Status
+from distributed.utils import get_mp_context
 
 from fmnist_lab.launcher.options import GRACE
 
@@ -47,8 +49,10 @@ async def keep(settings: dict[str, Any]) -> None:
     """Runs scheduler and nannies until the standard input ends."""
     dask.config.set(_DASK_SETTINGS | {"temporary-directory": settings["local_directory"]})
     logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)
-    if settings["preload"]:  # `start` has started the server that forks
+    if settings["preload"]:
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        get_mp_context()  # at its first call Dask sets modules of its own
+        multiprocessing.set_forkserver_preload(settings["preload"])  # should the server start again
     with os.fdopen(settings["answer_to"], "w") as answer:
         try:
             # A client of a scheduler can run code on its workers. Other users of this machine have

@@ -17,8 +17,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what Ctrl-C means
     settings = json.loads(sys.argv[1])
     if settings["preload"]:
-        modules = [*settings["preload"], "distributed", "fmnist_lab.launcher.freeze"]
-        multiprocessing.set_forkserver_preload(modules)
+        settings["preload"] += ["distributed", "fmnist_lab.launcher.freeze"]
+        multiprocessing.set_forkserver_preload(settings["preload"])
         forkserver.ensure_running()
     import asyncio
 

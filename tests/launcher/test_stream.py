@@ -14,6 +14,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
+from fmnist_lab.launcher.cluster import keep_workers
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
 from fmnist_lab.launcher.streaming import StreamingLauncher, WorkerLostError
 from tests.support.jobs import pids, task
@@ -345,3 +346,19 @@ def test_prepared_workers_take_the_first_job_or_end_without_one(tmp_path: Path) 
         unused = jobs._host
         assert unused is not None
     assert prepared.process.returncode == unused.process.returncode == 0
+
+
+def test_launches_share_workers_that_are_kept_and_fit(tmp_path: Path) -> None:
+    seen = []
+    with keep_workers():
+        for number, workers in enumerate([1, 1, 2]):
+            with launcher(task, tmp_path / str(number), f"workers={workers}") as jobs:
+                jobs.prepare()
+                seen.append(one(jobs, "do=count_calls").return_value)
+                jobs.submit(["+do=nap", "+seconds=60"], 1)  # interrupted, and not in their way
+                jobs.cancel_all()
+    (first, _), (second, calls), (third, _) = seen
+    assert first == second != third
+    assert calls == 2
+    assert not psutil.pid_exists(second)
+    assert not psutil.pid_exists(third)
