@@ -13,11 +13,12 @@ from fmnist_lab.foundation.files import require_writable
 from fmnist_lab.foundation.validate import require_name
 from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.launcher.cluster import keep_workers
-from fmnist_lab.protocol import stages
+from fmnist_lab.protocol import recentre, stages
 from fmnist_lab.results import searches
 from fmnist_lab.sweeper.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
+_STAGES = ("searches", "replicates", "recentre")
 _command: list[str] = []  # what the user has typed, without passwords
 
 
@@ -54,13 +55,13 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         hydra_run.run(hydra_run.sweep, program, stages.together(ours, arguments))
         return
     require_writable(ROOT)
-    own = [item for item in arguments if stages.key_of(item) in ("searches", "replicates")]
+    own = [item for item in arguments if stages.key_of(item) in _STAGES]
     # Which may have a split of its own; of several Hydra says itself what is wrong.
     own += [item for item in arguments if stages.key_of(item) == "data" and item[5:].isidentifier()]
     cfg = config.compose([f"sweeps={name}", *own])
     config.validate_stages(cfg.replicates, cfg.searches)
     count = int(cfg.searches)
-    arguments = stages.with_splits(folder, arguments, cfg)
+    arguments = stages.with_splits(folder, recentre.as_begun(folder, arguments, cfg), cfg)
     for item in arguments:
         if count > 1 and stages.key_of(item) == "seed" and not item[5:].isdigit():
             raise RequestError("seed", "be a number with several searches", Phrase(item[5:]))
@@ -71,9 +72,8 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
             if count > 1:
                 print(f"\nSearch {number + 1} of {count}")
             overrides = stages.together(ours[:1] if number else ours, given)
-            hydra_run.run(hydra_run.sweep, program, ["--multirun", *overrides])
             search = searches.folder_of(folder, number)
-            if not stages.is_tuned(search):
+            if not _tune(program, name, search, overrides):
                 return
             tuned[search] = given
         for number, (search, given) in enumerate(tuned.items(), 1):
@@ -92,6 +92,20 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
+
+
+def _tune(program: str, name: str, search: Path, overrides: list[str]) -> bool:
+    """Tunes the strategies of a search, in one stage or two; whether they all are."""
+    found = recentre.begun(search)
+    if not found:
+        hydra_run.run(hydra_run.sweep, program, ["--multirun", *overrides])
+        if not stages.is_tuned(search):
+            return False
+        found = recentre.begin(name, search)
+    if found:
+        again = stages.together([recentre.override(found)], overrides)
+        hydra_run.run(hydra_run.sweep, program, ["--multirun", *again])
+    return stages.is_tuned(search)
 
 
 def command() -> str:

@@ -74,6 +74,7 @@ class Config(Trial):
     replicates: Any = 8  # of each winner, with fresh seeds, once it is tuned: int | auto | looks
     checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
     searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
+    recentre: bool = False  # tune again around a best value that is an end of what was tried
     baseline: str | None = None  # what the others are compared with; null: constant, or the first
     margin: float = 0.002  # of accuracy: within it two strategies are equivalent
     alpha: float = 0.05  # the error rate of the verdicts

@@ -1,5 +1,6 @@
 """What speaks against trusting the numbers too much, a sentence each."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -178,6 +179,12 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
 
 def _points(evidence: Evidence) -> Iterator[str]:
     setup = evidence.setup
+    if setup.recentred:
+        yield (
+            "Tuning had a second stage, in ranges around what each strategy had found: in it the "
+            "strategies were tried at the same shares of their ranges, not at the same learning "
+            f"rates. It found better configurations of {_moved(evidence)}."
+        )
     widths = {len(setup.space(strategy)) for strategy in setup.strategies}
     if setup.own_points and setup.sampler == "QMCSampler" and len(widths) > 1:
         yield (
@@ -185,6 +192,19 @@ def _points(evidence: Evidence) -> Iterator[str]:
             "drew a sequence for each number of searched keys. Some of a difference may be luck of "
             "the points; a new sweep (--new) tries all at the same learning rates."
         )
+
+
+def _moved(evidence: Evidence) -> str:
+    """The strategies whose best trial is of the second stage, with how many searches that is so."""
+    best = statistics.winners(evidence.trials).set_index(["search", "strategy"])["trial"]
+    stages = evidence.setup.recentred.items()
+    first = {(search, name): trial for search, stage in stages
+             for name, trial in stage["winners"].items()}  # fmt: skip
+    moved = [key for key in first if best.get(key, first[key]) != first[key]]
+    counts = Counter(name for _, name in moved)
+    many = len(stages) > 1
+    names = [f"{name} ({n} of {len(stages)})" if many else name for name, n in counts.items()]
+    return listed(names, "and") if names else "none"
 
 
 def _stopping(evidence: Evidence) -> Iterator[str]:
@@ -206,16 +226,20 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
 
 def _edges(evidence: Evidence) -> Iterator[str]:
     """A sentence for each numeric parameter at an edge, whatever the number of searches."""
-    spaces = {
-        strategy: {
-            key: (entry["low"], entry["high"], entry["log"])
-            for key, entry in evidence.setup.space(strategy).items()
-            if "low" in entry and key in evidence.trials
+    parts = []
+    for search in evidence.trials["search"].unique().tolist():
+        trials = evidence.trials[evidence.trials["search"] == search]
+        spaces = {
+            strategy: {
+                key: (entry["low"], entry["high"], entry["log"])
+                for key, entry in evidence.setup.space(strategy, search).items()
+                if "low" in entry and key in trials
+            }
+            for strategy in trials["strategy"].unique()
         }
-        for strategy in evidence.trials["strategy"].unique()
-    }
-    frame = statistics.at_edge(evidence.trials, spaces)
-    searches = frame["search"].nunique()
+        parts.append(statistics.at_edge(trials, spaces))
+    frame = pd.concat(parts, ignore_index=True)
+    searches = evidence.trials["search"].nunique()
     near = frame[frame["at_edge"].fillna(False)]
     for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
         row = group.iloc[0]
@@ -224,9 +248,10 @@ def _edges(evidence: Evidence) -> Iterator[str]:
         if not group["near_end"].any():
             where, ends = "is an end of what was tried", ("tried_low", "tried_high")
         low, high = (f"{row[end]:.4g}" for end in ends)
+        still = "still " if set(group["search"]) & evidence.setup.recentred.keys() else ""
         yield (
-            f"The best {parameter} of {strategy}, {which}, {where} ({low} to {high}): a better one "
-            "may lie beyond."
+            f"The best {parameter} of {strategy}, {which}, {still}{where} ({low} to {high}): a "
+            "better one may lie beyond."
         )
 
 

@@ -138,8 +138,18 @@ class Setup:
     @property
     def planned(self) -> int | None:
         """How many trials the sweep will have; None if that is not known."""
-        shares = max(1, len(self.strategies)) * self.searches
-        return int(self.sweeper["n_trials"]) * shares if self.sweeper else None
+        if not self.sweeper:
+            return None
+        stages = self.searches + len(self.recentred)
+        return int(self.sweeper["n_trials"]) * max(1, len(self.strategies)) * stages
+
+    @property
+    def recentred(self) -> dict[int, Mapping[str, Any]]:
+        """The second stages of tuning, by the number of their search."""
+        stated = [found.get("plan", {}) | found for found in self.manifests]
+        return {
+            found.get("search", 0): found["recentred"] for found in stated if "recentred" in found
+        }
 
     @property
     def replicates(self) -> int:
@@ -176,11 +186,21 @@ class Setup:
     @property
     def is_independent(self) -> bool:
         """Whether trials are chosen without the results of others, as far as is known."""
-        return not self.sweeper or self.sampler in _INDEPENDENT
+        return not self.sweeper or (self.sampler in _INDEPENDENT and not self.recentred)
 
-    def space(self, strategy: str) -> Mapping[str, Any]:
-        """Where a strategy is searched, by dotted key; empty if that was not kept."""
-        return self.spaces.get(strategy, self.spaces.get("", {}))
+    def space(self, strategy: str, search: int | None = None) -> Mapping[str, Any]:
+        """Where a strategy is searched, by dotted key; empty if that was not kept.
+
+        Args:
+            strategy: Its name.
+            search: In which search; None: in all of them together.
+        """
+        space = dict(self.spaces.get(strategy, self.spaces.get("", {})))
+        stages = [stage for number, stage in self.recentred.items() if search in (None, number)]
+        for key, (low, high) in (i for s in stages for i in s["ranges"].get(strategy, {}).items()):
+            if "low" in (old := space.get(key, {})):
+                space[key] = old | {"low": min(old["low"], low), "high": max(old["high"], high)}
+        return space
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ _NO_PRUNER = "NopPruner"
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
 # Of the manifest, in other words or elsewhere.
 _TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search", "plan", "begun",
-         "hash", "looks", "wanted")  # fmt: skip
+         "hash", "looks", "wanted", "recentred")  # fmt: skip
 _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "git_commit")
 
 
@@ -51,6 +51,14 @@ def measured(evidence: Evidence) -> dict[str, str]:
             f"{setup.sweeper['n_trials']} trials for each strategy by {setup.sampler}"
             f"{', each in a study of its own' if setup.strategies else ''}"
             f"{'' if pruner in ('', _NO_PRUNER) else f'; pruned by {pruner}'}."
+        )
+    if stages := setup.recentred.values():
+        when, ends = [stage["begun"] for stage in stages], [stage["at_edge"] for stage in stages]
+        names = listed(dict.fromkeys(name for found in ends for name in found), "and")
+        facts["Second stage"] = (
+            f"Begun {listed(when, 'and')}, because the best of {names} was an end of what was "
+            "tried: as many trials again for each strategy, in ranges as wide as before with its "
+            "best value at their centre, cut where a key allows no more."
         )
     if len(evidence.replicates):
         searches = evidence.replicates["search"].nunique()

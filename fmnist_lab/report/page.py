@@ -134,8 +134,8 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         figures.sensitivity(evidence),
     )
     text = (
-        f"The best after n trials, as it went. The trials of {evidence.setup.sampler} learn from "
-        "each other, so this is one course of many that there might have been."
+        f"The best after n trials, as it went. {_learning(evidence)}, so this is one course of "
+        "many that there might have been."
     )
     if evidence.setup.is_independent:
         text = (
@@ -164,6 +164,13 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         "flattered: its own less the mean of its replicates.",
         content=tables.trust(evidence),
     )
+
+
+def _learning(evidence: Evidence) -> str:
+    """Why trials depend on one another."""
+    if evidence.setup.recentred:
+        return "The second stage of tuning searches around the best of the first"
+    return f"The trials of {evidence.setup.sampler} learn from each other"
 
 
 def _section(title: str, text: str, figure: "go.Figure | None" = None, content: str = "") -> str:

@@ -104,7 +104,14 @@ def with_more(evidence: Evidence, pairs: int) -> str:
     overrides = hydra.get("overrides", {})
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
     more = _KEYS[evidence.pair]
-    changed = ["sweeps", "hydra.mode", "hydra.sweep.dir", more]
+    changed = [
+        "sweeps",
+        "hydra.mode",
+        "hydra.sweep.dir",
+        "hydra.sweeper.recentred",
+        "recentre",
+        more,
+    ]
     if evidence.setup.draws_splits:  # what has begun so goes on so
         changed += ["data.split", "data.split_seed"]
     kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]

@@ -20,7 +20,7 @@ from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG
 
 RULES = ("baseline", "margin", "alpha")  # by which verdicts are found
 _SETTINGS = (*RULES, "searches", "replicates", "seed")
-_TRIAL = ("objective", "training", "stopping")  # which no sweep may change
+_FIXED = ("objective", "training", "stopping", "recentre")  # which stay as they began
 _BUDGETS = ("n_trials", "timeout", "max_epochs", "target", "plateau")
 CHANGEABLE = (*_SETTINGS, *_BUDGETS)  # while a sweep goes on
 
@@ -54,9 +54,14 @@ def begin(folder: Path, **plan: Any) -> None:
     if read(folder):
         return
     config = configuration(folder)
-    trial = {key: config[key] for key in _TRIAL if key in config}
+    trial = {key: config[key] for key in _FIXED if key in config}
     content = {**plan, **asked(folder), **trial, **settings(config)}
     write_json(folder / MANIFEST, {"begun": ledger.now(), "hash": _hash(content), "plan": content})
+
+
+def add(folder: Path, **content: Any) -> None:
+    """Writes something beside what the manifest says."""
+    write_json(folder / MANIFEST, read(folder) | content)
 
 
 def asked(folder: Path) -> dict[str, Any]:
@@ -112,6 +117,7 @@ def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:
         )
         openings = [*openings, new]
     began = {key: before[key] for key in ("begun", "hash", "plan") if "plan" in before}
+    began |= {key: before[key] for key in ("recentred",) if key in before}
     content = {"hash": digest, **began, "openings": openings, "test_images": images, **content}
     write_json(folder / MANIFEST, content)
     sweep, search = searches.split(folder)
@@ -151,7 +157,7 @@ def add_looks(
     last = content["openings"][-1]
     if new:
         last["looks"] = [*last.get("looks", []), *({"made": ledger.now(), **look} for look in new)]
-    write_json(folder / MANIFEST, content | {"wanted": dict(wanted)})
+    add(folder, openings=content["openings"], wanted=dict(wanted))
     return new
 
 

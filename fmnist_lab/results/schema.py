@@ -70,6 +70,15 @@ class Winner(TypedDict):
     overrides: list[str]
 
 
+class Recentred(TypedDict):
+    """The second stage of tuning."""
+
+    begun: str  # the time at which this was written, before the first trial of the stage
+    at_edge: dict[str, list[str]]  # keys by strategy: why there is this stage
+    winners: dict[str, Any]  # the best trial of the first stage by strategy
+    ranges: dict[str, dict[str, list[float]]]  # by strategy and key: low and high
+
+
 @with_config(STRICT)
 class Manifest(TypedDict, total=False):
     """`manifest.json` of a search."""
@@ -78,6 +87,7 @@ class Manifest(TypedDict, total=False):
     hash: str  # of the plan; in earlier versions, which wrote none, of the last opening
     plan: dict[str, Any]
     test_images: str  # their checksum, by which the ledger knows them
+    recentred: Recentred
     openings: list[Opening]
     winners: dict[str, Winner]
     seeds: list[Any]
@@ -125,6 +135,7 @@ class SweepConfig(TypedDict, total=False):
     data: dict[str, Any]
     stopping: dict[str, Any]
     searches: Whole
+    recentre: bool
     replicates: Whole | Literal["auto"] | list[Whole]
     baseline: str | None
     margin: float

@@ -100,7 +100,7 @@ class Sweep:
                     self._run([self._strategy(*found, len(plans)) for found in each], signals)
 
     def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:
-        settings = self._settings
+        settings = self._settings.whole
         if points := samplers.grid_size(settings.sampler, plan.space):
             # A study that began with another space or sampler holds others, too.
             known = [t for t in study.get_trials(deepcopy=False) if SUPERSEDED not in t.user_attrs]

@@ -27,6 +27,7 @@ from fmnist_lab.sweeper.settings import (
     ChangedSweepError,
     Settings,
     SweepRequestError,
+    plain,
     sweep_request,
 )
 from fmnist_lab.sweeper.space import Space, collect, described, parse
@@ -48,8 +49,14 @@ class Plan:
 
     study_name: str
     strategy: str | None
-    space: Space
+    space: Space  # which the study began with, and by which it is known
     configuration: Mapping[str, Any] = field(default_factory=dict)  # dotted keys; must not change
+    recentred: Mapping[str, Sequence[float]] = field(default_factory=dict)  # ends by key
+
+    @property
+    def searched(self) -> Space:
+        """Where new trials are searched."""
+        return self.space.within(self.recentred)
 
 
 def study_names(settings: Settings, name: str) -> dict[str | None, str]:
@@ -94,7 +101,7 @@ class Planner:
         jobs = []
         choices: dict[str, list[Any]] = {}
         for plan in plans:
-            for params in self._attempts(plan.space):
+            for params in self._attempts(plan.searched):
                 overrides = [*plan.space.overrides(params), *job_overrides]
                 job = self.loader.load_sweep_config(self.config, overrides)
                 with flag_override(job, ["struct", "readonly"], False):
@@ -137,7 +144,8 @@ class Planner:
                     Phrase("a search of the space itself"),
                     "it says what to search and is not searched",
                 )
-        return Plan(study, strategy, space, self._configuration(composed))
+        ends = self.settings.recentred.get(strategy, {})
+        return Plan(study, strategy, space, self._configuration(composed), plain(ends))
 
     def _own_overrides(self, strategy: str) -> list[str]:
         stated = (self.settings.strategies or {})[strategy]
@@ -257,7 +265,7 @@ def take_up(
         used = study.user_attrs.get(POINTS)
         if not is_old and (used is None or used["columns"].keys() != points["columns"].keys()):
             study.set_user_attr(POINTS, used := points)
-        study.sampler = samplers.build_sampler(settings.sampler, plan.space, n, at_once, used)
+        study.sampler = samplers.build_sampler(settings.sampler, plan.searched, n, at_once, used)
 
 
 def _open(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:
@@ -279,7 +287,7 @@ def _open(storage: BaseStorage, name: str, settings: Settings) -> optuna.Study:
 
 def _require_compatible(study: optuna.Study, plan: Plan) -> None:
     """Refuses what Optuna would refuse at the first trial: a parameter is of one kind for ever."""
-    asked = plan.space.distributions
+    asked = plan.searched.distributions
     for trial in study.get_trials(deepcopy=False):
         for key, began in trial.distributions.items():
             now = asked.get(key, began)

@@ -71,6 +71,9 @@ class Settings:
     limits: dict[str, int] = field(
         default_factory=dict
     )  # of a strategy: fewer trials than n_trials
+    # Of a strategy: key and [low, high]. A second stage of tuning: as many trials again, for every
+    # strategy, within these ends instead of those that the sweep began with.
+    recentred: dict[str, Any] = field(default_factory=dict)
     label: str | None = None  # the key that holds the strategy's name in each job
     # Nodes of the configuration, such as optimizer, which may hold a mapping `space` from their
     # own keys to override grammar; where strategies are compared, those spaces are searched.
@@ -131,6 +134,14 @@ class Settings:
     def sign(self) -> float:
         """The factor that makes a smaller value of the only objective a better one."""
         return -1.0 if self.directions == ["maximize"] else 1.0
+
+    @property
+    def whole(self) -> "Settings":
+        """The same settings with the budgets of all stages."""
+        if not self.recentred:
+            return self
+        epochs = self.max_epochs and 2 * self.max_epochs
+        return replace(self, n_trials=2 * self.n_trials, max_epochs=epochs)
 
     def at_most(self, n_trials: int) -> "Settings":
         """The same settings with at most `n_trials` trials."""

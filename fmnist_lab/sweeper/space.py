@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -58,6 +58,20 @@ class Searched:
             return float(low + round((Decimal(str(suggested)) - low) / step) * step)
         return suggested
 
+    @property
+    def is_interval(self) -> bool:
+        """Whether its ends may be moved: numbers that no step or list holds in place."""
+        is_whole = isinstance(self.distribution, IntDistribution)
+        return getattr(self.distribution, "step", 0) == (1 if is_whole else None)
+
+    def within(self, low: float, high: float) -> "Searched":
+        """Returns it with other ends; those of whole numbers are rounded."""
+        log = getattr(self.distribution, "log", False)
+        moved: BaseDistribution = FloatDistribution(low, high, log)
+        if isinstance(self.distribution, IntDistribution):
+            moved = IntDistribution(round(low), round(high), log)
+        return replace(self, distribution=moved)
+
     def spell(self, suggested: Any) -> str:
         """Returns the suggestion as the right side of an override."""
         return suggested if suggested in self.texts else spell(self.value(suggested))
@@ -81,6 +95,16 @@ class Space:
         return {
             name: distribution_to_json(dist) for name, dist in sorted(self.distributions.items())
         }
+
+    def within(self, ends: Mapping[str, Sequence[float]]) -> "Space":
+        """Returns the space with other ends, by key, of intervals; of others they are ignored."""
+        moved = {
+            name: searched.within(*ends[name.lstrip("+")])
+            if searched.is_interval and name.lstrip("+") in ends
+            else searched
+            for name, searched in self.searched.items()
+        }
+        return replace(self, searched=moved)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the parameters of a trial as they are sent to its job."""

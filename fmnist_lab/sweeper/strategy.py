@@ -8,6 +8,7 @@ failed only because its workers died counts until the sweep is started again; th
 
 import math
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
@@ -70,6 +71,7 @@ class Strategy:
         """Starts the clock of the budget."""
         self.budget = Budget(self.settings)
         self.name, self.space = self.plan.strategy, self.plan.space
+        self._distributions = self.plan.searched.distributions
 
     @property
     def committed(self) -> int:
@@ -103,7 +105,10 @@ class Strategy:
 
     def ask(self) -> TrialInfo:
         """Asks the study for a trial."""
-        trial = self.study.ask(self.space.distributions)
+        with warnings.catch_warnings():
+            # A trial that is repeated keeps the values of before the ends were moved.
+            warnings.filterwarnings("ignore", "Fixed parameter", UserWarning)
+            trial = self.study.ask(self._distributions)
         for name, value in self.space.fixed.items():
             trial.set_user_attr(name, mask(value))
         if self.custom:

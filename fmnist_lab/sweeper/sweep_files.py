@@ -90,6 +90,7 @@ def _summary(strategy: Strategy) -> dict[str, Any]:
         "study_name": study.study_name,
         "directions": [direction.name.lower() for direction in study.directions],
         "trials": dict(Counter(map(_state, trials))),
+        "intervals": [key.lstrip("+") for key, item in space.searched.items() if item.is_interval],
         "points": study.user_attrs.get(POINTS),  # null: a sequence of this strategy's own
     }
 
