@@ -14,7 +14,12 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import wording
 from fmnist_lab.metrics import is_maximised
 from fmnist_lab.report import cautions, sentences
-from fmnist_lab.report.evidence import Evidence, ran_to_the_end, require_one_objective
+from fmnist_lab.report.evidence import (
+    Evidence,
+    by_replicates,
+    ran_to_the_end,
+    require_one_objective,
+)
 from fmnist_lab.statistics import MIN_PAIRS, Verdict
 
 BY = ("val/accuracy", "val/loss", "test/accuracy", "test/loss")
@@ -96,13 +101,10 @@ def _confirmed(
     replicates, metric = evidence.replicates, by or evidence.metric
     value = by.replace("/", "_") if by else "objective"
     require_one_objective(replicates)
-    ended = replicates[ran_to_the_end(replicates) & replicates[value].notna()]["strategy"]
-    if ended.empty or (strategy and strategy not in set(ended)):
+    means = by_replicates(replicates, value, maximised=is_maximised(metric))
+    if means.empty or (strategy and strategy not in means.index):
         rule = "be val/accuracy or val/loss where no replicates have seen the test set"
         raise RequestError("--by", rule, metric)
-    means = replicates.groupby("strategy")[value].agg(lambda values: values.mean(skipna=False))
-    ascending = not is_maximised(metric)
-    means = means[means.index.isin(ended)].sort_values(ascending=ascending, kind="stable")
     chosen = strategy or str(means.index[0])
     own = replicates[replicates["strategy"] == chosen]
     units = wording.count(len(own), "replicate")
@@ -115,6 +117,7 @@ def _confirmed(
         return first, f"{why}; its model is the one with the first seed.", ""
     trial = _repeated(evidence, whole, chosen)
     why += f". Trial {trial['trial']} is the configuration that they repeat."
+    why += "" if strategy or by else sentences.differing(evidence)
     verdicts, ahead = pd.DataFrame(), chosen
     if replicates["strategy"].nunique() > 1:
         margin = evidence.setup.margin if is_maximised(metric) else _LOSS_MARGIN

@@ -239,21 +239,9 @@ def _wanted(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> dic
 
 
 def _seen(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> list[dict[str, Any]]:
-    """What each look that was made has said of the strategies that were open then."""
-    from fmnist_lab.statistics import Verdict
+    from fmnist_lab.statistics import seen
 
-    counts = list(planned.errors)[: _made(verdicts)]
-    return [
-        {
-            "pairs": count,
-            "verdicts": {
-                row["strategy"]: str(row["verdict"] if row["look"] == at else Verdict.UNDECIDED)
-                for row in verdicts
-                if row["look"] >= at
-            },
-        }
-        for at, count in enumerate(counts, 1)
-    ]
+    return seen(verdicts, list(planned.errors))
 
 
 def _described(look: Mapping[str, Any]) -> str:

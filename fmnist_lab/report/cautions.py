@@ -32,6 +32,7 @@ def grave(evidence: Evidence) -> list[str]:
         *mixed_images(runs_by_kind(evidence), evidence.setup),
         *_mixed_versions(evidence),
         *_changed_rules(evidence.setup),
+        *_changed_looks(evidence),
         *_added_searches(evidence.setup.manifests),
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
@@ -118,6 +119,33 @@ def _changed_rules(setup: Setup) -> Iterator[str]:
             f"The rules of the verdicts have changed since the plan was written: "
             f"{listed(shown, 'and')}."
         )
+
+
+def _changed_looks(evidence: Evidence) -> Iterator[str]:
+    """Looks whose record says something else than the results that are on disk now."""
+    if not evidence.at_looks or any(key in evidence.setup.changed for key in manifest.RULES):
+        return
+    now = statistics.seen(records(evidence.versus_baseline), list(evidence.at_looks["looks"]))
+    again = {look["pairs"]: look["verdicts"] for look in now}
+    openings = evidence.setup.manifest.get("openings", [])
+    asked = [  # each time for something else, to which the looks of before do not belong
+        any(key.startswith(("winners", "seeds", "looks")) for key in opening.get("changed", []))
+        for opening in openings
+    ]
+    first = max((at for at, is_other in enumerate(asked) if is_other), default=0)
+    for look in (look for opening in openings[first:] for look in opening.get("looks", [])):
+        found = again.get(look["pairs"], {})
+        said = {name: verdict for name, verdict in look["verdicts"].items()
+                if found.get(name) != verdict}  # fmt: skip
+        if said:
+            shown = [
+                f"{name} {old}, now {found.get(name, 'missing')}" for name, old in said.items()
+            ]
+            yield (
+                f"The look at {look['pairs']} seeds, recorded on {look['made'][:10]}, differs from "
+                f"what the results on disk give today ({'; '.join(shown)}): they have changed "
+                "since."
+            )
 
 
 def _added_searches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:

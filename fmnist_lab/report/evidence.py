@@ -12,6 +12,7 @@ from fmnist_lab import looks, metrics, results, statistics
 from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.results import layout, ledger, manifest, schema, searches
+from fmnist_lab.statistics import Verdict
 from fmnist_lab.training import weights
 from fmnist_lab.trial import WHOLE
 
@@ -233,6 +234,42 @@ class Evidence:
         return metrics.is_maximised(self.metric)
 
     @property
+    def chosen(self) -> str | None:
+        """The strategy with the best mean objective of its replicates, which `export-best` gives.
+
+        None where fewer than two have replicates: then tuning trials decide.
+        """
+        found = by_replicates(self.replicates, "objective", maximised=self.maximised)
+        return str(found.index[0]) if len(found) > 1 else None
+
+    @property
+    def recommended(self) -> str | None:
+        """The strategy that the verdicts say to use; None without a verdict.
+
+        Of those that are better than the baseline the one that `export-best` gives, so that both
+        agree, unless it is worse than the best on the test images; then the best. The baseline
+        where no other is better, and none is undecided.
+        """
+        if self.versus_baseline is None or self.versus_best is None:
+            return None
+        rows = self.versus_baseline.set_index("strategy")
+        better = rows[rows["verdict"] == Verdict.BETTER]
+        if better.empty:
+            return None if (rows["verdict"] == Verdict.UNDECIDED).any() else self.baseline
+        return str(self.chosen if self.is_borne_out else better["difference"].idxmax())
+
+    @property
+    def is_borne_out(self) -> bool:
+        """Whether test images show `chosen` as better than the baseline, and as worse than none."""
+        if self.versus_baseline is None or self.versus_best is None:
+            return False
+        rows, best = (
+            f.set_index("strategy")["verdict"] for f in (self.versus_baseline, self.versus_best)
+        )
+        is_better = rows.get(self.chosen) == Verdict.BETTER
+        return is_better and best.get(self.chosen) != Verdict.WORSE
+
+    @property
     def covers_images(self) -> bool:
         """Whether an interval covers other test images, too."""
         rows = self.versus_baseline
@@ -422,6 +459,17 @@ def _standings(
         return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
     tested = statistics.order(replicates, pair=pair)
     return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
+
+
+def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> pd.Series:
+    """The mean of a column by strategy, the best first; NaN, so last, for who has lost one.
+
+    A strategy of which no replicate has ended is left out.
+    """
+    ended = replicates.loc[ran_to_the_end(replicates) & replicates[value].notna(), "strategy"]
+    means = replicates.groupby("strategy")[value].agg(lambda values: values.mean(skipna=False))
+    means = means[means.index.isin(ended)]
+    return means.sort_values(ascending=not maximised, kind="stable")
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:

@@ -23,8 +23,8 @@ def headline(evidence: Evidence) -> str:
         return reason
     rows, baseline, pair = records(evidence.versus_baseline), evidence.baseline, evidence.pair
     if better := [row for row in rows if row["verdict"] == Verdict.BETTER]:
-        first = max(better, key=lambda row: float(row["difference"]))
-        name = str(first["strategy"])
+        name = str(evidence.recommended)
+        first = next(row for row in better if row["strategy"] == name)
         # One search has found one configuration of it, and says nothing about others.
         what = name if pair == "search" else f"this configuration of {name}"
         use = (
@@ -32,24 +32,43 @@ def headline(evidence: Evidence) -> str:
         )
         if first["images_low"] <= 0:
             use += f" On other test images it may be no better than {baseline}."
-        rivals = [
-            str(rival["strategy"])
-            for rival in records(evidence.versus_best)
-            if rival["opponent"] == name and rival["verdict"] != Verdict.WORSE
-        ]
-        if unbeaten := [rival for rival in rivals if rival != baseline]:
+        rows = [row for row in records(evidence.versus_best) if row["verdict"] != Verdict.WORSE]
+        rivals = [str(row[side]) for side in ("opponent", "strategy") for row in rows]
+        if unbeaten := [rival for rival in dict.fromkeys(rivals) if rival not in (name, baseline)]:
             use += f" Whether it is also better than {listed(unbeaten)} is not shown."
-        return use + _added(evidence)
+        return use + differing(evidence) + _added(evidence)
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
-        return f"Stay with {baseline}: no other strategy is better.{_added(evidence)}"
+        stay = f"Stay with {baseline}: no other strategy is better."
+        return f"{stay}{differing(evidence)}{_added(evidence)}"
     none = f"Undecided: no strategy is shown to be better than {baseline}."
     if not (measured := [row for row in undecided if row["pairs"]]):
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
-    first = max(measured, key=lambda row: float(row["difference"]))
+    first = max(
+        measured, key=lambda row: (row["strategy"] == evidence.chosen, float(row["difference"]))
+    )
     ahead = f"{none} Ahead is {first['strategy']}, {_numbers(evidence, first)}"
     return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}{_added(evidence)}"
+
+
+def differing(evidence: Evidence) -> str:
+    """Why `export-best` gives another strategy than the verdicts, as a further sentence, or ""."""
+    named, chosen, baseline = evidence.recommended, evidence.chosen, evidence.baseline
+    if named is None or chosen is None or chosen == named:
+        return ""
+    best = records(evidence.versus_best)
+    worse = [row for row in best if row["strategy"] == chosen and row["verdict"] == Verdict.WORSE]
+    why = f"test images do not show it as better than {baseline}"
+    if worse:
+        why = f"test images show it as worse than {worse[0]['opponent']}"
+    elif chosen == baseline:
+        why = f"test images show {named} as better"
+    command = f"fmnist-lab export-best {shlex.quote(evidence.folder.name)} --strategy {named}"
+    return (
+        f" Validation images are for {chosen}, which export-best gives; {why}. To export {named}: "
+        f"{command}."
+    )
 
 
 def _added(evidence: Evidence) -> str:

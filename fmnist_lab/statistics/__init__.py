@@ -25,7 +25,7 @@ from fmnist_lab.statistics.paired import MOST_PAIRS, equivalence_p, more_pairs, 
 from fmnist_lab.statistics.ranking import best, on_real_images, rank, winners
 from fmnist_lab.statistics.tuning import at_edge, divergence, good_range, optimism
 from fmnist_lab.statistics.variance import COMPONENTS, components, image_variance
-from fmnist_lab.statistics.verdicts import MARGIN, Verdict, compare, compare_to_best, order
+from fmnist_lab.statistics.verdicts import MARGIN, Verdict, compare, compare_to_best, order, seen
 
 __all__ = [
     "COMPONENTS",
@@ -52,6 +52,7 @@ __all__ = [
     "order",
     "rank",
     "saved_epochs",
+    "seen",
     "t_interval",
     "winners",
 ]

@@ -413,3 +413,32 @@ def _verdict(row: dict[str, Any], is_inside: bool, alpha: float, maximised: bool
     if row["p_joint"] < alpha:
         return Verdict.BETTER if (row["difference"] > 0) == maximised else Verdict.WORSE
     return Verdict.UNDECIDED
+
+
+def seen(rows: Sequence[Mapping[str, Any]], looks: Sequence[int]) -> list[dict[str, Any]]:
+    """Tells what each look that was made has said of the strategies that were open then.
+
+    Args:
+        rows: Those of `compare` with looks.
+        looks: The pairs of each look of the plan.
+
+    Returns:
+        For each look that was made pairs, and verdicts by strategy.
+
+    Example:
+        >>> row = {"strategy": "cosine", "look": 2, "verdict": Verdict.BETTER}
+        >>> seen([row], [8, 12, 16])[0]
+        {'pairs': 8, 'verdicts': {'cosine': 'undecided'}}
+    """
+    made = max((row["look"] for row in rows), default=0)
+    return [
+        {
+            "pairs": count,
+            "verdicts": {
+                row["strategy"]: str(row["verdict"] if row["look"] == at else Verdict.UNDECIDED)
+                for row in rows
+                if row["look"] >= at
+            },
+        }
+        for at, count in enumerate(list(looks)[:made], 1)
+    ]

@@ -14,6 +14,7 @@ import yaml
 from fmnist_lab import report, results
 from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
+from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions, method, page, sentences
 from fmnist_lab.report import evidence as gathering
@@ -112,6 +113,20 @@ class TestHeadline:
         (said,) = cautions.openings(found.setup.manifests)
         assert said.startswith("On 2026-11-02 the planned looks were changed after")
 
+    def test_a_look_that_the_results_no_longer_give(self, tmp_path: Path) -> None:
+        found = at_looks(tmp_path, [8, 12], 8, gain=0.006)
+        manifest = json.loads((found.folder / "manifest.json").read_text())
+        look = {"made": "2026-11-01T10:00:00", "pairs": 8, "verdicts": {"cosine": "better"}}
+        for verdict, words in (("better", []), ("undecided", ["cosine undecided, now better"])):
+            manifest["openings"][0]["looks"] = [look | {"verdicts": {"cosine": verdict}}]
+            write_json(found.folder / "manifest.json", manifest)
+            said = list(cautions._changed_looks(gather(found.folder)))
+            assert len(said) == len(words)
+            assert all(word in text for word, text in zip(words, said, strict=True))
+        manifest["openings"].append({"opened": "2026-11-02", "changed": ["looks", "seeds"]})
+        write_json(found.folder / "manifest.json", manifest)
+        assert not list(cautions._changed_looks(gather(found.folder)))  # it was another plan
+
     def test_rivals_that_may_be_as_good_are_named(self, tmp_path: Path) -> None:
         rates = dict.fromkeys(("constant", "cosine", "linear", "step"), RATES)
         place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
@@ -120,6 +135,38 @@ class TestHeadline:
         said = sentences.headline(gather(leave_replicates(place, accuracies)))
         assert said.startswith("Use this configuration of cosine: +1.04 points")
         assert said.endswith("Whether it is also better than linear is not shown.")
+
+    @pytest.mark.parametrize(
+        ("gains", "validated", "recommended", "word"),
+        [
+            ({"cosine": 0.02, "linear": 0.018}, "linear", "linear", ""),  # which export-best gives
+            ({"cosine": 0.02, "linear": 0.006}, "linear", "cosine", "as worse than cosine"),
+            ({"cosine": 0.02, "linear": 0.0}, "constant", "cosine", "as worse than cosine"),
+            ({"cosine": -0.02, "linear": 0.0002}, "linear", "constant", "not show it as better"),
+        ],
+    )
+    def test_it_names_what_export_best_gives_or_says_why_not(
+        self, tmp_path: Path, gains: Any, validated: str, recommended: str, word: str
+    ) -> None:
+        rates = dict.fromkeys(("constant", "cosine", "linear"), RATES)
+        place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
+        gains = {"constant": 0.0} | gains
+        leave_replicates(place, {name: paired(0.88, 10, gains[name]) for name in rates})
+        for folder in (place / "replicates").iterdir():
+            result = json.loads((folder / "result.json").read_text())
+            objective = 0.95 if result["strategy"] == validated else result["objective"]
+            write_json(folder / "result.json", result | {"objective": objective})
+        found = gather(place)
+        choice = choosing.choose(place)
+        assert (found.chosen, found.recommended) == (validated, recommended)
+        assert choice.trial["strategy"] == found.chosen
+        said = sentences.headline(found)
+        assert said.startswith(("Use this configuration of ", "Stay with "))
+        assert re.split(r"configuration of |with ", said)[1].startswith(recommended)
+        for text in (said, choice.why):
+            assert (f"export-best night --strategy {recommended}." in text) == bool(word)
+            assert word in text
+        assert choosing.choose(place, recommended).trial["strategy"] == recommended
 
     @pytest.mark.parametrize(("seeds", "reason"), [
         (0, "No verdict: one seed per trial. The ranking may be luck; to get a verdict, train"),
