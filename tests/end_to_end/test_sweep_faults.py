@@ -5,11 +5,14 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from fmnist_lab import results
+from fmnist_lab.results import manifest, schema
 from tests.conftest import TINY
 from tests.support.disturbed import CONTROLLER, SMALL, Fault, Sweep, compare, images
 from tests.support.sweeping import wait_for
@@ -35,6 +38,48 @@ def test_three_kills(tmp_path: Path, empty_store: Path) -> None:
         disturbed.finish()
         calm.finish_here()
         compare(disturbed, calm, total)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_looks_that_are_killed_come_out_the_same(tmp_path: Path) -> None:
+    """Killed while the first look trains, and as soon as a look is recorded."""
+    words = (
+        *TINY[:-1], "tracking=none", "replicates=[6,8]", "hydra.sweeper.n_trials=1",
+        "~hydra.sweeper.strategies.exponential", "~hydra.sweeper.strategies.one_cycle",
+    )  # fmt: skip
+    one = "hydra/launcher=basic"  # all in the process that is killed
+    with (
+        Sweep(tmp_path / "killed", *words, one, epochs=1) as killed,
+        Sweep(tmp_path / "calm", *words, epochs=1) as calm,
+    ):
+        calm.finish_here()
+
+        def replicates(sweep: Sweep) -> dict[tuple[str, int], float]:
+            rows = map(schema.result, results.ended(sweep.folder, "replicate"))
+            return {(row["strategy"], row["seed"]): row["test_accuracy"] for row in rows}
+
+        def looks(sweep: Sweep) -> list[tuple[int, dict[str, str]]]:
+            (opening,) = manifest.read(sweep.folder).get("openings") or [{}]
+            return [(look["pairs"], look["verdicts"]) for look in opening.get("looks", [])]
+
+        def kill(is_reached: Callable[[], bool]) -> None:
+            controller = killed.running()
+            wait_for(lambda: is_reached() or controller.poll() is not None, 300)
+            controller.kill()
+            controller.wait()
+
+        kill(lambda: len(replicates(killed)) > 2)
+        assert len(replicates(killed)) < 12
+        kill(lambda: bool(looks(killed)))
+        before = looks(killed)
+        assert before == looks(calm)[: len(before)]
+        killed.finish()
+        assert [pairs for pairs, _ in looks(calm)] in ([6], [6, 8])
+        assert looks(killed) == looks(calm)
+        assert replicates(killed) == replicates(calm)
+        wanted = [manifest.read(sweep.folder)["wanted"] for sweep in (killed, calm)]
+        assert wanted[0] == wanted[1]
 
 
 @pytest.mark.faults

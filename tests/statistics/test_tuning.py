@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,6 +219,23 @@ class TestDivergence:
         assert (row["trials"], row["without_objective"], row["share"]) == (10, 4, 0.1)
         # Wilson's interval for 1 of 10
         assert (row["low"], row["high"]) == pytest.approx((0.01788, 0.40415), abs=1e-5)
+
+    @pytest.mark.parametrize("runs", [8, 48, 160])
+    def test_the_interval_covers_at_its_nominal_rate(self, runs: int) -> None:
+        """Exactly, by all counts that there may be, in the mean over shares up to a half."""
+        counts = np.arange(runs + 1)
+        rows = [
+            {"strategy": str(count), "objective": 0.9}
+            | {"stop_reason": "diverged" if run < count else "completed"}
+            for count in counts
+            for run in range(runs)
+        ]
+        found = divergence(pd.DataFrame(rows))
+        shares = np.linspace(0.01, 0.5, 50)
+        chances = scipy.stats.binom.pmf(counts[:, None], runs, shares)
+        low, high = (found[end].to_numpy()[:, None] for end in ("low", "high"))
+        covered = (chances * ((low <= shares) & (shares <= high))).sum(axis=0)
+        assert covered.mean() == pytest.approx(0.95, abs=0.01)
 
 
 class TestOptimism:

@@ -166,6 +166,17 @@ class TestComponents:
 
 
 @pytest.mark.slow
+def test_intervals_over_searches_cover_at_their_nominal_rate() -> None:
+    rng = np.random.default_rng(31)
+    found = []
+    for _ in range(300):
+        own = np.tile(rng.normal(0, 0.003, (3, 8)), 2)  # two replicates of each search
+        frame = runs(0.89 + own + rng.normal(0, 0.002, (3, 16)), searches=8)
+        found.append(is_covered(compare(frame, pair="search")))
+    assert np.mean(found) == pytest.approx(0.95, abs=0.025)  # 2 sd
+
+
+@pytest.mark.slow
 def test_two_names_of_one_strategy_differ_in_no_more_than_a_twentieth() -> None:
     """Each search finds a configuration of its own for each name, by luck."""
     rng = np.random.default_rng(22)

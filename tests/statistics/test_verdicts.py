@@ -83,6 +83,17 @@ class TestControls:
         assert sum((each["verdict"] == "worse").any() for each in found) <= 5
         assert sum((5 * each["p"] < 0.05).any() for each in found) > 5  # for rivals alone
 
+    def test_intervals_against_the_best_cover_all_comparisons_together(self) -> None:
+        rng = np.random.default_rng(32)
+        gains = {"constant": 0, "linear": 0.001, "cosine": 0.002, "step": 0.003}
+        found = [compare_to_best(simulated(rng, gains)) for _ in range(100)]
+        covered = [
+            (each["low"] <= truth) & (truth <= each["high"])
+            for each in found
+            for truth in [each["strategy"].map(gains) - each["opponent"].map(gains)]
+        ]
+        assert np.mean([each.all() for each in covered]) >= 0.93  # three of the six are shown
+
     def test_the_best_is_still_found(self) -> None:
         rng = np.random.default_rng(16)
         gains = {"constant": 0, "cosine": 0, "planted": 0.005}
@@ -106,6 +117,17 @@ class TestControlsAtLooks:
             false += any(found[f"twin {number}"] in wrong for number in range(3))
             false += found["twin 3"] in ("better", "worse") and gain > 0
         assert false <= 5 + 6  # 5 %, and 3 sd
+
+    def test_intervals_cover_together_wherever_a_strategy_stops(self) -> None:
+        rng, at = np.random.default_rng(33), looks.errors([6, 8, 12])
+        gains = {"constant": 0, "twin": 0.0, "margin": 0.002, "better": 0.004}
+        found = [compare(simulated(rng, gains, 12), looks=at) for _ in range(80)]
+        covered = [
+            ((each["low"] <= truth) & (truth <= each["high"])).all()
+            for each in found
+            for truth in [each["strategy"].map(gains)]
+        ]
+        assert np.mean(covered) >= 0.95 - 0.05  # 2 sd
 
     def test_a_point_is_found_at_the_first_look_and_half_a_point_soon(self) -> None:
         rng, at = np.random.default_rng(18), looks.errors(looks.AUTO)
