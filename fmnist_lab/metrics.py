@@ -20,6 +20,8 @@ METRICS = (
     "opt/clipped_fraction",
     "time/epoch_seconds",
 )
+# Where weights are averaged, `val/...` are those of the average; these are the last weights'.
+RAW = ("raw/val_loss", "raw/val_accuracy")
 MONITORS = METRICS[:4]  # what schedulers and early stopping may watch
 OBJECTIVES = ("val/accuracy", "val/loss")
 MODES = ("auto", "min", "max")

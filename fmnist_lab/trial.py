@@ -39,6 +39,15 @@ class ClippingConfig:
 
 
 @dataclass(frozen=True)
+class AveragingConfig:
+    """Averages of the weights over the training, which are delivered instead of the last ones."""
+
+    name: str = "none"  # none | ema: exponential, over updates | swa: equal, over ends of epochs
+    decay: float | None = None  # of ema: the part of the average that an update keeps
+    start_from_epoch: float = 0.0  # the first epoch that is averaged; a fraction is rounded down
+
+
+@dataclass(frozen=True)
 class StoppingConfig:
     """Early stopping, with Keras's meanings; durations in epochs.
 
@@ -82,13 +91,20 @@ class Trial:
     optimizer: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
     clipping: ClippingConfig = field(default_factory=ClippingConfig)
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the configuration as nested plain values."""
-        return asdict(self)
+        """Returns the configuration as nested plain values, as earlier versions recorded it."""
+        return without_new(asdict(self))
+
+
+def without_new(settings: dict[str, Any]) -> dict[str, Any]:
+    """Drops the groups that earlier versions lack, where they are as if they were not there."""
+    is_off = settings.get("averaging", {}).get("name") == "none"
+    return {key: node for key, node in settings.items() if not (is_off and key == "averaging")}
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,7 @@ class Labels:
     dataset: str
     engine: str
     search: int | None = None  # which of a sweep's searches; None for the first, often the only one
+    averaging: str = "none"
 
 
 @dataclass(frozen=True)

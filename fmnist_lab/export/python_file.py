@@ -50,6 +50,8 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     architecture = pasted.add(locate("architecture", trial.architecture))
     model = _call(architecture, _arguments(trial.architecture), 4)
     schedule = _schedule(pasted, trial.scheduler, made)
+    if trial.averaging.name != "none":
+        raise refusal("averaging=none, as Keras averages no statistics", trial.averaging.name)
     mean, std = 0.0, 1.0
     if trial.data.standardize:
         dataset = data.load(trial.data)

@@ -141,6 +141,8 @@ def test_what_keras_alone_cannot_do() -> None:
     asked = ["scheduler=performance", "scheduler.warmup_epochs=2"]
     with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
         python_file.program(config.to_trial(config.compose(asked)), RECORD, "x")
+    with pytest.raises(RequestError, match=r"got 'ema'"):
+        python_file.program(config.to_trial(config.compose(["averaging=ema"])), RECORD, "x")
     with pytest.raises(RequestError, match=r"`--out` must be .* functions of a module"):
         Pasted().add(itertools.product)
 

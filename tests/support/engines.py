@@ -9,7 +9,7 @@ from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.training import engines
 from fmnist_lab.training.checkpoint import ONLY, Checkpoint
 from fmnist_lab.training.engines import Metrics, Outcome
-from fmnist_lab.trial import ClippingConfig, TrainingConfig, Trial
+from fmnist_lab.trial import AveragingConfig, ClippingConfig, TrainingConfig, Trial
 
 Node = dict[str, Any]
 NOT_KEPT = Checkpoint(Path("absent"), {}, ONLY)
@@ -55,6 +55,10 @@ CLIPPING = {
     "value": ClippingConfig("value", 0.01),
     "norm": ClippingConfig("norm", 0.3),
     "global_norm": ClippingConfig("global_norm", 0.5),
+}
+AVERAGING = {
+    "ema": AveragingConfig("ema", 0.8),
+    "swa": AveragingConfig("swa", start_from_epoch=1),
 }
 ADAM: Node = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.01}
 # A last batch that is smaller, of 8 images, costs each engine a second compilation.
