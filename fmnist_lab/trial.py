@@ -101,10 +101,33 @@ class Trial:
         return without_new(asdict(self))
 
 
+# Keys that earlier versions lack, and the values with which all is as it was there. A scheduler's
+# option has these values in its file, so that no override is lost.
+ADDED: dict[str, dict[str, Any]] = {
+    "averaging": asdict(AveragingConfig()),
+    "scheduler": {
+        "annealing": "linear",
+        "pct_start": None,
+        "decay_type": "linear",
+        "hold_fraction": 0.0,
+        "floor": 0.0,
+    },
+}
+
+
 def without_new(settings: dict[str, Any]) -> dict[str, Any]:
-    """Drops the groups that earlier versions lack, where they are as if they were not there."""
-    is_off = settings.get("averaging", {}).get("name") == "none"
-    return {key: node for key, node in settings.items() if not (is_off and key == "averaging")}
+    """Drops what earlier versions lack, where it is as if it were not there."""
+    kept = dict(settings)
+    if kept.get("averaging") == ADDED["averaging"]:
+        del kept["averaging"]
+    node = kept.get("scheduler", {})
+    if str(node.get("_target_")).startswith("fmnist_lab."):  # own ones may mean something else
+        kept["scheduler"] = {
+            key: value
+            for key, value in node.items()
+            if key not in ADDED["scheduler"] or value != ADDED["scheduler"][key]
+        }
+    return kept
 
 
 @dataclass(frozen=True)

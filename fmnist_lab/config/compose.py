@@ -21,7 +21,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import listed
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.validate import require_choice, require_text
-from fmnist_lab.trial import AveragingConfig, ClippingConfig, Trial
+from fmnist_lab.trial import ADDED, AveragingConfig, ClippingConfig, Trial
 
 STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of its replicates
 
@@ -101,6 +101,7 @@ def register() -> None:
         "search_path": _search_path,
         "epochs": _epochs,
         "direction": lambda metric: "minimize" if metric == "val/loss" else "maximize",
+        "added": lambda: {f"{key}.{n}": v for key, node in ADDED.items() for n, v in node.items()},
         "name_of": lambda folder: Path(folder).name,
     }
     for name, resolver in resolvers.items():

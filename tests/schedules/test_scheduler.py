@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lab import schedules
+from fmnist_lab import config, schedules
 from fmnist_lab.errors import RequestError
 from fmnist_lab.schedules import Performance, Scheduled, Scheduler, build
 from fmnist_lab.training.engines.backend import import_tensorflow
@@ -23,6 +23,7 @@ RATE = 0.01
 
 def option(name: str, epochs: int = 25, **changes: Any) -> dict[str, Any]:
     """The node `conf/scheduler/<name>.yaml`, resolved beside a training of so many epochs."""
+    config.register()  # `fmnist_lab.epochs`
     stated = OmegaConf.load(next(path for path in OPTIONS if path.stem == name))
     assert isinstance(stated, DictConfig)
     del stated["space"]  # no trial has it
