@@ -103,6 +103,8 @@ def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler
     if made.is_plain or made.counts_steps:
         raise refusal("the schedule takes arrays of epochs", node["_target_"])
     function = locate("scheduler", node)
+    if function is schedules.sequential:
+        raise refusal("the schedule is one function", node["_target_"])
     taken = parameters("scheduler", function)
     arguments = _arguments(node)
     for key in _SHARED_KEYS:

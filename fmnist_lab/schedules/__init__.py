@@ -23,7 +23,7 @@ from fmnist_lab.schedules.formulas import (
 )
 from fmnist_lab.schedules.plateau import Performance
 from fmnist_lab.schedules.schedule import Schedule, warmup
-from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, build
+from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, build, sequential
 
 __all__ = [
     "Performance",
@@ -42,6 +42,7 @@ __all__ = [
     "piecewise",
     "polynomial",
     "power",
+    "sequential",
     "triangular",
     "warmup",
     "wsd",

@@ -119,7 +119,7 @@ def piecewise(
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate)
     _require_list(factors=factors)
-    _require_increasing(boundaries=boundaries)
+    require_increasing(boundaries=boundaries)
     for factor in factors:
         require_non_negative("scheduler", factors=factor)
     if len(factors) != len(boundaries) + 1:
@@ -151,7 +151,7 @@ def multi_step(
         array([0.01  , 0.01  , 0.001 , 0.0001])
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate, gamma=gamma)
-    _require_increasing(milestones=milestones)
+    require_increasing(milestones=milestones)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
         passed = np.searchsorted(milestones, epoch + SAME_EPOCH, side="right")
@@ -511,7 +511,8 @@ def _require_list(**values: object) -> None:
             raise RequestError(f"scheduler.{name}", "be a list", value)
 
 
-def _require_increasing(**values: Sequence[float]) -> None:
+def require_increasing(**values: Sequence[float]) -> None:
+    """Checks that every value is a list of positive epochs, one or more, each after the last."""
     _require_list(**values)
     for name, epochs in values.items():
         for epoch in epochs:

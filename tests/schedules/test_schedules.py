@@ -241,6 +241,20 @@ PEERS: list[tuple[str, schedules.Schedule, list[float]]] = [
         [0, 0.05, 0.1, 0.1 / 1.2**0.5, 0.08451542547, 0.1 / 1.6**0.5, 0.07453559925],
     ),
     (
+        "optax.join_schedules([constant, linear over 10, cosine over 8], [6, 12])",
+        schedules.sequential(
+            [
+                {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 0.1},
+                {"_target_": "fmnist_lab.schedules.linear", "initial_learning_rate": 0.1,
+                 "epochs": 10},
+                {"_target_": "fmnist_lab.schedules.cosine", "initial_learning_rate": 0.05},
+            ],
+            [6, 12],
+            20,
+        ),
+        [0.1, 0.1, 0.1, 0.1, 0.08, 0.06, 0.05, 0.04267767, 0.025, 0.007322331, 0.0],
+    ),
+    (
         "Vaswani et al. (2017), 4 of warm-up, 400 units",
         schedules.warmup(schedules.power(0.025, 4, 0.5), 4),
         [0.05 * min(max(n, 1e-9) ** -0.5, n * 4**-1.5) for n in range(0, 24, 2)],
@@ -373,6 +387,8 @@ class TestProperties:
 
 
 NAN, INFINITY = float("nan"), float("inf")
+NODE = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": RATE}
+PLATEAU = NODE | {"_target_": "fmnist_lab.schedules.Performance"}
 restarts = schedules.cosine_restarts
 MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (
@@ -450,6 +466,16 @@ MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     ),
     (schedules.cosine, {"epochs": 10, "hold_fraction": 1}, "hold_fraction` must be at least 0 and"),
     (schedules.exponential, {"decay_epochs": 5, "floor": 2}, "floor` must be from 0 to 1, got 2"),
+    (
+        lambda initial_learning_rate, **keys: schedules.sequential([NODE, NODE], **keys),
+        {"epochs": 10, "boundaries": [2, 4]},
+        "schedules` must be a list of 3 nodes",
+    ),
+    (
+        lambda initial_learning_rate, **keys: schedules.sequential([NODE, PLATEAU], **keys),
+        {"epochs": 10, "boundaries": [5]},
+        "schedules` must be schedules that count epochs",
+    ),
     (schedules.multi_step, {"milestones": [5, 5]}, "milestones` must be one or more increasing"),
     (schedules.multi_step, {"milestones": 5}, "milestones` must be a list, got 5"),
     (schedules.multi_step, {"milestones": [5], "gamma": 0}, "gamma` must be positive, got 0"),
