@@ -111,6 +111,7 @@ ADDED: dict[str, dict[str, Any]] = {
         "decay_type": "linear",
         "hold_fraction": 0.0,
         "floor": 0.0,
+        "threshold_mode": "abs",
     },
 }
 

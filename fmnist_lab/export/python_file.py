@@ -97,6 +97,8 @@ def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler
         if made.warmup_epochs:
             rule = "a performance schedule has no warm-up"
             raise refusal(rule, Phrase(f"scheduler.warmup_epochs={made.warmup_epochs}"))
+        if made.threshold_mode != "abs":
+            raise refusal("a plateau's threshold is absolute", made.threshold_mode)
         return ""
     if not isinstance(made, schedules.Scheduled):
         raise refusal("the schedule is a function or `performance`", node["_target_"])

@@ -49,6 +49,13 @@ SCHEDULERS: dict[str, Node] = {
         "warmup_epochs": 0.5,
         "update": "step",
     },
+    "relative": {  # no loss is that much smaller: a cut after every epoch but the first
+        "_target_": "fmnist_lab.schedules.Performance",
+        "initial_learning_rate": 0.01,
+        "patience": 1,
+        "min_delta": 0.99,
+        "threshold_mode": "rel",
+    },
 }
 CLIPPING = {
     "none": ClippingConfig(),

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def _train(
     plateau = _plateau(conductor.scheduler)
     validation = pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)
     averaging = Averaging(trial, Average(trial.averaging.name, model), len(batches), validation)
-    observers = (*plateau, stopping)
+    observers = (conductor, *plateau, stopping)
     recorder = Recorder(trial, gauge, on_epoch, checkpoint, averaging.average, observers)
     model.fit(
         batches,
@@ -89,7 +89,7 @@ def _train(
         shuffle=False,  # the batches come shuffled
         initial_epoch=len(checkpoint.curve),
         epochs=trial.training.epochs,
-        callbacks=[conductor, averaging, *observers, recorder],
+        callbacks=[conductor, averaging, *observers[1:], recorder],
         verbose=0,
     )
     restored = stopping.best_weights is not None
@@ -153,7 +153,8 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     """Starts every epoch's batches and sets the learning rate before every step.
 
     Not Keras's `LearningRateScheduler`: that one knows epochs only. A plateau's cuts are
-    made by Keras's callback, so under it only the warm-up is set here.
+    made by Keras's callback, where that can, so under it only the warm-up is set here. Any other
+    scheduler gets the metrics from here.
     """
 
     def __init__(self, scheduler: schedules.Scheduler, batches: TrainingBatches) -> None:
@@ -164,7 +165,7 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.start(epoch)
         self._rates = self.scheduler.learning_rates(epoch, len(self._batches))
-        if isinstance(self.scheduler, schedules.Performance):
+        if _is_keras(self.scheduler):
             ramp_is_over = epoch > math.ceil(self.scheduler.warmup_epochs)
             self._rates = None if ramp_is_over else self._rates
 
@@ -175,6 +176,8 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         # Before a plateau's callback cuts it: the rate of the epoch's last step.
         logs["opt/learning_rate"] = float(self.model.optimizer.learning_rate)
+        if not _is_keras(self.scheduler):
+            self.scheduler.observe(epoch, {name: logs[key] for name, key in LOG_KEYS.items()})
 
 
 class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
@@ -245,6 +248,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             # Whether a plateau cuts the rate depends on the rate that there was.
             self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
             for callback in self._observers:
+                callback.on_epoch_begin(epoch)
                 callback.on_epoch_end(epoch, {key: metrics[name] for name, key in LOG_KEYS.items()})
         if state := self._checkpoint.state:
             self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
@@ -287,8 +291,13 @@ class PlateauAfterWarmup(keras.callbacks.ReduceLROnPlateau):  # type: ignore[mis
             super().on_epoch_end(epoch, logs)
 
 
+def _is_keras(scheduler: schedules.Scheduler) -> TypeGuard[schedules.Performance]:
+    """Whether it does what Keras's ReduceLROnPlateau does; that knows no relative threshold."""
+    return isinstance(scheduler, schedules.Performance) and scheduler.threshold_mode == "abs"
+
+
 def _plateau(scheduler: schedules.Scheduler) -> list[Any]:
-    if not isinstance(scheduler, schedules.Performance):
+    if not _is_keras(scheduler):
         return []
     return [
         PlateauAfterWarmup(

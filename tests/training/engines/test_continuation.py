@@ -36,6 +36,7 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
     "averages of steps": {
         "architecture": MLP | {"normalization": "before"},
         "averaging": AveragingConfig("ema", 0.8, 2),
+        "scheduler": SCHEDULERS["relative"],
     },
     "averages of epochs": {
         "averaging": AveragingConfig("swa", start_from_epoch=2),
@@ -78,7 +79,7 @@ def test_it_ends_as_if_it_had_never_stopped(choices: dict[str, Any], engine: str
     trial = a_trial(training=TrainingConfig(EPOCHS, engine=engine), **choices)
     whole = Memory()
     expected = train(trial, whole)
-    if "patience" in choices.get("scheduler", {}):
+    if "momentum" in choices.get("optimizer", {}):
         assert_worth_it(whole.curve, expected)
     for epochs in CUTS[engine]:
         parts = whole.cut(epochs)

@@ -94,7 +94,7 @@ class TestContract:
         assert outcome.stop_reason is StopReason.COMPLETED
 
     def test_averages_are_measured_and_delivered(self, engine: str) -> None:
-        alone = a_trial(architecture=ARCHITECTURES["mlp"])
+        alone = a_trial(architecture=ARCHITECTURES["mlp"] | {"l2": 0.0})
         trial = replace(alone, averaging=AVERAGING["ema"])
         plain, before = train(alone, engine)
         outcome, curve = train(trial, engine)
@@ -161,7 +161,7 @@ TWINS = [
     ("notebook", "global_norm", "performance", False, keras("SGD", momentum=0.9)),
     ("mlp", "value", "performance", True, keras("RMSprop", learning_rate=1e-3)),
     ("mlp", "norm", "per step", False, keras("SGD", momentum=0.9, nesterov=True)),
-    ("mlp", "none", "per step", False, keras("Lion", learning_rate=1e-3)),
+    ("mlp", "none", "relative", False, keras("Lion", learning_rate=1e-3)),
     ("cnn", "global_norm", "per step", True, keras("AdamW", weight_decay=0.01)),
     ("cnn", "value", "per epoch", False, keras("Nadam")),
 ]
