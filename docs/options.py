@@ -29,8 +29,8 @@ plugins' settings; do not edit it.
 `fmnist-lab train --cfg job` shows what comes of it. An option of your own is a file
 `conf/GROUP/NAME.yaml` in the folder where the command runs.
 
-The column *searched* says where a sweep over strategies searches a key of its optimizer, scheduler
-or clipping, unless the command line says otherwise; *epochs* is `training.epochs` there.
+The column *searched* says where a sweep over strategies searches a key of its optimizer, scheduler,
+clipping or averaging, unless the command line says otherwise; *epochs* is `training.epochs` there.
 """
 NOTES = {
     "scheduler": "The rates themselves are the optimizer's: `optimizer.learning_rate` is where a "

@@ -20,6 +20,8 @@ METRICS = (
     "opt/clipped_fraction",
     "time/epoch_seconds",
 )
+# Where weights are averaged, `val/...` are those of the average; these are the last weights'.
+RAW = ("raw/val_loss", "raw/val_accuracy")
 MONITORS = METRICS[:4]  # what schedulers and early stopping may watch
 OBJECTIVES = ("val/accuracy", "val/loss")
 MODES = ("auto", "min", "max")
@@ -62,21 +64,24 @@ def direction(group: str, monitor: str) -> str:
 class Monitor:
     """The best value of one metric so far, judged as `keras.callbacks.MonitorCallback` does.
 
-    An improvement is strict and exceeds `min_delta`, an absolute difference. The first value
-    always improves; NaN never does, but a first NaN is a best that nothing beats.
+    An improvement is strict and exceeds `min_delta`, an absolute difference, or with `relative` a
+    share of the best value, as PyTorch's `ReduceLROnPlateau` has it. The first value always
+    improves; NaN never does, but a first NaN is a best that nothing beats.
 
     Raises:
         RequestError: An unknown mode, a negative `min_delta`, or mode `auto` with a metric that
             is neither a loss nor an accuracy. `group` names the keys.
     """
 
-    def __init__(self, group: str, monitor: str, mode: str, min_delta: float) -> None:
+    def __init__(
+        self, group: str, monitor: str, mode: str, min_delta: float, relative: bool = False
+    ) -> None:
         require_choice(group, MODES, mode=mode)
         require_non_negative(group, min_delta=min_delta)
         self.group = group
         self.monitor = monitor
         self.mode = direction(group, monitor) if mode == "auto" else mode
-        self.min_delta = min_delta
+        self.min_delta, self.relative = min_delta, relative
         self.best: float | None = None
 
     def read(self, metrics: Metrics) -> float:
@@ -94,6 +99,10 @@ class Monitor:
         return improved
 
     def _beats(self, value: float, best: float) -> bool:
+        if self.relative:
+            if self.mode == "min":
+                return value < best * (1 - self.min_delta)
+            return value > best * (1 + self.min_delta)
         # Keras adds in double precision and compares in TensorFlow's single precision.
         with np.errstate(over="ignore"):
             if self.mode == "min":

@@ -39,6 +39,15 @@ class ClippingConfig:
 
 
 @dataclass(frozen=True)
+class AveragingConfig:
+    """Averages of the weights over the training, which are delivered instead of the last ones."""
+
+    name: str = "none"  # none | ema: exponential, over updates | swa: equal, over ends of epochs
+    decay: float | None = None  # of ema: the part of the average that an update keeps
+    start_from_epoch: float = 0.0  # the first epoch that is averaged; a fraction is rounded down
+
+
+@dataclass(frozen=True)
 class StoppingConfig:
     """Early stopping, with Keras's meanings; durations in epochs.
 
@@ -82,13 +91,44 @@ class Trial:
     optimizer: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
     clipping: ClippingConfig = field(default_factory=ClippingConfig)
+    averaging: AveragingConfig = field(default_factory=AveragingConfig)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the configuration as nested plain values."""
-        return asdict(self)
+        """Returns the configuration as nested plain values, as earlier versions recorded it."""
+        return without_new(asdict(self))
+
+
+# Keys that earlier versions lack, and the values with which all is as it was there. A scheduler's
+# option has these values in its file, so that no override is lost.
+ADDED: dict[str, dict[str, Any]] = {
+    "averaging": asdict(AveragingConfig()),
+    "scheduler": {
+        "annealing": "linear",
+        "pct_start": None,
+        "decay_type": "linear",
+        "hold_fraction": 0.0,
+        "floor": 0.0,
+        "threshold_mode": "abs",
+    },
+}
+
+
+def without_new(settings: dict[str, Any]) -> dict[str, Any]:
+    """Drops what earlier versions lack, where it is as if it were not there."""
+    kept = dict(settings)
+    if kept.get("averaging") == ADDED["averaging"]:
+        del kept["averaging"]
+    node = kept.get("scheduler", {})
+    if str(node.get("_target_")).startswith("fmnist_lab."):  # own ones may mean something else
+        kept["scheduler"] = {
+            key: value
+            for key, value in node.items()
+            if key not in ADDED["scheduler"] or value != ADDED["scheduler"][key]
+        }
+    return kept
 
 
 @dataclass(frozen=True)
@@ -107,6 +147,7 @@ class Labels:
     dataset: str
     engine: str
     search: int | None = None  # which of a sweep's searches; None for the first, often the only one
+    averaging: str = "none"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ MOST_ROWS = 40  # what is read is on top
 COLUMNS = {  # of trials, with their headings
     name: name
     for name in ("trial", "strategy", "seed", "search", "architecture", "optimizer", "scheduler",
-                 "clipping", "stopping", "engine", "objective")
+                 "clipping", "averaging", "stopping", "engine", "objective")
 } | {"best_val_loss": "best loss", "best_epoch": "in epoch", "epochs_trained": "of",
      "stop_reason": "stopped", "seconds": "seconds"}  # fmt: skip
 _STANDINGS = {
@@ -28,8 +28,8 @@ _STANDINGS = {
 }  # fmt: skip
 _DIGITS = {"objective": 4, "best_val_loss": 4, "best": 4, "test_accuracy": 4, "difference": 4,
            "seconds": 1}  # fmt: skip
-_WORDS = {"strategy", "architecture", "optimizer", "scheduler", "clipping", "stopping", "engine",
-          "stop_reason", "verdict", "parameters"}  # fmt: skip
+_WORDS = {"strategy", "architecture", "optimizer", "scheduler", "clipping", "averaging",
+          "stopping", "engine", "stop_reason", "verdict", "parameters"}  # fmt: skip
 _ALWAYS = ("trial", "strategy", "objective")
 _SCORES = ("best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss")
 _QUALITY = ("objective", "best_epoch", *_SCORES)

@@ -21,7 +21,7 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import listed
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.validate import require_choice, require_text
-from fmnist_lab.trial import ClippingConfig, Trial
+from fmnist_lab.trial import ADDED, AveragingConfig, ClippingConfig, Trial
 
 STRIDE = 1000  # from one search's seed to the next one's: room for the seeds of its replicates
 
@@ -61,6 +61,13 @@ class SearchableClipping(ClippingConfig):
 
 
 @dataclass(frozen=True)
+class SearchableAveraging(AveragingConfig):
+    """Averaging, and what a sweep may suggest for it."""
+
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Config(Trial):
     """The root of the configuration: a trial, how it is recorded, and what may be searched.
 
@@ -68,6 +75,7 @@ class Config(Trial):
     """
 
     clipping: SearchableClipping = field(default_factory=SearchableClipping)
+    averaging: SearchableAveraging = field(default_factory=SearchableAveraging)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
     kind: str = "trial"  # or replicate: delivered weights see the test set; set by a sweep alone
@@ -94,6 +102,7 @@ def register() -> None:
         "search_path": _search_path,
         "epochs": _epochs,
         "direction": lambda metric: "minimize" if metric == "val/loss" else "maximize",
+        "added": lambda: {f"{key}.{n}": v for key, node in ADDED.items() for n, v in node.items()},
         "name_of": lambda folder: Path(folder).name,
     }
     for name, resolver in resolvers.items():
@@ -269,6 +278,8 @@ def _plain(node: Any) -> Any:
     """The node as whatever it configures knows it: without its search space."""
     if isinstance(node, SearchableClipping):
         return ClippingConfig(node.name, node.threshold)
+    if isinstance(node, SearchableAveraging):
+        return AveragingConfig(node.name, node.decay, node.start_from_epoch)
     if isinstance(node, dict):
         return {key: value for key, value in node.items() if key != "space"}
     return node

@@ -41,7 +41,9 @@ Document = dict[str, Any]
 
 HEADER = "# @package _global_"  # the first line of a file that is laid over the whole configuration
 FORMAT = 1
-GROUPS = ("data", "architecture", "optimizer", "scheduler", "clipping", "stopping", "training")
+GROUPS = ("data", "architecture", "optimizer", "scheduler", "clipping", "stopping", "training",
+          "averaging")  # fmt: skip
+_LATER = ("averaging",)  # files of earlier versions do not choose it
 _MOST_CHARACTERS, _MOST_DEPTH, _MOST_THREADS = 20_000_000, 8, 1024
 _SETTINGS = tuple(Trial.__dataclass_fields__)
 _TEXT = re.compile(r"[\w./+ -]{0,200}")
@@ -150,7 +152,7 @@ def _group(node: dict[str, Any]) -> dict[str, Any]:
 def _defaults(entries: list[dict[str, str]]) -> list[dict[str, str]]:
     """Accepts a choice for each of the groups."""
     found = chosen_options({"defaults": entries})
-    if absent := [group for group in GROUPS if group not in found]:
+    if absent := [group for group in GROUPS if group not in {*found, *_LATER}]:
         raise ValueError(f"choose an option for {', '.join(absent)}")
     return entries
 

@@ -18,7 +18,7 @@ from fmnist_lab.foundation.validate import (
     require_whole,
 )
 from fmnist_lab.metrics import MONITORS, OBJECTIVES, direction
-from fmnist_lab.training import clipping, engines
+from fmnist_lab.training import averaging, clipping, engines
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
@@ -44,6 +44,7 @@ def validate(trial: Trial) -> None:
     data.validate(trial.data)
     _validate_training(trial)
     clipping.validate(trial.clipping)
+    averaging.validate(trial.averaging, trial.training.epochs)
     _validate_optimizer(trial.optimizer)
     _validate_stopping(trial)
     _validate_scheduler(trial)

@@ -41,7 +41,7 @@ from fmnist_lab.results import curve_diff
 from fmnist_lab.results.overrides import asked
 from fmnist_lab.tracking import flatten
 from fmnist_lab.training import environment
-from fmnist_lab.trial import Trial
+from fmnist_lab.trial import Trial, without_new
 
 VERIFIED = Path("mlruns/verify")  # where trials are trained again
 _WIDTH = 98
@@ -81,7 +81,9 @@ def recipe(folder: Path) -> Document:
     given, hydra = (_hydra_file(folder, name) for name in ("config", "hydra"))
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
     document: Document = {
-        "defaults": [{f"override /{group}": str(choices[group])} for group in GROUPS]
+        "defaults": [
+            {f"override /{group}": str(choices[group])} for group in GROUPS if group in choices
+        ]
     }
     brought = _settings(_options_alone(document), resolve=False)
     for key, value in _settings(given, resolve=False).items():
@@ -254,12 +256,12 @@ def _settings(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
     """The trial's keys in a configuration, without search spaces and the data's folder."""
     whole = OmegaConf.to_container(cfg, resolve=resolve)
     assert isinstance(whole, dict)
-    found = {key: whole[key] for key in Trial.__dataclass_fields__}
+    found = {key: whole[key] for key in Trial.__dataclass_fields__ if key in whole}
     for node in found.values():
         if isinstance(node, dict):
             node.pop("space", None)
             node.pop("dir", None)
-    return found
+    return without_new(found)
 
 
 def _configuration(trial: Trial) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     architecture = pasted.add(locate("architecture", trial.architecture))
     model = _call(architecture, _arguments(trial.architecture), 4)
     schedule = _schedule(pasted, trial.scheduler, made)
+    if trial.averaging.name != "none":
+        raise refusal("averaging=none, as Keras averages no statistics", trial.averaging.name)
     mean, std = 0.0, 1.0
     if trial.data.standardize:
         dataset = data.load(trial.data)
@@ -95,12 +97,16 @@ def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler
         if made.warmup_epochs:
             rule = "a performance schedule has no warm-up"
             raise refusal(rule, Phrase(f"scheduler.warmup_epochs={made.warmup_epochs}"))
+        if made.threshold_mode != "abs":
+            raise refusal("a plateau's threshold is absolute", made.threshold_mode)
         return ""
     if not isinstance(made, schedules.Scheduled):
         raise refusal("the schedule is a function or `performance`", node["_target_"])
     if made.is_plain or made.counts_steps:
         raise refusal("the schedule takes arrays of epochs", node["_target_"])
     function = locate("scheduler", node)
+    if function is schedules.sequential:
+        raise refusal("the schedule is one function", node["_target_"])
     taken = parameters("scheduler", function)
     arguments = _arguments(node)
     for key in _SHARED_KEYS:

@@ -178,4 +178,5 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
         dataset=trial.data.name,
         engine=trial.training.engine,
         search=search or None,
+        averaging=trial.averaging.name,
     )

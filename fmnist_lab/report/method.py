@@ -9,7 +9,7 @@ from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.tracking import flatten
 
 _NO_PRUNER = "NopPruner"
-_CHOICES = ("dataset", "architecture", "optimizer", "clipping", "engine")
+_CHOICES = ("dataset", "architecture", "optimizer", "clipping", "averaging", "engine")
 # Of the manifest, in other words or elsewhere.
 _TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search", "plan", "begun",
          "hash", "looks", "wanted", "recentred")  # fmt: skip

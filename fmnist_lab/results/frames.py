@@ -39,7 +39,7 @@ _TYPES = {
     ),
     "parameters": "int64",
     **dict.fromkeys(["architecture", "scheduler", "clipping", "optimizer", "dataset"], "str"),
-    **dict.fromkeys(["engine", "stopping", "mlflow_run_id", "folder"], "str"),
+    **dict.fromkeys(["averaging", "engine", "stopping", "mlflow_run_id", "folder"], "str"),
 }
 
 
@@ -105,8 +105,8 @@ def trials(source: Source = None) -> pd.DataFrame:
         count these), epochs_trained (int64);
         best_epoch, best_val_loss, best_val_accuracy, delivered_epoch, seconds (float64, epochs
         from 0), parameters (int64, the model's);
-        architecture, scheduler, clipping, optimizer, dataset, engine, stopping (str, the chosen
-        options), mlflow_run_id, folder (str);
+        architecture, scheduler, clipping, optimizer, dataset, averaging, engine, stopping (str, the
+        chosen options), mlflow_run_id, folder (str);
         and a column for every other key that a job was given, under its dotted name,
         `optimizer.learning_rate` say: float64 where all values are numbers, str otherwise.
 
@@ -134,7 +134,8 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
     Returns:
         kind, sweep, strategy, trial, seed, search, folder as in these frames; epoch (int64, from
         0); and the metrics of `curves.jsonl` (float64): train/loss, train/accuracy, val/loss,
-        val/accuracy, opt/learning_rate, opt/grad_norm, opt/clipped_fraction, time/epoch_seconds.
+        val/accuracy, opt/learning_rate, opt/grad_norm, opt/clipped_fraction, time/epoch_seconds;
+        where weights are averaged also raw/val_loss and raw/val_accuracy, of the last weights.
     """
     runs = source if isinstance(source, pd.DataFrame) else trials(source)
     lines = [schema.curve(Path(folder)) for folder in runs["folder"]]
@@ -175,6 +176,7 @@ def _row(folder: Path) -> dict[str, Any]:
     row = schema.result(folder)
     if "overrides" not in row:
         row |= overrides.from_hydra(folder / HYDRA)
+    row.setdefault("averaging", "none")
     return row | {"search": row.get("search") or 0, "folder": str(folder)}
 
 

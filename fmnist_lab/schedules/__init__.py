@@ -12,6 +12,7 @@ from fmnist_lab.schedules.formulas import (
     cosine_restarts,
     exponential,
     linear,
+    multi_step,
     notebook_linear,
     one_cycle,
     piecewise,
@@ -22,7 +23,7 @@ from fmnist_lab.schedules.formulas import (
 )
 from fmnist_lab.schedules.plateau import Performance
 from fmnist_lab.schedules.schedule import Schedule, warmup
-from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, build
+from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, build, sequential
 
 __all__ = [
     "Performance",
@@ -35,11 +36,13 @@ __all__ = [
     "cosine_restarts",
     "exponential",
     "linear",
+    "multi_step",
     "notebook_linear",
     "one_cycle",
     "piecewise",
     "polynomial",
     "power",
+    "sequential",
     "triangular",
     "warmup",
     "wsd",

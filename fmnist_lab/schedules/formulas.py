@@ -41,14 +41,18 @@ def exponential(
     decay_epochs: float,
     decay_rate: float = 0.1,
     staircase: bool = False,
+    floor: float = 0.0,
 ) -> Schedule:
-    """Decays exponentially: `lr(t) = lr0 * r ** (t / s)`. Source: Keras's `ExponentialDecay`.
+    """Decays exponentially: `lr(t) = lr0 * max(r ** (t / s), f)`.
+
+    Source: Keras's `ExponentialDecay`; the floor is the `end_value` of optax, as a fraction.
 
     Args:
         initial_learning_rate: lr0.
         decay_epochs: s, in epochs.
         decay_rate: r, the factor over s epochs.
         staircase: Rounds t / s down: one drop at the end of each s epochs (step decay).
+        floor: f, a fraction of lr0.
 
     Example:
         >>> exponential(0.01, decay_epochs=20)([0, 20, 40])
@@ -60,12 +64,14 @@ def exponential(
         decay_epochs=decay_epochs,
         decay_rate=decay_rate,
     )
+    _require_fraction(floor=floor)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
         drops = epoch / decay_epochs
         if staircase:
             drops = np.floor(drops + SAME_EPOCH / decay_epochs)
-        return initial_learning_rate * decay_rate**drops
+        rates = initial_learning_rate * decay_rate**drops
+        return np.maximum(rates, initial_learning_rate * floor)
 
     return as_schedule(formula)
 
@@ -112,15 +118,10 @@ def piecewise(
         array([0.01 , 0.01 , 0.005, 0.001])
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate)
-    for name, values in (("boundaries", boundaries), ("factors", factors)):
-        if not isinstance(values, Sequence):
-            raise RequestError(f"scheduler.{name}", "be a list", values)
-    for boundary in boundaries:
-        require_positive("scheduler", boundaries=boundary)
+    _require_list(factors=factors)
+    require_increasing(boundaries=boundaries)
     for factor in factors:
         require_non_negative("scheduler", factors=factor)
-    if not boundaries or np.any(np.diff(boundaries) <= 0):
-        raise RequestError("scheduler.boundaries", "be one or more increasing epochs", boundaries)
     if len(factors) != len(boundaries) + 1:
         rule = f"have {len(boundaries) + 1} entries, one more than `scheduler.boundaries`"
         raise RequestError("scheduler.factors", rule, factors)
@@ -132,11 +133,40 @@ def piecewise(
     return as_schedule(formula)
 
 
+def multi_step(
+    initial_learning_rate: float, milestones: Sequence[float], gamma: float = 0.1
+) -> Schedule:
+    """Multiplies the rate by g at each milestone: `lr(t) = lr0 * g ** (milestones up to t)`.
+
+    Source: PyTorch's `MultiStepLR`. As there, a position on a milestone has the new rate, which
+    `piecewise`, like Keras, has one update later, or one epoch with updates per epoch.
+
+    Args:
+        initial_learning_rate: lr0.
+        milestones: In epochs, increasing.
+        gamma: g.
+
+    Example:
+        >>> multi_step(0.01, milestones=[5, 15])([0, 4, 5, 15])
+        array([0.01  , 0.01  , 0.001 , 0.0001])
+    """
+    require_positive("scheduler", initial_learning_rate=initial_learning_rate, gamma=gamma)
+    require_increasing(milestones=milestones)
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        passed = np.searchsorted(milestones, epoch + SAME_EPOCH, side="right")
+        return initial_learning_rate * gamma**passed
+
+    return as_schedule(formula)
+
+
 def power(initial_learning_rate: float, decay_epochs: float, power: float = 1.0) -> Schedule:
     """Falls as a power of time: `lr(t) = lr0 / (1 + t / s) ** p`.
 
     Source: power scheduling in Géron, Hands-On Machine Learning. With p = 1 it is Keras's
     `InverseTimeDecay`, which halves the rate after s; Keras's `PolynomialDecay` is `polynomial`.
+    With p = 0.5 and a warm-up of s epochs it is the inverse square root of Vaswani et al. (2017),
+    and with another s that of Hugging Face, whose `timescale` it is.
 
     Args:
         initial_learning_rate: lr0.
@@ -202,15 +232,21 @@ def linear(initial_learning_rate: float, epochs: float) -> Schedule:
     return polynomial(initial_learning_rate, epochs)
 
 
-def cosine(initial_learning_rate: float, epochs: float, alpha: float = 0.0) -> Schedule:
-    """Falls along half a cosine: `lr(t) = lr0 * (a + (1 - a) * (1 + cos(pi * t / epochs)) / 2)`.
+def cosine(
+    initial_learning_rate: float, epochs: float, alpha: float = 0.0, hold_fraction: float = 0.0
+) -> Schedule:
+    """Falls along half a cosine: `lr(t) = lr0 * (a + (1 - a) * (1 + cos(pi * u)) / 2)`.
 
-    Source: Loshchilov and Hutter, SGDR (2017); Keras's `CosineDecay`.
+    u goes from 0 to 1 between `h * epochs` and `epochs`; until then the rate is lr0. Source:
+    Loshchilov and Hutter, SGDR (2017); Keras's `CosineDecay`, where h is 0. `a * lr0` is the
+    `eta_min` of PyTorch's `CosineAnnealingLR`, and `h * epochs` the `hold_base_rate_steps` of the
+    TensorFlow Model Garden.
 
     Args:
         initial_learning_rate: lr0.
         epochs: The length of the training.
         alpha: a, the fraction of lr0 at the end.
+        hold_fraction: h, the part of the training before the fall.
 
     Example:
         >>> cosine(0.01, epochs=10)([0, 5, 10])
@@ -218,9 +254,11 @@ def cosine(initial_learning_rate: float, epochs: float, alpha: float = 0.0) -> S
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs)
     _require_fraction(alpha=alpha)
+    _require_part(hold_fraction=hold_fraction)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
-        return initial_learning_rate * (alpha + (1 - alpha) * half_cosine(epoch / epochs))
+        progress = np.maximum((epoch / epochs - hold_fraction) / (1 - hold_fraction), 0.0)
+        return initial_learning_rate * (alpha + (1 - alpha) * half_cosine(progress))
 
     return as_schedule(formula)
 
@@ -272,18 +310,24 @@ def cosine_restarts(  # noqa: PLR0913  # each one is a key of the configuration
     return as_schedule(formula)
 
 
-def one_cycle(
+def one_cycle(  # noqa: PLR0913  # each one is a key of the configuration
     max_learning_rate: float,
     epochs: float,
     div_factor: float = 10.0,
     final_div_factor: float = 1000.0,
     final_fraction: float = 0.1,
+    *,
+    annealing: str = "linear",
+    pct_start: float | None = None,
 ) -> Schedule:
     """Connects four points by straight lines: up, down again, then down to almost zero.
 
     With e = epochs * (1 - f): `lr(0) = m / d`, `lr(e / 2) = m`, `lr(e) = m / d` and
     `lr(epochs) = m / d / D`. Source: 1cycle in Géron, Hands-On Machine Learning, without its
-    change of momentum.
+    change of momentum. With `pct_start` there are three points, `lr(p * epochs) = m` the one
+    between. Source: PyTorch's `OneCycleLR` (there d = 25, D = 10,000, cosine, p = 0.3), whose last
+    update has the last point's rate, one update earlier than here; optax's
+    `cosine_onecycle_schedule`.
 
     Args:
         max_learning_rate: m.
@@ -291,10 +335,15 @@ def one_cycle(
         div_factor: d.
         final_div_factor: D.
         final_fraction: f, the last part of the training.
+        annealing: `linear`, or `cosine` for halves of a cosine between the points.
+        pct_start: p, the part of the training in which the rate rises; f is then ignored. None:
+            the four points.
 
     Example:
         >>> one_cycle(0.01, epochs=10)([0, 4.5, 9, 10])
         array([1.e-03, 1.e-02, 1.e-03, 1.e-06])
+        >>> one_cycle(0.01, epochs=10, annealing="cosine", pct_start=0.2)([0, 1, 2, 10])
+        array([1.0e-03, 5.5e-03, 1.0e-02, 1.0e-06])
     """
     require_positive("scheduler", max_learning_rate=max_learning_rate, epochs=epochs)
     require_number(
@@ -304,19 +353,23 @@ def one_cycle(
         div_factor=div_factor,
         final_div_factor=final_div_factor,
     )
-    require_number(
-        "scheduler",
-        "above 0 and below 1",
-        lambda value: 0 < value < 1,
-        final_fraction=final_fraction,
-    )
+    shares = {"final_fraction": final_fraction}
+    shares |= {} if pct_start is None else {"pct_start": pct_start}
+    require_number("scheduler", "above 0 and below 1", lambda value: 0 < value < 1, **shares)
+    require_choice("scheduler", ("linear", "cosine"), annealing=annealing)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
         descent = epochs * (1 - final_fraction)
         start = max_learning_rate / div_factor
         corners = [0.0, descent / 2, descent, epochs]
         rates = [start, max_learning_rate, start, start / final_div_factor]
-        return np.interp(epoch, corners, rates)
+        if pct_start is not None:
+            corners, rates = [0.0, pct_start * epochs, epochs], [*rates[:2], rates[3]]
+        if annealing == "linear":
+            return np.interp(epoch, corners, rates)
+        line = np.searchsorted(corners[1:-1], epoch, side="right")
+        progress = (epoch - np.take(corners, line)) / np.take(np.diff(corners), line)
+        return np.take(rates, line + 1) - np.take(np.diff(rates), line) * half_cosine(progress)
 
     return as_schedule(formula)
 
@@ -371,16 +424,21 @@ def wsd(
     epochs: float,
     decay_fraction: float = 0.2,
     alpha: float = 0.0,
+    decay_type: str = "linear",
 ) -> Schedule:
-    """Keeps the rate lr0 until `epochs * (1 - f)`, then falls in a straight line to `a * lr0`.
+    """Keeps the rate lr0 until `epochs * (1 - f)`, then falls to `a * lr0`.
 
-    Source: warmup-stable-decay, Hu et al., MiniCPM (2024); its warm-up is `warmup_epochs`.
+    With u = 0 to 1 in the fall, it is `lr0 * (a + (1 - a) * s)`, s = `1 - u` in a straight line,
+    `(1 + cos(pi * u)) / 2` or `1 - sqrt(u)`. Source: warmup-stable-decay, Hu et al., MiniCPM
+    (2024); for 1-sqrt Hägele et al. (2024); `get_wsd_schedule` of Hugging Face. Its warm-up is
+    `warmup_epochs`.
 
     Args:
         initial_learning_rate: lr0.
         epochs: The length of the training.
         decay_fraction: f, the part of the training in which the rate falls.
         alpha: a, the fraction of lr0 at the end.
+        decay_type: `linear`, `cosine` or `1-sqrt`.
 
     Example:
         >>> wsd(0.01, epochs=10)([0, 8, 9, 10])
@@ -394,10 +452,15 @@ def wsd(
         decay_fraction=decay_fraction,
     )
     _require_fraction(alpha=alpha)
+    require_choice("scheduler", ("linear", "cosine", "1-sqrt"), decay_type=decay_type)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
         corners = [epochs * (1 - decay_fraction), epochs]
-        return initial_learning_rate * np.interp(epoch, corners, [1.0, alpha])
+        if decay_type == "linear":
+            return initial_learning_rate * np.interp(epoch, corners, [1.0, alpha])
+        progress = np.interp(epoch, corners, [0.0, 1.0])
+        falls = {"cosine": half_cosine(progress), "1-sqrt": 1 - np.sqrt(progress)}
+        return initial_learning_rate * (alpha + (1 - alpha) * falls[decay_type])
 
     return as_schedule(formula)
 
@@ -440,6 +503,26 @@ def _require_cycles(cycles: int) -> None:
     require_positive("scheduler", cycles=cycles)
     require_whole("scheduler", cycles=cycles)
     require_number("scheduler", _CYCLES_RULE, lambda count: count <= MOST_CYCLES, cycles=cycles)
+
+
+def _require_list(**values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Sequence):
+            raise RequestError(f"scheduler.{name}", "be a list", value)
+
+
+def require_increasing(**values: Sequence[float]) -> None:
+    """Checks that every value is a list of positive epochs, one or more, each after the last."""
+    _require_list(**values)
+    for name, epochs in values.items():
+        for epoch in epochs:
+            require_positive("scheduler", **{name: epoch})
+        if not epochs or np.any(np.diff(epochs) <= 0):
+            raise RequestError(f"scheduler.{name}", "be one or more increasing epochs", epochs)
+
+
+def _require_part(**values: object) -> None:
+    require_number("scheduler", "at least 0 and below 1", lambda value: 0 <= value < 1, **values)
 
 
 def _require_fraction(**values: object) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab.foundation.validate import (
+    require_choice,
     require_non_negative,
     require_number,
     require_positive,
@@ -21,10 +22,11 @@ from fmnist_lab.schedules.scheduler import Update, positions, require_timing, wa
 class Performance:
     """Cuts the rate when the metric has not improved: `lr = max(lr * factor, min_lr)`.
 
-    Source: Keras's `ReduceLROnPlateau`; decisions and single-precision rates are the same. A new
-    rate applies from the next epoch. The epochs of the warm-up are not observed. `update` says how
-    often the warm-up rises; after it the rate changes between epochs only. `patience`, `cooldown`
-    and `warmup_epochs` are in epochs.
+    Source: Keras's `ReduceLROnPlateau`; decisions and single-precision rates are the same. With
+    `threshold_mode` `rel`, `min_delta` is a share of the best value, as PyTorch's `threshold`. A
+    new rate applies from the next epoch. The epochs of the warm-up are not observed. `update` says
+    how often the warm-up rises; after it the rate changes between epochs only. `patience`,
+    `cooldown` and `warmup_epochs` are in epochs.
 
     Raises:
         RequestError: A setting is not allowed, or the monitored metric is not measured.
@@ -47,6 +49,7 @@ class Performance:
     min_lr: float = 0.0
     update: Update = "epoch"
     warmup_epochs: float = 0.0
+    threshold_mode: str = "abs"
     learning_rate: np.float32 = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +62,10 @@ class Performance:
         require_timing(self.update, self.warmup_epochs)
         with np.errstate(over="ignore"):  # validation refuses an infinite rate
             self.learning_rate = np.float32(self.initial_learning_rate)
-        self._watched = Monitor("scheduler", self.monitor, self.mode, self.min_delta)
+        require_choice("scheduler", ("abs", "rel"), threshold_mode=self.threshold_mode)
+        self._watched = Monitor(
+            "scheduler", self.monitor, self.mode, self.min_delta, self.threshold_mode == "rel"
+        )
         self._wait = 0
         self._cooldown_left = 0
 

@@ -1,13 +1,13 @@
 """What an engine asks for the learning rate of every update, made from a schedule."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_lab.errors import RequestError
+from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.instantiate import create, explain, locate, parameters
 from fmnist_lab.foundation.validate import (
     require_choice,
@@ -15,7 +15,8 @@ from fmnist_lab.foundation.validate import (
     require_number,
     require_positive,
 )
-from fmnist_lab.schedules.schedule import Schedule, warmup
+from fmnist_lab.schedules.formulas import require_increasing
+from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule, warmup
 
 Update = Literal["epoch", "step"]
 _SHARED_KEYS = ("epochs", "update", "warmup_epochs")
@@ -113,6 +114,56 @@ def build(config: Mapping[str, Any]) -> Scheduler:
         counts_steps=position == "step" or "step" in parameters("scheduler", made),
         is_plain=position is not None or schedule is not made,
     )
+
+
+def sequential(
+    schedules: Sequence[Mapping[str, Any]], boundaries: Sequence[float], epochs: float
+) -> Schedule:
+    """Joins schedules: each counts from the epoch at which it begins, and runs to the next one's.
+
+    Source: optax's `join_schedules`; PyTorch's `SequentialLR`. A position on a boundary has the new
+    schedule.
+
+    Args:
+        schedules: Nodes as `build` takes them, with a rate each. `epochs`, where it is not given,
+            is the length of the part.
+        boundaries: In epochs, increasing; one fewer than schedules.
+        epochs: The length of the training.
+
+    Raises:
+        RequestError: A part is no schedule of epochs, or not as `build` takes it.
+
+    Example:
+        >>> flat = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 1}
+        >>> fall = {"_target_": "fmnist_lab.schedules.linear", "initial_learning_rate": 1}
+        >>> sequential([flat, fall], boundaries=[2], epochs=6)([0, 2, 4, 6])
+        array([1. , 1. , 0.5, 0. ])
+    """
+    require_increasing(boundaries=boundaries)
+    require_positive("scheduler", epochs=epochs)
+    nodes = list(schedules) if isinstance(schedules, Sequence) else []
+    if len(nodes) != len(boundaries) + 1 or not all(isinstance(node, Mapping) for node in nodes):
+        rule = f"be a list of {len(boundaries) + 1} nodes, one more than `scheduler.boundaries`"
+        raise RequestError("scheduler.schedules", rule, schedules)
+    edges = np.asarray([0.0, *boundaries, epochs])
+    lengths = np.maximum(np.diff(edges), SAME_EPOCH)  # a warm-up may leave nothing for the last
+    parts = []
+    for node, length in zip(nodes, lengths, strict=True):
+        made = build({"epochs": float(length), **node})
+        if not isinstance(made, Scheduled) or made.counts_steps:
+            got = Phrase(node["_target_"])
+            raise RequestError("scheduler.schedules", "be schedules that count epochs", got)
+        parts.append(warmed_up(made.schedule, "step", made.warmup_epochs))
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        part = np.searchsorted(boundaries, epoch + SAME_EPOCH, side="right")
+        rates = [
+            schedule(np.maximum(epoch - start, 0.0))
+            for schedule, start in zip(parts, edges, strict=False)
+        ]
+        return np.select([part == number for number in range(len(parts))], rates)
+
+    return as_schedule(formula)
 
 
 def _itself(node: Mapping[str, Any], position: str) -> Callable[[Any], Any]:

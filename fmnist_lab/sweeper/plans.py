@@ -311,7 +311,10 @@ def _compare(
     asked = json.loads(json.dumps(asked))
     stored = {key: study.user_attrs.get(key, asked[key]) for key in asked}
     if settings.changed_space == "refuse":
-        _refuse_change(study.study_name, stored, asked)
+        added = plain(settings.added or {}).items()
+        began = {key: value for key, value in added if key in plan.configuration}
+        began |= stored[CONFIGURATION]
+        _refuse_change(study.study_name, stored | {CONFIGURATION: began}, asked)
     _require_compatible(study, plan)
     if {k: v for k, v in stored[FIXED].items() if k not in free} != asked[FIXED]:
         log.warning("Trials of this study ran with other overrides: %s", stored[FIXED])

@@ -79,6 +79,8 @@ class Settings:
     # own keys to override grammar; where strategies are compared, those spaces are searched.
     spaces: list[str] | None = None
     may_change: list[str] | None = None  # keys that may differ when a sweep continues
+    # Keys that the configuration has got since, and the values with which older sweeps go on.
+    added: dict[str, Any] | None = None
     check: str | None = None  # dotted path of f(cfg) -> None, which refuses what cannot run
     # Dotted path of f(folder, since) -> {values, pruned} or None: the result that a job left in its
     # folder after that time, in seconds, when it ended but died before it reached its study.

@@ -142,6 +142,8 @@ def _run_name(trial: Trial, labels: Labels) -> str:
     parts = [labels.strategy, rate, labels.optimizer]
     if labels.clipping != "none":
         parts.append(f"{labels.clipping}{trial.clipping.threshold:.3g}")
+    if labels.averaging != "none":
+        parts.append(labels.averaging)
     # Replicates of a strategy have everything but the seed in common.
     parts.insert(1 if labels.kind == Kind.REPLICATE else len(parts), f"s{trial.seed}")
     return "-".join(parts)

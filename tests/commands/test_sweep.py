@@ -21,6 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import CategoricalDistribution
 
 from fmnist_lab import config
 from fmnist_lab.commands import sweep
@@ -29,6 +30,7 @@ from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.protocol.stages import outlook
 from fmnist_lab.sweeper.plans import Plan, Planner
+from fmnist_lab.sweeper.samplers import common_points
 from fmnist_lab.sweeper.settings import Settings
 from tests.conftest import TINY, run_here
 from tests.support.sweeping import MINE, ROOT, wait_for
@@ -324,6 +326,20 @@ class TestFiles:
             cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
         if name != "demo":  # which gives none
             assert outlook(len(settings.strategies or {}), cfg.replicates, cfg.searches) is None
+
+
+@pytest.mark.parametrize("name", ["schedules", "early_stopping"])
+def test_schedules_are_compared_with_the_same_rates_and_warm_ups(name: str) -> None:
+    _, _, plans = planned(name)
+    shared = ["optimizer.learning_rate", "scheduler.warmup_epochs"]
+    for plan in plans:
+        warmup = plan.space.distributions["scheduler.warmup_epochs"]
+        assert isinstance(warmup, CategoricalDistribution)
+        assert warmup.choices == (0, 1.0, 2.0)  # of 20 epochs
+    points = common_points([list(plan.space.searched) for plan in plans])
+    assert all([point["columns"][key] for key in shared] == [0, 1] for point in points)
+    averaged = {plan.strategy for plan in plans if plan.configuration["averaging.name"] != "none"}
+    assert averaged == {"constant_ema", "constant_swa"}
 
 
 @pytest.mark.parametrize(

@@ -272,12 +272,16 @@ def composed() -> dict[str, DictConfig]:
     return {name: config.compose([f"scheduler={name}"]) for name in config.options("scheduler")}
 
 
+MAYBE = ("threshold", "first_decay_epochs", "pct_start", "decay")
+
+
 def numeric_keys(cfg: DictConfig) -> list[str]:
     """The dotted keys that hold a number, or null where a number may stand."""
     keys = ["seed"]
-    for group in ("data", "optimizer", "scheduler", "clipping", "stopping", "training"):
+    groups = ("data", "optimizer", "scheduler", "clipping", "averaging", "stopping", "training")
+    for group in groups:
         for key, value in cfg[group].items():
-            if isinstance(value, int | float) or key in ("threshold", "first_decay_epochs"):
+            if isinstance(value, int | float) or key in MAYBE:
                 keys.append(f"{group}.{key}")
     return keys
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from fmnist_lab import config
 from fmnist_lab.commands import export_best
@@ -15,7 +16,7 @@ from fmnist_lab.config import config_files
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
-from fmnist_lab.trial import StoppingConfig
+from fmnist_lab.trial import AveragingConfig, StoppingConfig
 from tests.support.exporting import document, leave_trial
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
@@ -173,6 +174,28 @@ class TestFile:
         )
         assert config_files.read(path) == content
         assert recipe.differing(config_files.read(path)) == []
+
+    def test_averages_are_told_and_folders_that_know_of_none_are_read(self, folder: Path) -> None:
+        place = Path("mlruns/multirun/mean")
+        own = leave_trial(place, 0, "averaging=swa", "averaging.start_from_epoch=1", objective=0.7)
+        content = document(place)
+        assert content["averaging"] == {"start_from_epoch": 1.0}
+        assert content["exported"]["configuration"]["averaging"]["name"] == "swa"
+        assert recipe.to_trial(content).averaging == AveragingConfig("swa", None, 1.0)
+        Path("x.yaml").write_text(recipe.to_yaml(content, "x"))
+        assert recipe.differing(config_files.read(Path("x.yaml"))) == []
+        shutil.rmtree(own)
+        old = leave_trial(place, 1, objective=0.7)
+        for name, where in (("config", "averaging"), ("hydra", "hydra.runtime.choices.averaging")):
+            written: Any = OmegaConf.load(old / f".hydra/{name}.yaml")
+            node, _, key = where.rpartition(".")
+            del (OmegaConf.select(written, node) if node else written)[key]
+            OmegaConf.save(written, old / f".hydra/{name}.yaml")
+        content = document(place)
+        assert "averaging" not in content["exported"]["configuration"]
+        assert recipe.to_trial(content).averaging == AveragingConfig()
+        Path("x.json").write_text(recipe.to_json(content))
+        assert config_files.read(Path("x.json")) == content
 
     def test_it_composes_and_overrides_work_on_top(self, night: Path) -> None:
         export_best.main()

@@ -54,7 +54,7 @@ def loaded(trial: Trial, folder: Path) -> ModuleType:
     return module
 
 
-SCHEDULES = [name for name in config.options("scheduler") if name != "performance"]
+SCHEDULES = sorted({*config.options("scheduler")} - {"performance", "sequential"})
 
 
 @pytest.mark.parametrize("option", SCHEDULES)
@@ -138,9 +138,13 @@ def of_an_epoch(epoch: Any) -> Any:
 
 
 def test_what_keras_alone_cannot_do() -> None:
-    asked = ["scheduler=performance", "scheduler.warmup_epochs=2"]
+    late = config.to_trial(config.compose(["scheduler=performance", "scheduler.warmup_epochs=2"]))
     with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
-        python_file.program(config.to_trial(config.compose(asked)), RECORD, "x")
+        python_file.program(late, RECORD, "x")
+    for asked, got in (("scheduler=sequential", "schedules.sequential"), ("averaging=ema", "ema")):
+        trial = config.to_trial(config.compose([asked]))
+        with pytest.raises(RequestError, match=rf"`--out` must be .*got '.*{got}'"):
+            python_file.program(trial, RECORD, "x")
     with pytest.raises(RequestError, match=r"`--out` must be .* functions of a module"):
         Pasted().add(itertools.product)
 

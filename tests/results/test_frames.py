@@ -114,7 +114,7 @@ class TestTrials:
     def test_older_results_leave_it_to_hydra(self, tmp_path: Path) -> None:
         folder = leave_trial(tmp_path / "0")
         result = json.loads((folder / "result.json").read_text())
-        for key in ("overrides", "stopping", "search"):
+        for key in ("overrides", "stopping", "search", "averaging"):
             del result[key]
         (folder / "result.json").write_text(json.dumps(result))
         (folder / ".hydra").mkdir()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_lab import schedules
+from fmnist_lab import config, schedules
 from fmnist_lab.errors import RequestError
 from fmnist_lab.schedules import Performance, Scheduled, Scheduler, build
 from fmnist_lab.training.engines.backend import import_tensorflow
@@ -23,6 +23,7 @@ RATE = 0.01
 
 def option(name: str, epochs: int = 25, **changes: Any) -> dict[str, Any]:
     """The node `conf/scheduler/<name>.yaml`, resolved beside a training of so many epochs."""
+    config.register()  # `fmnist_lab.epochs`
     stated = OmegaConf.load(next(path for path in OPTIONS if path.stem == name))
     assert isinstance(stated, DictConfig)
     del stated["space"]  # no trial has it
@@ -140,6 +141,26 @@ class TestPerformance:
         fallen = np.flatnonzero(np.diff([np.float32(RATE), *rates])) + 1
         assert fallen.tolist() == cuts
 
+    @pytest.mark.parametrize(
+        ("mode", "values"),
+        [("min", [1.0, 0.91, 0.9, 0.89, 0.79]), ("max", [0.5, 0.54, 0.55, 0.56, 0.6, 0.617])],
+    )
+    def test_a_relative_threshold_is_a_share_of_the_best(
+        self, mode: str, values: list[float]
+    ) -> None:
+        scheduler = Performance(
+            1.0, monitor="any", mode=mode, factor=0.5, patience=1, min_delta=0.1,
+            threshold_mode="rel",
+        )  # fmt: skip
+        rates, best, expected = performance_rates(values, scheduler), values[0], [1.0]
+        for value in values[1:]:  # PyTorch's rule; it cuts after patience + 1
+            better = value < best * 0.9 if mode == "min" else value > best * 1.1
+            best = value if better else best
+            expected.append(expected[-1] * (1 if better else 0.5))
+        assert rates == expected
+        assert len(set(rates)) > 2
+        assert rates[-1] == rates[-2] or mode == "max"
+
     @pytest.mark.parametrize(("monitor", "rising"), [("val/loss", False), ("val/accuracy", True)])
     def test_auto_knows_what_is_better(self, monitor: str, rising: bool) -> None:
         values = [0.1, 0.2, 0.3, 0.4]
@@ -169,6 +190,7 @@ class TestPerformance:
             ("cooldown", -1),
             ("min_lr", -1),
             ("mode", "down"),
+            ("threshold_mode", "relative"),
             ("update", "batch"),
             ("warmup_epochs", -1),
             ("initial_learning_rate", 0),

@@ -159,6 +159,12 @@ class TestClosedForms:
         expected = base + (RATE - base) * height * scale[mode]
         np.testing.assert_allclose(ours(TRAINING), expected, rtol=1e-12)
 
+    def test_multi_step_has_the_new_rate_on_a_milestone(self) -> None:
+        steps = schedules.multi_step(RATE, [5, 7.5], gamma=0.5)
+        np.testing.assert_array_equal(
+            steps([4.95, 5, 5.05, 7.45, 7.5]) / RATE, [1, 0.5, 0.5, 0.5, 0.25]
+        )
+
     def test_wsd(self) -> None:
         curve = schedules.wsd(RATE, 10, decay_fraction=0.4, alpha=0.1)([0, 3, 6, 8, 10, 12])
         np.testing.assert_allclose(curve / RATE, [1, 1, 1, 0.55, 0.1, 0.1])
@@ -181,6 +187,86 @@ class TestClosedForms:
             initial_learning_rate=RATE, epochs=10, first_decay_epochs=8, t_mul=1.0
         )
         assert restarts(10 - 1e-9) > 0.8 * RATE
+
+
+# The rates of other packages at updates 0, 2, 4, ... of a training of 20, from a rate of 0.1: those
+# of optax 0.2.8 as computed by it, those of PyTorch and Hugging Face by their formulas.
+PEERS: list[tuple[str, schedules.Schedule, list[float]]] = [
+    (
+        "optax.cosine_onecycle_schedule(20, 0.1)",
+        schedules.one_cycle(0.1, 20, 25, 1e4, annealing="cosine", pct_start=0.3),
+        [4e-3, 0.028, 0.076, 0.1, 0.09504846, 0.08117457, 0.06112619, 0.03887419, 0.01882583,
+         0.004951935, 4e-7],
+    ),
+    (  # whose 21st update is our end, and whose peak is at 0.3 * 21 - 1
+        "torch OneCycleLR(0.1, total_steps=21)",
+        schedules.one_cycle(0.1, 20, 25, 1e4, annealing="cosine", pct_start=0.265),
+        [0.004, 0.03396027606, 0.08644034834, 0.09944154355, 0.09190443763, 0.07682751155,
+         0.05692355327, 0.03577387757, 0.01718394091, 0.004498626449, 4e-07],
+    ),
+    (
+        "torch OneCycleLR(0.1, total_steps=21, three_phase=True)",
+        schedules.one_cycle(0.1, 20, 25, 1e4, 0.47, annealing="cosine"),
+        [0.004, 0.03396027606, 0.08644034834, 0.09592698963, 0.05057760026, 0.007003856266,
+         0.003785059168, 0.002841985338, 0.001536606063, 0.0004307581893, 4e-07],
+    ),
+    (
+        "optax.exponential_decay(0.1, 4, 0.5, end_value=0.02)",
+        schedules.exponential(0.1, 4, 0.5, floor=0.2),
+        [0.1, 0.07071068, 0.05, 0.03535534, 0.025, 0.02, 0.02],
+    ),
+    (
+        "transformers get_wsd_schedule, 12 stable, 8 cosine, min_lr_ratio=0.1",
+        schedules.wsd(0.1, 20, 0.4, 0.1, decay_type="cosine"),
+        [*6 * [0.1], 0.1, 0.08681980515, 0.055, 0.02318019485, 0.01, 0.01],
+    ),
+    (
+        "transformers get_wsd_schedule, 12 stable, 8 1-sqrt, min_lr_ratio=0.1",
+        schedules.wsd(0.1, 20, 0.4, 0.1, decay_type="1-sqrt"),
+        [*6 * [0.1], 0.1, 0.055, 0.03636038969, 0.02205771366, 0.01, 0.01],
+    ),
+    (
+        "transformers get_wsd_schedule, 10 stable, 10 cosine: a cosine that holds",
+        schedules.cosine(0.1, 20, hold_fraction=0.5),
+        [*6 * [0.1], 0.09045084972, 0.06545084972, 0.03454915028, 0.009549150281],
+    ),
+    (
+        "torch MultiStepLR([3, 7], gamma=0.5)",
+        schedules.multi_step(0.1, [3, 7], gamma=0.5),
+        [0.1, 0.1, 0.05, 0.05, 0.025],
+    ),
+    (
+        "transformers get_inverse_sqrt_schedule, 4 of warm-up, timescale 10",
+        schedules.warmup(schedules.power(0.1, 10, 0.5), 4),
+        [0, 0.05, 0.1, 0.1 / 1.2**0.5, 0.08451542547, 0.1 / 1.6**0.5, 0.07453559925],
+    ),
+    (
+        "optax.join_schedules([constant, linear over 10, cosine over 8], [6, 12])",
+        schedules.sequential(
+            [
+                {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 0.1},
+                {"_target_": "fmnist_lab.schedules.linear", "initial_learning_rate": 0.1,
+                 "epochs": 10},
+                {"_target_": "fmnist_lab.schedules.cosine", "initial_learning_rate": 0.05},
+            ],
+            [6, 12],
+            20,
+        ),
+        [0.1, 0.1, 0.1, 0.1, 0.08, 0.06, 0.05, 0.04267767, 0.025, 0.007322331, 0.0],
+    ),
+    (
+        "Vaswani et al. (2017), 4 of warm-up, 400 units",
+        schedules.warmup(schedules.power(0.025, 4, 0.5), 4),
+        [0.05 * min(max(n, 1e-9) ** -0.5, n * 4**-1.5) for n in range(0, 24, 2)],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schedule", "table"), [row[1:] for row in PEERS], ids=[p[0] for p in PEERS]
+)
+def test_the_table_of_another_package(schedule: schedules.Schedule, table: list[float]) -> None:
+    np.testing.assert_allclose(schedule(2 * np.arange(len(table))), table, rtol=1e-6)
 
 
 class TestWarmup:
@@ -224,12 +310,28 @@ falling = st.one_of(
     st.builds(schedules.power, rates, st.floats(0.1, 100.0), st.floats(0.1, 5.0)),
     st.builds(schedules.polynomial, rates, horizons, st.just(0.0), st.floats(0.1, 5.0)),
     st.builds(schedules.linear, rates, horizons),
-    st.builds(schedules.cosine, rates, horizons, fractions),
-    st.builds(schedules.wsd, rates, horizons, st.floats(0.01, 1.0), fractions),
+    st.builds(schedules.cosine, rates, horizons, fractions, st.floats(0, 0.9)),
+    st.builds(
+        schedules.wsd,
+        rates,
+        horizons,
+        st.floats(0.01, 1.0),
+        fractions,
+        st.sampled_from(["linear", "cosine", "1-sqrt"]),
+    ),
+    st.builds(schedules.multi_step, rates, st.just([3, 5.5]), st.floats(0.01, 1.0)),
 )
 not_falling = st.one_of(
     st.builds(schedules.notebook_linear, rates, st.floats(0.1, 100.0)),
-    st.builds(schedules.one_cycle, rates, horizons, st.floats(1, 100), st.floats(1, 1e4)),
+    st.builds(
+        schedules.one_cycle,
+        rates,
+        horizons,
+        st.floats(1, 100),
+        st.floats(1, 1e4),
+        annealing=st.sampled_from(["linear", "cosine"]),
+        pct_start=st.none() | st.floats(0.01, 0.99),
+    ),
     st.builds(
         schedules.triangular,
         rates,
@@ -285,6 +387,8 @@ class TestProperties:
 
 
 NAN, INFINITY = float("nan"), float("inf")
+NODE = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": RATE}
+PLATEAU = NODE | {"_target_": "fmnist_lab.schedules.Performance"}
 restarts = schedules.cosine_restarts
 MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (
@@ -355,6 +459,26 @@ MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (restarts, {"epochs": 10, "first_decay_epochs": 0}, "first_decay_epochs` must be positive"),
     (restarts, {"epochs": 10, "cycles": 2, "t_mul": 0.5}, "t_mul` must be 1 or more, got 0.5"),
     (schedules.wsd, {"epochs": 10, "decay_fraction": 0}, "decay_fraction` must be above 0 and"),
+    (
+        schedules.wsd,
+        {"epochs": 10, "decay_type": "sqrt"},
+        "decay_type` must be linear or cosine or",
+    ),
+    (schedules.cosine, {"epochs": 10, "hold_fraction": 1}, "hold_fraction` must be at least 0 and"),
+    (schedules.exponential, {"decay_epochs": 5, "floor": 2}, "floor` must be from 0 to 1, got 2"),
+    (
+        lambda initial_learning_rate, **keys: schedules.sequential([NODE, NODE], **keys),
+        {"epochs": 10, "boundaries": [2, 4]},
+        "schedules` must be a list of 3 nodes",
+    ),
+    (
+        lambda initial_learning_rate, **keys: schedules.sequential([NODE, PLATEAU], **keys),
+        {"epochs": 10, "boundaries": [5]},
+        "schedules` must be schedules that count epochs",
+    ),
+    (schedules.multi_step, {"milestones": [5, 5]}, "milestones` must be one or more increasing"),
+    (schedules.multi_step, {"milestones": 5}, "milestones` must be a list, got 5"),
+    (schedules.multi_step, {"milestones": [5], "gamma": 0}, "gamma` must be positive, got 0"),
 ]
 
 
@@ -366,10 +490,13 @@ def test_a_mistake_is_named(
         factory(**{"initial_learning_rate": RATE, **arguments})
 
 
-@pytest.mark.parametrize("argument", ["div_factor", "final_div_factor", "final_fraction"])
+@pytest.mark.parametrize(
+    "argument", ["div_factor", "final_div_factor", "final_fraction", "annealing", "pct_start"]
+)
 def test_a_mistake_in_one_cycle_is_named(argument: str) -> None:
+    wrong: dict[str, Any] = {argument: 0}
     with pytest.raises(RequestError, match=rf"^`scheduler\.{argument}` must be .*, got 0\.$"):
-        schedules.one_cycle(RATE, 10, **{argument: 0})
+        schedules.one_cycle(RATE, 10, **wrong)
 
 
 @pytest.mark.parametrize(

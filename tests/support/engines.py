@@ -9,7 +9,7 @@ from fmnist_lab.data import DataConfig, Dataset
 from fmnist_lab.training import engines
 from fmnist_lab.training.checkpoint import ONLY, Checkpoint
 from fmnist_lab.training.engines import Metrics, Outcome
-from fmnist_lab.trial import ClippingConfig, TrainingConfig, Trial
+from fmnist_lab.trial import AveragingConfig, ClippingConfig, TrainingConfig, Trial
 
 Node = dict[str, Any]
 NOT_KEPT = Checkpoint(Path("absent"), {}, ONLY)
@@ -49,12 +49,23 @@ SCHEDULERS: dict[str, Node] = {
         "warmup_epochs": 0.5,
         "update": "step",
     },
+    "relative": {  # no loss is that much smaller: a cut after every epoch but the first
+        "_target_": "fmnist_lab.schedules.Performance",
+        "initial_learning_rate": 0.01,
+        "patience": 1,
+        "min_delta": 0.99,
+        "threshold_mode": "rel",
+    },
 }
 CLIPPING = {
     "none": ClippingConfig(),
     "value": ClippingConfig("value", 0.01),
     "norm": ClippingConfig("norm", 0.3),
     "global_norm": ClippingConfig("global_norm", 0.5),
+}
+AVERAGING = {
+    "ema": AveragingConfig("ema", 0.8),
+    "swa": AveragingConfig("swa", start_from_epoch=1),
 }
 ADAM: Node = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.01}
 # A last batch that is smaller, of 8 images, costs each engine a second compilation.

@@ -35,6 +35,7 @@ RESULT: dict[str, Any] = {
     "architecture": "notebook",
     "scheduler": "constant",
     "clipping": "none",
+    "averaging": "none",
     "optimizer": "adam",
     "dataset": "fashion_mnist",
     "engine": "compiled",

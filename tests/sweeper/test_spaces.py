@@ -24,7 +24,7 @@ from fmnist_lab.sweeper.space import Space, collect, parse
 from fmnist_lab.training.engines import building
 from fmnist_lab.trial import Trial
 
-GROUPS = ("architecture", "optimizer", "scheduler", "clipping")
+GROUPS = ("architecture", "optimizer", "scheduler", "clipping", "averaging")
 OPTIONS = [(group, option) for group in GROUPS for option in config.options(group)]
 EMPTY = {"notebook", "none", "constant", "linear", "cosine"}
 FLAT = dict.fromkeys(("train/loss", "train/accuracy", "val/loss", "val/accuracy"), 1.0)

@@ -165,7 +165,7 @@ class TestCompletedRun:
         }
         assert own.keys() == {
             "kind", "sweep", "strategy", "trial", "seed", "stop_reason", "architecture",
-            "scheduler", "clipping", "optimizer", "dataset", "engine",
+            "scheduler", "clipping", "averaging", "optimizer", "dataset", "engine",
         }  # fmt: skip
 
     def test_description_with_the_command(self, recorded: Recorded) -> None:

@@ -22,7 +22,7 @@ EVALUATION_BATCH = 1000  # images at once; bounds the memory of a convolution's 
 # What the optimizers of Keras can do, but other parts of a trial decide.
 _DECIDED_ELSEWHERE = {
     **dict.fromkeys(KERAS_ARGUMENTS.values(), "the group `clipping`"),
-    "use_ema": "nothing yet: averaged weights are not what a trial delivers",
+    "use_ema": "the group `averaging`",
 }
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from fmnist_lab import schedules
 from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
+from fmnist_lab.metrics import RAW
 from fmnist_lab.training import clipping
-from fmnist_lab.training.checkpoint import Checkpoint
+from fmnist_lab.training.averaging import Average, decays
+from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines import input_layers, program_cache
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
@@ -44,7 +46,8 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
     """Returns the program for trials of this shape, ready to train this one from its beginning.
 
     Trials share a program if they differ in nothing but learning rate, schedule, clipping
-    threshold, seed, epochs, stopping and pixel values: those are inputs of the program.
+    threshold, averaging's numbers, seed, epochs, stopping and pixel values: those are inputs of
+    the program.
     """
     optimizer = {key: value for key, value in trial.optimizer.items() if key != "learning_rate"}
     shape = json.dumps(
@@ -52,6 +55,7 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
             trial.architecture,
             optimizer,
             trial.clipping.name,
+            trial.averaging.name,
             trial.training.batch_size,
             trial.training.labels,
             trial.training.label_smoothing,
@@ -64,6 +68,7 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
         model, optimizer = _build(trial)
         fresh = {"model": model.variables, "optimizer": optimizer.variables}
         restore_state(fresh, program.model, program.optimizer)
+        program.average.reset()
     else:
         program = Program(trial)
     _programs[shape] = program
@@ -94,6 +99,7 @@ class Program:
         self._clipping = trial.clipping.name
         self._one_hot = trial.training.labels == "one_hot"
         self.model, self.optimizer = _build(trial)
+        self.average = Average(trial.averaging.name, self.model)
         self._loss = build_loss(trial)
         self._by_xla = compile_model(self.model)
         self._training_call = input_layers.training_call(self.model)
@@ -108,8 +114,16 @@ class Program:
         labels: NDArray[np.int32],
         order: NDArray[np.int64],
         learning_rates: NDArray[np.float32],
+        decays: NDArray[np.float32] | None = None,
     ) -> dict[str, float]:
-        """Trains one epoch in the given order, one learning rate per step, shape (steps,).
+        """Trains one epoch in the given order.
+
+        Args:
+            images: Those that train.
+            labels: Theirs.
+            order: In which they are visited.
+            learning_rates: One per step, (steps,).
+            decays: What the average of the weights keeps in each step, (steps,), if there is one.
 
         Returns:
             Means over the epoch: `train/loss` and `train/accuracy` per image,
@@ -122,6 +136,7 @@ class Program:
             tf.constant(labels[order]),
             tf.constant(learning_rates),
             self.threshold,
+            None if self.average.name == "none" else tf.constant(decays),
             *self.scaling,
         )
         loss, correct, norm, clipped = (float(value) for value in sums)
@@ -138,6 +153,31 @@ class Program:
         inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
         loss, correct = self._call(self._evaluate_all, *inputs)
         return float(loss) / len(labels), float(correct) / len(labels)
+
+    def validate(self, dataset: Dataset) -> dict[str, float]:
+        """Measures what would be delivered now and, where that is an average, the last weights."""
+
+        def measure(*names: str) -> dict[str, float]:
+            found = self.evaluate(dataset.val_images, dataset.val_labels)
+            return dict(zip(names, found, strict=True))
+
+        raw = {} if self.average.name == "none" else measure(*RAW)
+        with self.average.swapped():
+            return raw | measure("val/loss", "val/accuracy")
+
+    def delivered(self) -> list[NDArray[Any]]:
+        """Copies the weights that would be delivered now, as `model.get_weights()`."""
+        with self.average.swapped():
+            return list(self.model.get_weights())
+
+    def state(self) -> State:
+        """Copies what a checkpoint holds."""
+        return {**copy_state(self.model, self.optimizer), **self.average.state()}
+
+    def restore(self, state: State) -> None:
+        """Puts back what `state` has copied."""
+        restore_state(state, self.model, self.optimizer)
+        self.average.restore(state)
 
     def _call(self, body: Callable[..., Any], *inputs: Any) -> Any:
         """Calls a method as one compiled program, or as TensorFlow's graph where XLA refuses."""
@@ -156,9 +196,11 @@ class Program:
         return result
 
     def _train_epoch(
-        self, images: Any, labels: Any, rates: Any, threshold: Any, *scaling: Any
+        self, images: Any, labels: Any, rates: Any, threshold: Any, decays: Any, *scaling: Any
     ) -> Any:
-        def update(batch: Any, targets: Any, rate: Any, sums: Any) -> Any:
+        averages_steps = self.average.name == "ema"
+
+        def update(batch: Any, targets: Any, step: Any, sums: Any) -> Any:
             size = float(batch.shape[0])
             with tf.GradientTape() as tape:
                 probabilities = self._training_call(_pixels(batch, *scaling))
@@ -167,12 +209,17 @@ class Program:
             gradients, norm, clipped = clipping.clip(
                 self._clipping, tape.gradient(loss, weights), threshold
             )
-            self.optimizer.learning_rate.assign(rate)
+            self.optimizer.learning_rate.assign(rates[step])
             self.optimizer.apply(gradients, self.model.trainable_variables)
+            if averages_steps:
+                self.average.update(decays[step])
             news = (loss * size, _correct(targets, probabilities), norm, clipped)
             return tuple(total + new for total, new in zip(sums, news, strict=True))
 
-        return _over_batches(images, labels, self.batch_size, update, sums=4, per_step=rates)
+        totals = _over_batches(images, labels, self.batch_size, update, sums=4)
+        if decays is not None and not averages_steps:
+            self.average.update(decays[-1])
+        return totals
 
     def _evaluate_all(self, images: Any, labels: Any, *scaling: Any) -> Any:
         def measure(batch: Any, targets: Any, _: Any, sums: Any) -> Any:
@@ -187,10 +234,8 @@ class Program:
         return self._loss(labels, probabilities) + sum(self.model.losses)
 
 
-def _over_batches(
-    images: Any, labels: Any, batch_size: int, body: Any, sums: int, per_step: Any = None
-) -> Any:
-    """Runs `body(images, labels, per_step value, sums)` over all batches, the last one smaller.
+def _over_batches(images: Any, labels: Any, batch_size: int, body: Any, sums: int) -> Any:
+    """Runs `body(images, labels, step, sums)` over all batches, the last one smaller.
 
     A loop has one shape, so the smaller batch is a second copy of the body behind it.
     """
@@ -200,16 +245,14 @@ def _over_batches(
     def step(index: Any, totals: Any) -> Any:
         start = index * batch_size
         batch = tf.slice(images, [start, 0, 0], [batch_size, *images.shape[1:]])
-        value = None if per_step is None else per_step[index]
-        return index + 1, body(batch, tf.slice(labels, [start], [batch_size]), value, totals)
+        return index + 1, body(batch, tf.slice(labels, [start], [batch_size]), index, totals)
 
     totals: Any = tuple(tf.constant(0.0) for _ in range(sums))
     if full:
         _, totals = tf.while_loop(lambda index, _: index < full, step, (tf.constant(0), totals))
     if size % batch_size:
         start = full * batch_size
-        value = None if per_step is None else per_step[full]
-        totals = body(images[start:], labels[start:], value, totals)
+        totals = body(images[start:], labels[start:], full, totals)
     return totals
 
 
@@ -237,29 +280,31 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpo
         stopping.observe(epoch, metrics)
         scheduler.observe(epoch, metrics)
     if checkpoint.curve:
-        restore_state(checkpoint.state, program.model, program.optimizer)
+        program.restore(checkpoint.state)
     best = {key: checkpoint.state[key] for key in checkpoint.state.keys() & {"best"}}
     for epoch in range(len(checkpoint.curve), trial.training.epochs):
         start = time.perf_counter()
         rates = scheduler.learning_rates(epoch, steps)
         order = batch_order(trial.seed, epoch, size)
-        means = program.train_epoch(dataset.train_images, dataset.train_labels, order, rates)
-        loss, accuracy = program.evaluate(dataset.val_images, dataset.val_labels)
-        metrics = means | {
-            "val/loss": loss,
-            "val/accuracy": accuracy,
-            "opt/learning_rate": float(rates[-1]),
-            "time/epoch_seconds": time.perf_counter() - start,
-        }
+        kept = decays(trial.averaging, epoch, steps)
+        means = program.train_epoch(dataset.train_images, dataset.train_labels, order, rates, kept)
+        metrics = (
+            means
+            | program.validate(dataset)
+            | {
+                "opt/learning_rate": float(rates[-1]),
+                "time/epoch_seconds": time.perf_counter() - start,
+            }
+        )
         early = stopping.observe(epoch, metrics)
         if stopping.restores and stopping.best_epoch == epoch:
-            best["best"] = program.model.get_weights()
+            best["best"] = program.delivered()
         scheduler.observe(epoch, metrics)
         pruned = not on_epoch(epoch, metrics)
         if reason := stop_reason(trial, epoch, metrics, pruned=pruned, early=early):
             break
-        checkpoint.offer(lambda: copy_state(program.model, program.optimizer) | best)
+        checkpoint.offer(lambda: {**program.state(), **best})
     assert reason is not None  # the last epoch has one
     if best and stopping.best_epoch is not None:
         return Outcome(reason, stopping.best_epoch, list(best["best"]))
-    return Outcome(reason, epoch, program.model.get_weights())
+    return Outcome(reason, epoch, program.delivered())

@@ -3,15 +3,16 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
-from fmnist_lab.metrics import Metrics
+from fmnist_lab.metrics import RAW, Metrics
 from fmnist_lab.training import clipping
+from fmnist_lab.training.averaging import Average, decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
@@ -77,15 +78,18 @@ def _train(
     batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
     conductor = Conductor(schedules.build(trial.scheduler), batches)
     plateau = _plateau(conductor.scheduler)
-    recorder = Recorder(trial, gauge, on_epoch, checkpoint, (*plateau, stopping))
+    validation = pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)
+    averaging = Averaging(trial, Average(trial.averaging.name, model), len(batches), validation)
+    observers = (conductor, *plateau, stopping)
+    recorder = Recorder(trial, gauge, on_epoch, checkpoint, averaging.average, observers)
     model.fit(
         batches,
-        validation_data=(pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)),
+        validation_data=validation,
         validation_batch_size=EVALUATION_BATCH,
         shuffle=False,  # the batches come shuffled
         initial_epoch=len(checkpoint.curve),
         epochs=trial.training.epochs,
-        callbacks=[conductor, *plateau, stopping, recorder],
+        callbacks=[conductor, averaging, *observers[1:], recorder],
         verbose=0,
     )
     restored = stopping.best_weights is not None
@@ -149,7 +153,8 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     """Starts every epoch's batches and sets the learning rate before every step.
 
     Not Keras's `LearningRateScheduler`: that one knows epochs only. A plateau's cuts are
-    made by Keras's callback, so under it only the warm-up is set here.
+    made by Keras's callback, where that can, so under it only the warm-up is set here. Any other
+    scheduler gets the metrics from here.
     """
 
     def __init__(self, scheduler: schedules.Scheduler, batches: TrainingBatches) -> None:
@@ -160,7 +165,7 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.start(epoch)
         self._rates = self.scheduler.learning_rates(epoch, len(self._batches))
-        if isinstance(self.scheduler, schedules.Performance):
+        if _is_keras(self.scheduler):
             ramp_is_over = epoch > math.ceil(self.scheduler.warmup_epochs)
             self._rates = None if ramp_is_over else self._rates
 
@@ -171,6 +176,48 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         # Before a plateau's callback cuts it: the rate of the epoch's last step.
         logs["opt/learning_rate"] = float(self.model.optimizer.learning_rate)
+        if not _is_keras(self.scheduler):
+            self.scheduler.observe(epoch, {name: logs[key] for name, key in LOG_KEYS.items()})
+
+
+class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
+    """Averages the weights, and has the average in the model from validation to the next epoch.
+
+    So callbacks that come after it keep and restore the weights that are delivered. Keras's
+    `SwapEMAWeights` does this for an average of its optimizer alone, see `averaging`.
+    """
+
+    def __init__(self, trial: Trial, average: Average, steps: int, validation: Any) -> None:
+        super().__init__()
+        self.average = average
+        self._config, self._steps, self._validation = trial.averaging, steps, validation
+        self._decays = np.zeros(0, np.float32)
+        self._is_in = False
+        self._update = tf.function(average.update)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._decays = decays(self._config, epoch, self._steps)
+        if self._is_in:
+            self._swap()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._config.name != "none" and self._decays[batch] < 1:
+            self._update(tf.constant(self._decays[batch]))
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self._swap()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self._config.name != "none":
+            with self.average.swapped():
+                raw = self.model.evaluate(
+                    *self._validation, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
+                )
+            logs |= dict(zip(RAW, (raw["loss"], raw["accuracy"]), strict=True))
+
+    def _swap(self) -> None:
+        self.average.swap()
+        self._is_in = not self._is_in
 
 
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
@@ -186,12 +233,13 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         gauge: GradientGauge,
         on_epoch: OnEpoch,
         checkpoint: Checkpoint,
+        average: Average,
         observers: Sequence[Any],  # the callbacks that watch the curve; the last one stops early
     ) -> None:
         super().__init__()
         self._trial, self._gauge, self._hand_on = trial, gauge, on_epoch
         self._checkpoint, self._observers, self._stopping = checkpoint, observers, observers[-1]
-        self._start = 0.0
+        self._average, self._start = average, 0.0
         self.reason: StopReason | None = None
         self.last_epoch = -1
 
@@ -200,10 +248,12 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             # Whether a plateau cuts the rate depends on the rate that there was.
             self.model.optimizer.learning_rate = metrics["opt/learning_rate"]
             for callback in self._observers:
+                callback.on_epoch_begin(epoch)
                 callback.on_epoch_end(epoch, {key: metrics[name] for name, key in LOG_KEYS.items()})
         if state := self._checkpoint.state:
             self.model.optimizer.build(self.model.trainable_variables)  # else in the first step
             restore_state(state, self.model, self.model.optimizer)
+            self._average.restore(state)
             self._stopping.best_weights = state.get("best")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -211,6 +261,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         metrics = {name: float(logs[key]) for name, key in LOG_KEYS.items()}
+        metrics |= {name: float(logs[name]) for name in RAW if name in logs}
         metrics |= self._gauge.read()
         metrics["opt/learning_rate"] = logs["opt/learning_rate"]
         metrics["time/epoch_seconds"] = time.perf_counter() - self._start
@@ -223,7 +274,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _state(self) -> State:
         best = self._stopping.best_weights
-        state = copy_state(self.model, self.model.optimizer)
+        with self._average.swapped():
+            state = copy_state(self.model, self.model.optimizer) | self._average.state()
         return state if best is None else state | {"best": best}
 
 
@@ -239,8 +291,13 @@ class PlateauAfterWarmup(keras.callbacks.ReduceLROnPlateau):  # type: ignore[mis
             super().on_epoch_end(epoch, logs)
 
 
+def _is_keras(scheduler: schedules.Scheduler) -> TypeGuard[schedules.Performance]:
+    """Whether it does what Keras's ReduceLROnPlateau does; that knows no relative threshold."""
+    return isinstance(scheduler, schedules.Performance) and scheduler.threshold_mode == "abs"
+
+
 def _plateau(scheduler: schedules.Scheduler) -> list[Any]:
-    if not isinstance(scheduler, schedules.Performance):
+    if not _is_keras(scheduler):
         return []
     return [
         PlateauAfterWarmup(

@@ -11,7 +11,7 @@ from fmnist_lab import data
 from fmnist_lab.training import engines
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines import Metrics, Outcome
-from fmnist_lab.trial import StoppingConfig, StopReason, TrainingConfig, Trial
+from fmnist_lab.trial import AveragingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
 from tests.support.engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
 pytestmark = pytest.mark.slow
@@ -31,6 +31,15 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
         "architecture": MLP | {"dropout": 0.2},
         "optimizer": ADAM,
         "scheduler": SCHEDULERS["per step"] | {"epochs": EPOCHS, "warmup_epochs": 1},
+        "stopping": StoppingConfig("patience", patience=8, restore_best=True),
+    },
+    "averages of steps": {
+        "architecture": MLP | {"normalization": "before"},
+        "averaging": AveragingConfig("ema", 0.8, 2),
+        "scheduler": SCHEDULERS["relative"],
+    },
+    "averages of epochs": {
+        "averaging": AveragingConfig("swa", start_from_epoch=2),
         "stopping": StoppingConfig("patience", patience=8, restore_best=True),
     },
 }
@@ -70,7 +79,7 @@ def test_it_ends_as_if_it_had_never_stopped(choices: dict[str, Any], engine: str
     trial = a_trial(training=TrainingConfig(EPOCHS, engine=engine), **choices)
     whole = Memory()
     expected = train(trial, whole)
-    if "patience" in choices["scheduler"]:
+    if "momentum" in choices.get("optimizer", {}):
         assert_worth_it(whole.curve, expected)
     for epochs in CUTS[engine]:
         parts = whole.cut(epochs)

@@ -15,6 +15,7 @@ import pytest
 
 from fmnist_lab import data
 from fmnist_lab.errors import RequestError
+from fmnist_lab.metrics import MONITORS, RAW
 from fmnist_lab.training import engines
 from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
 from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
@@ -22,6 +23,7 @@ from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, Trainin
 from tests.support.engines import (
     ADAM,
     ARCHITECTURES,
+    AVERAGING,
     CLIPPING,
     CONSTANT,
     NAMES,
@@ -91,6 +93,26 @@ class TestContract:
         outcome, _ = train(a_trial(stopping=stopping, training=TrainingConfig(epochs=2)), engine)
         assert outcome.stop_reason is StopReason.COMPLETED
 
+    def test_averages_are_measured_and_delivered(self, engine: str) -> None:
+        alone = a_trial(architecture=ARCHITECTURES["mlp"] | {"l2": 0.0})
+        trial = replace(alone, averaging=AVERAGING["ema"])
+        plain, before = train(alone, engine)
+        outcome, curve = train(trial, engine)
+        assert [set(line) for line in curve] == [{*NAMES, *RAW}] * 3
+        for line, without in zip(curve, before, strict=True):  # training itself is the same
+            same = {name: line[name] for name in NAMES - {"time/epoch_seconds", *MONITORS[2:]}}
+            assert same == {name: without[name] for name in same}
+            assert [line[name] for name in RAW] == [without[name] for name in MONITORS[2:]]
+        assert curve[2]["val/loss"] != before[2]["val/loss"]
+        validation = data.load(trial.data)
+        asked = replace(
+            validation, test_images=validation.val_images, test_labels=validation.val_labels
+        )
+        loss, correct = evaluate(trial, asked, outcome.weights)
+        assert curve[2]["val/loss"] == pytest.approx(loss, rel=1e-4)
+        assert curve[2]["val/accuracy"] == pytest.approx(correct.mean())
+        assert any((a != b).any() for a, b in zip(outcome.weights, plain.weights, strict=True))
+
     def test_one_hot_labels_and_smoothing_change_the_loss(self, engine: str) -> None:
         def loss(**training: Any) -> float:
             trial = a_trial(training=TrainingConfig(epochs=1, **training))
@@ -139,7 +161,7 @@ TWINS = [
     ("notebook", "global_norm", "performance", False, keras("SGD", momentum=0.9)),
     ("mlp", "value", "performance", True, keras("RMSprop", learning_rate=1e-3)),
     ("mlp", "norm", "per step", False, keras("SGD", momentum=0.9, nesterov=True)),
-    ("mlp", "none", "per step", False, keras("Lion", learning_rate=1e-3)),
+    ("mlp", "none", "relative", False, keras("Lion", learning_rate=1e-3)),
     ("cnn", "global_norm", "per step", True, keras("AdamW", weight_decay=0.01)),
     ("cnn", "value", "per epoch", False, keras("Nadam")),
 ]
@@ -166,12 +188,23 @@ class TestTwins:
             )
         )
 
+    @pytest.mark.parametrize("kind", AVERAGING)
+    def test_averages_agree(self, kind: str) -> None:
+        self.compare(
+            a_trial(
+                data=SMALLER_LAST,
+                architecture=ARCHITECTURES["notebook"],
+                averaging=AVERAGING[kind],
+            )
+        )
+
     def compare(self, trial: Trial) -> None:
         _, compiled = train(trial, "compiled")
         _, reference = train(trial, "keras")
+        assert compiled[0].keys() == reference[0].keys()
         assert len(compiled) == len(reference) == 3
         for mine, theirs in zip(compiled, reference, strict=True):
-            for name in NAMES - {"time/epoch_seconds", "opt/learning_rate"}:
+            for name in mine.keys() - {"time/epoch_seconds", "opt/learning_rate"}:
                 assert mine[name] == pytest.approx(theirs[name], rel=2e-3, abs=2e-3), name
             assert mine["opt/learning_rate"] == theirs["opt/learning_rate"]
         assert compiled[0]["train/loss"] != compiled[2]["train/loss"]
