@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import schedules
-from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
 from fmnist_lab.training import clipping
 from fmnist_lab.training.checkpoint import Checkpoint
@@ -56,16 +55,18 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
             trial.training.labels,
             trial.training.label_smoothing,
             is_standardised := (dataset.mean, dataset.std) != (0.0, 1.0),
+            dataset.image_shape,
+            len(dataset.class_names),
         ],
         sort_keys=True,
         default=str,
     )
     if program := _programs.pop(shape, None):
-        model, optimizer = _build(trial)
+        model, optimizer = _build(trial, dataset)
         fresh = {"model": model.variables, "optimizer": optimizer.variables}
         restore_state(fresh, program.model, program.optimizer)
     else:
-        program = Program(trial)
+        program = Program(trial, dataset)
     _programs[shape] = program
     if len(_programs) > KEPT_PROGRAMS:
         del _programs[next(iter(_programs))]
@@ -75,9 +76,9 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
     return program
 
 
-def _build(trial: Trial) -> tuple[Any, Any]:
+def _build(trial: Trial, dataset: Dataset) -> tuple[Any, Any]:
     """The trial's model, and its optimizer with all slots."""
-    model, optimizer = build_model(trial), build_optimizer(trial)
+    model, optimizer = build_model(trial, dataset), build_optimizer(trial)
     optimizer.build(model.trainable_variables)
     return model, optimizer
 
@@ -85,15 +86,17 @@ def _build(trial: Trial) -> tuple[Any, Any]:
 class Program:
     """A model, its optimizer, and the compiled functions that train and evaluate them.
 
-    Images are uint8 of shape (n, 28, 28), labels int32 of shape (n,); pixels reach the
-    model as image / 255, or standardised as (image / 255 - mean) / std.
+    Images are uint8 or float32 of shape (n, *image_shape), labels int32 of shape (n,); pixels
+    reach the model as image / scale, or standardised as (image / scale - mean) / std, where the
+    scale is 255 for uint8 and 1 for float32.
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, dataset: Dataset) -> None:
         self.batch_size = trial.training.batch_size
         self._clipping = trial.clipping.name
         self._one_hot = trial.training.labels == "one_hot"
-        self.model, self.optimizer = _build(trial)
+        self.model, self.optimizer = _build(trial, dataset)
+        self._classes = len(dataset.class_names)
         self._loss = build_loss(trial)
         self._by_xla = compile_model(self.model)
         self._training_call = input_layers.training_call(self.model)
@@ -104,7 +107,7 @@ class Program:
 
     def train_epoch(
         self,
-        images: NDArray[np.uint8],
+        images: NDArray[Any],
         labels: NDArray[np.int32],
         order: NDArray[np.int64],
         learning_rates: NDArray[np.float32],
@@ -134,7 +137,7 @@ class Program:
         }
 
     def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
-        """Mean loss and accuracy; uint8 images and int32 labels, arrays or tensors."""
+        """Mean loss and accuracy of images and labels, arrays or tensors."""
         inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
         loss, correct = self._call(self._evaluate_all, *inputs)
         return float(loss) / len(labels), float(correct) / len(labels)
@@ -183,7 +186,7 @@ class Program:
         return _over_batches(images, labels, EVALUATION_BATCH, measure, sums=2)
 
     def _mean_loss(self, targets: Any, probabilities: Any) -> Any:
-        labels = tf.one_hot(targets, CLASSES) if self._one_hot else targets
+        labels = tf.one_hot(targets, self._classes) if self._one_hot else targets
         return self._loss(labels, probabilities) + sum(self.model.losses)
 
 
@@ -196,10 +199,11 @@ def _over_batches(
     """
     size = images.shape[0]
     full = size // batch_size
+    origin = [0] * (len(images.shape) - 1)
 
     def step(index: Any, totals: Any) -> Any:
         start = index * batch_size
-        batch = tf.slice(images, [start, 0, 0], [batch_size, *images.shape[1:]])
+        batch = tf.slice(images, [start, *origin], [batch_size, *images.shape[1:]])
         value = None if per_step is None else per_step[index]
         return index + 1, body(batch, tf.slice(labels, [start], [batch_size]), value, totals)
 
@@ -214,7 +218,7 @@ def _over_batches(
 
 
 def _pixels(images: Any, *scaling: Any) -> Any:
-    pixels = tf.cast(images, tf.float32) / 255.0
+    pixels = tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images
     if scaling:
         mean, std = scaling
         return (pixels - mean) / std

@@ -65,7 +65,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpo
 def _train(
     trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint, by_xla: bool = True
 ) -> Outcome:
-    model = build_model(trial)
+    model = build_model(trial, dataset)
     gauge = GradientGauge(trial)
     # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
     # of TensorFlow's own kernels.
@@ -80,7 +80,10 @@ def _train(
     recorder = Recorder(trial, gauge, on_epoch, checkpoint, (*plateau, stopping))
     model.fit(
         batches,
-        validation_data=(pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)),
+        validation_data=(
+            pixels(dataset.val_images, dataset),
+            targets(dataset.val_labels, trial, dataset),
+        ),
         validation_batch_size=EVALUATION_BATCH,
         shuffle=False,  # the batches come shuffled
         initial_epoch=len(checkpoint.curve),
@@ -108,7 +111,7 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
         size = self._trial.training.batch_size
         chosen = self._order[index * size : (index + 1) * size]
         images = pixels(self._dataset.train_images[chosen], self._dataset)
-        return images, targets(self._dataset.train_labels[chosen], self._trial)
+        return images, targets(self._dataset.train_labels[chosen], self._trial, self._dataset)
 
     def start(self, epoch: int) -> None:
         """Draws the epoch's order. Not in `on_epoch_end`: `fit` calls that before epoch 0 too."""
