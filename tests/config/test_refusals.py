@@ -127,8 +127,11 @@ VALUES = [
     ("stopping.patience=-1", "`stopping.patience` must be a whole number, zero or more, got -1"),
     ("stopping.min_delta=-0.1", "`stopping.min_delta` must be zero or more, got -0.1"),
     ("stopping.start_from_epoch=-1", "`stopping.start_from_epoch` must be a whole number"),
-    ("objective.metric=loss", "`objective.metric` must be val/accuracy or val/loss, got 'loss'"),
-    ("objective.metric=train/loss", "`objective.metric` must be val/accuracy or val/loss"),
+    ("objective.metric=loss", "`objective.metric` must be val/accuracy or val/loss or val/bal"),
+    (
+        "objective.metric=train/loss",
+        "`objective.metric` must be val/accuracy or val/loss or val/bal",
+    ),
     ("scheduler.update=batch", "`scheduler.update` must be epoch or step, got 'batch'"),
     ("scheduler.warmup_epochs=-1", "`scheduler.warmup_epochs` must be zero or more, got -1"),
     (

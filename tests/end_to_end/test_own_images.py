@@ -1,6 +1,7 @@
 """Images of the user's own, from the first training to the registered model."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 
 from fmnist_lab import data
 from fmnist_lab.data import DataConfig
+from fmnist_lab.metrics import BY_CLASS
 from fmnist_lab.results import ledger, schema
 from fmnist_lab.tracking import models
 from fmnist_lab.training import engines
+from fmnist_lab.trial import ObjectiveConfig, TrainingConfig
 from tests.conftest import run_here
 from tests.data.test_images import shades
-from tests.support.engines import a_trial, train, without_time
+from tests.support.engines import NAMES, a_trial, train, without_time
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,8 +75,10 @@ def test_engines_agree_on_colour_images_of_floats(tmp_path: Path, name: str) -> 
     trial = a_trial(
         data=DataConfig(**{**vars(config), "val_size": 20}),
         architecture={"_target_": f"fmnist_lab.architectures.{name}"},
+        training=TrainingConfig(2, labels="one_hot" if name == "cnn" else "integer"),
     )
     curves = [train(trial, engine)[1] for engine in engines.ENGINES]
+    assert set(curves[0][0]) == NAMES | set(BY_CLASS)
     for one, other in zip(*map(without_time, curves), strict=True):
         assert one == pytest.approx(other, rel=1e-3, abs=1e-4)
 
@@ -93,3 +98,17 @@ def test_a_packed_model_of_floats_takes_floats(tmp_path: Path) -> None:
     assert models.measure(tmp_path / "packed", dataset) == pytest.approx(correct.mean())
     signature = (tmp_path / "packed" / "MLmodel").read_text()
     assert json.dumps("float32")[1:-1] in signature
+
+
+@pytest.mark.parametrize("engine", engines.ENGINES)
+def test_a_metric_by_class_is_measured_where_it_is_the_objective(engine: str) -> None:
+    trial = a_trial(objective=ObjectiveConfig("val/macro_f1"), training=TrainingConfig(1))
+    ((curve,), (plain,)) = (
+        train(t, engine)[1] for t in (trial, replace(trial, objective=ObjectiveConfig()))
+    )
+    assert set(plain) == NAMES
+    assert {name: curve[name] for name in set(plain) - {"time/epoch_seconds"}} == {
+        name: plain[name] for name in set(plain) - {"time/epoch_seconds"}
+    }
+    assert 0 < curve["val/macro_f1"] < 1
+    assert 0 < curve["val/balanced_accuracy"] < 1

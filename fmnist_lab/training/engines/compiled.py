@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
+from fmnist_lab.metrics import BY_CLASS, by_class
 from fmnist_lab.training import clipping
 from fmnist_lab.training.checkpoint import Checkpoint
 from fmnist_lab.training.early_stopping import EarlyStopping
@@ -57,6 +58,7 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
             is_standardised := (dataset.mean, dataset.std) != (0.0, 1.0),
             dataset.image_shape,
             len(dataset.class_names),
+            trial.counts_classes,
         ],
         sort_keys=True,
         default=str,
@@ -97,6 +99,7 @@ class Program:
         self._one_hot = trial.training.labels == "one_hot"
         self.model, self.optimizer = _build(trial, dataset)
         self._classes = len(dataset.class_names)
+        self._counts_classes = trial.counts_classes
         self._loss = build_loss(trial)
         self._by_xla = compile_model(self.model)
         self._training_call = input_layers.training_call(self.model)
@@ -136,11 +139,13 @@ class Program:
             "opt/clipped_fraction": clipped / steps,
         }
 
-    def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
-        """Mean loss and accuracy of images and labels, arrays or tensors."""
+    def evaluate(self, images: Any, labels: Any) -> tuple[float, ...]:
+        """Mean loss and accuracy of images and labels, and if asked for the metrics by class."""
         inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
-        loss, correct = self._call(self._evaluate_all, *inputs)
-        return float(loss) / len(labels), float(correct) / len(labels)
+        loss, correct, *cells = self._call(self._evaluate_all, *inputs)
+        shape = (self._classes, self._classes)
+        more = by_class(cells[0].numpy().reshape(shape)) if cells else ()
+        return float(loss) / len(labels), float(correct) / len(labels), *more
 
     def _call(self, body: Callable[..., Any], *inputs: Any) -> Any:
         """Calls a method as one compiled program, or as TensorFlow's graph where XLA refuses."""
@@ -175,15 +180,21 @@ class Program:
             news = (loss * size, _correct(targets, probabilities), norm, clipped)
             return tuple(total + new for total, new in zip(sums, news, strict=True))
 
-        return _over_batches(images, labels, self.batch_size, update, sums=4, per_step=rates)
+        return _over_batches(images, labels, self.batch_size, update, sums=[()] * 4, per_step=rates)
 
     def _evaluate_all(self, images: Any, labels: Any, *scaling: Any) -> Any:
         def measure(batch: Any, targets: Any, _: Any, sums: Any) -> Any:
             probabilities = self.model(_pixels(batch, *scaling), training=False)
             loss = self._mean_loss(targets, probabilities) * float(batch.shape[0])
-            return sums[0] + loss, sums[1] + _correct(targets, probabilities)
+            means = sums[0] + loss, sums[1] + _correct(targets, probabilities)
+            if not self._counts_classes:
+                return means
+            guesses = tf.argmax(probabilities, axis=-1, output_type=targets.dtype)
+            cells = (targets * self._classes + guesses)[:, None]
+            return *means, tf.tensor_scatter_nd_add(sums[2], cells, tf.ones(batch.shape[0]))
 
-        return _over_batches(images, labels, EVALUATION_BATCH, measure, sums=2)
+        vectors = [(self._classes**2,)] if self._counts_classes else []
+        return _over_batches(images, labels, EVALUATION_BATCH, measure, sums=[(), (), *vectors])
 
     def _mean_loss(self, targets: Any, probabilities: Any) -> Any:
         labels = tf.one_hot(targets, self._classes) if self._one_hot else targets
@@ -191,7 +202,7 @@ class Program:
 
 
 def _over_batches(
-    images: Any, labels: Any, batch_size: int, body: Any, sums: int, per_step: Any = None
+    images: Any, labels: Any, batch_size: int, body: Any, sums: Any, per_step: Any = None
 ) -> Any:
     """Runs `body(images, labels, per_step value, sums)` over all batches, the last one smaller.
 
@@ -207,7 +218,7 @@ def _over_batches(
         value = None if per_step is None else per_step[index]
         return index + 1, body(batch, tf.slice(labels, [start], [batch_size]), value, totals)
 
-    totals: Any = tuple(tf.constant(0.0) for _ in range(sums))
+    totals: Any = tuple(map(tf.zeros, sums))  # of these shapes
     if full:
         _, totals = tf.while_loop(lambda index, _: index < full, step, (tf.constant(0), totals))
     if size % batch_size:
@@ -248,13 +259,16 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpo
         rates = scheduler.learning_rates(epoch, steps)
         order = batch_order(trial.seed, epoch, size)
         means = program.train_epoch(dataset.train_images, dataset.train_labels, order, rates)
-        loss, accuracy = program.evaluate(dataset.val_images, dataset.val_labels)
-        metrics = means | {
-            "val/loss": loss,
-            "val/accuracy": accuracy,
-            "opt/learning_rate": float(rates[-1]),
-            "time/epoch_seconds": time.perf_counter() - start,
-        }
+        validated = program.evaluate(dataset.val_images, dataset.val_labels)
+        named = dict(zip(("val/loss", "val/accuracy", *BY_CLASS), validated, strict=False))
+        metrics = (
+            means
+            | named
+            | {
+                "opt/learning_rate": float(rates[-1]),
+                "time/epoch_seconds": time.perf_counter() - start,
+            }
+        )
         early = stopping.observe(epoch, metrics)
         if stopping.restores and stopping.best_epoch == epoch:
             best["best"] = program.model.get_weights()
