@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -150,7 +150,7 @@ def _load(config: DataConfig) -> Dataset:
         drawn = config.name == "synthetic"
         original = _draw(config) if drawn else fashion_mnist.find(config.dir)
         whole, source = original.train, original.source
-        train, val = _split(config, whole)
+        train, val = _cut(config, whole)
         parts = (*train, *val, *original.test)
         names = tuple(f"Class {number}" for number in range(len(CLASS_NAMES)))
         classes = names if drawn else CLASS_NAMES
@@ -182,9 +182,9 @@ def _own(config: DataConfig) -> tuple[Any, tuple[str, ...], str]:
     if test is None:
         split = "stratified" if config.split == "stratified" else "random"
         wished = replace(config, split=split, split_seed=_SEED_OF_TEST, train_size=None)
-        train, test = _split(replace(wished, val_size=config.test_size or 0.2), train, "test_size")
+        train, test = _cut(replace(wished, val_size=config.test_size or 0.2), train, "test_size")
     if val is None:
-        train, val = _split(config, train)
+        train, val = _cut(config, train)
     else:
         train = tuple(array[: config.train_size] for array in train)
     counts = np.bincount(train[1], minlength=len(found.classes))
@@ -205,13 +205,19 @@ def _digest(image: NDArray[Any]) -> bytes:
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
-def _split(config: DataConfig, whole: Any, key: str = "val_size") -> tuple[Any, Any]:
-    """Splits images and labels: those that train, and those that `val_size` takes of them.
-
-    Images that lie together are a view, which copies nothing.
-    """
+def _cut(config: DataConfig, whole: Any, key: str = "val_size") -> Iterator[Any]:
+    """Cuts images and labels into those that train, and those that `val_size` takes of them."""
     pixels, labels = whole
-    count = len(labels)
+    return ((pixels[part], labels[part]) for part in _split(config, len(labels), labels, key))
+
+
+def _split(
+    config: DataConfig, count: int, labels: Any = None, key: str = "val_size"
+) -> tuple[Any, Any]:
+    """Returns an index of the training and of the validation images among `count`.
+
+    Images that lie together are a slice, which copies nothing. Only split=stratified needs labels.
+    """
     size = int(config.val_size if config.val_size >= 1 else round(config.val_size * count))
     rest = count - size
     if size < 1 or rest < 1:
@@ -232,7 +238,7 @@ def _split(config: DataConfig, whole: Any, key: str = "val_size") -> tuple[Any, 
             order = order[_interleaved(labels[order])]
         val, train = np.split(order, [size])
         train = train[:length]
-    return (pixels[train], labels[train]), (pixels[val], labels[val])
+    return train, val
 
 
 def _interleaved(labels: NDArray[np.int32]) -> NDArray[np.int64]:
