@@ -1,8 +1,9 @@
 """Architectures: functions that return an uncompiled Keras model.
 
-Each takes images of shape (batch, 28, 28), scaled to floats, and returns class
-probabilities of shape (batch, 10). A function of your own works the same way: name it
-in `architecture._target_` and list its arguments beside it.
+Each takes images of shape (batch, *image_shape), scaled to floats, and returns class
+probabilities of shape (batch, classes). A function of your own works the same way: name it
+in `architecture._target_` and list its arguments beside it. The arguments `image_shape` and
+`classes`, where it has them, follow from the data.
 """
 
 from collections.abc import Sequence
@@ -16,16 +17,20 @@ MOST_UNITS = 65_536  # of a layer: more is a slip of the keyboard, and more memo
 NORMALIZATION = ("none", "before", "after", "input")
 
 
-def notebook() -> Any:
+def notebook(*, image_shape: Sequence[int] = IMAGE_SHAPE, classes: int = CLASSES) -> Any:
     """The network that the project began with: 271,346 parameters, 268,978 trainable.
 
     Batch normalisation on the input, before the first activation and after the second.
+
+    Args:
+        image_shape: Height and width, or with channels a third number; from the data.
+        classes: How many; from the data.
     """
     from keras import Input, Sequential, layers
 
     return Sequential(
         [
-            Input(IMAGE_SHAPE),
+            Input(image_shape),
             layers.Flatten(),
             layers.BatchNormalization(),
             layers.Dense(300, kernel_initializer="he_normal"),
@@ -34,18 +39,21 @@ def notebook() -> Any:
             layers.Dense(100, kernel_initializer="he_normal"),
             layers.Activation("elu"),
             layers.BatchNormalization(),
-            layers.Dense(CLASSES, activation="softmax"),
+            layers.Dense(classes, activation="softmax"),
         ]
     )
 
 
-def mlp(
+def mlp(  # noqa: PLR0913 - the options, and two that the data decide
     hidden_sizes: Sequence[int] = (300, 100),
     activation: str = "relu",
     normalization: str = "none",
     dropout: float = 0.0,
     kernel_initializer: str = "he_normal",
     l2: float = 0.0,
+    *,
+    image_shape: Sequence[int] = IMAGE_SHAPE,
+    classes: int = CLASSES,
 ) -> Any:
     """Fully connected layers.
 
@@ -57,6 +65,8 @@ def mlp(
         dropout: Fraction of each hidden layer's outputs that is dropped, in [0, 1).
         kernel_initializer: Any initializer that Keras knows by name.
         l2: Factor of the kernels' squared L2 norm in the loss, at least 0.
+        image_shape: Height and width, or with channels a third number; from the data.
+        classes: How many; from the data.
 
     Raises:
         RequestError: A value is outside what is listed above.
@@ -65,7 +75,7 @@ def mlp(
 
     _check_mlp(hidden_sizes, normalization, dropout, l2)
     penalty = regularizers.L2(l2) if l2 else None
-    stack: list[Any] = [Input(IMAGE_SHAPE), layers.Flatten()]
+    stack: list[Any] = [Input(image_shape), layers.Flatten()]
     if normalization == "input":
         stack.append(layers.BatchNormalization())
     for size in hidden_sizes:
@@ -79,16 +89,19 @@ def mlp(
             stack.append(layers.BatchNormalization())
         if dropout:
             stack.append(layers.Dropout(dropout))
-    stack.append(layers.Dense(CLASSES, activation="softmax", kernel_regularizer=penalty))
+    stack.append(layers.Dense(classes, activation="softmax", kernel_regularizer=penalty))
     return Sequential(stack)
 
 
-def cnn(
+def cnn(  # noqa: PLR0913 - the options, and two that the data decide
     filters: Sequence[int] = (32, 64),
     kernel_size: int = 3,
     dense: int = 128,
     activation: str = "relu",
     dropout: float = 0.0,
+    *,
+    image_shape: Sequence[int] = IMAGE_SHAPE,
+    classes: int = CLASSES,
 ) -> Any:
     """Two convolutions, each followed by 2x2 max pooling, and one dense layer.
 
@@ -98,6 +111,8 @@ def cnn(
         dense: Units of the dense layer, positive.
         activation: Any activation that Keras knows by name.
         dropout: Fraction of the dense layer's outputs that is dropped, in [0, 1).
+        image_shape: Height and width, or with channels a third number; from the data.
+        classes: How many; from the data.
 
     Raises:
         RequestError: A value is outside what is listed above.
@@ -112,7 +127,9 @@ def cnn(
     if not 1 <= dense <= MOST_UNITS:
         raise RequestError("architecture.dense", f"be from 1 to {MOST_UNITS}", dense)
     _check_dropout(dropout)
-    stack: list[Any] = [Input(IMAGE_SHAPE), layers.Reshape((*IMAGE_SHAPE, 1))]
+    stack: list[Any] = [Input(image_shape)]
+    if len(image_shape) == 2:
+        stack.append(layers.Reshape((*image_shape, 1)))
     for channels in filters:
         stack.append(
             layers.Conv2D(
@@ -130,7 +147,7 @@ def cnn(
     ]
     if dropout:
         stack.append(layers.Dropout(dropout))
-    stack.append(layers.Dense(CLASSES, activation="softmax"))
+    stack.append(layers.Dense(classes, activation="softmax"))
     return Sequential(stack)
 
 

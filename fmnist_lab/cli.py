@@ -157,12 +157,15 @@ def verify(
     tracking: Annotated[
         str, typer.Option(help="Record the repetition, too: local or server.")
     ] = "none",
+    data: Annotated[
+        str | None, typer.Option(help="Where images of your own are: the file does not say it.")
+    ] = None,
 ) -> None:
     """Train an exported file again and compare with its curve: the same, or where it departs."""
     try:
         from fmnist_lab.commands import verify as application
 
-        application.main(file, tracking)
+        application.main(file, tracking, data)
     except KeyboardInterrupt:
         _fail("Interrupted; nothing was compared.", INTERRUPTED)
 

@@ -22,17 +22,19 @@ METRICS = (
 )
 # Where weights are averaged, `val/...` are those of the average; these are the last weights'.
 RAW = ("raw/val_loss", "raw/val_accuracy")
+# For images of the user's own, and where one of them is the objective.
+BY_CLASS = ("val/balanced_accuracy", "val/macro_f1")
 MONITORS = METRICS[:4]  # what schedulers and early stopping may watch
-OBJECTIVES = ("val/accuracy", "val/loss")
+OBJECTIVES = ("val/accuracy", "val/loss", *BY_CLASS)
 MODES = ("auto", "min", "max")
-_IS_MAXIMISED = {"accuracy": True, "loss": False}
+_IS_MAXIMISED = {"accuracy": True, "f1": True, "loss": False}
 
 
 def is_maximised(metric: str, key: str = "objective.metric") -> bool:
-    """Returns whether more is better: accuracies are maximised, losses are minimised.
+    """Returns whether more is better: accuracies and F1 are maximised, losses are minimised.
 
     Args:
-        metric: Its name: `accuracy` or `loss`, with or without a prefix before `/` or `_`.
+        metric: Its name: `accuracy`, `f1` or `loss`, with or without a prefix before `/` or `_`.
         key: The key that names the metric, for the message.
 
     Raises:
@@ -59,6 +61,29 @@ def direction(group: str, monitor: str) -> str:
     except RequestError:
         rule = f"be min or max when `{group}.monitor` is {monitor!r}"
         raise RequestError(f"{group}.mode", rule, "auto") from None
+
+
+def by_class(confusion: np.ndarray) -> tuple[float, float]:
+    """Returns balanced accuracy and macro F1, as scikit-learn defines them.
+
+    With true positives TP, false negatives FN and false positives FP of a class, balanced accuracy
+    is the mean of TP / (TP + FN) over the classes that have images, and macro F1 that of
+    2 TP / (2 TP + FN + FP) over those that have images or predictions.
+
+    Args:
+        confusion: Images of each class (rows) that are taken for each class (columns), square.
+
+    Returns:
+        Both, from 0 to 1.
+
+    Example:
+        >>> by_class(np.array([[8, 0], [1, 1]]))
+        (0.75, 0.803921568627451)
+    """
+    hits, actual, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    both = actual + guessed
+    recall = hits[actual > 0] / actual[actual > 0]
+    return float(recall.mean()), float((2 * hits[both > 0] / both[both > 0]).mean())
 
 
 class Monitor:

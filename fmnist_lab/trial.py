@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from fmnist_lab.data import DataConfig
+from fmnist_lab.data import OWN, DataConfig
+from fmnist_lab.metrics import BY_CLASS
 
 
 class StopReason(StrEnum):
@@ -78,7 +79,7 @@ class TrainingConfig:
 class ObjectiveConfig:
     """The number that a study optimises, measured on the weights that the trial delivers."""
 
-    metric: str = "val/accuracy"  # val/accuracy, maximised | val/loss, minimised
+    metric: str = "val/accuracy"  # one of metrics.OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ class Trial:
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+
+    @property
+    def counts_classes(self) -> bool:
+        """Whether the metrics by class are measured."""
+        return self.data.name == OWN or self.objective.metric in BY_CLASS
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the configuration as nested plain values, as earlier versions recorded it."""

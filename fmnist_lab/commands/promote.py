@@ -16,6 +16,7 @@ from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export.document import train_again
 from fmnist_lab.foundation.secrets import mask
+from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results import curve_diff, ledger, schema
 from fmnist_lab.results.curve_diff import shown
 from fmnist_lab.tracking import models
@@ -81,7 +82,7 @@ Serve it, on this machine alone:
   MLFLOW_TRACKING_URI={mask(registry.address)} mlflow models serve \\
       --model-uri models:/{model}@{CHAMPION} --env-manager local --port 5001
 
-Ask it for the classes of images, 28 rows of 28 pixels from 0 to 255 each:
+Ask it for the classes of images, each as rows of pixels, as they were trained on:
   curl http://127.0.0.1:5001/invocations -H 'Content-Type: application/json' \\
       --data {images}
 """)
@@ -117,11 +118,11 @@ def _pack(
         )
     )
     print(ledger.sentence(ledger.read(dataset.test_checksum)))
-    delivered = weights.read(folder) or _train_again(folder, anyway)
+    delivered = weights.read(folder) or _train_again(folder, anyway, trial.data.path)
     from fmnist_lab.training.engines import building  # TensorFlow, 5 s
 
     network = packed.with_name("network.keras")
-    building.save(trial, delivered, network)
+    building.save(trial, dataset, delivered, network)
     models.pack(network, dataset, packed)
     accuracy, known = models.measure(packed, dataset), result.get("test_accuracy", math.nan)
     sentence = f"Its test accuracy is {accuracy:.4f}, as recorded."
@@ -140,11 +141,13 @@ def _pack(
     return tags, sentence
 
 
-def _train_again(folder: Path, anyway: bool) -> list[Any]:
+def _train_again(folder: Path, anyway: bool, images: str | None) -> list[Any]:
     """Returns the weights of a trial that has kept none, if its curve is the recorded one."""
     print("It has kept no weights, so it is trained again.", flush=True)
     threads = environment.recorded(folder)["threads"]
-    again = train_again(recipe.recipe(folder), threads, "tracking=none", kind="replicate")
+    places = [f"data.path={spell(images)}"] if images else []
+    more = ("tracking=none", *places)
+    again = train_again(recipe.recipe(folder), threads, *more, kind="replicate")
     found = curve_diff.departures(curve_diff.read(folder), curve_diff.read(again), exact=True)
     if found and not anyway:
         first = min(found, key=lambda departure: departure.epoch)

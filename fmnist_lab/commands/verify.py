@@ -7,6 +7,7 @@ with as many as the record says. Elsewhere it must stay within a tolerance.
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,19 @@ from fmnist_lab.config import config_files
 from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export.document import train_again
+from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.results import curve_diff, schema
 from fmnist_lab.results.curve_diff import TOLERANCES, Departure, shown
 from fmnist_lab.training import environment
 
 
-def main(path: Path, tracking: str = "none") -> None:
+def main(path: Path, tracking: str = "none", images: str | None = None) -> None:
     """Trains the file's trial again, shows where the curves part, and says whether they may.
+
+    Args:
+        path: The file.
+        tracking: Where the repetition is recorded.
+        images: `data.path`, which the file does not say.
 
     Raises:
         RequestError: The file is not what `export-best` has written, or the data is another.
@@ -43,7 +50,8 @@ def main(path: Path, tracking: str = "none") -> None:
             "the file, or an option that it builds on, was changed since; such a recipe can be "
             "trained, but there is nothing to compare it with",
         )
-    dataset = data.load(recipe.to_trial(document).data)
+    trained_on = recipe.to_trial(document).data
+    dataset = data.load(replace(trained_on, path=images or trained_on.path))
     if dataset.checksum != record["data_checksum"]:
         raise RequestError(
             f"{path.name}: exported.data_checksum",
@@ -63,7 +71,8 @@ def main(path: Path, tracking: str = "none") -> None:
         print(f"Recorded with {listed}. The curve may differ by at most: {allowed}.\n", flush=True)
     else:
         print("Same machine and versions: the curve must be the same bit for bit.\n", flush=True)
-    folder = train_again(document, threads, f"tracking={tracking}")
+    places = [f"data.path={spell(images)}"] if images else []
+    folder = train_again(document, threads, f"tracking={tracking}", *places)
     found = curve_diff.departures(record["curve"], curve_diff.read(folder), exact=not other)
     if found:
         show(found, exact=not other)

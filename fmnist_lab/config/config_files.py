@@ -149,6 +149,13 @@ def _group(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def _data(node: dict[str, Any]) -> dict[str, Any]:
+    """Accepts the keys of the group `data`."""
+    if "path" in node:
+        raise ValueError("not set `path`: an exported file names no files; `verify` has --data")
+    return node
+
+
 def _defaults(entries: list[dict[str, str]]) -> list[dict[str, str]]:
     """Accepts a choice for each of the groups."""
     found = chosen_options({"defaults": entries})
@@ -211,6 +218,7 @@ _Override: Any = Literal[tuple(f"override /{group}" for group in GROUPS)]
 _Option: Any = Annotated[str, Field(pattern=r"^\w[\w-]*$")]
 _Entry: Any = Annotated[dict[_Override, _Option], Field(min_length=1, max_length=1)]
 _settings: Any = {key: (_Plain if key == "seed" else _Group, None) for key in _SETTINGS}
+_settings |= {"data": (Annotated[_Group, AfterValidator(_data)], None)}
 _Document = create_model(
     "_Document",
     __config__=ConfigDict(strict=True, extra="forbid"),

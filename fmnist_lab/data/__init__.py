@@ -2,6 +2,7 @@
 
 from fmnist_lab.data.dataset import (
     CLASS_NAMES,
+    OWN,
     SEED_OF_SPLIT,
     TEST_IMAGES,
     TRAIN_IMAGES,
@@ -14,6 +15,7 @@ from fmnist_lab.data.dataset import (
 
 __all__ = [
     "CLASS_NAMES",
+    "OWN",
     "SEED_OF_SPLIT",
     "TEST_IMAGES",
     "TRAIN_IMAGES",

@@ -253,7 +253,7 @@ def _options_alone(document: Document) -> DictConfig:
 
 
 def _settings(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
-    """The trial's keys in a configuration, without search spaces and the data's folder."""
+    """The trial's keys in a configuration, without search spaces and where the data are."""
     whole = OmegaConf.to_container(cfg, resolve=resolve)
     assert isinstance(whole, dict)
     found = {key: whole[key] for key in Trial.__dataclass_fields__ if key in whole}
@@ -261,13 +261,14 @@ def _settings(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
         if isinstance(node, dict):
             node.pop("space", None)
             node.pop("dir", None)
+    found["data"].pop("path", None)
     return without_new(found)
 
 
 def _configuration(trial: Trial) -> dict[str, Any]:
-    """A trial's whole configuration without what belongs to one machine: the data's folder."""
+    """A trial's whole configuration without what belongs to one machine: where the data are."""
     whole = trial.as_dict()
-    del whole["data"]["dir"]
+    del whole["data"]["dir"], whole["data"]["path"]
     return whole
 
 

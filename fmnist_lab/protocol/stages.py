@@ -298,11 +298,15 @@ def with_splits(folder: Path, arguments: Sequence[str], cfg: DictConfig) -> list
         arguments: The user's overrides.
         cfg: What they compose.
     """
-    drawn = {"data.split": "random", "data.split_seed": data.SEED_OF_SPLIT}
+    is_stratified = cfg.data.split == "stratified"
+    split = "stratified" if is_stratified else "random"
+    drawn = {"data.split": split, "data.split_seed": data.SEED_OF_SPLIT}
     if drawn.keys() & map(key_of, arguments):
         return list(arguments)
     begun = schema.read_if_there(folder / layout.SWEEP_CONFIG, schema.SweepConfig).get("data")
-    wanted = cfg.searches > 1 and cfg.data.split == data.DataConfig.split
+    wanted = cfg.searches > 1 and (
+        cfg.data.name == data.OWN or cfg.data.split == data.DataConfig.split
+    )
     if wanted if begun is None else drawn["data.split_seed"] == begun.get("split_seed"):
         return together([f"{key}={value}" for key, value in drawn.items()], arguments)
     return list(arguments)

@@ -111,8 +111,7 @@ class Setup:
     @property
     def draws_splits(self) -> bool:
         """Whether each seed draws which of the training images validate, as in several searches."""
-        found = self.config.get("data", {})
-        return [found.get(key) for key in ("split", "split_seed")] == ["random", SEED_OF_SPLIT]
+        return bool(self.config.get("data", {}).get("split_seed") == SEED_OF_SPLIT)
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -387,6 +386,10 @@ def _correct(replicates: pd.DataFrame) -> pd.DataFrame | None:
     tested = replicates.loc[replicates["test_accuracy"].notna(), "folder"]
     found = {run: weights.read_correct(Path(folder)) for run, folder in tested.items()}
     kept = {run: correct for run, correct in found.items() if correct is not None}
+    if len(sizes := sorted({len(correct) for correct in kept.values()})) > 1:
+        got = Phrase(f"{' and '.join(map(str, sizes))} images")
+        hint = "move those of other images away to go on without"
+        raise RequestError(weights.TEST_CORRECT, "be of one test set in all replicates", got, hint)
     return pd.DataFrame(np.array(list(kept.values())), index=list(kept)) if kept else None
 
 

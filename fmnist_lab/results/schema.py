@@ -35,7 +35,7 @@ Whole = Annotated[int, Field(ge=0, lt=int(MOST))]
 # What `result.json` holds: the fields of `Labels` and `TrialResult`, and two more. What earlier
 # versions have not written is not required.
 _FIELDS = get_type_hints(Labels) | get_type_hints(TrialResult)
-_FIELDS |= {"objective_metric": Literal["val/accuracy", "val/loss"]}
+_FIELDS |= {"objective_metric": Literal[metrics.OBJECTIVES]}
 _FIELDS |= {"stopping": str, "overrides": list[str]}
 _WHOLE = {int: Whole, int | None: Whole | None}
 _LATER = ("search", "averaging", "test_loss", "test_accuracy", "stopping", "overrides")

@@ -25,19 +25,20 @@ class Classifier(PythonModel):  # type: ignore[misc]
 
         facts = json.loads(Path(context.artifacts["facts"]).read_text(encoding="utf-8"))
         self._classes, self._mean, self._std = facts["classes"], facts["mean"], facts["std"]
+        self._scale = facts["scale"]
         self._network = load_model(context.artifacts["network"], compile=False, safe_mode=True)
 
     def predict(self, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
         """Probabilities, a row per image and a column per class.
 
         Args:
-            model_input: Pixels from 0 to 255, shape (n, 28, 28).
+            model_input: Images as in training, for Fashion-MNIST pixels from 0 to 255, (n, 28, 28).
             params: MLflow's; not needed.
         """
         parts = []
         for at in range(0, len(model_input), BATCH):
             pixels = np.asarray(model_input[at : at + BATCH], np.float32)
-            images = (pixels / 255 - self._mean) / self._std
+            images = (pixels / self._scale - self._mean) / self._std
             parts.append(np.asarray(self._network(images, training=False)))
         return pd.DataFrame(np.concatenate(parts).astype(np.float64), columns=self._classes)
 

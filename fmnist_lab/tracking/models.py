@@ -38,9 +38,10 @@ def pack(network: Path, dataset: Dataset, folder: Path) -> None:
         from mlflow.models import ModelSignature
         from mlflow.types import ColSpec, Schema, TensorSpec
 
-    pixels = TensorSpec(np.dtype(np.uint8), (-1, 28, 28))
+    pixels = TensorSpec(dataset.test_images.dtype, (-1, *dataset.image_shape))
     classes = [ColSpec("double", name) for name in dataset.class_names]
     facts = {"classes": dataset.class_names, "mean": dataset.mean, "std": dataset.std}
+    facts |= {"scale": dataset.scale}
     with tempfile.TemporaryDirectory() as name, _quiet():
         file = Path(name) / "facts.json"
         file.write_text(json.dumps(facts), encoding="utf-8")

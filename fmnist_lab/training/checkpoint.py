@@ -55,7 +55,8 @@ def basis(trial: Trial, environment: Mapping[str, Any]) -> dict[str, Any]:
         environment: What it leaves in `environment.json`.
     """
     configuration = trial.as_dict()
-    del configuration["data"]["dir"]  # the checksum says what was found there
+    for key in ("dir", "path"):
+        del configuration["data"][key]  # the checksum says what was found there
     content = {key: environment[key] for key in ("data_checksum", *DECIDING)}
     content["trial"] = configuration
     return dict(json.loads(json.dumps(content, default=str)))  # as it comes back from a file

@@ -82,7 +82,7 @@ def run(  # noqa: PLR0913 - all but the first four have a default
     log.info("Data: %s", dataset.source)
     from fmnist_lab.training.engines import building  # TensorFlow, 5 s
 
-    parameters = building.count_parameters(trial)
+    parameters = building.count_parameters(trial, dataset)
     here = environment.describe() | {
         "threads": threads(),
         "data_checksum": dataset.checksum,

@@ -1,7 +1,8 @@
 """What a replicate keeps in its folder: the weights it delivers, and which test images are right.
 
 `weights.npz` holds the arrays of `model.get_weights()`, 1.1 MB for the notebook's network;
-`test_correct.npy` a bit per test image, 1,250 bytes. Plain arrays: reading them runs nothing.
+`test_correct.npy` a bit per test image, 1,250 bytes, or a byte each where their number is no
+multiple of 8. Plain arrays: reading them runs nothing.
 """
 
 import zipfile
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab.data import TEST_IMAGES
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import whole_file
 
@@ -31,7 +31,7 @@ def keep(folder: Path, weights: Sequence[NDArray[Any]], correct: NDArray[np.bool
     with whole_file(folder / WEIGHTS) as temporary:
         np.savez(temporary, *weights)
     with whole_file(folder / TEST_CORRECT) as temporary:
-        np.save(temporary, np.packbits(correct))
+        np.save(temporary, correct if correct.size % 8 else np.packbits(correct))
 
 
 def read(folder: Path) -> list[NDArray[Any]] | None:
@@ -61,10 +61,10 @@ def read_correct(folder: Path) -> NDArray[np.bool_] | None:
     if not path.exists():
         return None
     with _as_left(path, "move it away to go on without"), path.open("rb") as file:
-        bits = np.unpackbits(np.load(file, allow_pickle=False))
-        if bits.shape != (TEST_IMAGES,):
-            raise ValueError(f"{bits.shape} bits instead of {TEST_IMAGES}")
-        return bits.astype(bool)
+        bits = np.load(file, allow_pickle=False)
+        if bits.ndim != 1 or bits.dtype not in (bool, np.uint8):
+            raise ValueError(f"an array of shape {bits.shape} and type {bits.dtype}")
+        return bits if bits.dtype == bool else np.unpackbits(bits).astype(bool)
 
 
 @contextmanager

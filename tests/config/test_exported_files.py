@@ -56,6 +56,7 @@ HOSTILE: list[tuple[str, Any, str]] = [
     ("optimizer.beta_1", "${oc.env:HOME}", "a number, a word"),
     ("scheduler.alpha", "${tracking.uri}", "a number, a word"),
     ("seed", "${fmnist_lab.search_path:}", "a number, a word"),
+    ("data.path", "/etc", "data` must not set `path`.* no files.*"),
     ("data.dir", "/etc", "data` must not set `dir`.* no folders, got .*'/etc'"),
     ("defaults", [{"override /hydra/launcher": "dask"}], "defaults.0.* must be 'override /data', "),
     ("defaults", ["/scheduler: cosine"], "defaults.0` must be a valid dictionary"),

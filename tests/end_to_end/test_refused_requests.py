@@ -158,9 +158,9 @@ NO_PLACES: list[tuple[str, str]] = [
     ("-m seed=range(1,1e30)", "a range must hold at most 1e18 values"),
     ("hydra.output_subdir=../../foo", "`hydra.output_subdir` must be a folder in that of the tr"),
     ("-m hydra.output_subdir=/tmp/foo", "must be a folder in that of the trial, got '/tmp/foo'"),
-    ("hydra.output_subdir=a/b", "`objective.metric` must be val/accuracy or val/loss"),
-    ("hydra.output_subdir=.", "`objective.metric` must be val/accuracy or val/loss"),
-    ("hydra.output_subdir=null", "`objective.metric` must be val/accuracy or val/loss"),
+    ("hydra.output_subdir=a/b", "`objective.metric` must be val/accuracy or val/loss or "),
+    ("hydra.output_subdir=.", "`objective.metric` must be val/accuracy or val/loss or "),
+    ("hydra.output_subdir=null", "`objective.metric` must be val/accuracy or val/loss or "),
     (f"hydra.output_subdir={LONG}", "be a folder whose names have at most 255 bytes"),
     (f"hydra.run.dir={LONG}", "be a folder whose names have at most 255 bytes"),
 ]  # fmt: skip

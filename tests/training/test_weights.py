@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,10 +78,17 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
         weights.read(tmp_path)
 
 
-@pytest.mark.parametrize("bits", [1250, 10_000])
-def test_bits_of_other_images(tmp_path: Path, bits: int) -> None:
-    weights.keep(tmp_path, [], np.ones(bits, bool))
-    if bits == 10_000:
-        np.save(tmp_path / weights.TEST_CORRECT, np.ones(10_000, bool))  # not packed
+@pytest.mark.parametrize("images", [359, 360, 10_000])
+def test_bits_of_any_number_of_images(tmp_path: Path, images: int) -> None:
+    correct = np.random.default_rng(1).random(images) < 0.5
+    weights.keep(tmp_path, [], correct)
+    found = weights.read_correct(tmp_path)
+    assert found is not None
+    assert found.tolist() == correct.tolist()
+
+
+@pytest.mark.parametrize("array", [np.ones((4, 8), bool), np.ones(8)])
+def test_what_are_no_bits(tmp_path: Path, array: Any) -> None:
+    np.save(tmp_path / weights.TEST_CORRECT, array)
     with pytest.raises(RequestError, match=r"got a damaged file .* move it away to go on without"):
         weights.read_correct(tmp_path)

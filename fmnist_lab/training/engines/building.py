@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_lab.architectures import CLASSES
+from fmnist_lab.architectures import CLASSES, IMAGE_SHAPE
 from fmnist_lab.data import Dataset
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import instantiate
@@ -26,8 +26,12 @@ _DECIDED_ELSEWHERE = {
 }
 
 
-def build_model(trial: Trial) -> Any:
+def build_model(trial: Trial, dataset: Dataset | None = None) -> Any:
     """Builds the Keras model, initialised from the trial's seed.
+
+    Args:
+        trial: What is trained.
+        dataset: What its images and classes are; None: those of Fashion-MNIST.
 
     Raises:
         RequestError: The function refuses its arguments, or its model has another output.
@@ -44,14 +48,25 @@ def build_model(trial: Trial) -> Any:
     shared = seed_generator.python_random
     seed_generator.python_random = random.Random(trial.seed)
     try:
-        model = _create("architecture", trial.architecture)
+        model = _create("architecture", trial.architecture, **_taken(trial, dataset))
     finally:
         seed_generator.python_random = shared
     got = getattr(model, "output_shape", f"{model!r}")
-    if not isinstance(model, keras.Model) or got != (None, CLASSES):
-        rule = f"return a Keras model with output shape (None, {CLASSES})"
+    classes = len(dataset.class_names) if dataset else CLASSES
+    if not isinstance(model, keras.Model) or got != (None, classes):
+        rule = f"return a Keras model with output shape (None, {classes})"
         raise RequestError("architecture._target_", rule, Phrase(got))
     return model
+
+
+def _taken(trial: Trial, dataset: Dataset | None) -> dict[str, Any]:
+    """The shape of the images and the number of classes, where the architecture asks for them."""
+    if dataset is None:
+        return {}
+    facts = {"image_shape": dataset.image_shape, "classes": len(dataset.class_names)}
+    function = instantiate.locate("architecture", trial.architecture)
+    asked = instantiate.parameters("architecture", function).keys() - trial.architecture.keys()
+    return {name: value for name, value in facts.items() if name in asked}
 
 
 def build_optimizer(trial: Trial, **extra: Any) -> Any:
@@ -80,16 +95,16 @@ def build_loss(trial: Trial) -> Any:
     return losses.SparseCategoricalCrossentropy()
 
 
-def pixels(images: NDArray[np.uint8], dataset: Dataset) -> NDArray[np.float32]:
-    """Scales images to what the model takes: `(image / 255 - mean) / std`."""
-    scaled = images.astype(np.float32) / np.float32(255.0)
+def pixels(images: NDArray[Any], dataset: Dataset) -> NDArray[np.float32]:
+    """Scales images to what the model takes: `(image / scale - mean) / std`."""
+    scaled = images.astype(np.float32) / np.float32(dataset.scale)
     return (scaled - np.float32(dataset.mean)) / np.float32(dataset.std)
 
 
-def targets(labels: NDArray[np.int32], trial: Trial) -> NDArray[Any]:
+def targets(labels: NDArray[np.int32], trial: Trial, dataset: Dataset) -> NDArray[Any]:
     """Converts labels to what the loss takes."""
     if trial.training.labels == "one_hot":
-        return np.eye(CLASSES, dtype=np.float32)[labels]
+        return np.eye(len(dataset.class_names), dtype=np.float32)[labels]
     return labels
 
 
@@ -108,40 +123,51 @@ def evaluate(
     Returns:
         The mean loss, and which images are classified correctly, (images,).
     """
-    model = build_model(trial)
+    model = build_model(trial, dataset)
     model.set_weights(weights)
-    images, labels = pixels(dataset.test_images, dataset), targets(dataset.test_labels, trial)
+    images = pixels(dataset.test_images, dataset)
+    labels = targets(dataset.test_labels, trial, dataset)
     probabilities = model.predict(images, batch_size=EVALUATION_BATCH, verbose=0)
-    loss = build_loss(trial)(labels, probabilities)
+    # As `model.evaluate` has it, penalties of weights included.
+    loss = build_loss(trial)(labels, probabilities) + sum(model.losses)
     return float(loss), np.asarray(probabilities.argmax(axis=1) == dataset.test_labels)
 
 
-def save(trial: Trial, weights: Sequence[NDArray[Any]], path: Path) -> None:
+def save(trial: Trial, dataset: Dataset, weights: Sequence[NDArray[Any]], path: Path) -> None:
     """Writes the model with delivered weights as a `.keras` file; its input is scaled images."""
-    model = build_model(trial)
+    model = build_model(trial, dataset)
     model.set_weights(weights)
     model.save(path)
 
 
-def count_parameters(trial: Trial) -> int:
+def count_parameters(trial: Trial, dataset: Dataset | None = None) -> int:
     """Counts the model's parameters, trainable or not; builds the optimizer, too, as a check.
+
+    The arguments are those of `build_model`.
 
     Raises:
         RequestError: The architecture or the optimizer cannot be built as asked.
     """
     build_optimizer(trial)
-    key = json.dumps(trial.architecture, sort_keys=True)
+    shape = dataset.image_shape if dataset else IMAGE_SHAPE
+    classes = len(dataset.class_names) if dataset else CLASSES
+    key = json.dumps([trial.architecture, shape, classes], sort_keys=True)
     if key not in _parameters:
-        model = build_model(trial)
-        _require_probabilities(model)
+        model = build_model(trial, dataset)
+        _require_probabilities(model, shape)
         _parameters[key] = int(model.count_params())
     return _parameters[key]
 
 
-def _require_probabilities(model: Any) -> None:
+def _require_probabilities(model: Any, shape: Sequence[int]) -> None:
     """Raises `RequestError` for logits, of which the losses would make nonsense."""
-    images = np.random.default_rng(0).normal(size=(4, 28, 28)).astype(np.float32)
-    rows = np.asarray(model(images, training=False), dtype=np.float64)
+    images = np.random.default_rng(0).normal(size=(4, *shape)).astype(np.float32)
+    try:
+        rows = np.asarray(model(images, training=False), dtype=np.float64)
+    except Exception as error:  # Keras raises many kinds
+        rule, reason = f"take images of shape {tuple(shape)}", instantiate.explain(error)
+        got = Phrase(getattr(model, "input_shape", model))
+        raise RequestError("architecture._target_", rule, got, reason) from error
     if not (np.all(rows >= 0) and np.allclose(rows.sum(axis=1), 1, atol=0.01)):
         rule = "return a model of class probabilities, each row of which sums to 1"
         got = Phrase(f"rows that sum to {', '.join(f'{total:.2g}' for total in rows.sum(axis=1))}")

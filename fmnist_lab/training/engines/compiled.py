@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab import schedules
-from fmnist_lab.architectures import CLASSES
 from fmnist_lab.data import Dataset
-from fmnist_lab.metrics import RAW
+from fmnist_lab.metrics import BY_CLASS, RAW, by_class
 from fmnist_lab.training import clipping
 from fmnist_lab.training.averaging import Average, decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
@@ -60,17 +59,20 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
             trial.training.labels,
             trial.training.label_smoothing,
             is_standardised := (dataset.mean, dataset.std) != (0.0, 1.0),
+            dataset.image_shape,
+            len(dataset.class_names),
+            trial.counts_classes,
         ],
         sort_keys=True,
         default=str,
     )
     if program := _programs.pop(shape, None):
-        model, optimizer = _build(trial)
+        model, optimizer = _build(trial, dataset)
         fresh = {"model": model.variables, "optimizer": optimizer.variables}
         restore_state(fresh, program.model, program.optimizer)
         program.average.reset()
     else:
-        program = Program(trial)
+        program = Program(trial, dataset)
     _programs[shape] = program
     if len(_programs) > KEPT_PROGRAMS:
         del _programs[next(iter(_programs))]
@@ -80,9 +82,9 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
     return program
 
 
-def _build(trial: Trial) -> tuple[Any, Any]:
+def _build(trial: Trial, dataset: Dataset) -> tuple[Any, Any]:
     """The trial's model, and its optimizer with all slots."""
-    model, optimizer = build_model(trial), build_optimizer(trial)
+    model, optimizer = build_model(trial, dataset), build_optimizer(trial)
     optimizer.build(model.trainable_variables)
     return model, optimizer
 
@@ -90,16 +92,19 @@ def _build(trial: Trial) -> tuple[Any, Any]:
 class Program:
     """A model, its optimizer, and the compiled functions that train and evaluate them.
 
-    Images are uint8 of shape (n, 28, 28), labels int32 of shape (n,); pixels reach the
-    model as image / 255, or standardised as (image / 255 - mean) / std.
+    Images are uint8 or float32 of shape (n, *image_shape), labels int32 of shape (n,); pixels
+    reach the model as image / scale, or standardised as (image / scale - mean) / std, where the
+    scale is 255 for uint8 and 1 for float32.
     """
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: Trial, dataset: Dataset) -> None:
         self.batch_size = trial.training.batch_size
         self._clipping = trial.clipping.name
         self._one_hot = trial.training.labels == "one_hot"
-        self.model, self.optimizer = _build(trial)
+        self.model, self.optimizer = _build(trial, dataset)
         self.average = Average(trial.averaging.name, self.model)
+        self._classes = len(dataset.class_names)
+        self._counts_classes = trial.counts_classes
         self._loss = build_loss(trial)
         self._by_xla = compile_model(self.model)
         self._training_call = input_layers.training_call(self.model)
@@ -110,7 +115,7 @@ class Program:
 
     def train_epoch(
         self,
-        images: NDArray[np.uint8],
+        images: NDArray[Any],
         labels: NDArray[np.int32],
         order: NDArray[np.int64],
         learning_rates: NDArray[np.float32],
@@ -148,22 +153,24 @@ class Program:
             "opt/clipped_fraction": clipped / steps,
         }
 
-    def evaluate(self, images: Any, labels: Any) -> tuple[float, float]:
-        """Mean loss and accuracy; uint8 images and int32 labels, arrays or tensors."""
+    def evaluate(self, images: Any, labels: Any) -> tuple[float, ...]:
+        """Mean loss and accuracy of images and labels, and if asked for the metrics by class."""
         inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
-        loss, correct = self._call(self._evaluate_all, *inputs)
-        return float(loss) / len(labels), float(correct) / len(labels)
+        loss, correct, *cells = self._call(self._evaluate_all, *inputs)
+        shape = (self._classes, self._classes)
+        more = by_class(cells[0].numpy().reshape(shape)) if cells else ()
+        return float(loss) / len(labels), float(correct) / len(labels), *more
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
         """Measures what would be delivered now and, where that is an average, the last weights."""
 
         def measure(*names: str) -> dict[str, float]:
             found = self.evaluate(dataset.val_images, dataset.val_labels)
-            return dict(zip(names, found, strict=True))
+            return dict(zip(names, found, strict=False))
 
         raw = {} if self.average.name == "none" else measure(*RAW)
         with self.average.swapped():
-            return raw | measure("val/loss", "val/accuracy")
+            return raw | measure("val/loss", "val/accuracy", *BY_CLASS)
 
     def delivered(self) -> list[NDArray[Any]]:
         """Copies the weights that would be delivered now, as `model.get_weights()`."""
@@ -216,7 +223,7 @@ class Program:
             news = (loss * size, _correct(targets, probabilities), norm, clipped)
             return tuple(total + new for total, new in zip(sums, news, strict=True))
 
-        totals = _over_batches(images, labels, self.batch_size, update, sums=4)
+        totals = _over_batches(images, labels, self.batch_size, update, sums=[()] * 4)
         if decays is not None and not averages_steps:
             self.average.update(decays[-1])
         return totals
@@ -225,29 +232,36 @@ class Program:
         def measure(batch: Any, targets: Any, _: Any, sums: Any) -> Any:
             probabilities = self.model(_pixels(batch, *scaling), training=False)
             loss = self._mean_loss(targets, probabilities) * float(batch.shape[0])
-            return sums[0] + loss, sums[1] + _correct(targets, probabilities)
+            means = sums[0] + loss, sums[1] + _correct(targets, probabilities)
+            if not self._counts_classes:
+                return means
+            guesses = tf.argmax(probabilities, axis=-1, output_type=targets.dtype)
+            cells = (targets * self._classes + guesses)[:, None]
+            return *means, tf.tensor_scatter_nd_add(sums[2], cells, tf.ones(batch.shape[0]))
 
-        return _over_batches(images, labels, EVALUATION_BATCH, measure, sums=2)
+        vectors = [(self._classes**2,)] if self._counts_classes else []
+        return _over_batches(images, labels, EVALUATION_BATCH, measure, sums=[(), (), *vectors])
 
     def _mean_loss(self, targets: Any, probabilities: Any) -> Any:
-        labels = tf.one_hot(targets, CLASSES) if self._one_hot else targets
+        labels = tf.one_hot(targets, self._classes) if self._one_hot else targets
         return self._loss(labels, probabilities) + sum(self.model.losses)
 
 
-def _over_batches(images: Any, labels: Any, batch_size: int, body: Any, sums: int) -> Any:
+def _over_batches(images: Any, labels: Any, batch_size: int, body: Any, sums: Any) -> Any:
     """Runs `body(images, labels, step, sums)` over all batches, the last one smaller.
 
     A loop has one shape, so the smaller batch is a second copy of the body behind it.
     """
     size = images.shape[0]
     full = size // batch_size
+    origin = [0] * (len(images.shape) - 1)
 
     def step(index: Any, totals: Any) -> Any:
         start = index * batch_size
-        batch = tf.slice(images, [start, 0, 0], [batch_size, *images.shape[1:]])
+        batch = tf.slice(images, [start, *origin], [batch_size, *images.shape[1:]])
         return index + 1, body(batch, tf.slice(labels, [start], [batch_size]), index, totals)
 
-    totals: Any = tuple(tf.constant(0.0) for _ in range(sums))
+    totals: Any = tuple(map(tf.zeros, sums))  # of these shapes
     if full:
         _, totals = tf.while_loop(lambda index, _: index < full, step, (tf.constant(0), totals))
     if size % batch_size:
@@ -257,7 +271,7 @@ def _over_batches(images: Any, labels: Any, batch_size: int, body: Any, sums: in
 
 
 def _pixels(images: Any, *scaling: Any) -> Any:
-    pixels = tf.cast(images, tf.float32) / 255.0
+    pixels = tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images
     if scaling:
         mean, std = scaling
         return (pixels - mean) / std

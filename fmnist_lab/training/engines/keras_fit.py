@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
-from fmnist_lab.metrics import RAW, Metrics
+from fmnist_lab.metrics import BY_CLASS, RAW, Metrics
 from fmnist_lab.training import clipping
 from fmnist_lab.training.averaging import Average, decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
@@ -46,6 +46,10 @@ LOG_KEYS = {
 }
 
 
+# The same of what only some trials measure.
+BY_CLASS_KEYS = {name: name.replace("/", "_") for name in BY_CLASS}
+
+
 def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
     """Trains one trial; see `engine` for the contract."""
     begun = False
@@ -66,11 +70,13 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpo
 def _train(
     trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint, by_xla: bool = True
 ) -> Outcome:
-    model = build_model(trial)
+    model = build_model(trial, dataset)
     gauge = GradientGauge(trial)
     # Compiled by XLA step by step: its random numbers, and so dropout's masks, are not those
     # of TensorFlow's own kernels.
-    settings = {"optimizer": gauge.optimizer, "loss": build_loss(trial), "metrics": ["accuracy"]}
+    counted = [ByClass(len(dataset.class_names))] if trial.counts_classes else []
+    measured = ["accuracy", *counted]
+    settings = {"optimizer": gauge.optimizer, "loss": build_loss(trial), "metrics": measured}
     if by_xla:
         compile_model(model, **settings)
     else:
@@ -78,7 +84,10 @@ def _train(
     batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
     conductor = Conductor(schedules.build(trial.scheduler), batches)
     plateau = _plateau(conductor.scheduler)
-    validation = pixels(dataset.val_images, dataset), targets(dataset.val_labels, trial)
+    validation = (
+        pixels(dataset.val_images, dataset),
+        targets(dataset.val_labels, trial, dataset),
+    )
     averaging = Averaging(trial, Average(trial.averaging.name, model), len(batches), validation)
     observers = (conductor, *plateau, stopping)
     recorder = Recorder(trial, gauge, on_epoch, checkpoint, averaging.average, observers)
@@ -112,12 +121,47 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
         size = self._trial.training.batch_size
         chosen = self._order[index * size : (index + 1) * size]
         images = pixels(self._dataset.train_images[chosen], self._dataset)
-        return images, targets(self._dataset.train_labels[chosen], self._trial)
+        return images, targets(self._dataset.train_labels[chosen], self._trial, self._dataset)
 
     def start(self, epoch: int) -> None:
         """Draws the epoch's order. Not in `on_epoch_end`: `fit` calls that before epoch 0 too."""
         size = len(self._dataset.train_labels)
         self._order = batch_order(self._trial.seed, epoch, size)
+
+
+class ByClass(keras.metrics.Metric):  # type: ignore[misc]
+    """Balanced accuracy and macro F1 from a confusion matrix; see `metrics.by_class`."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(name="by_class")
+        self._classes = classes
+        self._confusion = self.add_variable((classes, classes), "zeros", name="confusion")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Counts the images of a batch."""
+        ops = keras.ops
+        one_hot = y_true.shape == y_pred.shape
+        actual = ops.argmax(y_true, axis=-1) if one_hot else ops.reshape(y_true, (-1,))
+        pairs = [
+            ops.one_hot(classes, self._classes)
+            for classes in (ops.cast(actual, "int32"), ops.argmax(y_pred, axis=-1))
+        ]
+        self._confusion.assign_add(ops.matmul(ops.transpose(pairs[0]), pairs[1]))
+
+    def result(self) -> dict[str, Any]:
+        """Both metrics, under the names of Keras's logs."""
+        ops = keras.ops
+        hits = ops.diagonal(self._confusion)
+        actual, guessed = ops.sum(self._confusion, axis=1), ops.sum(self._confusion, axis=0)
+        found = {}
+        for name, parts, whole in (
+            ("balanced_accuracy", hits, actual),
+            ("macro_f1", 2 * hits, actual + guessed),
+        ):
+            counted = ops.cast(whole > 0, "float32")
+            shares = parts / ops.maximum(whole, 1.0)
+            found[name] = ops.sum(shares) / ops.maximum(ops.sum(counted), 1.0)
+        return found
 
 
 class GradientGauge:
@@ -262,6 +306,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         metrics = {name: float(logs[key]) for name, key in LOG_KEYS.items()}
         metrics |= {name: float(logs[name]) for name in RAW if name in logs}
+        metrics |= {name: float(logs[key]) for name, key in BY_CLASS_KEYS.items() if key in logs}
         metrics |= self._gauge.read()
         metrics["opt/learning_rate"] = logs["opt/learning_rate"]
         metrics["time/epoch_seconds"] = time.perf_counter() - self._start
