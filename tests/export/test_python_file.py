@@ -103,9 +103,9 @@ def test_a_schedule_of_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPat
     program = loaded(replace(trial, scheduler=node), folder)
     assert "require_positive" not in Path("program.py").read_text()
     assert program.learning_rates(2, 1).tolist() == [np.float32(0.0025)]
-    with pytest.raises(RequestError, match=r"`--out` must be .* or `performance`, got 'own_rates"):
+    with pytest.raises(RequestError, check=lambda error: error.got == "'own_rates.Own'"):
         python_file.program(replace(trial, scheduler={"_target_": "own_rates.Own"}), RECORD, "x")
-    with pytest.raises(RequestError, match="have other names than the program's, got 'train'"):
+    with pytest.raises(RequestError, check=lambda error: error.got == "'train'"):
         python_file.program(replace(trial, scheduler={"_target_": "own_names.train"}), RECORD, "x")
 
 
@@ -125,7 +125,7 @@ def test_a_schedule_of_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_a_schedule_that_takes_no_arrays_is_refused(node: dict[str, Any]) -> None:
     trial = replace(config.to_trial(config.compose([])), scheduler=node)
-    with pytest.raises(RequestError, match=r"`--out` must .* takes arrays of epochs"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "--out"):
         python_file.program(trial, RECORD, "x")
 
 
@@ -139,9 +139,9 @@ def of_an_epoch(epoch: Any) -> Any:
 
 def test_what_keras_alone_cannot_do() -> None:
     asked = ["scheduler=performance", "scheduler.warmup_epochs=2"]
-    with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
+    with pytest.raises(RequestError, check=lambda error: error.got == "scheduler.warmup_epochs=2"):
         python_file.program(config.to_trial(config.compose(asked)), RECORD, "x")
-    with pytest.raises(RequestError, match=r"`--out` must be .* functions of a module"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "--out"):
         Pasted().add(itertools.product)
 
 
@@ -307,5 +307,5 @@ def test_it_imports_nothing_of_this_project(tiny: ComposeTrial) -> None:
 def test_drawn_images_exist_only_here(folder: Path) -> None:
     place = folder / "mlruns/multirun/night"
     leave_trial(place, 0)
-    with pytest.raises(RequestError, match=r"`--out` must be .* where data=fashion_mnist"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "--out"):
         python_file.to_python(document(place), "x")
