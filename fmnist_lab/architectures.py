@@ -17,7 +17,7 @@ NORMALIZATION = ("none", "before", "after", "input")
 
 
 def notebook() -> Any:
-    """The network that the project began with: 271,346 parameters, 268,978 trainable.
+    """Returns the network that the project began with: 271,346 parameters, 268,978 trainable.
 
     Batch normalisation on the input, before the first activation and after the second.
     """

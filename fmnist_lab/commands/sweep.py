@@ -95,7 +95,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
 
 
 def command() -> str:
-    """The command line that continues the sweep.
+    """Returns the command line that continues the sweep.
 
     Not a resolver: OmegaConf would look up what it returns, and `${oc.env:...}` is a secret.
     """
@@ -103,7 +103,7 @@ def command() -> str:
 
 
 def latest_folder(name: str, root: Path = ROOT) -> Path:
-    """Where the sweep was started last; `root/name` if it never was."""
+    """Returns where the sweep was started last; `root/name` if it never was."""
     return max(_series(name, root), default=(1, root / name))[1]
 
 

@@ -43,7 +43,7 @@ class Registration:
 
 
 def _question(sweep: str | None) -> str:
-    """The comment at the head of a sweep's file."""
+    """Returns the comment at the head of a sweep's file."""
     path = config_files.files("sweeps").get(sweep or "")
     lines = path.read_text(encoding="utf-8").splitlines() if path else []
     head = takewhile(lambda line: line.startswith("#"), lines)

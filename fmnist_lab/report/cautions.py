@@ -17,7 +17,7 @@ _EQUAL = 1.1  # a tenth more is still the same budget
 
 
 def warnings(evidence: Evidence) -> list[str]:
-    """All of them, the gravest first."""
+    """Returns all of them, the gravest first."""
     if evidence.trials.empty:
         return []
     return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
@@ -87,7 +87,7 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
 
 
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:
-    """A sweep that went on after an upgrade."""
+    """Yields a sweep that went on after an upgrade."""
     for runs, frame in runs_by_kind(evidence).items():
         found = results.environments(frame)
         used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
@@ -104,7 +104,7 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
 
 
 def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """The frames of an evidence, by what their rows are called."""
+    """Returns the frames of an evidence, by what their rows are called."""
     return {"trials": evidence.trials, "replicates": evidence.replicates}
 
 
@@ -127,12 +127,12 @@ def _added_searches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         which = units(len(late), "search")
         yield (
             f"On {late[0]['begun'][:10]} {which} more began, after the test set had been opened. "
-            "Who looks and adds until a difference shows finds one by luck more often than p says."
+            "Adding searches until a difference shows finds false ones more often than p says."
         )
 
 
 def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What changed after the test set had been opened, by the manifest of each search."""
+    """Yields what changed after the test set had been opened, by the manifest of each search."""
     for number, found in enumerate(manifests, 1):
         where = f" of search {number}" if len(manifests) > 1 else ""
         for opening in found.get("openings", [])[1:]:
@@ -163,8 +163,8 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
         most, least = counts.idxmax(), counts.idxmin()
         yield (
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
-            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
-            "alone."
+            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by "
+            "chance alone."
         )
         return  # which explains the epochs
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
@@ -172,7 +172,7 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
         most, least = epochs.idxmax(), epochs.idxmin()
         yield (
             f"The strategies had equal trials and unequal epochs, from {epochs.min()} ({least}) to "
-            f"{epochs.max()} ({most}) in all: who trains for longer is tuned with more."
+            f"{epochs.max()} ({most}) in all: longer training is more tuning."
         )
 
 
@@ -182,7 +182,7 @@ def _points(evidence: Evidence) -> Iterator[str]:
     if setup.own_points and setup.sampler == "QMCSampler" and len(widths) > 1:
         yield (
             "The strategies were tried at different points: this sweep began with a version that "
-            "drew a sequence for each number of searched keys. Some of a difference may be luck of "
+            "drew a sequence for each number of searched keys. Some of a difference may come of "
             "the points; a new sweep (--new) tries all at the same learning rates."
         )
 
@@ -205,7 +205,7 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
 
 
 def _edges(evidence: Evidence) -> Iterator[str]:
-    """A sentence for each numeric parameter at an edge, whatever the number of searches."""
+    """Yields a sentence for each numeric parameter at an edge, whatever the number of searches."""
     spaces = {
         strategy: {
             key: (entry["low"], entry["high"], entry["log"])

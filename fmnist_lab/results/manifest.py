@@ -26,7 +26,7 @@ CHANGEABLE = (*_SETTINGS, *_BUDGETS)  # while a sweep goes on
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a search; empty where there is none.
+    """Returns the manifest of a search; empty where there is none.
 
     Raises:
         RequestError: It has another shape: its warnings would be lost.
@@ -38,7 +38,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration says of `CHANGEABLE`."""
+    """Returns what a configuration says of `CHANGEABLE`."""
     sweeper = config.get("hydra", {}).get("sweeper", {})
     given = {key: config[key] for key in _SETTINGS if key in config}
     return given | {key: sweeper[key] for key in _BUDGETS if sweeper.get(key) is not None}
@@ -49,7 +49,7 @@ def begin(folder: Path, **plan: Any) -> None:
 
     Args:
         folder: Of the search, with what its sweeper has left there.
-        **plan: What is to be said beside the search's strategies, spaces and settings.
+        **plan: Further entries beside the search's strategies, spaces and settings.
     """
     if read(folder):
         return
@@ -60,7 +60,7 @@ def begin(folder: Path, **plan: Any) -> None:
 
 
 def asked(folder: Path) -> dict[str, Any]:
-    """What a search was asked: its number, its strategies, and where each is searched."""
+    """Returns what a search was asked: its number, its strategies, and where each is searched."""
     return {
         "search": searches.split(folder)[1],
         "strategies": configuration(folder)["hydra"]["sweeper"]["strategies"],
@@ -69,7 +69,7 @@ def asked(folder: Path) -> dict[str, Any]:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """The composed configuration of a search, as its sweeper has left it."""
+    """Returns the composed configuration of a search, as its sweeper has left it."""
     text = (folder / SWEEP_CONFIG).read_text(encoding="utf-8")
     config: dict[str, Any] = yaml.safe_load(text)
     return config
@@ -80,7 +80,7 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 
 def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
-    """The dotted keys whose values have changed since the test set was opened last.
+    """Returns the dotted keys whose values have changed since the test set was opened last.
 
     What an older manifest does not say has not changed.
     """
@@ -156,7 +156,7 @@ def add_looks(
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[str]:
-    """The dotted keys whose values differ."""
+    """Returns the dotted keys whose values differ."""
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return [] if before == after else [key]
     return [

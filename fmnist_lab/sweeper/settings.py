@@ -133,5 +133,5 @@ class Settings:
         return -1.0 if self.directions == ["maximize"] else 1.0
 
     def at_most(self, n_trials: int) -> "Settings":
-        """The same settings with at most `n_trials` trials."""
+        """Returns the same settings with at most `n_trials` trials."""
         return replace(self, n_trials=min(self.n_trials, n_trials))

@@ -56,7 +56,7 @@ def pack(network: Path, dataset: Dataset, folder: Path) -> None:
 
 
 def measure(folder: Path, dataset: Dataset) -> float:
-    """The accuracy of a packed model on the test set, loaded in MLflow's public way."""
+    """Returns the accuracy of a packed model on the test set, loaded in MLflow's public way."""
     with _quiet():
         import mlflow.pyfunc
 
@@ -74,7 +74,7 @@ def _quiet() -> Iterator[None]:
 
 
 def spell(name: str) -> str:
-    """The name as the registry takes it: it allows neither slashes nor colons."""
+    """Returns the name as the registry takes it: it allows neither slashes nor colons."""
     return re.sub(r"[/:]+", "-", name)
 
 
@@ -93,7 +93,7 @@ class Registry:
             self._client, _ = open_experiment(config)
 
     def find(self, name: str, run_id: str) -> str | None:
-        """The version of a model that was made of a run, the newest if there are several.
+        """Returns the version of a model that was made of a run, the newest if there are several.
 
         Raises:
             RequestError: The store has no such run.

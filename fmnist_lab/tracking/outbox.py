@@ -101,7 +101,7 @@ class RefusedError(Exception):
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether an error is one that time does not mend."""
+    """Returns whether an error is one that time does not mend."""
     from mlflow import MlflowException
 
     if isinstance(error, MlflowException):

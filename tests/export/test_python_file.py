@@ -266,14 +266,14 @@ def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
     weights = np.load(folder / "weights.npz")
     for number, original in enumerate(outcome.weights):
         assert np.allclose(weights[f"arr_{number}"], original, rtol=1e-3, atol=1e-5)
-    told = re.search(r"^Test set: loss [.\d]+, accuracy ([.\d]+)$", printed, re.MULTILINE)
-    assert told
+    line = re.search(r"^Test set: loss [.\d]+, accuracy ([.\d]+)$", printed, re.MULTILINE)
+    assert line
     tested = replace(
         dataset, test_images=dataset.test_images[:50], test_labels=dataset.test_labels[:50]
     )
     from fmnist_lab.training.engines import building
 
-    assert float(told[1]) == building.evaluate(trial, tested, outcome.weights)[1].mean()
+    assert float(line[1]) == building.evaluate(trial, tested, outcome.weights)[1].mean()
 
 
 @pytest.mark.parametrize("split", ["first", "last", "random"])
