@@ -257,7 +257,7 @@ SAID: list[tuple[Callable[[], str | None], str]] = [
     (
         lambda: sentences.headline(judged(0.006, seeds=5)),
         "No verdict: 5 seeds per strategy, and fewer than 6 can never reach p < 0.05. The "
-        "ranking may be luck; it takes at least 1 more, with: fmnist-lab sweep night "
+        "ranking may be chance; it takes at least 1 more, with: fmnist-lab sweep night "
         "replicates=6.",
     ),
     (

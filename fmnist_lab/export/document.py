@@ -89,7 +89,7 @@ def recipe(folder: Path) -> Document:
         if key not in _WHOLE:
             own = {name: one for name, one in value.items() if brought[key].get(name) != one}
         if key in _WHOLE or own:
-            document[key] = _told(given, key, own, folder)
+            document[key] = _exportable(given, key, own, folder)
     _require_same(document, given, folder)
     return document
 
@@ -275,10 +275,12 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
     return [(key, was, is_) for key, was, is_ in pairs if was != is_]
 
 
-def _told(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
+def _exportable(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     """Returns the value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
-        return {name: _told(given, f"{key}.{name}", value, folder) for name, value in raw.items()}
+        return {
+            name: _exportable(given, f"{key}.{name}", value, folder) for name, value in raw.items()
+        }
     if isinstance(raw, str) and "${" in raw and not is_reference(raw):
         raw = OmegaConf.select(given, key)
     if not is_plain(raw) or key.endswith("._target_"):

@@ -18,7 +18,7 @@ def beside() -> str:
 
 @contextmanager
 def installed_first(beside: str) -> Iterator[None]:
-    """Imports of the block find what is installed, not a queue.py beside the script.
+    """Makes imports in the block find installed packages, not a queue.py beside the script.
 
     Modules that the script has imported from there are back afterwards.
     """

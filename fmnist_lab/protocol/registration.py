@@ -1,4 +1,4 @@
-"""Observer that writes down what a sweep is about to find out, before its first trial."""
+"""Observer that writes the plan of a sweep before its first trial."""
 
 from collections.abc import Sequence
 from itertools import takewhile

@@ -17,7 +17,7 @@ _EQUAL = 1.1  # a tenth more is still the same budget
 
 
 def warnings(evidence: Evidence) -> list[str]:
-    """Returns all of them, the gravest first."""
+    """Returns all cautions, the gravest first."""
     if evidence.trials.empty:
         return []
     return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
@@ -25,7 +25,7 @@ def warnings(evidence: Evidence) -> list[str]:
 
 
 def grave(evidence: Evidence) -> list[str]:
-    """Those that no verdict should be read without."""
+    """Returns the cautions that stand beside every verdict."""
     return [
         *_subject(evidence),
         *mixed_images(runs_by_kind(evidence), evidence.setup),
@@ -38,7 +38,7 @@ def grave(evidence: Evidence) -> list[str]:
 
 
 def _subject(evidence: Evidence) -> Iterator[str]:
-    """Images that are no Fashion-MNIST; strategies that differ in more than a schedule."""
+    """Yields cautions on synthetic images, and on strategies that differ in several things."""
     if evidence.drawn:
         yield (
             f"{wording.count(evidence.drawn, 'trial')} on synthetic images left out: not "
@@ -55,7 +55,7 @@ def _subject(evidence: Evidence) -> Iterator[str]:
 
 
 def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iterator[str]:
-    """Objectives measured on different images cannot be ranked without saying so.
+    """Yields a caution where runs were judged on different images.
 
     Args:
         runs_by_kind: What is ranked, by what to call it: `trials` or `replicates`.
@@ -87,7 +87,7 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
 
 
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:
-    """Yields a sweep that went on after an upgrade."""
+    """Yields a caution where versions or commits changed within a sweep."""
     for runs, frame in runs_by_kind(evidence).items():
         found = results.environments(frame)
         used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
@@ -109,7 +109,7 @@ def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
 
 
 def _changed_rules(setup: Setup) -> Iterator[str]:
-    """Verdicts by other rules than those of the plan."""
+    """Yields a caution where the rules of the verdicts differ from the plan."""
     rules = [key for key in manifest.RULES if key in setup.changed]
     if shown := [f"{key} from {before} to {after}" for key in rules
                  for before, after in [setup.changed[key]]]:  # fmt: skip
@@ -120,7 +120,7 @@ def _changed_rules(setup: Setup) -> Iterator[str]:
 
 
 def _added_searches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Searches that were begun when the test set had been opened for others."""
+    """Yields a caution for searches that began after the test set was opened."""
     opened = [time["opened"] for found in manifests for time in found.get("openings", [])]
     late = [found for found in manifests if opened and found.get("begun", "") > min(opened)]
     if late:

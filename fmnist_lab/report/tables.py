@@ -32,7 +32,7 @@ def table(evidence: Evidence, columns: Mapping[str, Any] | pd.DataFrame, kind: s
 
 
 def verdicts(evidence: Evidence) -> str:
-    """Against the baseline, the best strategy first; and against the best, folded away."""
+    """Returns the verdicts against the baseline, and, folded away, those against the best."""
     if evidence.versus_baseline is None or evidence.versus_best is None:
         return _ranking(evidence)
     best = str(evidence.versus_best["opponent"].iloc[0])
@@ -76,7 +76,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
 
 
 def _interval(row: dict[str, Any], pair: str, units: str) -> str:
-    """Over pairs and images where these are known, with that over pairs alone below."""
+    """Returns the interval over pairs and images, if known, with that over pairs alone below."""
     if wide := sentences.ends(row, "images_"):
         return f"{wide}<br><small>{units} alone: {sentences.ends(row)}</small>"
     return sentences.interval(row, pair).removeprefix("interval ")

@@ -179,7 +179,7 @@ def _row(folder: Path) -> dict[str, Any]:
 
 
 def _superseded(frame: pd.DataFrame, given: list[dict[str, Any]]) -> list[bool]:
-    """Interrupted, or failed with a later trial that was asked for exactly the same."""
+    """Returns which runs were interrupted, or failed and were repeated later."""
     last = {_asked(row): number for row, number in zip(given, frame["trial"], strict=True)}
     rows = zip(frame["stop_reason"], frame["trial"], given, strict=True)
     return [
@@ -194,7 +194,7 @@ def _asked(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
-    """Float64 where all values are numbers."""
+    """Converts columns to float64 where all values are numbers."""
     frame = pd.DataFrame(given, index=range(len(given)))
     for name in frame:
         values = frame[name].dropna()
@@ -204,6 +204,6 @@ def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _started(place: Path) -> float:
-    """When a sweep was started or continued; reports that are written later do not count."""
+    """Returns when a sweep was started or continued; reports that are written later do not count."""
     note = place / SWEEP_CONFIG
     return (note if note.exists() else place).stat().st_mtime

@@ -1,4 +1,4 @@
-"""What a search is about to find out, and each time the test set was opened for it.
+"""The manifest of a search: its plan, and each opening of the test set for it.
 
 `manifest.json` stands in the search's folder. The plan is written before the first trial and stays
 as it is; so does its hash. Openings stand beside it. The hash of an opening covers the strategies,

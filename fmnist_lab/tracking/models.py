@@ -66,7 +66,7 @@ def measure(folder: Path, dataset: Dataset) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of what MLflow says to itself: hints for models of another kind, mostly."""
+    """Mutes MLflow's hints, most of which are for models of another kind."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -169,7 +169,7 @@ class Registry:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """What the store cannot do is one sentence."""
+        """Turns what the store refuses into one sentence."""
         from mlflow import MlflowException
 
         try:
