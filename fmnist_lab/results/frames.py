@@ -204,6 +204,6 @@ def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _started(place: Path) -> float:
-    """Returns when a sweep was started or continued; reports that are written later do not count."""
+    """Returns when a sweep was started or continued; reports written later do not count."""
     note = place / SWEEP_CONFIG
     return (note if note.exists() else place).stat().st_mtime
