@@ -72,7 +72,7 @@ class Untrained:
         return number, returned
 
     def cancel_all(self) -> None:
-        """Forgets what waits."""
+        """Drops waiting jobs."""
         self._pool.shutdown(cancel_futures=True)
 
     def close(self) -> None:

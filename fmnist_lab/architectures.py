@@ -18,7 +18,7 @@ NORMALIZATION = ("none", "before", "after", "input")
 
 
 def notebook(*, image_shape: Sequence[int] = IMAGE_SHAPE, classes: int = CLASSES) -> Any:
-    """The network that the project began with: 271,346 parameters, 268,978 trainable.
+    """Returns the network that the project began with: 271,346 parameters, 268,978 trainable.
 
     Batch normalisation on the input, before the first activation and after the second.
 

@@ -35,7 +35,7 @@ class RequestError(ValueError):
         self.key, self.rule, self.got, self.hint = key, rule, shown, hint
 
     def __str__(self) -> str:
-        """The sentence."""
+        """Returns the message as one sentence in one line."""
         sentence = self.key
         if self.rule:
             more = f"; {self.hint}" if self.hint else ""
@@ -76,12 +76,12 @@ class NotReproducedError(RuntimeError):
 
 
 def is_full_disk(error: object) -> bool:
-    """Whether an error says that a disk, or a user's quota on it, is full."""
+    """Returns whether an error says that a disk, or a user's quota on it, is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def full_disk(error: OSError) -> str:
-    """What to say of it."""
+    """Returns the sentence for a full disk."""
     where = error.filename or f"what is written in {Path.cwd()}"
     return (
         f"No space is left for {where}; what was written before is whole. Make room and give the "
@@ -90,12 +90,12 @@ def full_disk(error: OSError) -> str:
 
 
 def is_denied(error: OSError) -> bool:
-    """Whether a file or folder may not be read or written by this user."""
+    """Returns whether a file or folder may not be read or written by this user."""
     return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and bool(error.filename)
 
 
 def denied(error: OSError) -> str:
-    """What to say of it."""
+    """Returns the sentence for a file that this user may not read or write."""
     try:
         user = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # in a container a user may have no name

@@ -124,32 +124,27 @@ class TestCnn:
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "sentence"),
+    ("name", "argument", "value"),
     [
-        ("mlp", {"hidden_sizes": []}, r"`architecture\.hidden_sizes` must be positive.*, got \[\]"),
-        (
-            "mlp",
-            {"hidden_sizes": [5, 0]},
-            r"hidden_sizes` must be positive numbers, .*got \[5, 0\]",
-        ),
-        ("mlp", {"normalization": "batch"}, "one of none, before, after, input, got 'batch'"),
-        ("mlp", {"dropout": 1.0}, r"`architecture\.dropout` must be at least 0 and below 1, got 1"),
-        ("mlp", {"dropout": -0.1}, r"`architecture\.dropout` must be .*, got -0\.1"),
-        ("mlp", {"l2": -1.0}, r"`architecture\.l2` must be at least 0 and finite, got -1\.0"),
-        ("mlp", {"l2": float("nan")}, r"`architecture\.l2` must be .*, got nan"),
-        ("cnn", {"filters": [8]}, r"`architecture\.filters` must be two positive numbers"),
-        ("cnn", {"filters": [8, 0]}, r"`architecture\.filters` must be two positive numbers"),
-        ("cnn", {"kernel_size": 0}, r"`architecture\.kernel_size` must be from 1 to 7, got 0"),
-        ("cnn", {"kernel_size": 8}, r"`architecture\.kernel_size` must be from 1 to 7, got 8"),
-        ("cnn", {"dense": 0}, r"`architecture\.dense` must be from 1 to 65536, got 0"),
-        ("cnn", {"dropout": 1.5}, r"`architecture\.dropout` must be at least 0 and below 1"),
+        ("mlp", "hidden_sizes", []),
+        ("mlp", "hidden_sizes", [5, 0]),
+        ("mlp", "normalization", "batch"),
+        ("mlp", "dropout", 1.0),
+        ("mlp", "dropout", -0.1),
+        ("mlp", "l2", -1.0),
+        ("mlp", "l2", float("nan")),
+        ("cnn", "filters", [8]),
+        ("cnn", "filters", [8, 0]),
+        ("cnn", "kernel_size", 0),
+        ("cnn", "kernel_size", 8),
+        ("cnn", "dense", 0),
+        ("cnn", "dropout", 1.5),
     ],
 )
-def test_a_value_out_of_range_is_refused(
-    name: str, arguments: dict[str, Any], sentence: str
-) -> None:
-    with pytest.raises(RequestError, match=sentence):
-        getattr(architectures, name)(**arguments)
+def test_a_value_out_of_range_is_refused(name: str, argument: str, value: Any) -> None:
+    with pytest.raises(RequestError) as refused:
+        getattr(architectures, name)(**{argument: value})
+    assert (refused.value.key, refused.value.got) == (f"architecture.{argument}", repr(value))
 
 
 def own_model(units: int = 10) -> Any:
@@ -163,7 +158,7 @@ def no_model() -> str:
 
 
 class TestOwnFunction:
-    """Anybody's function by `_target_`."""
+    """A function of the user's, by `_target_`."""
 
     def trial(self, node: dict[str, Any]) -> Trial:
         adam = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.001}
@@ -182,38 +177,38 @@ class TestOwnFunction:
         assert not np.array_equal(first, other)
 
     @pytest.mark.parametrize(
-        ("node", "sentence"),
+        ("node", "key", "got"),
         [
-            (
-                {"_target_": f"{__name__}.own_model", "units": 9},
-                r"output shape \(None, 10\), got .*9",
-            ),
-            ({"_target_": f"{__name__}.no_model"}, r"must return a Keras model .*, got "),
-            (
-                {"_target_": f"{__name__}.own_model", "size": 9},
-                r"`architecture\.size` must be a key",
-            ),
-            ({"_target_": "fmnist_lab.architectures.mlp", "activation": "spiky"}, "spiky"),
-            ({"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": 5}, "`architecture`"),
-            ({"_target_": "fmnist_lab.architectures.cnn", "kernel_size": "x"}, "`architecture`"),
+            ({"_target_": f"{__name__}.own_model", "units": 9}, "_target_", "9"),
+            ({"_target_": f"{__name__}.no_model"}, "_target_", "a model"),
+            ({"_target_": f"{__name__}.own_model", "size": 9}, "size", "9"),
+            ({"_target_": "fmnist_lab.architectures.mlp", "activation": "spiky"}, "", "spiky"),
+            ({"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": 5}, "", "5"),
+            ({"_target_": "fmnist_lab.architectures.cnn", "kernel_size": "x"}, "", "x"),
         ],
     )
-    def test_what_cannot_be_trained_is_refused(self, node: dict[str, Any], sentence: str) -> None:
-        with pytest.raises(RequestError, match=sentence) as refused:
+    def test_what_cannot_be_trained_is_refused(
+        self, node: dict[str, Any], key: str, got: str
+    ) -> None:
+        with pytest.raises(RequestError) as refused:
             building.count_parameters(self.trial(node))
+        assert refused.value.key == f"architecture.{key}".rstrip(".")
+        assert got in refused.value.got
         assert "\n" not in str(refused.value)
 
     @pytest.mark.parametrize(
-        ("extra", "sentence"),
+        ("extra", "key", "got"),
         [
-            ({"clipnorm": 1.0}, r"`optimizer\.clipnorm` must not be set, got 1\.0; .*`clipping`"),
-            ({"use_ema": True}, r"`optimizer\.use_ema` must not be set, got True"),
-            ({"nope": 1}, "`optimizer` must be such that it can be built, got .*'nope': 1"),
-            ({"_target_": "keras.optimizers.Addam"}, r"`optimizer\._target_` must name a function"),
+            ({"clipnorm": 1.0}, "optimizer.clipnorm", "1.0"),
+            ({"use_ema": True}, "optimizer.use_ema", "True"),
+            ({"nope": 1}, "optimizer", "'nope': 1"),
+            ({"_target_": "keras.optimizers.Addam"}, "optimizer._target_", "Addam"),
         ],
     )
-    def test_an_optimizers_mistakes_too(self, extra: dict[str, Any], sentence: str) -> None:
+    def test_an_optimizers_mistakes_too(self, extra: dict[str, Any], key: str, got: str) -> None:
         trial = self.trial({"_target_": f"{__name__}.own_model"})
         trial = replace(trial, optimizer=trial.optimizer | extra)
-        with pytest.raises(RequestError, match=sentence):
+        with pytest.raises(RequestError) as refused:
             building.count_parameters(trial)
+        assert refused.value.key == key
+        assert got in refused.value.got

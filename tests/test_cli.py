@@ -45,20 +45,16 @@ class TestHelp:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert exit_code(monkeypatch, "trian") == 2
-        assert "No such command 'trian'" in capsys.readouterr().err
+        assert "'trian'" in capsys.readouterr().err
         assert exit_code(monkeypatch, "ui", "--port", "0") == 2
-        assert "greater than or equal to 1" in capsys.readouterr().err
+        assert "'--port'" in capsys.readouterr().err
 
 
 class TestExitCodes:
     """What `main` makes of errors."""
 
     @pytest.mark.parametrize(
-        ("error", "code", "text"),
-        [
-            (RequestError("`x` must be 1, got 2."), 2, "fmnist-lab: `x` must be 1, got 2.\n"),
-            (DataUnavailableError("No source."), 1, "fmnist-lab: No source.\n"),
-        ],
+        ("error", "code"), [(RequestError("x", "be 1", 2), 2), (DataUnavailableError("None."), 1)]
     )
     def test_a_mistake_is_a_message(
         self,
@@ -66,14 +62,13 @@ class TestExitCodes:
         capsys: pytest.CaptureFixture[str],
         error: Exception,
         code: int,
-        text: str,
     ) -> None:
         def fail(port: int, host: str) -> None:
             raise error
 
         monkeypatch.setattr(ui, "serve", fail)
         assert exit_code(monkeypatch, "ui") == code
-        assert capsys.readouterr().err == text
+        assert capsys.readouterr().err == f"fmnist-lab: {error}\n"
 
     @pytest.mark.parametrize("words", [["ui"], ["train"], ["sweep", "demo"]])
     def test_an_interruption_is_130(
@@ -105,9 +100,7 @@ class TestExitCodes:
         finally:
             signal.signal(signal.SIGTERM, before)
         assert imported == ["all"]
-        assert capsys.readouterr().err == (
-            "fmnist-lab: Interrupted; continue with: fmnist-lab sweep demo\n"
-        )
+        assert capsys.readouterr().err.endswith(": fmnist-lab sweep demo\n")
 
     def test_success_is_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ui, "serve", lambda port, host: None)
@@ -135,18 +128,18 @@ class TestPreview:
         assert re.search(r"\b30\b", text)
 
     @pytest.mark.parametrize(
-        ("words", "sentence"),
+        ("words", "token"),
         [
-            (["cosinus"], "Could not find 'scheduler/cosinus'"),
-            (["scheduler=cosinus"], "Could not find 'scheduler/cosinus'"),
-            (["linear", "training.epochs=0"], "`training.epochs` must be positive, got 0"),
-            (["linear", "trainin.epochs=3"], "Could not override 'trainin.epochs'"),
-            (["linear", "training.epochs=${nope}"], "'nope' not found"),
-            (["linear", "optimizer=null"], "Config group override must be a string"),
+            (["cosinus"], "'scheduler/cosinus'"),
+            (["scheduler=cosinus"], "'scheduler/cosinus'"),
+            (["linear", "training.epochs=0"], "`training.epochs`"),
+            (["linear", "trainin.epochs=3"], "'trainin.epochs'"),
+            (["linear", "training.epochs=${nope}"], "'nope'"),
+            (["linear", "optimizer=null"], "ValueError"),
         ],
     )
-    def test_a_mistake(self, folder: Path, words: list[str], sentence: str) -> None:
-        with pytest.raises(RequestError, match=sentence):
+    def test_a_mistake(self, folder: Path, words: list[str], token: str) -> None:
+        with pytest.raises(RequestError, match=token):
             invoke("preview", *words)
         assert list(folder.iterdir()) == []
 
@@ -155,7 +148,7 @@ class TestData:
     """Getting the images."""
 
     def test_a_folder_without_the_files_is_refused(self, folder: Path) -> None:
-        with pytest.raises(RequestError, match=r"`data\.dir` must be a folder with the four"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "data.dir"):
             invoke("data", "--dir", str(folder / "nowhere"))
         assert list(folder.iterdir()) == []
 
@@ -164,9 +157,7 @@ class TestCompare:
     """Trials side by side."""
 
     def test_nothing_to_compare(self, folder: Path) -> None:
-        with pytest.raises(
-            RequestError, match="must hold a sweep or a multirun to compare, got none"
-        ):
+        with pytest.raises(RequestError, match="`mlruns` "):
             invoke("compare")
 
 
@@ -181,7 +172,7 @@ class TestUi:
         return commands
 
     def test_no_store_yet(self, folder: Path) -> None:
-        with pytest.raises(RequestError, match=r"mlflow\.db` must hold runs to show, got none"):
+        with pytest.raises(RequestError, check=lambda error: error.key.endswith("mlflow.db")):
             invoke("ui")
         assert list(folder.iterdir()) == []
 
@@ -192,15 +183,18 @@ class TestUi:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            with pytest.raises(RequestError, match=f"`--port` must be a free port .*, got {port}"):
+            with pytest.raises(RequestError) as refused:
                 invoke("ui", "--port", str(port))
+        assert str(refused.value).startswith("`--port` ")
+        assert str(port) in str(refused.value)
 
     @pytest.mark.parametrize("host", ["", " ", "é..x"])
     def test_a_host_that_is_none(self, folder: Path, host: str) -> None:
         (folder / "mlruns").mkdir()
         (folder / "mlruns/mlflow.db").touch()
-        with pytest.raises(RequestError, match=f"`--host` must be an address .*, got '{host}'"):
+        with pytest.raises(RequestError) as refused:
             invoke("ui", "--host", host)
+        assert (refused.value.key, refused.value.got) == ("--host", repr(host))
 
     def test_the_server_gets_this_folders_store(
         self,
@@ -226,5 +220,4 @@ class TestUi:
 def test_the_installed_program_answers(folder: Path, lab: Run) -> None:
     done = lab("compare")
     assert done.returncode == 2
-    sentence = r"fmnist-lab: `mlruns` must hold a sweep or a multirun to compare, got none; .*\n"
-    assert re.fullmatch(sentence, done.stderr)
+    assert re.fullmatch(r"fmnist-lab: `mlruns` .*\n", done.stderr)

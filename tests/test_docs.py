@@ -83,7 +83,7 @@ def plan(name: str, *overrides: str) -> list[Plan]:
 
 
 class Reader:
-    """Somebody who follows pages, in a folder of their own, on tiny data.
+    """Runs the commands of pages in an empty folder, on tiny data.
 
     Sweeps have one trial per strategy, trained in this process. What would start one afresh is
     left out.
@@ -257,12 +257,9 @@ class TestPages:
         page = options.page()
         for path in (ROOT / "conf").glob("[!h]*/*.yaml"):
             assert f"### {path.parent.name}={path.stem}\n" in page
-        assert (
-            "| `decay_epochs` | `20` | `tag(log, interval(0.3*epochs, 5*epochs))` "
-            "| the rate is multiplied by decay_rate over so many epochs |" in page
-        )
+        assert "| `decay_epochs` | `20` | `tag(log, interval(0.3*epochs, 5*epochs))` |" in page
         assert "| `update` | `step` | epoch \\| step |" in page
-        assert "| `max_failure_rate` | `0.5` | gives up when more than" in page
+        assert "| `max_failure_rate` | `0.5` | " in page
 
     @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
     def test_links_and_pictures_lead_somewhere(self, page: Path) -> None:

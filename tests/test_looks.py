@@ -26,16 +26,14 @@ class TestPlanned:
         ["automatic", [], [5], [12, 6], [6, 6], [0, 6], [6.5, 8], True, None, 8.0, {"a": 1}],
     )
     def test_anything_else_is_refused(self, value: Any) -> None:
-        with pytest.raises(RequestError, match="`replicates` must be a number, auto, or a list"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "replicates"):
             looks.planned(value)
 
     def test_several_searches_have_no_looks(self) -> None:
-        with pytest.raises(
-            RequestError, match=r"`replicates` must be a number with .*, got 'auto'"
-        ):
+        with pytest.raises(RequestError, check=lambda error: error.got == "'auto'"):
             config.validate_stages("auto", 6)
         config.validate_stages("auto", 1)
-        with pytest.raises(RequestError, match="below 1000"):
+        with pytest.raises(RequestError, check=lambda error: "1000" in error.rule):
             config.validate_stages([8, 1000], 1)
 
 

@@ -12,6 +12,7 @@ without their pictures, logs and locks, and with other paths.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def test_the_sweep_goes_on(project: Path) -> None:
     assert len(results.replicates("demo")) == 3
     compared = run_here(project, "compare", "demo", "--no-report")
     assert compared.returncode == 0, compared.stderr
-    assert "9 tuning trials and 3 replicates have ended." in compared.stdout
+    assert re.findall(r"\d+", compared.stdout.splitlines()[0])[-2:] == ["9", "3"]
 
 
 def test_the_exported_file_is_verified(project: Path) -> None:

@@ -1,6 +1,6 @@
 """Looks the locked dependencies up among known vulnerabilities: `python -m tools.audit`.
 
-pip-audit calls packages that its service has never heard of "skipped" and is content, so where
+pip-audit calls packages that its service does not know "skipped" and is content, so where
 there is no service at all it finds nothing wrong. Hence a release with well-known vulnerabilities
 is looked up first: only a service that knows these is asked about ours.
 """
@@ -23,7 +23,7 @@ COMMAND = (sys.executable, "-m", "pip_audit", "--require-hashes", "--disable-pip
 
 
 def main() -> int:
-    """The exit code: 0 where nothing is known against the lock file, or nobody can be asked."""
+    """The exit code: 0 where nothing is known against the lock file, or no service answers."""
     if not service_answers():
         print(ABSENT)
         return 0

@@ -63,7 +63,7 @@ def _require_new(out: Path, force: bool) -> None:
 
 
 def _next(out: Path) -> str:
-    """What to do with the file."""
+    """Returns what to do with the file."""
     path = shlex.quote(str(out))
     if out.suffix == ".py":
         return f"Train it, without this project:  python {path}"

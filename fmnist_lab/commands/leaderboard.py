@@ -38,7 +38,7 @@ _OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates
 
 
 def select(trials: pd.DataFrame, where: str | None = None, sort: str | None = None) -> pd.DataFrame:
-    """The trials that count, of these the wanted ones, in the wanted order.
+    """Returns the trials that count, of these the wanted ones, in the wanted order.
 
     Args:
         trials: `results.trials`.
@@ -128,7 +128,7 @@ def show_strategies(standings: pd.DataFrame, metric: str, console: Console | Non
 
 
 def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
-    """The rows that a condition picks."""
+    """Returns the rows that a condition picks."""
     dotted = [name for name in map(str, trials.columns) if not name.isidentifier()]
     names = "|".join(map(re.escape, sorted(dotted, key=len, reverse=True))) or "(?!)"
     pattern = rf"`[^`]*`|(?<![\w./])({names})(?![\w./])"

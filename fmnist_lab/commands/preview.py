@@ -50,7 +50,7 @@ def main(request: list[str]) -> None:
 
 
 def curves(schedulers: Mapping[str, Scheduler], epochs: int, steps: int) -> pd.DataFrame:
-    """Every rate of a training of so many epochs and steps per epoch.
+    """Returns every rate of a training of so many epochs and steps per epoch.
 
     Returns:
         A row per scheduler and update, with the columns `scheduler` (its name, and the

@@ -109,7 +109,7 @@ def _tune(program: str, name: str, search: Path, overrides: list[str]) -> bool:
 
 
 def command() -> str:
-    """The command line that continues the sweep.
+    """Returns the command line that continues the sweep.
 
     Not a resolver: OmegaConf would look up what it returns, and `${oc.env:...}` is a secret.
     """
@@ -117,7 +117,7 @@ def command() -> str:
 
 
 def latest_folder(name: str, root: Path = ROOT) -> Path:
-    """Where the sweep was started last; `root/name` if it never was."""
+    """Returns where the sweep was started last; `root/name` if it never was."""
     return max(_series(name, root), default=(1, root / name))[1]
 
 

@@ -80,7 +80,7 @@ def main(path: Path, tracking: str = "none", images: str | None = None) -> None:
 
 
 def differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What a curve depends on and is not the same: recorded, here.
+    """Returns what a curve depends on and is not the same: recorded, here.
 
     What an older record does not say counts as the same, but for the number of threads.
     """

@@ -138,7 +138,7 @@ def load(path: Path) -> DictConfig:
 
 
 def to_trial(cfg: DictConfig) -> Trial:
-    """The trial that a composed configuration describes, without its search spaces.
+    """Returns the trial that a composed configuration describes, without its search spaces.
 
     Raises:
         RequestError: A value is not allowed.
@@ -171,7 +171,7 @@ def to_trial(cfg: DictConfig) -> Trial:
 
 
 def to_tracking(cfg: DictConfig) -> TrackingConfig:
-    """The tracking that a composed configuration describes.
+    """Returns the tracking that a composed configuration describes.
 
     Raises:
         RequestError: A value is not allowed.
@@ -216,7 +216,7 @@ def validate_stages(replicates: Any, searches: int) -> None:
 
 
 def refusal(error: Exception) -> RequestError:
-    """What Hydra or OmegaConf says of a configuration, in one line.
+    """Returns what Hydra or OmegaConf says of a configuration, in one line.
 
     The value that an interpolation leads to is left out: it may be a secret.
     """
@@ -235,7 +235,7 @@ def refusal(error: Exception) -> RequestError:
 
 
 def _search_path() -> list[str]:
-    """Where else groups are: the user's `./conf` and `./sweeps`, and our `sweeps/`."""
+    """Returns where else groups are: the user's `./conf` and `./sweeps`, and our `sweeps/`."""
     ours, own = Path(config_dir()), Path.cwd()
     folders = [own / "conf"] if (own / "conf").is_dir() else []
     folders += [folder for folder in (own, ours.parent) if (folder / "sweeps").is_dir()]
@@ -243,7 +243,7 @@ def _search_path() -> list[str]:
 
 
 def _epochs(share: float, least: float = 0.0, *, _root_: DictConfig) -> float:
-    """A share of the training, in epochs: for search spaces that follow its length."""
+    """Returns a share of the training, in epochs: for search spaces that follow its length."""
     epochs: int = _root_.training.epochs
     return max(round(share * epochs, 6), least)  # 0.3, not 0.30000000000000004
 
@@ -257,7 +257,7 @@ def _unlock(node: Any) -> None:
 
 
 def _checked(cfg: Any) -> DictConfig:
-    """A configuration that the schema has checked, which a plus takes keys past."""
+    """Returns a configuration that the schema has checked, which a plus takes keys past."""
     try:
         merged = OmegaConf.merge(ConfigStore.instance().load("schema.yaml").node, cfg)
     except OmegaConfBaseException as error:
@@ -267,7 +267,7 @@ def _checked(cfg: Any) -> DictConfig:
 
 
 def _to_object(node: Any) -> Any:
-    """The dataclass that a node stands for."""
+    """Returns the dataclass that a node stands for."""
     try:
         return OmegaConf.to_object(node)
     except OmegaConfBaseException as error:  # `training.epochs=${nope}`
@@ -275,7 +275,7 @@ def _to_object(node: Any) -> Any:
 
 
 def _plain(node: Any) -> Any:
-    """The node as whatever it configures knows it: without its search space."""
+    """Returns the node as whatever it configures knows it: without its search space."""
     if isinstance(node, SearchableClipping):
         return ClippingConfig(node.name, node.threshold)
     if isinstance(node, SearchableAveraging):

@@ -68,7 +68,7 @@ def config_dir() -> str:
 
 
 def files(group: str) -> dict[str, Path]:
-    """The files of a group by name, ours and the user's; the one that Hydra takes."""
+    """Returns the files of a group by name, ours and the user's; the one that Hydra takes."""
     ours, own = Path(config_dir()), Path.cwd()
     folders = [ours.parent, own, own / "conf", ours]  # the last one goes first
     found = [path for folder in folders for path in listed(folder / group)]
@@ -76,7 +76,7 @@ def files(group: str) -> dict[str, Path]:
 
 
 def options(group: str) -> list[str]:
-    """The names that may be chosen in a group, ours and the user's, sorted."""
+    """Returns the names that may be chosen in a group, ours and the user's, sorted."""
     return sorted(files(group))
 
 
@@ -90,7 +90,7 @@ def read(path: Path) -> Document:
         raise RequestError("FILE", "end in .yaml or .json", str(path))
     try:
         if not path.is_file():  # a pipe would wait for ever
-            raise FileNotFoundError("it is no file")
+            raise FileNotFoundError("no such file")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = Phrase(getattr(error, "strerror", None) or error)
@@ -279,7 +279,7 @@ def _require_shape(text: str, where: str) -> None:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """All keys and values."""
+    """Yields all keys and values."""
     if isinstance(value, dict | list):
         inner = [*value, *value.values()] if isinstance(value, dict) else value
         for item in inner:
@@ -352,7 +352,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
     def list(
         self, config_path: str, results_filter: ObjectType | None = None
     ) -> "builtins.list[str]":
-        """The names in a folder.
+        """Returns the names in a folder.
 
         Raises:
             RequestError: It cannot be read.

@@ -84,7 +84,7 @@ class Original:
 
 
 def find(named: str | None = None, files: Sequence[IdxFile] = FILES) -> Original:
-    """The data from the folder `named`, or else from the first source that works.
+    """Returns the data from the folder `named`, or else from the first source that works.
 
     Raises:
         RequestError: a file in the named folder is missing or damaged.
@@ -106,12 +106,12 @@ def find(named: str | None = None, files: Sequence[IdxFile] = FILES) -> Original
 
 
 def own_cache() -> Path:
-    """The folder in which this program keeps what it fetched, decompressed."""
+    """Returns the folder in which this program keeps what it fetched, decompressed."""
     return user_cache_path("fmnist_lab") / "fashion-mnist"
 
 
 def keras_cache() -> Path:
-    """The folder in which Keras keeps its download."""
+    """Returns the folder in which Keras keeps its download."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras"), "datasets", "fashion-mnist").expanduser()
 
 
@@ -121,7 +121,7 @@ def _read(label: str, folder: Path, files: Sequence[IdxFile]) -> Original:
 
 
 def _try(sources: Sequence[Source], files: Sequence[IdxFile]) -> tuple[Original | None, Failures]:
-    """The first source that works, and the failures of those before it."""
+    """Returns the first source that works, and the failures of those before it."""
     failures: Failures = {}
     for label, locate in sources:
         try:
@@ -187,7 +187,7 @@ def _fetch_with_keras(_: Sequence[IdxFile]) -> Path:
 
 
 def read_folder(folder: Path, files: Sequence[IdxFile] = FILES) -> list[bytes]:
-    """The checked bytes of each file, in the order of `files`; on disk it may be gzipped.
+    """Returns the checked bytes of each file, in the order of `files`; on disk it may be gzipped.
 
     Raises:
         SourceError: a file is missing.
@@ -203,7 +203,7 @@ def read_folder(folder: Path, files: Sequence[IdxFile] = FILES) -> list[bytes]:
 
 
 def parse(content: bytes) -> NDArray[np.uint8]:
-    """The array in an IDX file: its number of axes, their lengths, then the values."""
+    """Returns the array in an IDX file: its number of axes, their lengths, then the values."""
     axes = content[3]
     shape = np.frombuffer(content, ">u4", count=axes, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

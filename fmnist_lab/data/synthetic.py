@@ -25,7 +25,7 @@ def draw(count: int, seed: int) -> Labelled:
 
 
 def _draw_chunk(seed: int, number: int) -> Labelled:
-    """A shape of the labelled class, blended with one of any class, and grain.
+    """Returns a shape of the labelled class, blended with one of any class, and grain.
 
     Now and then the other shape is the stronger one, so that no model can be perfect.
     """
@@ -44,7 +44,7 @@ def _draw_chunk(seed: int, number: int) -> Labelled:
 
 @cache
 def _shapes() -> NDArray[np.int16]:
-    """Every shape at every shift: (10, variants, shifts, 28, 28), from 0 to 255."""
+    """Returns every shape at every shift: (10, variants, shifts, 28, 28), from 0 to 255."""
     coarse = np.random.default_rng(0).integers(-256, 256, size=(CLASSES, VARIANTS, 7, 7))
     smooth = _enlarge(coarse).clip(0, 255)
     steps = range(-REACH, REACH + 1)

@@ -30,7 +30,7 @@ _LOSS_MARGIN = 0.01  # differences below do not matter
 
 @dataclass(frozen=True)
 class Choice:
-    """A run, and what is said about it in public."""
+    """The chosen run, the reasons for the choice and its warnings."""
 
     place: Path  # of the sweep or multirun
     trial: pd.Series  # its row of `results.trials` or `results.replicates`
@@ -129,7 +129,7 @@ def _confirmed(
 
 
 def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Series:
-    """The tuning trial that a strategy's replicates train again."""
+    """Returns the tuning trial that a strategy's replicates train again."""
     own = whole[whole["strategy"] == strategy]
     if own.empty:
         raise RequestError("--strategy", "have a trial that was trained to its end", strategy)
@@ -142,7 +142,7 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
 
 
 def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, metric: str, pair: str) -> str:
-    """Which strategies are not shown to be worse."""
+    """Returns which strategies are not shown to be worse."""
     if chosen != ahead:
         row = verdicts[verdicts["strategy"] == chosen].iloc[0]
         return f"Ahead of it is {ahead}: {_difference(row, metric, pair)}."
@@ -199,7 +199,7 @@ def _summary(evidence: Evidence, strategy: str) -> dict[str, Any] | None:
 def _tuned(
     evidence: Evidence, whole: pd.DataFrame, metric: str, strategy: str | None
 ) -> tuple[pd.Series, str, str]:
-    """The trial whose delivered weights have the best value of a validation metric."""
+    """Returns the trial whose delivered weights have the best value of a validation metric."""
     scored = whole.assign(objective=_delivered(evidence, whole, metric), objective_metric=metric)
     own = scored if strategy is None else scored[scored["strategy"] == strategy]
     best = _best(own)
@@ -214,7 +214,7 @@ def _tuned(
 
 
 def _delivered(evidence: Evidence, trials: pd.DataFrame, metric: str) -> pd.Series:
-    """The metric of the weights that each trial delivers; NaN where it was not measured."""
+    """Returns the metric of the weights that each trial delivers; NaN where it was not measured."""
     if metric == evidence.metric:
         return trials["objective"]
     at = evidence.curves.set_index(["folder", "epoch"])[metric]
@@ -223,7 +223,7 @@ def _delivered(evidence: Evidence, trials: pd.DataFrame, metric: str) -> pd.Seri
 
 
 def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: str) -> str:
-    """What one seed is worth."""
+    """Returns how far chance alone separates single seeds, as a sentence."""
     sentence, error = "One seed decides nothing", None
     rivals = statistics.winners(scored)
     rivals = rivals[rivals["strategy"] != best["strategy"]]
@@ -245,7 +245,7 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
 
 
 def _best(trials: pd.DataFrame) -> pd.Series:
-    """The best trial by objective; of equal ones the first."""
+    """Returns the best trial by objective; of equal ones the first."""
     best = statistics.best(statistics.winners(trials).sort_values("trial", kind="stable"))
     assert best is not None  # they were trained to the end
     return best

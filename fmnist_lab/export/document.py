@@ -53,7 +53,7 @@ from fmnist_lab.commands import train
 train.main = partial(train.main, kind={!r})
 cli.main()
 """
-_WHOLE = {  # settings that stand in a file whatever they are, and what is said of them there
+_WHOLE = {  # settings that stand in a file with any value, and the comment beside each
     "seed": "of initial weights, batch order and dropout",
     "training": "always whole: how long, in which batches, by which engine",
     "objective": "measured on the weights that the trial delivers",
@@ -91,7 +91,7 @@ def recipe(folder: Path) -> Document:
         if key not in _WHOLE:
             own = {name: one for name, one in value.items() if brought[key].get(name) != one}
         if key in _WHOLE or own:
-            document[key] = _told(given, key, own, folder)
+            document[key] = _exportable(given, key, own, folder)
     _require_same(document, given, folder)
     return document
 
@@ -182,7 +182,7 @@ def to_json(document: Document) -> str:
 
 
 def remarks(record: Mapping[str, Any]) -> Iterator[str]:
-    """What people should know of an exported trial, a paragraph each."""
+    """Yields the remarks on an exported trial, a paragraph each."""
     yield f"{record['chosen']} {record['noise']}"
     yield from (f"Beware: {warning}" for warning in record["warnings"])
     if again := record["replicates"]:
@@ -248,12 +248,12 @@ def _hydra_file(folder: Path, name: str) -> DictConfig:
 
 
 def _options_alone(document: Document) -> DictConfig:
-    """The configuration that the chosen options bring along by themselves."""
+    """Returns the configuration that the chosen options bring along by themselves."""
     return config.compose([f"{group}={name}" for group, name in chosen_options(document).items()])
 
 
 def _settings(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
-    """The trial's keys in a configuration, without search spaces and where the data are."""
+    """Returns the trial's keys in a configuration, without search spaces and where the data are."""
     whole = OmegaConf.to_container(cfg, resolve=resolve)
     assert isinstance(whole, dict)
     found = {key: whole[key] for key in Trial.__dataclass_fields__ if key in whole}
@@ -278,10 +278,12 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
     return [(key, was, is_) for key, was, is_ in pairs if was != is_]
 
 
-def _told(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
-    """The value, or values, as they may stand in an exported file."""
+def _exportable(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
+    """Returns the value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
-        return {name: _told(given, f"{key}.{name}", value, folder) for name, value in raw.items()}
+        return {
+            name: _exportable(given, f"{key}.{name}", value, folder) for name, value in raw.items()
+        }
     if isinstance(raw, str) and "${" in raw and not is_reference(raw):
         raw = OmegaConf.select(given, key)
     if not is_plain(raw) or key.endswith("._target_"):

@@ -76,7 +76,7 @@ def require_writable(folder: Path) -> None:
 
 
 def listed(folder: Path) -> list[Path]:
-    """What is in a folder, nothing where there is none.
+    """Returns what is in a folder, nothing where there is none.
 
     Raises:
         PermissionError: This user may not look; `Path.glob` would find nothing, and not say so.

@@ -18,7 +18,7 @@ def beside() -> str:
 
 @contextmanager
 def installed_first(beside: str) -> Iterator[None]:
-    """Imports of the block find what is installed, not a queue.py beside the script.
+    """Makes imports in the block find installed packages, not a queue.py beside the script.
 
     Modules that the script has imported from there are back afterwards.
     """
@@ -33,7 +33,7 @@ def installed_first(beside: str) -> Iterator[None]:
 
 
 def installed_path(beside: str) -> list[str]:
-    """The path for imports with the script's folder as the last."""
+    """Returns the path for imports with the script's folder as the last."""
     entries = [str(Path(entry).absolute()) for entry in sys.path]
     return sorted(entries, key=beside.__eq__)
 
@@ -51,7 +51,7 @@ def shadowing(beside: str) -> list[str]:
 
 
 def _folder(module: object) -> str | None:
-    """The folder that holds a module or package; None if that is unknown."""
+    """Returns the folder that holds a module or package; None if that is unknown."""
     file = getattr(module, "__file__", None)
     if not file:
         return None

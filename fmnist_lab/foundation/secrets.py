@@ -54,7 +54,7 @@ _ADDRESS = re.compile(  # alone, or the whole of it in quotes
 
 
 def mask(text: str) -> str:
-    """The text with the passwords and tokens of its URLs replaced by ***."""
+    """Returns the text with the passwords and tokens of its URLs replaced by ***."""
     whole = _START.match(text)
     text = _FROM_ENVIRONMENT.sub("\ue000\\1\ue001", text)
     for secret in (_WHOLE_PASSWORD, _WHOLE_QUERY) if whole else (_PASSWORD, _QUERY):
@@ -76,7 +76,7 @@ def into_environment(arguments: Sequence[str]) -> list[str]:
 
 
 def masked_config(config: DictConfig) -> DictConfig:
-    """The configuration without passwords; the same object where there are none."""
+    """Returns the configuration without passwords; the same object where there are none."""
     copy = config.copy()
     OmegaConf.set_struct(copy, False)
     OmegaConf.set_readonly(copy, False)

@@ -10,7 +10,7 @@ _RESERVED = ("null", "true", "false", "nan", "inf")  # words that Hydra reads as
 
 
 def spell(value: Any) -> str:
-    """The text after `key=` that gives a job exactly this value."""
+    """Returns the text after `key=` that gives a job exactly this value."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -26,18 +26,18 @@ _RERUN = "--experimental-rerun"
 
 @hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="config")
 def trials(cfg: DictConfig) -> float:
-    """The application behind `fmnist-lab train`: one trial, or `-m` for many."""
+    """Returns the application behind `fmnist-lab train`: one trial, or `-m` for many."""
     return job(cfg)
 
 
 @hydra.main(version_base="1.3", config_path=config.config_dir(), config_name="sweep")
 def sweep(cfg: DictConfig) -> float:
-    """The application behind `fmnist-lab sweep`: trials chosen by Optuna, on every core."""
+    """Returns the application behind `fmnist-lab sweep`: trials chosen by Optuna, on every core."""
     return job(cfg)
 
 
 def shows(arguments: Sequence[str]) -> bool:
-    """Whether Hydra only shows something."""
+    """Returns whether Hydra only shows something."""
     return any(word.partition("=")[0] in _SHOWS for word in arguments)
 
 

@@ -148,7 +148,7 @@ class _Study:
         return self._trial is None or last or not self._trial.should_prune()
 
     def earlier(self, folder: Path) -> list[Path]:
-        """The folders of the trials that this one repeats, the last first."""
+        """Returns the folders of the trials that this one repeats, the last first."""
         if self._trial is None or folder.name != str(self._trial.number):
             return []  # the folder does not say where those of others are
         return [folder.with_name(str(number)) for number in self._trial.earlier()]

@@ -264,7 +264,7 @@ def join(address: str, sweep_dir: Path) -> Cluster:
 
 
 def _connect(address: str, own: Mapping[str, str] | None = None) -> "Client":
-    """A client of a scheduler, or of our own one, whose certificates are `own`."""
+    """Returns a client of a scheduler, or of our own one, whose certificates are `own`."""
     from distributed import Client, Security
 
     # It warns of results lost with their worker, which the stream of jobs deals with.

@@ -41,7 +41,7 @@ class Script:
 
     @classmethod
     def here(cls) -> "Script":
-        """The script of this process, which may have none."""
+        """Returns the script of this process, which may have none."""
         main = sys.modules["__main__"]
         path, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
         method = multiprocessing.get_start_method(allow_none=True)

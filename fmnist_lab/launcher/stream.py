@@ -169,7 +169,7 @@ class JobStream:
         return None
 
     def cancel_all(self) -> None:
-        """Interrupts what runs and forgets what waits; returns when the workers are free."""
+        """Interrupts running jobs and drops waiting ones; returns when the workers are free."""
         if not self._cluster.ended:
             with contextlib.suppress(OSError):  # it may have ended since
                 self._client.sync(self._cancel)

@@ -38,7 +38,7 @@ class StreamingLauncher(Protocol):
         """
 
     def cancel_all(self) -> None:
-        """Interrupts what runs and forgets what waits; results of jobs that ended stay."""
+        """Interrupts running jobs and drops waiting ones; results of jobs that ended stay."""
 
     def close(self) -> None:
         """Ends the worker processes; does nothing the second time."""

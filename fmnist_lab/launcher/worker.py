@@ -136,10 +136,10 @@ def encode(outcome: Outcome, job_idx: int) -> bytes:
 
 
 def decode(pickled: bytes) -> Outcome:
-    """The outcome as the worker had it, tracebacks included."""
+    """Returns the outcome as the worker had it, tracebacks included."""
     outcome: Outcome = cloudpickle.loads(pickled)
     if isinstance(outcome, SystemExit):
-        outcome.code = next(iter(outcome.args), None)  # tblib forgets it
+        outcome.code = next(iter(outcome.args), None)  # tblib drops it
     return outcome
 
 
@@ -296,12 +296,12 @@ def _report_copy(reason: str) -> None:
 
 
 def is_busy() -> bool:
-    """Whether this worker process is in the middle of a job."""
+    """Returns whether this worker process is in the middle of a job."""
     return not _slot.idle.is_set()
 
 
 def failed(overrides: Sequence[str], error: Exception) -> JobReturn:
-    """The result of a job that never came to its task function."""
+    """Returns the result of a job that never came to its task function."""
     task = [override for override in overrides if not override.lstrip("+~").startswith("hydra.")]
     return JobReturn(overrides=task, status=JobStatus.FAILED, _return_value=error)
 

@@ -1,4 +1,4 @@
-"""Observer that writes down what a sweep is about to find out, before its first trial."""
+"""Observer that writes the plan of a sweep before its first trial."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -43,7 +43,7 @@ class Registration:
 
 
 def _question(sweep: str | None) -> str:
-    """The comment at the head of a sweep's file."""
+    """Returns the comment at the head of a sweep's file."""
     path = config_files.files("sweeps").get(sweep or "")
     lines = path.read_text(encoding="utf-8").splitlines() if path else []
     head = takewhile(lambda line: line.startswith("#"), lines)

@@ -50,7 +50,7 @@ class Confirmation:
         return looks.errors(self.looks, self.alpha)
 
     def overrides(self, folder: Path, limits: Mapping[str, int] | None = None) -> list[str]:
-        """The command line of the sweep over seeds.
+        """Returns the command line of the sweep over seeds.
 
         Args:
             folder: For its results.
@@ -115,13 +115,13 @@ def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | N
 
 
 def _baseline(folder: Path, winners: Sequence[str]) -> str:
-    """What the others are compared with: `constant`, or the first in the sweep's file."""
+    """Returns what the others are compared with: `constant`, or the first in the sweep's file."""
     wished = ["constant", *manifest.asked(folder)["strategies"]]
     return next((name for name in wished if name in winners), winners[0])
 
 
 def is_tuned(folder: Path) -> bool:
-    """Whether a search has come to its end, and every strategy has its best trial."""
+    """Returns whether a search has come to its end, and every strategy has its best trial."""
     if not (folder / layout.SWEEP_RESULTS).exists():  # the command showed its configuration, say
         return False
     tuned = _results(folder)
@@ -216,7 +216,7 @@ def _made(verdicts: Sequence[Mapping[str, Any]]) -> int:
 
 
 def _is_open(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> bool:
-    """Whether there is another look to make."""
+    """Returns whether there is another look to make."""
     from fmnist_lab.statistics import Verdict
 
     are_left = _made(verdicts) < len(planned.errors)
@@ -239,17 +239,18 @@ def _wanted(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> dic
 
 
 def _seen(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> list[dict[str, Any]]:
+    """Returns the verdicts of each look on the strategies that were undecided before it."""
     from fmnist_lab.statistics import seen
 
     return seen(verdicts, list(planned.errors))
 
 
 def _described(look: Mapping[str, Any]) -> str:
-    """A look as a sentence."""
-    said: dict[str, list[str]] = {}
+    """Returns a look as a sentence."""
+    by_verdict: dict[str, list[str]] = {}
     for name, verdict in look["verdicts"].items():
-        said.setdefault(verdict, []).append(name)
-    found = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in said.items())
+        by_verdict.setdefault(verdict, []).append(name)
+    found = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in by_verdict.items())
     return f"Look at {look['pairs']} seeds: {found}."
 
 
@@ -343,5 +344,5 @@ def together(ours: Sequence[str], users: Sequence[str]) -> list[str]:
 
 
 def key_of(override: str) -> str:
-    """The key that an override sets."""
+    """Returns the key that an override sets."""
     return override.lstrip("+~").partition("=")[0]

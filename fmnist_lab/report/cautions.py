@@ -18,7 +18,7 @@ _EQUAL = 1.1  # a tenth more is still the same budget
 
 
 def warnings(evidence: Evidence) -> list[str]:
-    """All of them, the gravest first."""
+    """Returns all cautions, the gravest first."""
     if evidence.trials.empty:
         return []
     return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
@@ -26,7 +26,7 @@ def warnings(evidence: Evidence) -> list[str]:
 
 
 def grave(evidence: Evidence) -> list[str]:
-    """Those that no verdict should be read without."""
+    """Returns the cautions that stand beside every verdict."""
     return [
         *_subject(evidence),
         *mixed_images(runs_by_kind(evidence), evidence.setup),
@@ -40,7 +40,7 @@ def grave(evidence: Evidence) -> list[str]:
 
 
 def _subject(evidence: Evidence) -> Iterator[str]:
-    """Images that are no Fashion-MNIST; strategies that differ in more than a schedule."""
+    """Yields cautions on synthetic images, and on strategies that differ in several things."""
     if evidence.drawn:
         yield (
             f"{wording.count(evidence.drawn, 'trial')} on synthetic images left out: not "
@@ -57,7 +57,7 @@ def _subject(evidence: Evidence) -> Iterator[str]:
 
 
 def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iterator[str]:
-    """Objectives measured on different images cannot be ranked without saying so.
+    """Yields a caution where runs were judged on different images.
 
     Args:
         runs_by_kind: What is ranked, by what to call it: `trials` or `replicates`.
@@ -89,7 +89,7 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
 
 
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:
-    """A sweep that went on after an upgrade."""
+    """Yields a caution where versions or commits changed within a sweep."""
     for runs, frame in runs_by_kind(evidence).items():
         found = results.environments(frame)
         used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
@@ -106,12 +106,12 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
 
 
 def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """The frames of an evidence, by what their rows are called."""
+    """Returns the frames of an evidence, by what their rows are called."""
     return {"trials": evidence.trials, "replicates": evidence.replicates}
 
 
 def _changed_rules(setup: Setup) -> Iterator[str]:
-    """Verdicts by other rules than those of the plan."""
+    """Yields a caution where the rules of the verdicts differ from the plan."""
     rules = [key for key in manifest.RULES if key in setup.changed]
     if shown := [f"{key} from {before} to {after}" for key in rules
                  for before, after in [setup.changed[key]]]:  # fmt: skip
@@ -149,19 +149,19 @@ def _changed_looks(evidence: Evidence) -> Iterator[str]:
 
 
 def _added_searches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Searches that were begun when the test set had been opened for others."""
+    """Yields a caution for searches that began after the test set was opened."""
     opened = [time["opened"] for found in manifests for time in found.get("openings", [])]
     late = [found for found in manifests if opened and found.get("begun", "") > min(opened)]
     if late:
         which = units(len(late), "search")
         yield (
             f"On {late[0]['begun'][:10]} {which} more began, after the test set had been opened. "
-            "Who looks and adds until a difference shows finds one by luck more often than p says."
+            "Adding searches until a difference shows finds false ones more often than p says."
         )
 
 
 def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """What changed after the test set had been opened, by the manifest of each search."""
+    """Yields what changed after the test set had been opened, by the manifest of each search."""
     for number, found in enumerate(manifests, 1):
         where = f" of search {number}" if len(manifests) > 1 else ""
         for opening in found.get("openings", [])[1:]:
@@ -192,8 +192,8 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
         most, least = counts.idxmax(), counts.idxmin()
         yield (
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
-            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by luck "
-            "alone."
+            f"({least}) to {counts.max()} ({most}): the best of more trials looks better by "
+            "chance alone."
         )
         return  # which explains the epochs
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
@@ -201,7 +201,7 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
         most, least = epochs.idxmax(), epochs.idxmin()
         yield (
             f"The strategies had equal trials and unequal epochs, from {epochs.min()} ({least}) to "
-            f"{epochs.max()} ({most}) in all: who trains for longer is tuned with more."
+            f"{epochs.max()} ({most}) in all: longer training is more tuning."
         )
 
 
@@ -217,7 +217,7 @@ def _points(evidence: Evidence) -> Iterator[str]:
     if setup.own_points and setup.sampler == "QMCSampler" and len(widths) > 1:
         yield (
             "The strategies were tried at different points: this sweep began with a version that "
-            "drew a sequence for each number of searched keys. Some of a difference may be luck of "
+            "drew a sequence for each number of searched keys. Some of a difference may come of "
             "the points; a new sweep (--new) tries all at the same learning rates."
         )
 
@@ -253,7 +253,7 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
 
 
 def _edges(evidence: Evidence) -> Iterator[str]:
-    """A sentence for each numeric parameter at an edge, whatever the number of searches."""
+    """Yields a sentence for each numeric parameter at an edge, whatever the number of searches."""
     parts = []
     for search in evidence.trials["search"].unique().tolist():
         trials = evidence.trials[evidence.trials["search"] == search]

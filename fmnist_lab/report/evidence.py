@@ -25,7 +25,7 @@ _TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
 
 
 def _is_job(path: Path) -> bool:
-    """Whether a folder is a job's, whatever `hydra.sweep.subdir` calls it."""
+    """Returns whether a folder is a job's, whatever `hydra.sweep.subdir` calls it."""
     return path.is_dir() and (path.name.isdigit() or (path / layout.HYDRA).is_dir())
 
 
@@ -189,7 +189,7 @@ class Setup:
         return not self.sweeper or (self.sampler in _INDEPENDENT and not self.recentred)
 
     def space(self, strategy: str, search: int | None = None) -> Mapping[str, Any]:
-        """Where a strategy is searched, by dotted key; empty if that was not kept.
+        """Returns where a strategy is searched, by dotted key; empty if that was not kept.
 
         Args:
             strategy: Its name.
@@ -361,7 +361,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
 
 
 def _planned(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame:
-    """The replicates with the seeds of the manifest, to which alone its looks belong."""
+    """Returns the replicates with the seeds of the manifest, to which alone its looks belong."""
     return replicates[replicates["seed"].isin(setup.manifest["seeds"])]
 
 
@@ -382,7 +382,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
 
 def _correct(replicates: pd.DataFrame) -> pd.DataFrame | None:
-    """A row per replicate that kept them, a column per test image: whether it is right."""
+    """Returns a row per replicate that kept them, a column per test image: whether it is right."""
     tested = replicates.loc[replicates["test_accuracy"].notna(), "folder"]
     found = {run: weights.read_correct(Path(folder)) for run, folder in tested.items()}
     kept = {run: correct for run, correct in found.items() if correct is not None}
@@ -419,7 +419,7 @@ def require_one_objective(trials: pd.DataFrame) -> None:
 def _standings(
     setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame, metric: str, pair: str
 ) -> pd.DataFrame:
-    """A row per strategy, the best first.
+    """Returns a row per strategy, the best first.
 
     Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
     trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
@@ -476,5 +476,5 @@ def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> p
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:
-    """Which runs ended by themselves, and so have an objective that may be compared."""
+    """Returns which runs ended by themselves, and so have an objective that may be compared."""
     return frame["stop_reason"].isin(WHOLE)

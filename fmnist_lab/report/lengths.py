@@ -36,7 +36,7 @@ def spent(evidence: Evidence) -> pd.DataFrame:
 
 
 def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
-    """How soon replicates are as good as the baseline's are in the end.
+    """Returns how soon replicates are as good as the baseline's are in the end.
 
     Returns:
         The target, the median of the baseline's last validation accuracies, and
@@ -59,7 +59,7 @@ def cut_short(evidence: Evidence) -> list[str]:
 
 
 def lengths_and_batches(evidence: Evidence) -> dict[str, list[int]]:
-    """The epochs and batch sizes in which strategies differ that were not searched."""
+    """Returns the epochs and batch sizes in which strategies differ that were not searched."""
     found: dict[str, set[int]] = {_EPOCHS: set(), "training.batch_size": set()}
     for strategy in evidence.strategies:
         node, space = _node(evidence, strategy, "training"), evidence.setup.space(strategy)

@@ -17,7 +17,7 @@ _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "
 
 
 def measured(evidence: Evidence) -> dict[str, str]:
-    """All that is known of how the numbers came about, by headings."""
+    """Returns all that is known of how the numbers came about, by headings."""
     setup, trials = evidence.setup, evidence.trials
     facts = {"Progress": progress(evidence)}
     for name in _CHOICES:

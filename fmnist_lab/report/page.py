@@ -22,7 +22,7 @@ def write(evidence: Evidence, path: Path) -> None:
 
 
 def page(evidence: Evidence) -> str:
-    """The report's HTML."""
+    """Returns the report's HTML."""
     from plotly.offline import get_plotlyjs
 
     name = escape(evidence.folder.name)
@@ -73,7 +73,7 @@ def page(evidence: Evidence) -> str:
 
 
 def _plan(evidence: Evidence) -> str:
-    """The hash of the plan, which `manifest.json` has in full."""
+    """Returns the hash of the plan, which `manifest.json` has in full."""
     found = evidence.setup.manifest
     if "plan" not in found:
         return ""

@@ -18,7 +18,7 @@ _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
 
 def headline(evidence: Evidence) -> str:
-    """The answer to the sweep's question, or why there is none."""
+    """Returns the answer to the sweep's question, or why there is none."""
     if reason := no_verdict(evidence):
         return reason
     rows, baseline, pair = records(evidence.versus_baseline), evidence.baseline, evidence.pair
@@ -72,14 +72,14 @@ def differing(evidence: Evidence) -> str:
 
 
 def _added(evidence: Evidence) -> str:
-    """What a verdict owes to seeds that no plan had, as a further sentence."""
+    """Returns what a verdict owes to seeds that no plan had, as a further sentence."""
     if evidence.pair != "seed" or not evidence.setup.has_added_seeds:
         return ""
     return " Seeds were added after a look: a false verdict is likelier than its numbers say."
 
 
 def no_verdict(evidence: Evidence) -> str | None:
-    """Why nothing can be said about which strategy is better; None where something can."""
+    """Returns why there is no verdict on which strategy is better; None where there is one."""
     replicates, setup = evidence.replicates, evidence.setup
     if evidence.trials.empty and replicates.empty:
         return "No verdict: no trial has ended yet."
@@ -96,7 +96,7 @@ def no_verdict(evidence: Evidence) -> str | None:
         )
         if evidence.is_running and setup.replicates:
             remedy = "once all is tuned, the sweep itself trains the best configurations again"
-        return f"No verdict: {why}. The ranking may be luck; {remedy}."
+        return f"No verdict: {why}. The ranking may be chance; {remedy}."
     if evidence.versus_baseline is None:
         is_alone = replicates["strategy"].nunique() < 2
         lacking = "the test accuracy of the replicates is not measured yet"
@@ -110,7 +110,7 @@ def no_verdict(evidence: Evidence) -> str | None:
         remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
-        f"never reach p < {setup.alpha:g}. The ranking may be luck; {remedy}."
+        f"never reach p < {setup.alpha:g}. The ranking may be chance; {remedy}."
     )
 
 
@@ -138,7 +138,7 @@ def with_more(evidence: Evidence, pairs: int) -> str:
 
 
 def tested(evidence: Evidence, strategy: str) -> str:
-    """A strategy's test accuracy as a further sentence; nothing where it is not known."""
+    """Returns a strategy's test accuracy as a further sentence; nothing where it is not known."""
     row = evidence.standings.set_index("strategy").loc[strategy]
     if pd.isna(row["test_accuracy"]):
         return ""
@@ -151,7 +151,7 @@ def tested(evidence: Evidence, strategy: str) -> str:
 
 
 def verdict(row: dict[str, Any], pair: str, margin: float = MARGIN) -> str:
-    """What a row of `comparison.compare` says, which had this margin."""
+    """Returns what a row of `comparison.compare` says, which had this margin."""
     opponent = row["opponent"]
     at = "" if pd.isna(row["look"]) else f", at look {row['look']}"
     if row["verdict"] == Verdict.EQUIVALENT:
@@ -172,7 +172,7 @@ def losses(row: dict[str, Any], pair: str) -> str:
 
 
 def claim(evidence: Evidence) -> str:
-    """What the verdicts are about."""
+    """Returns what the verdicts are about."""
     about = (
         "The verdicts are about these tuned configurations, the ones that this search has "
         "found; another search might find others, and more seeds do not cover that."
@@ -199,7 +199,7 @@ def components(evidence: Evidence) -> str:
     frame, setup = evidence.components, evidence.setup
     pooled = frame[COMPONENTS].mean().clip(lower=0).dropna()
     whole = pooled.sum()
-    split = "it draws the split, too, and the two cannot be told apart"
+    split = "it draws the split, too, and the two cannot be separated"
     text = (
         "What a replicate's test accuracy varies with: variances, and the share of each source. A "
         "seed stands for initial weights and the order of batches; "
@@ -209,7 +209,7 @@ def components(evidence: Evidence) -> str:
         text += " What another search would find is in none of these."
     elif frame["seed"].isna().all():
         text += (
-            " Each search has one replicate: seed and search cannot be told apart, and the column "
+            " Each search has one replicate: seed and search cannot be separated, and the column "
             "search has both."
         )
     else:
@@ -225,7 +225,7 @@ def components(evidence: Evidence) -> str:
 
 
 def progress(evidence: Evidence) -> str:
-    """How far the sweep has come."""
+    """Returns how far the sweep has come."""
     done, planned = len(evidence.trials), evidence.setup.planned
     of = f"{done} of " if evidence.is_running else ""
     text = of + wording.count(planned or 0 if of else done, "tuning trial")
@@ -250,7 +250,7 @@ def units(count: int, pair: str) -> str:
 
 
 def points(difference: float) -> str:
-    """A difference of two accuracies: `+0.62`."""
+    """Returns a difference of two accuracies: `+0.62`."""
     return f"{100 * difference:+.2f}"
 
 
@@ -274,7 +274,7 @@ def ends(row: dict[str, Any], prefix: str = "") -> str:
 
 
 def no_interval(pairs: int, pair: str) -> str:
-    """Why fewer than two pairs have no interval."""
+    """Returns why fewer than two pairs have no interval."""
     why = f"{units(pairs, pair)} shows no spread" if pairs else f"no {pair} in common"
     return f"no interval: {why}"
 
@@ -307,7 +307,7 @@ def _wanted(row: dict[str, Any], pair: str) -> str:
 
 
 def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """The rows of a frame; none where there is no frame."""
+    """Returns the rows of a frame; none where there is no frame."""
     rows = [] if frame is None else frame.to_dict("records")
     return [{str(key): value for key, value in row.items()} for row in rows]
 

@@ -13,7 +13,7 @@ from fmnist_lab.report.evidence import RATE, Evidence
 
 
 def table(evidence: Evidence, columns: Mapping[str, Any] | pd.DataFrame, kind: str = "") -> str:
-    """A table in a box of its own that scrolls.
+    """Returns a table in a box of its own that scrolls.
 
     Args:
         evidence: What gives strategies their colours.
@@ -32,7 +32,7 @@ def table(evidence: Evidence, columns: Mapping[str, Any] | pd.DataFrame, kind: s
 
 
 def verdicts(evidence: Evidence) -> str:
-    """Against the baseline, the best strategy first; and against the best, folded away."""
+    """Returns the verdicts against the baseline, and, folded away, those against the best."""
     if evidence.versus_baseline is None or evidence.versus_best is None:
         return _ranking(evidence)
     best = str(evidence.versus_best["opponent"].iloc[0])
@@ -76,14 +76,14 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
 
 
 def _interval(row: dict[str, Any], pair: str, units: str) -> str:
-    """Over pairs and images where these are known, with that over pairs alone below."""
+    """Returns the interval over pairs and images, if known, with that over pairs alone below."""
     if wide := sentences.ends(row, "images_"):
         return f"{wide}<br><small>{units} alone: {sentences.ends(row)}</small>"
     return sentences.interval(row, pair).removeprefix("interval ")
 
 
 def _ranking(evidence: Evidence) -> str:
-    """The strategies by the best trial, where nothing else is known."""
+    """Returns the strategies by the best trial, where nothing else is known."""
     standings = evidence.standings
     columns = {
         "strategy": standings["strategy"],
@@ -99,7 +99,7 @@ def _ranking(evidence: Evidence) -> str:
 
 
 def trust(evidence: Evidence) -> str:
-    """What to know of each strategy's tuning before believing its score."""
+    """Returns what to know of each strategy's tuning before believing its score."""
     trials = evidence.trials
     gaps = statistics.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
     widths: dict[str, dict[str, Any]] = {}
@@ -140,13 +140,13 @@ def trust(evidence: Evidence) -> str:
 
 
 def spent(evidence: Evidence, frame: pd.DataFrame) -> str:
-    """The budgets of the strategies, by `lengths.spent`."""
+    """Returns the budgets of the strategies, by `lengths.spent`."""
     seconds = [wording.duration(value) for value in frame["seconds"]]
     return table(evidence, frame.assign(seconds=seconds).rename(columns={"seconds": "time"}))
 
 
 def components(evidence: Evidence) -> str:
-    """What a replicate's accuracy varies with, in points^2, and the share of each source.
+    """Returns what a replicate's accuracy varies with, in points^2, and the share of each source.
 
     Nothing where no more than one source is known.
     """
@@ -167,7 +167,7 @@ def components(evidence: Evidence) -> str:
 
 
 def savings(evidence: Evidence, frame: pd.DataFrame) -> str:
-    """What early stopping saved, by `lengths.savings`."""
+    """Returns what early stopping saved, by `lengths.savings`."""
     rows = [
         {
             "strategy": row["strategy"],
@@ -192,7 +192,7 @@ def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
 
 
 def _tested(standing: Mapping[str, Any]) -> str:
-    """The mean test accuracy in percent, and its interval where there is one."""
+    """Returns the mean test accuracy in percent, and its interval where there is one."""
     names = ("test_accuracy", "test_low", "test_high")
     mean, low, high = (_number(100 * standing[name], ".2f") for name in names)
     return mean if low == "-" else f"{mean} ({low} to {high})"

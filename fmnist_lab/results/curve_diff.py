@@ -36,13 +36,13 @@ class Departure:
 
 
 def read(folder: Path) -> Curve:
-    """The metrics in a trial's folder that a repetition must reproduce."""
+    """Returns the metrics in a trial's folder that a repetition must reproduce."""
     frame = results.curves([folder])
     return {metric: [_finite(value) for value in frame[metric]] for metric in COMPARED}
 
 
 def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
-    """The metrics that are not the same bit for bit.
+    """Returns the metrics that are not the same bit for bit.
 
     Args:
         recorded: The record.
@@ -64,7 +64,7 @@ def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
 
 
 def shown(value: float | None) -> str:
-    """A value for people, with every digit that single precision has."""
+    """Returns a value for people, with every digit that single precision has."""
     return "-" if value is None else f"{value:.9g}"
 
 

@@ -44,7 +44,7 @@ _TYPES = {
 
 
 def find(name: str | None = None, root: Path = ROOT) -> Path:
-    """The folder of a sweep or multirun.
+    """Returns the folder of a sweep or multirun.
 
     Args:
         name: The name of a folder in `mlruns/sweeps/` or `mlruns/multirun/`; None: the one that
@@ -70,7 +70,7 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
 
 
 def folders(name: str | None = None, root: Path = ROOT, kind: str = "trial") -> list[Path]:
-    """The folders of the runs that have ended, by search and in the order of their numbers.
+    """Returns the folders of the runs that have ended, by search and in the order of their numbers.
 
     Args:
         name: As for `find`.
@@ -84,7 +84,7 @@ def folders(name: str | None = None, root: Path = ROOT, kind: str = "trial") -> 
 
 
 def ended(place: Path, kind: str = "trial") -> list[Path]:
-    """The same for the folder of a sweep or multirun."""
+    """Returns the same for the folder of a sweep or multirun."""
     found: list[Path] = []
     for search in searches.folders(place):
         runs = listed(search / STAGES[kind])
@@ -96,7 +96,7 @@ def ended(place: Path, kind: str = "trial") -> list[Path]:
 
 
 def trials(source: Source = None) -> pd.DataFrame:
-    """A row per tuning trial that has ended, by search and in the order of their numbers.
+    """Returns a row per tuning trial that has ended, by search and in the order of their numbers.
 
     Columns, in this order:
         kind, sweep, strategy (str), trial, seed, search (int64; 0 where there is one search);
@@ -117,7 +117,7 @@ def trials(source: Source = None) -> pd.DataFrame:
 
 
 def replicates(source: Source = None) -> pd.DataFrame:
-    """A row per replicate of a tuned strategy that has ended.
+    """Returns a row per replicate of a tuned strategy that has ended.
 
     The columns of `trials`, and after `objective` test_loss and test_accuracy (float64, nats and
     a share of 1; NaN where not measured).
@@ -126,7 +126,7 @@ def replicates(source: Source = None) -> pd.DataFrame:
 
 
 def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
-    """A row per trial and epoch, for the trials of a sweep or of a frame.
+    """Returns a row per trial and epoch, for the trials of a sweep or of a frame.
 
     Args:
         source: As everywhere, or rows of `trials` or `replicates`.
@@ -172,7 +172,7 @@ def _runs(source: Source, kind: str) -> pd.DataFrame:
 
 
 def _row(folder: Path) -> dict[str, Any]:
-    """What `result.json` says, and what older ones leave to Hydra's files."""
+    """Returns what `result.json` says, and what older ones leave to Hydra's files."""
     row = schema.result(folder)
     if "overrides" not in row:
         row |= overrides.from_hydra(folder / HYDRA)
@@ -181,7 +181,7 @@ def _row(folder: Path) -> dict[str, Any]:
 
 
 def _superseded(frame: pd.DataFrame, given: list[dict[str, Any]]) -> list[bool]:
-    """Interrupted, or failed with a later trial that was asked for exactly the same."""
+    """Returns which runs were interrupted, or failed and were repeated later."""
     last = {_asked(row): number for row, number in zip(given, frame["trial"], strict=True)}
     rows = zip(frame["stop_reason"], frame["trial"], given, strict=True)
     return [
@@ -196,7 +196,7 @@ def _asked(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
-    """Float64 where all values are numbers."""
+    """Converts columns to float64 where all values are numbers."""
     frame = pd.DataFrame(given, index=range(len(given)))
     for name in frame:
         values = frame[name].dropna()
@@ -206,6 +206,6 @@ def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _started(place: Path) -> float:
-    """When a sweep was started or continued; reports that are written later do not count."""
+    """Returns when a sweep was started or continued; reports written later do not count."""
     note = place / SWEEP_CONFIG
     return (note if note.exists() else place).stat().st_mtime

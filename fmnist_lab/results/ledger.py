@@ -52,7 +52,7 @@ _ENTRY = TypeAdapter(Entry)
 
 
 def now() -> str:
-    """The time as the ledger has it."""
+    """Returns the time as the ledger has it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
 
 
@@ -94,7 +94,7 @@ def read(images: str | None, path: Path = PATH) -> list[Entry]:
 
 
 def _entries(content: bytes, path: Path) -> list[Entry]:
-    """The lines but for those that a kill has cut off, which opened nothing."""
+    """Returns the lines but for those that a kill has cut off, which opened nothing."""
     found = []
     for number, line in enumerate(content.splitlines(), 1):
         try:
@@ -111,7 +111,7 @@ def _entries(content: bytes, path: Path) -> list[Entry]:
 
 
 def sentence(entries: Sequence[Entry]) -> str:
-    """How often a test set was opened in this project, and for what; "" if it never was.
+    """Returns how often a test set was opened in this project, and for what; "" if it never was.
 
     Example:
         >>> entry = {"opened": "2026-11-29T10:00:00.000+00:00", "images": "5e1", "runs": 26}

@@ -1,4 +1,4 @@
-"""What a search is about to find out, and each time the test set was opened for it.
+"""The manifest of a search: its plan, and each opening of the test set for it.
 
 `manifest.json` stands in the search's folder. The plan is written before the first trial and stays
 as it is; so does its hash. Openings stand beside it. The hash of an opening covers the strategies,
@@ -26,7 +26,7 @@ CHANGEABLE = (*_SETTINGS, *_BUDGETS)  # while a sweep goes on
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The manifest of a search; empty where there is none.
+    """Returns the manifest of a search; empty where there is none.
 
     Raises:
         RequestError: It has another shape: its warnings would be lost.
@@ -38,7 +38,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration says of `CHANGEABLE`."""
+    """Returns what a configuration says of `CHANGEABLE`."""
     sweeper = config.get("hydra", {}).get("sweeper", {})
     given = {key: config[key] for key in _SETTINGS if key in config}
     return given | {key: sweeper[key] for key in _BUDGETS if sweeper.get(key) is not None}
@@ -49,7 +49,7 @@ def begin(folder: Path, **plan: Any) -> None:
 
     Args:
         folder: Of the search, with what its sweeper has left there.
-        **plan: What is to be said beside the search's strategies, spaces and settings.
+        **plan: Further entries beside the search's strategies, spaces and settings.
     """
     if read(folder):
         return
@@ -65,7 +65,7 @@ def add(folder: Path, **content: Any) -> None:
 
 
 def asked(folder: Path) -> dict[str, Any]:
-    """What a search was asked: its number, its strategies, and where each is searched."""
+    """Returns what a search was asked: its number, its strategies, and where each is searched."""
     return {
         "search": searches.split(folder)[1],
         "strategies": configuration(folder)["hydra"]["sweeper"]["strategies"],
@@ -74,7 +74,7 @@ def asked(folder: Path) -> dict[str, Any]:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """The composed configuration of a search, as its sweeper has left it."""
+    """Returns the composed configuration of a search, as its sweeper has left it."""
     text = (folder / SWEEP_CONFIG).read_text(encoding="utf-8")
     config: dict[str, Any] = yaml.safe_load(text)
     return config
@@ -85,7 +85,7 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 
 def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
-    """The dotted keys whose values have changed since the test set was opened last.
+    """Returns the dotted keys whose values have changed since the test set was opened last.
 
     What an older manifest does not say has not changed.
     """
@@ -162,7 +162,7 @@ def add_looks(
 
 
 def differences(before: Any, after: Any, key: str = "") -> list[str]:
-    """The dotted keys whose values differ."""
+    """Returns the dotted keys whose values differ."""
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return [] if before == after else [key]
     return [

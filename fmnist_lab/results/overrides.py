@@ -20,12 +20,12 @@ _NULL, _QUOTES = ("null", ""), ("'", '"')
 
 
 def asked(overrides: Sequence[str]) -> list[str]:
-    """The overrides without those that say where a trial runs and is recorded."""
+    """Returns the overrides without those that say where a trial runs and is recorded."""
     return [word for word in overrides if not word.lstrip("+~").startswith(PRIVATE)]
 
 
 def read(overrides: Sequence[str]) -> dict[str, Any]:
-    """The values by dotted key: float for numbers, None for null, text for all else."""
+    """Returns the values by dotted key: float for numbers, None for null, text for all else."""
     pairs = (word.partition("=") for word in overrides if not word.startswith("~"))
     values = {key.lstrip("+"): _value(text) for key, _, text in pairs}
     return {key: value for key, value in values.items() if key not in _OF_THE_SWEEP}

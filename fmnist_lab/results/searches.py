@@ -11,12 +11,12 @@ from fmnist_lab.results.layout import SEARCHES
 
 
 def folder_of(sweep: Path, number: int) -> Path:
-    """The folder of a search."""
+    """Returns the folder of a search."""
     return sweep / SEARCHES / str(number) if number else sweep
 
 
 def split(folder: Path) -> tuple[Path, int]:
-    """The sweep's folder and the search's number, from the search's folder."""
+    """Returns the sweep's folder and the search's number, from the search's folder."""
     if folder.parent.name == SEARCHES and folder.name.isdigit():
         return folder.parent.parent, int(folder.name)
     return folder, 0

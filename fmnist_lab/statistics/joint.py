@@ -105,13 +105,13 @@ def _flipped_sums(values: Floats) -> Iterator[Floats]:
 
 
 def _signs(pairs: int) -> Floats:
-    """All patterns of signs, `(2^pairs, pairs)`."""
+    """Returns all patterns of signs, `(2^pairs, pairs)`."""
     signs: Floats = np.where(np.arange(2**pairs)[:, None] >> np.arange(pairs) & 1, -1.0, 1.0)
     return signs
 
 
 def _critical(z: float, pairs: npt.NDArray[np.int_], alpha: float) -> Floats:
-    """The critical |t| of each difference that belongs to a critical z of them all."""
+    """Returns the critical |t| of each difference that belongs to a critical z of them all."""
     degrees = np.where(pairs > 1, pairs - 1.0, np.nan)
     bonferroni = scipy.stats.t.ppf(1 - alpha / (2 * max(len(pairs), 1)), degrees)
     room = pairs - z**2

@@ -114,7 +114,7 @@ def optimism(
 ) -> pd.DataFrame:
     """Measures by how much the winning trial looked better: tuned score less replicated mean.
 
-    The winner was chosen for its score, luck included; the replicates train it again without a
+    The winner was chosen for its score, chance included; the replicates train it again without a
     choice. Positive is flattering, for losses too.
 
     Args:
@@ -232,14 +232,14 @@ def at_edge(trials: pd.DataFrame, spaces: Spaces) -> pd.DataFrame:
 
 
 def _position(value: float, low: float, high: float, log: bool) -> float:
-    """Where in a range a value lies, from 0 to 1; NaN without a value or a width."""
+    """Returns where in a range a value lies, from 0 to 1; NaN without a value or a width."""
     if log:
         value, low, high = np.log([value, low, high])
     return (value - low) / (high - low) if high > low else np.nan
 
 
 def _winner_of_each(trials: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """A row per strategy and search in the order of appearance, NaN where nothing won."""
+    """Returns a row per strategy and search in the order of appearance, NaN where nothing won."""
     searches = trials[["strategy", "search"]].drop_duplicates()
     best = searches.merge(winners(trials), on=["strategy", "search"], how="left")
     return best.to_dict("records")

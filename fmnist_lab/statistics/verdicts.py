@@ -51,7 +51,7 @@ class Pairs:
         return self.lost.isna().sum()
 
     def first(self, count: int) -> "Pairs":
-        """The first so many pairs."""
+        """Returns the first so many pairs."""
         return replace(
             self,
             means=self.means.iloc[:count],
@@ -115,7 +115,7 @@ def pair_up(
     margin: float,
     images: pd.DataFrame | None = None,
 ) -> Pairs:
-    """The values of each strategy in each pair, by the rules that `compare` states.
+    """Returns the values of each strategy in each pair, by the rules that `compare` states.
 
     Raises:
         RequestError: A column is missing or unknown, a replicate is there twice or none at all.
@@ -268,7 +268,7 @@ def compare_to_best(  # noqa: PLR0913 - all but the first have a default
     """Compares every strategy with the one that has the best mean, as `compare` does it.
 
     The best is chosen from the same values that then speak for it. Of equal strategies one
-    always looks best, so its lead is partly luck and plain p-values would be too small. Any
+    always looks best, so its lead is partly chance and plain p-values would be too small. Any
     strategy might have been chosen, so every p-value is adjusted for all comparisons of any two
     strategies: p_joint, low and high hold for all of them together, p_equivalent is multiplied by
     their number. All this is then as true as without the choice. The difference itself stays as

@@ -113,7 +113,7 @@ class Sweep:
         return Strategy(study, plan, settings, index, count, custom, self._recall, folder)
 
     def _recall(self, number: int, trial: FrozenTrial) -> Mapping[str, Any] | None:
-        """The result that the job of a trial left in its folder alone, if it had ended."""
+        """Returns the result that the job of a trial left in its folder alone, if it had ended."""
         config = copy.deepcopy(self._config)
         with open_dict(config):
             config.hydra.job.num, config.hydra.job.id = number, str(number)

@@ -44,7 +44,7 @@ class CurrentTrial:
 
     def __init__(self, number: int, channel: Channel) -> None:
         self.number = number
-        self.pruned = False  # whether `should_prune` has said so
+        self.pruned = False  # whether `should_prune` has returned True
         self._channel = channel
         self._number, self._index = divmod(number, len(channel.studies))  # in its study
 
@@ -69,7 +69,7 @@ class CurrentTrial:
         self._reach(lambda storage, trial: storage.set_trial_intermediate_value(trial, step, value))
 
     def should_prune(self) -> bool:
-        """Whether the study gives this trial up.
+        """Returns whether the study gives this trial up.
 
         After True the task cleans up and returns, or raises `optuna.TrialPruned`; either way
         the trial counts as pruned. A study that cannot be reached prunes nothing.
@@ -185,7 +185,7 @@ def left_in(
 
 
 def is_pruned(error: object) -> bool:
-    """Whether a task raised this in order to be pruned."""
+    """Returns whether a task raised this in order to be pruned."""
     from optuna import TrialPruned
 
     return isinstance(error, TrialPruned)

@@ -236,7 +236,7 @@ class Loop:
             log.info("Trial %d %s: %s%s", trial.number, trial.state, values, self._best())
 
     def _best(self) -> str:
-        """The end of a log line that names the best trial, where there is one direction."""
+        """Returns the end of a log line that names the best trial, where there is one direction."""
         bests = [strategy.budget.best for strategy in self.strategies]
         found = [(best.values[0], best.number) for best in bests if best and best.values]
         best = min(found, key=lambda item: self._settings.sign * item[0], default=None)

@@ -167,7 +167,7 @@ class Planner:
                 raise SweepRequestError(key, rule, Phrase(override.input_line))
 
     def _configuration(self, composed: DictConfig) -> dict[str, Any]:
-        """The trial's configuration as plain values, less the keys that may change."""
+        """Returns the trial's configuration as plain values, less the keys that may change."""
         free = ["hydra", *(self.settings.may_change or [])]
         free += [f"{node}.space" for node in self.settings.spaces or []]
         # Unresolved: what is computed from other keys changes with these.
@@ -194,7 +194,7 @@ class Planner:
         return attempts
 
     def _function(self, key: str, *arguments: str) -> Any:
-        """The function that a setting names, None where it names none."""
+        """Returns the function that a setting names, None where it names none."""
         if (path := getattr(self.settings, key)) is None:
             return None
         with sweep_request():
@@ -204,7 +204,7 @@ class Planner:
 
 
 def _ends(distribution: BaseDistribution) -> Sequence[Any]:
-    """All choices, or the ends of an interval."""
+    """Returns all choices, or the ends of an interval."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     return [getattr(distribution, end) for end in ("low", "high")]  # which all others have

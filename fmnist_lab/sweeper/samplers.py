@@ -181,7 +181,7 @@ def off_grid(trials: Sequence[FrozenTrial], space: Space) -> int:
 
 
 def _read(group: str, config: Any) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The class that a node names, and the arguments that it sets.
+    """Returns the class that a node names, and the arguments that it sets.
 
     Raises:
         SweepRequestError: There is no such class or argument, or a package is missing.

@@ -146,5 +146,5 @@ class Settings:
         return replace(self, n_trials=2 * self.n_trials, max_epochs=epochs)
 
     def at_most(self, n_trials: int) -> "Settings":
-        """The same settings with at most `n_trials` trials."""
+        """Returns the same settings with at most `n_trials` trials."""
         return replace(self, n_trials=min(self.n_trials, n_trials))

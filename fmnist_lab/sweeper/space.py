@@ -283,7 +283,7 @@ def _choices(override: Override) -> Searched:
 
 
 def _range(sweep: RangeSweep) -> BaseDistribution:
-    """A distribution over the values of a range, ends included."""
+    """Returns a distribution over the values of a range, ends included."""
     if sweep.shuffle:
         return CategoricalDistribution(range_values(sweep))
     kind, start, step, count = _range_parts(sweep)
@@ -296,7 +296,7 @@ def _range(sweep: RangeSweep) -> BaseDistribution:
 
 
 def _range_parts(sweep: RangeSweep) -> tuple[type[int | float], Decimal, Decimal, int]:
-    """The type of a range's values, the first one, the step, and how many there are."""
+    """Returns the type of a range's values, the first one, the step, and how many there are."""
     kind = int if isinstance(sweep.range(), range) else float
     start, stop, step = (Decimal(str(end)) for end in (sweep.start, sweep.stop, sweep.step))
     if step == 0:

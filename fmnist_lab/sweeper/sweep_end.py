@@ -138,7 +138,7 @@ class SweepEnd:
         return TypeAdapter(cls).validate_python(content) if isinstance(content, Mapping) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The end as plain values, for YAML."""
+        """Returns the end as plain values, for YAML."""
         plain: dict[str, Any] = TypeAdapter(SweepEnd).dump_python(self, mode="json")
         return plain
 

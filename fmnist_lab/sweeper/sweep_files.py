@@ -60,7 +60,7 @@ def write_results(
 
 
 def _overall(summaries: dict[str | None, dict[str, Any]]) -> dict[str, Any]:
-    """The summary of the only study, or of the strategy with the best trial."""
+    """Returns the summary of the only study, or of the strategy with the best trial."""
     if None in summaries:
         return summaries[None]
     first = next(iter(summaries.values()))

@@ -57,7 +57,7 @@ def pack(network: Path, dataset: Dataset, folder: Path) -> None:
 
 
 def measure(folder: Path, dataset: Dataset) -> float:
-    """The accuracy of a packed model on the test set, loaded in MLflow's public way."""
+    """Returns the accuracy of a packed model on the test set, loaded in MLflow's public way."""
     with _quiet():
         import mlflow.pyfunc
 
@@ -67,7 +67,7 @@ def measure(folder: Path, dataset: Dataset) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of what MLflow says to itself: hints for models of another kind, mostly."""
+    """Mutes MLflow's hints, most of which are for models of another kind."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -75,7 +75,7 @@ def _quiet() -> Iterator[None]:
 
 
 def spell(name: str) -> str:
-    """The name as the registry takes it: it allows neither slashes nor colons."""
+    """Returns the name as the registry takes it: it allows neither slashes nor colons."""
     return re.sub(r"[/:]+", "-", name)
 
 
@@ -94,7 +94,7 @@ class Registry:
             self._client, _ = open_experiment(config)
 
     def find(self, name: str, run_id: str) -> str | None:
-        """The version of a model that was made of a run, the newest if there are several.
+        """Returns the version of a model that was made of a run, the newest if there are several.
 
         Raises:
             RequestError: The store has no such run.
@@ -170,7 +170,7 @@ class Registry:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        """What the store cannot do is one sentence."""
+        """Turns what the store refuses into one sentence."""
         from mlflow import MlflowException
 
         try:

@@ -1,4 +1,4 @@
-"""What MLflow is to get of a run, as a file in the run's own folder, and how that is sent.
+"""The outbox of a run: a file in its folder with all that MLflow should get, and its sending.
 
 The record's first line is the header, what the run is. Each further line has some of these keys:
 
@@ -101,7 +101,7 @@ class RefusedError(Exception):
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether an error is one that time does not mend."""
+    """Returns whether an error is one that time does not mend."""
     from mlflow import MlflowException
 
     if isinstance(error, MlflowException):

@@ -212,7 +212,7 @@ def reason(error: BaseException) -> str:
 
 
 def is_sqlite(uri: str) -> bool:
-    """Whether a store's address is that of an SQLite file, with whatever driver."""
+    """Returns whether a store's address is that of an SQLite file, with whatever driver."""
     return urlsplit(uri).scheme.partition("+")[0] == "sqlite"
 
 

@@ -48,7 +48,7 @@ ONLY = Attempts()
 
 
 def basis(trial: Trial, environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides each bit of a curve: the trial, its data, versions, machine and threads.
+    """Returns what decides each bit of a curve: the trial, its data, versions, machine and threads.
 
     Args:
         trial: What is trained.

@@ -74,7 +74,7 @@ def clip(name: str, gradients: Sequence[Any], threshold: Any) -> tuple[list[Any]
 
 
 def sum_of_squares(tensor: Any) -> Any:
-    """The sum of a tensor's squared elements, a scalar; those of a matrix by rows first."""
+    """Returns the sum of a tensor's squared elements, a scalar; those of a matrix by rows first."""
     import tensorflow as tf
 
     squares = tf.square(tensor)

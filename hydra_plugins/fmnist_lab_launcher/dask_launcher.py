@@ -105,7 +105,7 @@ class DaskLauncher(Launcher):
         return None if self.stream is None else self.stream.next_result(timeout)
 
     def cancel_all(self) -> None:
-        """Interrupts what runs and forgets what waits; results of jobs that ended stay."""
+        """Interrupts running jobs and drops waiting ones; results of jobs that ended stay."""
         if self.stream is not None:
             self.stream.cancel_all()
 

@@ -91,7 +91,7 @@ def _register() -> None:
                 ConfigStore.instance().store(name, node, group, provider="fmnist_lab")
 
     def open_(family: Mapping[str, Any]) -> dict[str, Any]:
-        """The options; any argument of the class may be set without a +."""
+        """Returns the options; any argument of the class may be set without a +."""
         flags = {"struct": False}
         return {name: OmegaConf.create(node, flags=flags) for name, node in family.items()}
 

@@ -22,10 +22,10 @@ RETURNS: dict[str, Any] = {
 @hydra.main(version_base="1.3", config_path=None)
 def main(cfg: DictConfig) -> Any:
     if cfg.how == "raise":
-        raise RuntimeError("out of luck")
+        raise RuntimeError("broken")
     if cfg.how == "raise_once" and not (flag := Path(cfg.flag)).exists():
         flag.touch()
-        raise RuntimeError("out of luck, once")
+        raise RuntimeError("broken, once")
     if cfg.how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     return RETURNS.get(cfg.how, 2.0)

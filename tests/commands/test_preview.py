@@ -61,7 +61,8 @@ class TestCurves:
     def test_performance_states_its_assumption(self, monitor: str) -> None:
         scheduler = Performance(1.0, monitor=monitor, mode="min", factor=0.5, patience=3)
         frame = preview.curves({"performance": scheduler}, epochs=8, steps=1)
-        assert set(frame["scheduler"]) == {f"performance, if {monitor} never improves"}
+        (name,) = set(frame["scheduler"])
+        assert {"performance", monitor} <= set(name.replace(",", "").split())
         assert frame["learning_rate"].tolist() == [1.0] * 4 + [0.5] * 3 + [0.25]
 
     def test_the_scheduler_can_still_train(self) -> None:
@@ -118,10 +119,10 @@ class TestSave:
 
         def fail(self: Figure, target: Path, **settings: Any) -> None:
             target.write_bytes(b"half")
-            raise OSError("disk full")
+            raise OSError("full")
 
         monkeypatch.setattr(Figure, "savefig", fail)
-        with pytest.raises(OSError, match="disk full"):
+        with pytest.raises(OSError, match="full"):
             preview.save_curves(few(["linear"]), path)
         assert path.read_bytes() == b"old"
         assert list(tmp_path.iterdir()) == [path]

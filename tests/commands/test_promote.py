@@ -65,10 +65,10 @@ class TestChoose:
         assert chosen(tuned, "cosine") == tuned / "replicates" / "2"
 
     def test_validation_decides_and_not_the_test_set(self, tuned: Path) -> None:
-        lucky = {"strategy": "constant", "objective": 0.8, "test_accuracy": 0.99}
-        sound = {"strategy": "cosine", "objective": 0.9, "test_accuracy": 0.85}
-        for number, told in enumerate((lucky, sound)):
-            leave_run(tuned / "replicates" / str(number), kind="replicate", trial=number, **told)
+        tested = {"strategy": "constant", "objective": 0.8, "test_accuracy": 0.99}
+        validated = {"strategy": "cosine", "objective": 0.9, "test_accuracy": 0.85}
+        for number, values in enumerate((tested, validated)):
+            leave_run(tuned / "replicates" / str(number), kind="replicate", trial=number, **values)
         assert chosen(tuned) == tuned / "replicates" / "1"
 
     def test_a_strategy_that_diverges_at_times_comes_last(self, tuned: Path) -> None:
@@ -81,26 +81,28 @@ class TestChoose:
         leave_run(place, kind=kind, trial=8, objective=2.3, objective_metric="val/loss")
         if kind == "replicate":
             leave_replicates(tuned, {"cosine": [0.9]})
-        with pytest.raises(RequestError, match="must be one for all that is compared, got val/acc"):
+        with pytest.raises(RequestError) as refused:
             chosen(tuned)
+        assert refused.value.got == "val/accuracy, val/loss"
 
     @pytest.mark.parametrize("kind", ["trial", "replicate"])
-    def test_different_images_are_said(self, tuned: Path, kind: str) -> None:
+    def test_different_images_are_a_warning(self, tuned: Path, kind: str) -> None:
         for number in (8, 9):
             given = [f"data.val_size={number}"]
             leave_run(tuned / f"{kind}s/{number}", kind=kind, trial=number, overrides=given)
         warnings = choosing.choose(tuned, model=True).warnings
-        assert any(f"The {kind}s differ in data.val_size: the" in told for told in warnings)
+        assert any("data.val_size" in warning for warning in warnings)
 
     def test_an_unknown_strategy(self, tuned: Path) -> None:
-        with pytest.raises(RequestError, match="`--strategy` must be one of constant, cosine, got"):
+        with pytest.raises(RequestError, check=lambda error: error.got == "'cosinus'"):
             chosen(tuned, "cosinus")
 
     def test_nothing_that_trained_to_its_end(self, tmp_path: Path) -> None:
         place = tmp_path / "mlruns" / "sweeps" / "night"
         leave_run(place / "trials" / "0", stop_reason="diverged", objective=float("nan"))
-        with pytest.raises(RequestError, match="to its end, got 1 trial, none of them such"):
+        with pytest.raises(RequestError) as refused:
             chosen(place)
+        assert "1" in refused.value.got
 
 
 class TestRequests:
@@ -113,33 +115,29 @@ class TestRequests:
         return int(exit_.value.code or 0)
 
     @pytest.mark.parametrize(
-        ("arguments", "sentence"),
-        [
-            ([], "must hold a sweep"),
-            (["--run", "abc"], "`--run` must be the MLflow id of a trial under mlruns, got 'abc'"),
-            (["night", "--run", "abc"], "`--run` must stand alone, got 'abc'"),
-        ],
-    )
-    def test_in_one_sentence(
+        ("arguments", "key"), [([], "mlruns"), (["--run", "abc"], "--run"),
+                               (["night", "--run", "abc"], "--run")],
+    )  # fmt: skip
+    def test_with_exit_code_2(
         self,
         folder: Path,
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
         arguments: list[str],
-        sentence: str,
+        key: str,
     ) -> None:
         assert self.refused(*arguments, monkeypatch=monkeypatch) == 2
-        assert sentence in capsys.readouterr().err
+        assert f"`{key}`" in capsys.readouterr().err
         assert list(folder.iterdir()) == []
 
     def test_a_trial_that_is_not_in_mlflow(self, folder: Path) -> None:
         leave_run(folder / "mlruns/multirun/night/0", mlflow_run_id=None)
-        with pytest.raises(RequestError, match=r"must be recorded in MLflow.*got no run"):
+        with pytest.raises(RequestError, check=lambda error: error.key.endswith("night/0")):
             promote.main("night")
 
     def test_a_trial_that_was_pruned(self, folder: Path) -> None:
         leave_run(folder / "mlruns/multirun/night/0", mlflow_run_id="abc", stop_reason="pruned")
-        with pytest.raises(RequestError, match="trained to its end, got pruned"):
+        with pytest.raises(RequestError, check=lambda error: error.got == "pruned"):
             promote.main(run="abc")
 
 
@@ -249,9 +247,8 @@ class TestModel:
 
     def test_it_says_what_was_registered_and_how_to_serve_it(self, promoted: Promoted) -> None:
         accuracy = promoted.result(0)["test_accuracy"]
-        assert f"test accuracy is {accuracy:.4f}, as recorded" in promoted.printed
-        assert f"Registered: {NAME}, version 1, which is now its champion." in promoted.printed
-        assert f"models:/{NAME}@champion --env-manager local" in promoted.printed
+        for token in (f"{accuracy:.4f}", "version 1", f"models:/{NAME}@champion --env-manager"):
+            assert token in promoted.printed
 
     def test_it_gives_the_recorded_test_accuracy(self, promoted: Promoted) -> None:
         import mlflow
@@ -286,7 +283,7 @@ class TestModel:
         monkeypatch.chdir(copied)
         promote.main("night")
         printed = capsys.readouterr().out
-        assert "It is registered already, as version 1." in printed
+        assert "version 1" in printed
         (example,) = shlex.split(printed.partition("--data ")[2])
         assert Path(example.removeprefix("@")).is_relative_to(copied)
 
@@ -316,7 +313,7 @@ class TestAgain:
         other = json.loads(kept) | {"test_accuracy": 0.5}
         file.write_text(json.dumps(other))
         try:
-            with pytest.raises(NotReproducedError, match=r"instead of the recorded 0\.5000"):
+            with pytest.raises(NotReproducedError, match=r"0\.5000"):
                 promote.main(run=other["mlflow_run_id"])
         finally:
             file.write_text(kept)
@@ -331,7 +328,7 @@ class TestAgain:
         assert promoted.champion().run_id == promoted.result(1)["mlflow_run_id"]
         promote.main("night")
         assert str(promoted.champion().version) == "1"
-        assert "It is registered already, as version 1." in capsys.readouterr().out
+        assert "version 1" in capsys.readouterr().out
         assert len(promoted.versions()) == 2
 
     def test_a_tuning_trial_is_trained_again(
@@ -345,10 +342,10 @@ class TestAgain:
         lines = [json.loads(line) for line in kept.splitlines()]
         lines[1]["val/loss"] += 1e-6
         file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        with pytest.raises(NotReproducedError, match=r"from epoch 1 on, val/loss .* instead of"):
+        with pytest.raises(NotReproducedError, match=r"epoch 1\b.* val/loss"):
             promote.main(run=run)
         assert run not in promoted.versions().values()
         file.write_text(kept)
         promote.main(run=run)
-        assert "It has kept no weights, so it is trained again." in capsys.readouterr().out
-        assert "measured now for the first time" in promoted.champion().description
+        assert "epoch 3/3" in capsys.readouterr().out
+        assert promoted.champion().run_id == run

@@ -50,7 +50,7 @@ space:
 
 
 def start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """Starts `fmnist-lab` in a folder, out of reach of the settings of whoever runs the test."""
+    """Starts `fmnist-lab` in a folder, out of reach of the user's own settings."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("FMNIST_LAB", "MLFLOW"))}
     return subprocess.Popen(
         [sys.executable, "-m", "fmnist_lab", *arguments],
@@ -168,7 +168,7 @@ class TestSweep:
         assert {result["sweep"] for result in results(beside)} == {"mine-2"}
         assert contents(again / "mlruns/sweeps/mine") == before
         printed, _ = run(again, "sweep", "mine", "tracking=none")  # continues the newest
-        assert "Sweep mine-2: 2 of 2 trials are done" in printed
+        assert "mine-2: 2 of 2" in printed
         assert len(results(beside)) == 2
 
 
@@ -179,35 +179,30 @@ class TestRefusals:
     def test_a_changed_configuration(self, again: Path) -> None:
         before = contents(again / "mlruns")
         _, complaint = run(again, "sweep", "mine", "training.epochs=4", code=2)
-        assert complaint == (
-            "fmnist-lab: `training.epochs` must stay 3, which the sweep began with, got 4. "
-            "To start afresh beside mlruns/sweeps/mine: "
-            "fmnist-lab sweep mine --new\n"
-        )
+        for token in ("`training.epochs`", " 3,", "got 4", "fmnist-lab sweep mine --new\n"):
+            assert token in complaint
         after = contents(again / "mlruns")
         journal = "sweeps/mine/study.journal"  # notes that it was opened
         assert after.pop(journal).startswith(before.pop(journal))
         assert after == before
-        assert "Sweep mine: 2 of 2" in run(again, "sweep", "mine", "tracking=none")[0]
+        assert "mine: 2 of 2" in run(again, "sweep", "mine", "tracking=none")[0]
 
     @pytest.mark.parametrize(
-        ("arguments", "sentence"),
+        ("arguments", "key", "got"),
         [
-            (["demi"], f"`NAME` must be one of {', '.join(SWEEPS)}, got 'demi'."),
-            (["demo", "training.batch_size=-1"],
-             "`training.batch_size` must be a whole number, zero or more, got -1."),
-            (["demo", "scheduler=linear"],
-             "`scheduler` must be left to the strategies of this sweep, got scheduler=linear."),
-            (["demo", "data.dir=/nowhere"],
-             "`data.dir` must be a folder with the four"),
+            (["demi"], "NAME", "'demi'"),
+            (["demo", "training.batch_size=-1"], "training.batch_size", "-1"),
+            (["demo", "scheduler=linear"], "scheduler", "scheduler=linear"),
+            (["demo", "data.dir=/nowhere"], "data.dir", "'/nowhere'"),
         ],
-    )  # fmt: skip
+    )
     def test_of_a_sweep_that_does_not_exist(
-        self, tmp_path: Path, arguments: list[str], sentence: str
+        self, tmp_path: Path, arguments: list[str], key: str, got: str
     ) -> None:
         printed, complaint = run(tmp_path, "sweep", *arguments, code=2)
         assert printed == ""
-        assert complaint.startswith(f"fmnist-lab: {sentence}")
+        assert complaint.startswith(f"fmnist-lab: `{key}`")
+        assert f" {got}" in complaint
         assert complaint.count("\n") == 1
         assert list(tmp_path.iterdir()) == []
 
@@ -223,11 +218,10 @@ class TestFailures:
         # One at a time: of two that fail together the second may or may not be counted.
         one = "hydra.sweeper.n_jobs=1"
         printed, complaint = run(tmp_path, "sweep", "demo", *self.QUICK, diverging, one, code=1)
-        assert complaint == (
-            "fmnist-lab: 3 trials failed, more than max_failure_rate=0.5 of 4 allows.\n"
-        )
-        assert "0 complete, 0 pruned, 3 failed." in printed
-        assert "Failed with ValueError: " in printed
+        assert "max_failure_rate=0.5" in complaint
+        assert complaint.count("\n") == 1
+        assert "0 complete, 0 pruned, 3 failed" in printed
+        assert "ValueError: " in printed
         reasons = {result["stop_reason"] for result in results(tmp_path / "mlruns/sweeps/demo")}
         assert reasons == {"diverged"}
 
@@ -238,14 +232,13 @@ class TestFailures:
         more = "hydra.sweeper.n_trials=2"
         printed, complaint = run(tmp_path, "sweep", "mine", "tracking=none", choice, more)
         assert complaint == ""
-        assert "All 4 trials are done.\n2 complete, 0 pruned, 2 failed." in printed
-        failed = "RequestError: `training.batch_size` must be positive, got 0."
-        assert printed.count(f" failed: fmnist_lab.errors.{failed}") == 2
+        assert "2 complete, 0 pruned, 2 failed" in printed
+        assert printed.count("RequestError: `training.batch_size`") == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_an_interruption_is_one_sentence(
+def test_an_interruption_names_what_goes_on(
     tmp_path: Path, sent: signal.Signals, workers: int
 ) -> None:
     endless = (
@@ -260,8 +253,9 @@ def test_an_interruption_is_one_sentence(
     printed, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     again = shlex.join(["fmnist-lab", "sweep", "demo", *endless])
-    assert complaint == f"fmnist-lab: Interrupted; continue with: {again}\n"
-    assert "0 of 16 trials are done and kept" in printed
+    assert complaint.endswith(f": {again}\n")
+    assert complaint.count("\n") == 1
+    assert "0 of 16" in printed
     reasons = {result["stop_reason"] for result in results(tmp_path / "mlruns/sweeps/demo")}
     assert reasons == {"interrupted"}
 

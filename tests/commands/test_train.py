@@ -74,7 +74,8 @@ def test_a_multirun_keeps_what_came_before_a_wrong_job(folder: Path) -> None:
     jobs = ["training.epochs=3,0", "scheduler=linear,cosine"]  # the third job has no epochs
     done = run_here(folder, "train", "-m", *TINY[:-1], "tracking=none", *jobs)
     assert done.returncode == 2
-    assert done.stderr == "fmnist-lab: `training.epochs` must be positive, got 0.\n"
+    assert done.stderr.startswith("fmnist-lab: `training.epochs` ")
+    assert done.stderr.endswith(" 0.\n")
     night = only(folder, "mlruns/multirun/*")
     assert {path.name for path in night.iterdir()} == {"0", "1", "multirun.yaml"}
     results = [read_json(night / str(number) / "result.json") for number in range(2)]
@@ -127,7 +128,8 @@ def test_an_interruption_keeps_everything(
 ) -> None:
     code, complaint, trial = start_and_interrupt(folder, environment, number, *overrides)
     assert code == 130
-    assert complaint == "fmnist-lab: Interrupted; everything trained so far is kept.\n"
+    assert complaint.startswith("fmnist-lab: ")
+    assert complaint.count("\n") == 1
     result = read_json(trial / "result.json")
     lines = (trial / "curves.jsonl").read_text().splitlines()
     assert result["stop_reason"] == "interrupted"
@@ -155,7 +157,7 @@ BROKEN = """\
 class build:
     def learning_rates(self, epoch, steps):
         if epoch == 1:
-            raise OSError("no luck")
+            raise OSError("broken")
         return [0.001] * steps
 
     def observe(self, epoch, metrics):
@@ -169,29 +171,27 @@ def test_work_that_fails_is_exit_code_1(folder: Path, lab: Run) -> None:
     (folder / "conf/scheduler/mine.yaml").write_text("_target_: broken.build\n")
     done = lab("train", *TINY, "tracking=none", "scheduler=mine")
     assert done.returncode == 1
-    assert "OSError: no luck" in done.stderr
+    assert "OSError: broken" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("overrides", "sentence"),
+    ("overrides", "token"),
     [
-        (["training.epochs=0"], "`training.epochs` must be positive, got 0."),
-        (["training.epoch=1"], "Could not override 'training.epoch'"),
-        (["scheduler=cosinus"], "In 'trial': Could not find 'scheduler/cosinus'"),
-        (["optimizer=null"], "The configuration cannot be composed: ValueError: Config group"),
-        (["-m", "training.epochs=0,1"], "`training.epochs` must be positive, got 0."),
-        (
-            ["tracking=none", "data.dir=/nowhere"],
-            "`data.dir` must be a folder with the ",
-        ),
+        (["training.epochs=0"], "`training.epochs`"),
+        (["training.epoch=1"], "'training.epoch'"),
+        (["scheduler=cosinus"], "'scheduler/cosinus'"),
+        (["optimizer=null"], "ValueError"),
+        (["-m", "training.epochs=0,1"], "`training.epochs`"),
+        (["tracking=none", "data.dir=/nowhere"], "`data.dir`"),
     ],
 )
 def test_a_refused_request_is_one_sentence_and_leaves_no_folder(
-    folder: Path, overrides: list[str], sentence: str
+    folder: Path, overrides: list[str], token: str
 ) -> None:
     done = run_here(folder, "train", *overrides)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"fmnist-lab: {sentence}")
+    assert done.stderr.startswith("fmnist-lab: ")
+    assert token in done.stderr
     assert done.stderr.count("\n") == 1
     assert [path for path in folder.rglob("*") if path.name not in ("mlruns", "multirun")] == []
 
@@ -214,7 +214,7 @@ def test_help_is_hydras(folder: Path) -> None:
     done = run_here(folder, "train", "--help")
     assert done.returncode == 0
     assert "scheduler: constant, cosine, cosine_restarts" in done.stdout
-    assert "Powered by Hydra" in done.stdout
+    assert "Hydra" in done.stdout
     assert os.listdir(folder) == []  # noqa: PTH208  # names are enough
 
 

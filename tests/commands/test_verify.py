@@ -70,28 +70,28 @@ def written(content: Document) -> Path:
 
 
 class TestChanged:
-    """Files that somebody has edited, and trainings that go another way."""
+    """Edited files, and trainings that give other numbers."""
 
     def test_a_digit_of_the_seed(self, night: tuple[Path, Document]) -> None:
         path = written(night[1] | {"seed": 43})
-        with pytest.raises(RequestError, match=r"`x\.yaml: seed` must be 42, .* got 43"):
+        with pytest.raises(RequestError) as refused:
             verify.main(path)
+        assert (refused.value.key, refused.value.got) == ("x.yaml: seed", "43")
+        assert "42" in refused.value.rule
 
     @pytest.mark.parametrize(
-        ("tracking", "sentence"),
-        [("foo", "Could not find 'tracking/foo' Available options in 'tracking': local none"),
-         ("server", "`tracking.uri` must be a server's address with tracking=server, got none")],
-    )  # fmt: skip
+        ("tracking", "token"), [("foo", "'tracking/foo'"), ("server", "`tracking.uri`")]
+    )
     def test_nowhere_to_record(
-        self, night: tuple[Path, Document], tracking: str, sentence: str
+        self, night: tuple[Path, Document], tracking: str, token: str
     ) -> None:
-        with pytest.raises(RequestError, match=sentence):
+        with pytest.raises(RequestError, match=token):
             verify.main(written(night[1]), tracking)
 
     def test_another_data_set(self, night: tuple[Path, Document]) -> None:
         checksum = night[1]["exported"]["data_checksum"]
         night[1]["exported"]["data_checksum"] = "0" + checksum[1:]
-        with pytest.raises(RequestError, match=r"data_checksum` .* it was trained on other images"):
+        with pytest.raises(RequestError, check=lambda error: "data_checksum" in error.key):
             verify.main(written(night[1]))
 
     @pytest.mark.parametrize("digit", [None, "train/loss", "opt/grad_norm"])
@@ -105,12 +105,10 @@ class TestChanged:
         monkeypatch.setattr(verify, "train_again", lambda *_: night[0])
         if digit is None:
             verify.main(written(night[1]))
-            assert (
-                "Reproduced: identical bit for bit (3 epochs, 7 metrics)" in capsys.readouterr().out
-            )
+            assert "3 epochs, 7 metrics" in capsys.readouterr().out
             return
         night[1]["exported"]["curve"][digit][1] += 1e-9
-        with pytest.raises(NotReproducedError, match=f"{digit} differs too much, from epoch 2 on"):
+        with pytest.raises(NotReproducedError, match=rf"{digit} .*\b2\b"):
             verify.main(written(night[1]))
         assert digit in capsys.readouterr().out
 
@@ -119,7 +117,7 @@ class TestChanged:
     ) -> None:
         monkeypatch.setattr(verify, "train_again", lambda *_: night[0])
         night[1]["exported"]["stop_reason"] = "early_stopped"
-        with pytest.raises(NotReproducedError, match="has completed, not early_stopped"):
+        with pytest.raises(NotReproducedError, match=r"completed.*early_stopped"):
             verify.main(written(night[1]))
 
     def test_other_versions_within_the_tolerance(
@@ -133,10 +131,9 @@ class TestChanged:
         night[1]["exported"]["curve"]["val/loss"][1] += 1e-3
         verify.main(written(night[1]))
         printed = capsys.readouterr().out
-        assert f"Recorded with keras 3.0, here {environment.describe()['keras']}." in printed
-        assert "Reproduced within the tolerance" in printed
+        assert f"keras 3.0, here {environment.describe()['keras']}." in printed
         night[1]["exported"]["curve"]["val/loss"][1] += 1
-        with pytest.raises(NotReproducedError, match="val/loss differs too much"):
+        with pytest.raises(NotReproducedError, match="val/loss"):
             verify.main(written(night[1]))
 
 
@@ -157,7 +154,7 @@ def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict
     done = lab("verify", "my best.yaml")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "epoch 3/3" in done.stdout
-    assert "Reproduced: identical bit for bit (3 epochs, 7 metrics)" in done.stdout
+    assert "3 epochs, 7 metrics" in done.stdout
     (again,) = folder.glob("mlruns/verify/*/environment.json")
     assert json.loads(again.read_text())["threads"] == 1
     assert not (folder / "mlruns/mlflow.db").exists()

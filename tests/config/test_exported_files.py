@@ -1,4 +1,4 @@
-"""Exported files of others: what they may not say."""
+"""Exported files of others: which contents are refused."""
 
 from pathlib import Path
 from typing import Any
@@ -44,91 +44,96 @@ def changed(content: Document, key: str, value: Any) -> str:
 
 
 CODE = {"_target_": "os.system", "command": "touch pwned"}
-HOSTILE: list[tuple[str, Any, str]] = [
-    ("optimizer", CODE, "optimizer` must not set `_target_`: .* names no code.* got .*'os.system'"),
-    ("scheduler._target_", "os.system", "scheduler` must not set `_target_`: .* names no code"),
-    ("architecture.activation", {"module": "os", "class_name": "system"}, "a number, a word"),
-    ("architecture._args_", ["x"], "names no code"),
-    ("hydra.callbacks.x", CODE, "evil.yaml: hydra` must be one of seed, data"),
-    ("hydra.searchpath", ["file:///tmp"], "evil.yaml: hydra` must be one of seed, data"),
-    ("tracking.uri", "http://127.0.0.1:9", "tracking` must be one of seed, data"),
-    ("strategy", "${oc.env:HOME}", "strategy` must be one of seed, data"),
-    ("optimizer.beta_1", "${oc.env:HOME}", "a number, a word"),
-    ("scheduler.alpha", "${tracking.uri}", "a number, a word"),
-    ("seed", "${fmnist_lab.search_path:}", "a number, a word"),
-    ("data.path", "/etc", "data` must not set `path`.* no files.*"),
-    ("data.dir", "/etc", "data` must not set `dir`.* no folders, got .*'/etc'"),
-    ("defaults", [{"override /hydra/launcher": "dask"}], "defaults.0.* must be 'override /data', "),
-    ("defaults", ["/scheduler: cosine"], "defaults.0` must be a valid dictionary"),
-    ("defaults", [{"override /scheduler": "../../x"}], "scheduler` must match pattern .*'../../x'"),
-    ("defaults", [{"override /scheduler": "cosine"}], "choose an option for data, architecture"),
-    ("exported/format", 2, "at most 1, as newer files need a newer fmnist-lab, got 2"),
-    ("exported/format", "x", "exported.format` must be a valid integer, got 'x'"),
-    ("exported/curve", None, "exported.curve` must be there, got nothing"),
-    ("exported/data_checksum", None, "exported.data_checksum` must be there"),
-    ("exported/trial", "x", "exported.trial` must be a valid integer"),
-    ("exported/epochs_trained", 4, "exported.curve` must hold 4 numbers of train/loss, one per e"),
-    ("exported/curve/val", [1.0], "exported.curve` must hold train/loss"),
-    ("exported/curve/val", {"loss": [1.0]}, "exported.curve.val` must be a valid list"),
-    ("exported/curve/val", [float("nan")], "exported.curve.val.0` must be a finite number"),
-    ("exported/curve/train/loss", [10**400] * 3, "numbers of at most 64 bits, got one of 1329 bit"),
-    ("exported/objective", -(10**400), "numbers of at most 64 bits, got one of 1329 bits"),
-    ("exported/replicates", {"count": [{"x": 10**400}]}, "numbers of at most 64 bits, got one"),
-    ("seed", 10**400, "numbers of at most 64 bits, got one of 1329 bits"),
-    ("exported/environment/threads", 10**9, "threads` must be less than or equal to 1024"),
-    ("exported/strategy", "\x1b]0;pwned\x07", "printable text"),
-    ("exported", "x", "a file that `fmnist-lab export-best` has written"),
+CURVE = "evil.yaml: exported.curve"
+HOSTILE: list[tuple[str, Any, str, str]] = [  # a key, its value, the error's key and got
+    ("optimizer", CODE, "evil.yaml: optimizer", str(CODE)),
+    ("scheduler._target_", "os.system", "evil.yaml: scheduler", "os.system"),
+    ("architecture.activation", {"module": "os", "class_name": "system"},
+     "evil.yaml: architecture.activation", "{'module': 'os', 'class_name': 'system'}"),
+    ("architecture._args_", ["x"], "evil.yaml: architecture", "['x']"),
+    ("hydra.callbacks.x", CODE, "evil.yaml: hydra", str(CODE)),
+    ("hydra.searchpath", ["file:///tmp"], "evil.yaml: hydra", "file:///tmp"),
+    ("tracking.uri", "http://127.0.0.1:9", "evil.yaml: tracking", "http://127.0.0.1:9"),
+    ("strategy", "${oc.env:HOME}", "evil.yaml: strategy", "'${oc.env:HOME}'"),
+    ("optimizer.beta_1", "${oc.env:HOME}", "evil.yaml: optimizer.beta_1", "'${oc.env:HOME}'"),
+    ("scheduler.alpha", "${tracking.uri}", "evil.yaml: scheduler.alpha", "'${tracking.uri}'"),
+    ("seed", "${fmnist_lab.search_path:}", "evil.yaml: seed", "'${fmnist_lab.search_path:}'"),
+    ("data.path", "/etc", "evil.yaml: data", "'/etc'"),
+    ("data.dir", "/etc", "evil.yaml: data", "'/etc'"),
+    ("defaults", [{"override /hydra/launcher": "dask"}],
+     "evil.yaml: defaults.0.override /hydra/launcher.[key]", "'override /hydra/launcher'"),
+    ("defaults", ["/scheduler: cosine"], "evil.yaml: defaults.0", "'/scheduler: cosine'"),
+    ("defaults", [{"override /scheduler": "../../x"}],
+     "evil.yaml: defaults.0.override /scheduler", "'../../x'"),
+    ("defaults", [{"override /scheduler": "cosine"}], "evil.yaml: defaults", "'cosine'"),
+    ("exported/format", 2, "evil.yaml: exported.format", "2"),
+    ("exported/format", "x", "evil.yaml: exported.format", "'x'"),
+    ("exported/curve", None, CURVE, "nothing"),
+    ("exported/data_checksum", None, "evil.yaml: exported.data_checksum", "nothing"),
+    ("exported/trial", "x", "evil.yaml: exported.trial", "'x'"),
+    ("exported/epochs_trained", 4, CURVE, "{"),
+    ("exported/curve/val", [1.0], CURVE, "[1.0]"),
+    ("exported/curve/val", {"loss": [1.0]}, f"{CURVE}.val", "{'loss': [1.0]}"),
+    ("exported/curve/val", [float("nan")], f"{CURVE}.val.0", "nan"),
+    ("exported/curve/train/loss", [10**400] * 3, "evil.yaml", " 1329 "),
+    ("exported/objective", -(10**400), "evil.yaml", " 1329 "),
+    ("exported/replicates", {"count": [{"x": 10**400}]}, "evil.yaml", " 1329 "),
+    ("seed", 10**400, "evil.yaml", " 1329 "),
+    ("exported/environment/threads", 10**9, "evil.yaml: exported.environment.threads", str(10**9)),
+    ("exported/strategy", "\x1b]0;pwned\x07", "evil.yaml", "pwned"),
+    ("exported", "x", "evil.yaml", "'x'"),
 ]  # fmt: skip
-TEXTS: list[tuple[str, str]] = [
-    ("", "a file that `fmnist-lab export-best` has written|keys and values"),
-    ("a: [", "must be a file in YAML or JSON"),
-    ("a: &x [1]\nb: *x", "must not use aliases"),
-    ("a: !!python/object/apply:os.system ['touch pwned']", "plain values, got the tag"),
-    ("a: " + "[" * 50 + "]" * 50, "nested deeper"),
-    ("seed: 1\nseed: 2", "must be a file in YAML or JSON, got .*duplicate key seed"),
-    (f"seed: 0x{'f' * 5000}", "numbers of at most 64 bits, got one of 20000 bits"),
-    ("- 1", "a file that `fmnist-lab export-best` has written"),
-]  # fmt: skip
+TEXTS: list[tuple[str, str]] = [  # a file's text, and the error's got
+    ("", ""),
+    ("a: [", ""),
+    ("a: &x [1]\nb: *x", "*x"),
+    ("a: !!python/object/apply:os.system ['touch pwned']", "os.system"),
+    ("a: " + "[" * 50 + "]" * 50, "9"),
+    ("seed: 1\nseed: 2", "duplicate key seed"),
+    (f"seed: 0x{'f' * 5000}", " 20000 "),
+    ("- 1", "[1]"),
+]
 
 
 class TestHostile:
-    """Files of others: `train best=` and `verify` refuse them in one sentence, and run nothing."""
+    """`train best=` and `verify` refuse such a file in one sentence and run nothing."""
 
-    @pytest.mark.parametrize(("key", "value", "sentence"), HOSTILE)
-    def test_what_a_file_may_not_say(
-        self, folder: Path, content: Document, key: str, value: Any, sentence: str
+    @pytest.mark.parametrize(("key", "value", "wrong", "got"), HOSTILE)
+    def test_contents_that_are_refused(
+        self, folder: Path, content: Document, key: str, value: Any, wrong: str, got: str
     ) -> None:
-        self.refused(changed(content, key, value), sentence)
+        self.refused(changed(content, key, value), wrong, got)
 
-    @pytest.mark.parametrize(("text", "sentence"), TEXTS)
-    def test_what_is_no_such_file(self, folder: Path, text: str, sentence: str) -> None:
-        self.refused(f"{config_files.HEADER}\n{text}", sentence)
+    @pytest.mark.parametrize(("text", "got"), TEXTS)
+    def test_texts_that_are_refused(self, folder: Path, text: str, got: str) -> None:
+        self.refused(f"{config_files.HEADER}\n{text}", "evil.yaml", got)
 
     @pytest.mark.parametrize(
         "header", ["# @package hydra", "# mine", "# @package _global_\n# @package hydra.callbacks"]
     )
     def test_where_a_file_may_not_lie(self, folder: Path, content: Document, header: str) -> None:
         text = changed(content, "seed", 1).replace(config_files.HEADER, header)
-        self.refused(text, "must begin with the line '# @package _global_'")
+        self.refused(text, "evil.yaml", header.splitlines()[0])
 
-    def test_an_option_of_somebody_elses(self, folder: Path, content: Document) -> None:
+    def test_an_option_that_is_not_installed(self, folder: Path, content: Document) -> None:
         content = copied(content)
         content["defaults"][3] = {"override /scheduler": "evil"}
         evil = Path("elsewhere/scheduler/evil.yaml")
         evil.parent.mkdir(parents=True)
         evil.write_text(yaml.safe_dump(CODE))
-        sentence = "`scheduler` must be one of .*, got 'evil'; an option that is not ours has to"
-        self.refused(f"{config_files.HEADER}\n{yaml.safe_dump(content)}", sentence)
+        self.refused(f"{config_files.HEADER}\n{yaml.safe_dump(content)}", "scheduler", "'evil'")
 
-    @pytest.mark.parametrize(("key", "value", "sentence"), HOSTILE[:7])
-    def test_hydra_gets_to_see_none_of_it(
-        self, folder: Path, content: Document, key: str, value: Any, sentence: str
+    @pytest.mark.parametrize(("key", "value", "wrong", "got"), HOSTILE[:7])
+    def test_hydra_does_not_read_them(
+        self, folder: Path, content: Document, key: str, value: Any, wrong: str, got: str
     ) -> None:
         path = Path("conf/best/evil.yaml")
         path.parent.mkdir(parents=True)
         path.write_text(changed(content, key, value))
-        with pytest.raises(RequestError, match=sentence):
+        with pytest.raises(RequestError) as refused:
             config.compose(["best=evil"])
+        assert refused.value.key == wrong
+        assert got in refused.value.got
         GlobalHydra.instance().clear()
         assert not Path("pwned").exists()
 
@@ -141,7 +146,7 @@ class TestHostile:
             path.parent.mkdir(parents=True)
             path.write_text(text)
         asked = ["best=evil", f"hydra.searchpath=[file://{folder}/there]"]
-        with pytest.raises(RequestError, match="`scheduler` must be an option that is installed"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler"):
             config.compose(asked)
         GlobalHydra.instance().clear()
         shadow.unlink()
@@ -153,19 +158,21 @@ class TestHostile:
         registry.register(FileConfigSource)  # Hydra's own, as where its state is restored
         assert registry.resolve("file") is config_files.FileConfigSource
 
-    def refused(self, text: str, sentence: str) -> None:
+    def refused(self, text: str, key: str, got: str) -> None:
         path = Path("evil.yaml")
         path.write_text(text)
-        with pytest.raises(RequestError, match=sentence) as caught:
+        with pytest.raises(RequestError) as caught:
             config_files.read(path)
+        assert caught.value.key == key
+        assert got in caught.value.got
         assert "\n" not in str(caught.value)
         assert not Path("pwned").exists()
 
     def test_what_cannot_be_read(self, folder: Path) -> None:
-        with pytest.raises(RequestError, match=r"`x\.yaml` must be a readable text file"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "x.yaml"):
             config_files.read(Path("x.yaml"))
         Path("x.yaml").write_bytes(b"\xff\xfe\x00")
-        with pytest.raises(RequestError, match=r"`x\.yaml` must be a readable text file"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "x.yaml"):
             config_files.read(Path("x.yaml"))
-        with pytest.raises(RequestError, match=r"`FILE` must end in \.yaml or \.json"):
+        with pytest.raises(RequestError, check=lambda error: error.got == "'x.py'"):
             config_files.read(Path("x.py"))

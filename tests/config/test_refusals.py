@@ -1,4 +1,4 @@
-"""Every mistake in a configuration is answered in one sentence."""
+"""A mistake in a configuration is an error that carries its key and the value received."""
 
 import math
 from typing import Any
@@ -29,13 +29,15 @@ class TestRefusals:
             ("sede=3", ["sede", "'Config'"]),
             ("nothing.at.all=3", ["nothing.at.all"]),
             ("scheduler.decay_rat=3", ["scheduler.decay_rat"]),
-            ("scheduler=nope", ["'scheduler/nope'", "constant cosine "]),
-            ("clipping=by_value", ["'clipping/by_value'", "global_norm none norm value"]),
+            ("scheduler=nope", ["'scheduler/nope'", "cosine_restarts"]),
+            ("clipping=by_value", ["'clipping/by_value'", "global_norm"]),
             ("hydra/launcher=nope", ["'hydra/launcher/nope'", "basic"]),
-            ("data=", ["'data'", "fashion_mnist images synthetic"]),
+            ("data=", ["'data'", "fashion_mnist", "synthetic"]),
             ("nope=adam", ["nope"]),
-            ("scheduler=[1]", ["cannot be composed"]),
-            ("clipping=[[none]]", ["cannot be composed"]),
+            ("scheduler=[1]", []),
+            ("clipping=[[none]]", []),
+            ("optimizer=null", []),
+            ("=3", []),
             ("training.epochs=many", ["training.epochs", "'many'", "Integer"]),
             ("training.epochs=2.5", ["training.epochs", "2.5", "Integer"]),
             ("training.epochs=null", ["training.epochs", "null"]),
@@ -54,20 +56,15 @@ class TestRefusals:
         for word in words:
             assert word in message
 
-    @pytest.mark.parametrize("override", ["optimizer=null", "=3"])
-    def test_what_hydra_reports_as_a_value_error(self, override: str) -> None:
-        with pytest.raises(RequestError, match="Config group override must be a string or a list"):
-            config.compose([override])
-
     @pytest.mark.parametrize(
         ("override", "word"),
         [
-            ("training.epochs=${nope}", "'nope' not found"),
+            ("training.epochs=${nope}", "'nope'"),
             ("+foo=1", "`foo`"),
             ("+training.foo=1", "`training.foo`"),
             ("+data.foo=1", "`data.foo`"),
             ("+clipping.foo=1", "`clipping.foo`"),
-            ("+scheduler.space.epochs=${nope}", "'nope' not found"),
+            ("+scheduler.space.epochs=${nope}", "'nope'"),
         ],
     )
     def test_what_shows_only_when_the_values_are_read(self, override: str, word: str) -> None:
@@ -79,112 +76,97 @@ class TestRefusals:
 
 
 VALUES = [
-    ("seed=-1", "`seed` must be from 0 to 4294967295, got -1"),
-    ("seed=4294967296", "`seed` must be from 0 to 4294967295, got 4294967296"),
-    (
-        "checkpoint_seconds=-1",
-        "`checkpoint_seconds` must be a finite number, zero or more, or null",
-    ),
-    ("checkpoint_seconds=nan", "`checkpoint_seconds` must be a finite number, zero or more, or nu"),
-    ("checkpoint_seconds=inf", "`checkpoint_seconds` must be a finite number, zero or more, or nu"),
-    ("training.epochs=0", "`training.epochs` must be positive, got 0"),
-    ("training.epochs=100000000", "`training.epochs` must be at most 100000, got 100000000"),
-    ("training.epochs=-3", "`training.epochs` must be a whole number, zero or more, got -3"),
-    ("training.batch_size=0", "`training.batch_size` must be positive, got 0"),
-    ("training.engine=fast", "`training.engine` must be compiled or keras, got 'fast'"),
-    ("training.labels=two_hot", "`training.labels` must be integer or one_hot, got 'two_hot'"),
-    ("training.label_smoothing=0.1", "`training.label_smoothing` must be 0 with training.labels=i"),
-    (
-        "training.labels=one_hot training.label_smoothing=1.0",
-        "`training.label_smoothing` must be at least 0 and below 1, got 1.0",
-    ),
-    ("training.label_smoothing=nan", "`training.label_smoothing` must be a finite number, got nan"),
-    ("data.name=mnist", "`data.name` must be fashion_mnist or synthetic or images, got 'mnist'"),
-    ("data.split=middle", "`data.split` must be first or last or random, got 'middle'"),
-    ("data.split_seed=-1", "`data.split_seed` must not be negative, got -1"),
-    ("data.val_size=0", "`data.val_size` must be from 1 to 59999, got 0"),
-    ("data.val_size=60000", "`data.val_size` must be from 1 to 59999, got 60000"),
-    ("data.train_size=0", "`data.train_size` must be from 1 to 55000 "),
-    ("data.train_size=55001", "`data.train_size` must be from 1 to 55000 "),
-    ("clipping.threshold=1", "`clipping.threshold` must be null with clipping=none, got 1.0"),
-    ("clipping=norm clipping.threshold=0", "`clipping.threshold` must be a positive number, got 0"),
-    ("clipping=norm clipping.threshold=-1", "must be a positive number, got -1.0"),
-    ("clipping=value clipping.threshold=nan", "must be a positive number, got nan"),
-    ("clipping=global_norm clipping.threshold=inf", "must be a positive number, got inf"),
-    ("clipping=norm clipping.threshold=null", "must be a positive number, got None"),
-    ("clipping.name=by_norm", "`clipping.name` must be none or value or norm or global_norm"),
-    ("optimizer.learning_rate=0", "`optimizer.learning_rate` must be positive, got 0"),
-    ("optimizer.learning_rate=-0.1", "`optimizer.learning_rate` must be positive, got -0.1"),
-    ("optimizer.learning_rate=nan", "`optimizer.learning_rate` must be a finite number, got nan"),
-    ("optimizer.learning_rate=inf", "`optimizer.learning_rate` must be a finite number, got inf"),
-    ("optimizer.learning_rate=null", "`optimizer.learning_rate` must be a finite number, got None"),
-    ("optimizer.learning_rate=hi", "`optimizer.learning_rate` must be a finite number, got 'hi'"),
-    ("optimizer.learning_rate=true", "`optimizer.learning_rate` must be a finite number, got True"),
-    ("optimizer=sgd optimizer.momentum=x", "`optimizer.momentum` must be a finite number, got 'x'"),
-    ("stopping.name=never", "`stopping.name` must be none or patience, got 'never'"),
-    ("stopping.monitor=loss", "`stopping.monitor` must be train/loss or train/accuracy or "),
-    ("stopping.mode=best", "`stopping.mode` must be auto or min or max, got 'best'"),
-    ("stopping.patience=-1", "`stopping.patience` must be a whole number, zero or more, got -1"),
-    ("stopping.min_delta=-0.1", "`stopping.min_delta` must be zero or more, got -0.1"),
-    ("stopping.start_from_epoch=-1", "`stopping.start_from_epoch` must be a whole number"),
-    ("objective.metric=loss", "`objective.metric` must be val/accuracy or val/loss or val/bal"),
-    (
-        "objective.metric=train/loss",
-        "`objective.metric` must be val/accuracy or val/loss or val/bal",
-    ),
-    ("scheduler.update=batch", "`scheduler.update` must be epoch or step, got 'batch'"),
-    ("scheduler.warmup_epochs=-1", "`scheduler.warmup_epochs` must be zero or more, got -1"),
-    (
-        "scheduler.warmup_epochs=20",
-        "`scheduler.warmup_epochs` must be shorter than the training of 20 epochs, got 20",
-    ),
-    ("scheduler.epochs=0", "`scheduler.epochs` must be positive, got 0"),
-    (
-        "scheduler=linear scheduler.epochs=null",
-        "`scheduler.epochs` must be a finite number, got N",
-    ),
-    ("scheduler=performance scheduler.factor=1.0", "`scheduler.factor` must be above 0 and below"),
-    ("scheduler=performance scheduler.factor=0", "`scheduler.factor` must be above 0 and below 1"),
-    ("scheduler=performance scheduler.patience=1.5", "`scheduler.patience` must be a whole number"),
-    ("scheduler=performance scheduler.monitor=opt/grad_norm", "`scheduler.m"),
+    ("seed=-1", "seed", "-1"),
+    ("seed=4294967296", "seed", "4294967296"),
+    ("checkpoint_seconds=-1", "checkpoint_seconds", "-1.0"),
+    ("checkpoint_seconds=nan", "checkpoint_seconds", "nan"),
+    ("checkpoint_seconds=inf", "checkpoint_seconds", "inf"),
+    ("training.epochs=0", "training.epochs", "0"),
+    ("training.epochs=100000000", "training.epochs", "100000000"),
+    ("training.epochs=-3", "training.epochs", "-3"),
+    ("training.batch_size=0", "training.batch_size", "0"),
+    ("training.engine=fast", "training.engine", "'fast'"),
+    ("training.labels=two_hot", "training.labels", "'two_hot'"),
+    ("training.label_smoothing=0.1", "training.label_smoothing", "0.1"),
+    ("training.labels=one_hot training.label_smoothing=1.0", "training.label_smoothing", "1.0"),
+    ("training.label_smoothing=nan", "training.label_smoothing", "nan"),
+    ("data.name=mnist", "data.name", "'mnist'"),
+    ("data.split=middle", "data.split", "'middle'"),
+    ("data.split_seed=-1", "data.split_seed", "-1"),
+    ("data.val_size=0", "data.val_size", "0"),
+    ("data.val_size=60000", "data.val_size", "60000"),
+    ("data.train_size=0", "data.train_size", "0"),
+    ("data.train_size=55001", "data.train_size", "55001"),
+    ("clipping.threshold=1", "clipping.threshold", "1.0"),
+    ("clipping=norm clipping.threshold=0", "clipping.threshold", "0.0"),
+    ("clipping=norm clipping.threshold=-1", "clipping.threshold", "-1.0"),
+    ("clipping=value clipping.threshold=nan", "clipping.threshold", "nan"),
+    ("clipping=global_norm clipping.threshold=inf", "clipping.threshold", "inf"),
+    ("clipping=norm clipping.threshold=null", "clipping.threshold", "None"),
+    ("clipping.name=by_norm", "clipping.name", "'by_norm'"),
+    ("optimizer.learning_rate=0", "optimizer.learning_rate", "0"),
+    ("optimizer.learning_rate=-0.1", "optimizer.learning_rate", "-0.1"),
+    ("optimizer.learning_rate=nan", "optimizer.learning_rate", "nan"),
+    ("optimizer.learning_rate=inf", "optimizer.learning_rate", "inf"),
+    ("optimizer.learning_rate=null", "optimizer.learning_rate", "None"),
+    ("optimizer.learning_rate=hi", "optimizer.learning_rate", "'hi'"),
+    ("optimizer.learning_rate=true", "optimizer.learning_rate", "True"),
+    ("optimizer=sgd optimizer.momentum=x", "optimizer.momentum", "'x'"),
+    ("stopping.name=never", "stopping.name", "'never'"),
+    ("stopping.monitor=loss", "stopping.monitor", "'loss'"),
+    ("stopping.mode=best", "stopping.mode", "'best'"),
+    ("stopping.patience=-1", "stopping.patience", "-1"),
+    ("stopping.min_delta=-0.1", "stopping.min_delta", "-0.1"),
+    ("stopping.start_from_epoch=-1", "stopping.start_from_epoch", "-1"),
+    ("objective.metric=loss", "objective.metric", "'loss'"),
+    ("objective.metric=train/loss", "objective.metric", "'train/loss'"),
+    ("scheduler.update=batch", "scheduler.update", "'batch'"),
+    ("scheduler.warmup_epochs=-1", "scheduler.warmup_epochs", "-1"),
+    ("scheduler.warmup_epochs=20", "scheduler.warmup_epochs", "20"),
+    ("scheduler.epochs=0", "scheduler.epochs", "0"),
+    ("scheduler=linear scheduler.epochs=null", "scheduler.epochs", "None"),
+    ("scheduler=performance scheduler.factor=1.0", "scheduler.factor", "1.0"),
+    ("scheduler=performance scheduler.factor=0", "scheduler.factor", "0"),
+    ("scheduler=performance scheduler.patience=1.5", "scheduler.patience", "1.5"),
+    ("scheduler=performance scheduler.monitor=opt/grad_norm", "scheduler.mode", "'auto'"),
     (
         "scheduler=performance scheduler.monitor=opt/grad_norm scheduler.mode=min",
-        "`scheduler.monitor` must be train/loss or train/accuracy or ",
+        "scheduler.monitor",
+        "'opt/grad_norm'",
     ),
-    ("scheduler=performance scheduler.monitor=null", "`scheduler.monitor` is None"),
-    ("scheduler=piecewise scheduler.boundaries=[9,5]", "`scheduler.boundaries` must be one or mor"),
-    ("scheduler=piecewise scheduler.boundaries=[]", "`scheduler.boundaries` must be one or more i"),
-    ("scheduler=piecewise scheduler.boundaries=5", "`scheduler.boundaries` must be a list, got 5"),
-    ("scheduler=piecewise scheduler.factors=null", "`scheduler.factors` must be a list, got None"),
-    ("scheduler=piecewise scheduler.factors=[1,2]", "`scheduler.factors` must have 3 entries"),
-    ("scheduler=exponential scheduler.decay_epochs=0", "`scheduler.decay_epochs` must be positive"),
-    ("scheduler=exponential scheduler.decay_rate=nan", "`scheduler.decay_rate` must be a finite"),
-    ("scheduler=cosine scheduler.alpha=1.5", "`scheduler.alpha` must be from 0 to 1, got 1.5"),
-    ("scheduler=cosine_restarts scheduler.cycles=0", "`scheduler.cycles` must be positive, got 0"),
-    ("scheduler=cosine_restarts scheduler.cycles=1001", "cycles` must be such that at most 1000 "),
+    ("scheduler=performance scheduler.monitor=null", "scheduler.mode", "'auto'"),
+    ("scheduler=piecewise scheduler.boundaries=[9,5]", "scheduler.boundaries", "[9, 5]"),
+    ("scheduler=piecewise scheduler.boundaries=[]", "scheduler.boundaries", "[]"),
+    ("scheduler=piecewise scheduler.boundaries=5", "scheduler.boundaries", "5"),
+    ("scheduler=piecewise scheduler.factors=null", "scheduler.factors", "None"),
+    ("scheduler=piecewise scheduler.factors=[1,2]", "scheduler.factors", "[1, 2]"),
+    ("scheduler=exponential scheduler.decay_epochs=0", "scheduler.decay_epochs", "0"),
+    ("scheduler=exponential scheduler.decay_rate=nan", "scheduler.decay_rate", "nan"),
+    ("scheduler=cosine scheduler.alpha=1.5", "scheduler.alpha", "1.5"),
+    ("scheduler=cosine_restarts scheduler.cycles=0", "scheduler.cycles", "0"),
+    ("scheduler=cosine_restarts scheduler.cycles=1001", "scheduler.cycles", "1001"),
     (
         "scheduler=cosine_restarts scheduler.cycles=null scheduler.first_decay_epochs=1e-9",
-        "`scheduler.first_decay_epochs` must be such that at most 1000 cycles fit into the trainin",
+        "scheduler.first_decay_epochs",
+        "1e-09",
     ),
-    ("scheduler=cosine_restarts scheduler.cycles=null", "`scheduler.cycles` must be a number and"),
-    ("scheduler._target_=null", "`scheduler._target_` must be a function's dotted path"),
-    ("scheduler._target_=fmnist_lab.nope.f", "`scheduler._target_` must name a function"),
-    ("+scheduler.typo=1", "`scheduler.typo` must be a key of constant, got 1; allowed keys: init"),
-    ("~scheduler.initial_learning_rate", "`scheduler.initial_learning_rate` must be given"),
+    ("scheduler=cosine_restarts scheduler.cycles=null", "scheduler.cycles", "None and None"),
+    ("scheduler._target_=null", "scheduler._target_", "None"),
+    ("scheduler._target_=fmnist_lab.nope.f", "scheduler._target_", "'fmnist_lab.nope.f'"),
+    ("+scheduler.typo=1", "scheduler.typo", "1"),
+    ("~scheduler.initial_learning_rate", "scheduler.initial_learning_rate", "nothing"),
 ]
 
 
 class TestValidate:
     """Values that no engine could train."""
 
-    @pytest.mark.parametrize(("overrides", "sentence"), VALUES)
-    def test_is_refused_in_one_sentence(self, overrides: str, sentence: str) -> None:
+    @pytest.mark.parametrize(("overrides", "key", "got"), VALUES)
+    def test_is_refused(self, overrides: str, key: str, got: str) -> None:
         with pytest.raises(RequestError) as refused:
             trial(*overrides.split())
-        message = str(refused.value)
-        assert sentence in message
-        assert "\n" not in message
-        assert message.endswith(".")
+        assert (refused.value.key, refused.value.got) == (key, got)
+        assert "\n" not in str(refused.value)
 
     @pytest.mark.parametrize(
         "overrides",
@@ -204,14 +186,11 @@ class TestValidate:
         assert isinstance(trial(*overrides.split()), Trial)
 
     @pytest.mark.parametrize(
-        ("overrides", "sentence"),
+        ("overrides", "key", "got"),
         [
-            ("tracking=server", "`tracking.uri` must be a server's address"),
+            ("tracking=server", "tracking.uri", "none"),
             *(
-                (
-                    f"tracking.uri='{uri}'",
-                    "`tracking.uri` must be the address of an MLflow server o",
-                )
+                (f"tracking.uri='{uri}'", "tracking.uri", repr(uri))
                 for uri in (
                     "nonsense",
                     "./x",
@@ -223,30 +202,24 @@ class TestValidate:
                     "http://[x",
                     "azureml://x",
                     " ",
+                    "http://ho st",
+                    " sqlite:///x",
+                    "http://h\n",
                 )
             ),
-            (
-                "tracking.uri='http://ho st'",
-                "; a password may have spaces as %20",
-            ),
-            (
-                "tracking.uri=' sqlite:///x'",
-                "; a password may have spaces as %20",
-            ),
-            (
-                "tracking.uri='http://h\n'",
-                "; a password may have spaces as %20",
-            ),
-            ("tracking.uri='http://me:s3 cret@h'", r"got 'http://me:\*\*\*@h'"),
-            ("tracking.uri=ftp://me:s3cret@x", r"got 'ftp://me:\*\*\*@x'"),
-            ("tracking.name=cloud", "`tracking.name` must be local or server or none, got 'cloud'"),
-            ("tracking.experiment=' '", "`tracking.experiment` must be a name of .*, got ' '"),
+            ("tracking.uri='http://me:s3 cret@h'", "tracking.uri", "'http://me:***@h'"),
+            ("tracking.uri=ftp://me:s3cret@x", "tracking.uri", "'ftp://me:***@x'"),
+            ("tracking.name=cloud", "tracking.name", "'cloud'"),
+            ("tracking.experiment=' '", "tracking.experiment", "' '"),
         ],
     )
-    def test_tracking(self, overrides: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_tracking(
+        self, overrides: str, key: str, got: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with pytest.raises(RequestError, match=sentence):
+        with pytest.raises(RequestError) as refused:
             config.to_tracking(config.compose([overrides]))
+        assert (refused.value.key, refused.value.got) == (key, got)
 
     @pytest.mark.parametrize(
         "uri",

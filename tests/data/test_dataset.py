@@ -100,10 +100,10 @@ class TestSplit:
         label_of = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
         parts = load(synthetic(split=split))
         seen = np.concatenate([parts.val_images, parts.train_images])
-        said = np.concatenate([parts.val_labels, parts.train_labels])
+        labels = np.concatenate([parts.val_labels, parts.train_labels])
         assert (len(parts.val_images), len(parts.train_images)) == (100, 300)
         assert prints(seen) == prints(images)
-        assert [label_of[image.tobytes()] for image in seen] == said.tolist()
+        assert [label_of[image.tobytes()] for image in seen] == labels.tolist()
 
     @pytest.mark.parametrize("changes", [{"train_size": 299}, {"split_seed": 1}, {"val_size": 99}])
     @pytest.mark.parametrize("split", ["first", "last", "random"])
@@ -177,21 +177,21 @@ class TestRequest:
     """Wrong requests are named, with the key and the value."""
 
     @pytest.mark.parametrize(
-        ("wrong", "message"),
+        ("key", "value"),
         [
-            ({"name": "mnist"}, "`data.name` must be fashion_mnist or synthetic or images, got"),
-            ({"split": "middle"}, "`data.split` must be first or last or random, got 'middle'."),
-            ({"split_seed": -1}, "`data.split_seed` must not be negative, got -1."),
-            ({"val_size": 0}, "`data.val_size` must be from 1 to 59999, got 0."),
-            ({"val_size": 60_000}, "`data.val_size` must be from 1 to 59999, got 60000."),
-            ({"train_size": 0}, "`data.train_size` must be from 1 to 59900"),
-            ({"train_size": 59_901}, "100 images validate, got 59901."),
+            ("name", "mnist"),
+            ("split", "middle"),
+            ("split_seed", -1),
+            ("val_size", 0),
+            ("val_size", 60_000),
+            ("train_size", 0),
+            ("train_size", 59_901),
         ],
     )
-    def test_wrong_values_are_named(self, wrong: dict[str, Any], message: str) -> None:
+    def test_wrong_values_are_named(self, key: str, value: Any) -> None:
         with pytest.raises(RequestError) as caught:
-            load(synthetic(**wrong))
-        assert message in str(caught.value)
+            load(synthetic(**{key: value}))
+        assert (caught.value.key, caught.value.got) == (f"data.{key}", repr(value))
 
     @pytest.mark.parametrize("by_variable", [False, True])
     def test_a_named_folder_is_never_passed_over(
@@ -200,14 +200,15 @@ class TestRequest:
         folder = str(tmp_path / "typo")
         if by_variable:
             monkeypatch.setenv("FMNIST_LAB_DATA_DIR", folder)
-        with pytest.raises(RequestError, match=r"`data.dir`.*typo.*there is no folder"):
+        with pytest.raises(RequestError) as caught:
             load(DataConfig(dir=None if by_variable else folder))
+        assert (caught.value.key, caught.value.got) == ("data.dir", repr(folder))
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "synthetic"])
 def test_config_file_spells_out_every_default(name: str) -> None:
     text = (CONF / f"{name}.yaml").read_text()
-    assert text.startswith("# Choose this")
+    assert text.startswith("# Choose")
     chosen = OmegaConf.merge(OmegaConf.structured(DataConfig), yaml.safe_load(text))
     assert OmegaConf.to_object(chosen) == DataConfig(name=name)
     own = {"path", "_target_", "test_size"}  # of images of the user's own

@@ -111,7 +111,7 @@ class TestNamedFolder:
                 (folder / f"{name}.gz").unlink()
                 (folder / name).write_bytes(content)
         found = find(str(folder), TINY)
-        assert found.source == f"the named folder ({folder})"
+        assert found.source.endswith(f"({folder})")
         assert found.train[0].shape == (3, 28, 28)
         assert found.train[1].tolist() == [0, 1, 2]
         assert found.test[0].shape == (2, 28, 28)
@@ -120,22 +120,23 @@ class TestNamedFolder:
     def test_damage_is_the_users_to_mend(self, tmp_path: Path) -> None:
         fill(own_cache())
         path = damage(fill(tmp_path / "mine"))
-        with pytest.raises(RequestError, match=f"`data.dir`.*{path} is truncated; put sound files"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "data.dir") as caught:
             find(str(tmp_path / "mine"), TINY)
+        assert str(path) in caught.value.hint
 
     def test_lacking_files_are_named(self, tmp_path: Path) -> None:
         (fill(tmp_path / "mine") / "t10k-images-idx3-ubyte.gz").unlink()
-        with pytest.raises(RequestError, match="mine lacks t10k-images-idx3-ubyte "):
+        with pytest.raises(RequestError, match="t10k-images-idx3-ubyte "):
             find(str(tmp_path / "mine"), TINY)
 
     def test_other_data_of_the_same_shape_is_refused(self, tmp_path: Path) -> None:
         folder = fill(tmp_path / "mine")
-        with pytest.raises(RequestError, match=r"train-images.* must hold 47,040,016 bytes"):
+        with pytest.raises(RequestError, match=r"train-images.*47,040,016"):
             find(str(folder))
 
 
 class TestOrder:
-    """Which source is used, and what is said about the others."""
+    """Which source is used, and what the log has about the others."""
 
     def test_each_source_steps_in_for_those_before_it(
         self, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -151,13 +152,11 @@ class TestOrder:
         (home / "apt-get").unlink()
         pretend_keras(monkeypatch, lambda: void(fill(keras_cache())))
         used.append(find(files=TINY).source)
-        assert used == [
-            f"the project's cache ({own_cache()})",
-            f"Keras's cache ({keras_cache()})",
-            f"the installed package ({fashion_mnist.PACKAGE_FOLDER})",
-            f"the package, by apt-get ({own_cache()})",
-            f"the download, by Keras ({keras_cache()})",
-        ]
+        fetched = [own_cache(), keras_cache()]
+        assert [name.endswith(f"({place})") for name, place in zip(
+            used, [own_cache(), keras_cache(), fashion_mnist.PACKAGE_FOLDER, *fetched], strict=True
+        )] == [True] * 5  # fmt: skip
+        assert len(set(used)) == 5
 
     def test_a_damaged_copy_is_named_and_passed_over(
         self, caplog: pytest.LogCaptureFixture
@@ -165,29 +164,28 @@ class TestOrder:
         path = damage(fill(own_cache()))
         fill(keras_cache())
         with caplog.at_level(logging.WARNING):
-            assert find(files=TINY).source.startswith("Keras's cache")
-        assert f"{path} is truncated; delete it" in caplog.text
+            assert find(files=TINY).source.endswith(f"({keras_cache()})")
+        assert str(path) in caplog.text
 
     def test_if_none_works_all_reasons_and_remedies_are_listed(self) -> None:
         path = damage(fill(keras_cache()))
         with pytest.raises(DataUnavailableError) as caught:
             find(files=TINY)
-        lines = str(caught.value).splitlines()
-        assert [line for line in lines if line.startswith("  - ")] == [
-            f"  - the project's cache: {own_cache()} lacks all of the files (with or without .gz)",
-            f"  - Keras's cache: {path} is truncated",
-            f"  - the installed package: there is no folder {fashion_mnist.PACKAGE_FOLDER}",
-            "  - the package, by apt-get: this system has no apt-get and dpkg",
-            "  - the download, by Keras: the download failed (URL fetch failure: no network)",
-            "  - name a folder that holds the four files: data.dir=FOLDER or FMNIST_LAB_DATA_DIR",
-            "  - install the package dataset-fashion-mnist (Debian, Ubuntu), or mend the network "
-            "and try again",
-            "  - use data=synthetic for a trial run on images that the program draws",
+        reasons = [line for line in str(caught.value).splitlines() if line.startswith("  - ")]
+        places = [
+            str(own_cache()),
+            str(path),
+            str(fashion_mnist.PACKAGE_FOLDER),
+            "apt-get",
+            "Keras",
         ]
+        tokens = [*places, "data.dir=FOLDER", "dataset-fashion-mnist", "data=synthetic"]
+        assert len(reasons) == len(tokens)
+        assert all(token in line for token, line in zip(tokens, reasons, strict=True))
 
     def test_a_cache_that_cannot_be_written_is_an_answer_not_a_crash(self) -> None:
         Path(os.environ["XDG_CACHE_HOME"]).write_text("a file where a folder should be")
-        with pytest.raises(DataUnavailableError, match=r"the project's cache: .*cache"):
+        with pytest.raises(DataUnavailableError, match=str(own_cache())):
             find(files=TINY)
 
 
@@ -218,15 +216,16 @@ class TestPackage:
     def test_is_fetched_once(self, home: Path) -> None:
         calls = pretend_apt(home)
         find(files=TINY)
-        assert find(files=TINY).source.startswith("the project's cache")
+        assert find(files=TINY).source.endswith(f"({own_cache()})")
         assert calls.read_text().splitlines() == ["download dataset-fashion-mnist"]
 
     def test_replaces_a_damaged_cache(self, home: Path) -> None:
         pretend_apt(home)
         find(files=TINY)
         (own_cache() / "train-images-idx3-ubyte").write_bytes(b"rotten")
-        assert find(files=TINY).source.startswith("the package")
-        assert find(files=TINY).source.startswith("the project's cache")
+        fetched, kept = (find(files=TINY).source for _ in range(2))
+        assert fetched != kept
+        assert {name.split(" (")[1] for name in (fetched, kept)} == {f"{own_cache()})"}
 
     def test_uses_private_lists_where_the_systems_are_absent(self, home: Path) -> None:
         lists_or_fail = "grep -q Dir::State::lists $settings || { echo E: No package; exit 100; }"
@@ -237,19 +236,19 @@ class TestPackage:
 
     def test_apts_first_complaint_is_the_reason(self, home: Path) -> None:
         pretend_apt(home, "echo Reading; echo E: No such package; echo E: Bye; exit 100")
-        with pytest.raises(DataUnavailableError, match=r"apt-get failed \(E: No such package\)"):
+        with pytest.raises(DataUnavailableError, match="E: No such package"):
             find(files=TINY)
 
     def test_a_hung_apt_is_given_up(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(debian, "COMMAND_SECONDS", 0.2)
         pretend_apt(home, "exec sleep 60")
-        with pytest.raises(DataUnavailableError, match=r"apt-get took more than 0\.2 seconds"):
+        with pytest.raises(DataUnavailableError, match=r"apt-get.*0\.2"):
             find(files=TINY)
 
     def test_a_damaged_package_is_not_kept(self, home: Path) -> None:
         pretend_apt(home)
         damage(home.parent / "upstream")
-        with pytest.raises(DataUnavailableError, match=r"train-labels\S* is truncated"):
+        with pytest.raises(DataUnavailableError, match="train-labels"):
             find(files=TINY)
         assert list(own_cache().iterdir()) == []
 
@@ -271,7 +270,7 @@ class TestPackage:
         assert process.exitcode == -signal.SIGKILL
         left = sorted(path.name for path in own_cache().iterdir())
         assert left == ["train-images-idx3-ubyte", "train-labels-idx1-ubyte.part"]
-        assert find(files=TINY).source.startswith("the package")
+        assert find(files=TINY).source.endswith(f"({own_cache()})")
         assert {path.name: path.read_bytes() for path in own_cache().iterdir()} == CONTENTS
 
 
@@ -294,7 +293,7 @@ def test_the_real_package_comes_without_root_or_lists(
         if "CI" in os.environ:
             raise
         pytest.skip(str(error))
-    assert found.source.startswith("the package, by apt-get")
+    assert "apt-get" in found.source
     assert found.train[0].shape == (60_000, 28, 28)
 
 

@@ -1,4 +1,4 @@
-"""Reading the four files: what is wrong with a file is said before a byte of it is used."""
+"""Reading the four files: a damaged file is an error before a byte of it is used."""
 
 import gzip
 from collections.abc import Callable
@@ -58,30 +58,29 @@ def one_bit_off(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("damage", "complaint"),
+    ("damage", "tokens"),
     [
-        (truncated, "is truncated"),
-        (not_gzip, "is not a sound gzip file"),
-        (garbled, "is not a sound gzip file"),
-        (too_short, "must hold 18 bytes when decompressed, but holds 17"),
-        (too_long, "must hold 18 bytes when decompressed, but holds more"),
-        (one_bit_off, "must have the SHA-256 ef281b2f"),
+        (truncated, ["truncated"]),
+        (not_gzip, ["gzip"]),
+        (garbled, ["gzip"]),
+        (too_short, ["18", "17"]),
+        (too_long, ["18", "more"]),
+        (one_bit_off, ["SHA-256", "ef281b2f"]),
     ],
 )
 def test_damage_is_named_with_the_file(
-    tmp_path: Path, damage: Callable[[bytes], bytes], complaint: str
+    tmp_path: Path, damage: Callable[[bytes], bytes], tokens: list[str]
 ) -> None:
     path = tmp_path / "numbers-idx2-ubyte.gz"
     path.write_bytes(damage(CONTENT))
-    with pytest.raises(DamagedFileError, match=complaint) as caught:
+    with pytest.raises(DamagedFileError) as caught:
         read_folder(tmp_path, [FILE])
-    assert str(caught.value).startswith(str(path))
+    assert all(token in str(caught.value) for token in (str(path), *tokens))
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "train-labels-idx1-ubyte.gz").touch()
-    lacking = "lacks train-images-idx3-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte"
-    with pytest.raises(SourceError, match=lacking):
+    with pytest.raises(SourceError, match=r"train-images-idx3-ubyte.*t10k-labels-idx1-ubyte"):
         read_folder(tmp_path, FILES)
-    with pytest.raises(SourceError, match=f"no folder {tmp_path}/nowhere"):
+    with pytest.raises(SourceError, match=f"{tmp_path}/nowhere"):
         read_folder(tmp_path / "nowhere", FILES)

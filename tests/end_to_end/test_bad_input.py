@@ -108,10 +108,10 @@ def test_any_value_of_any_key_gives_a_trial_or_a_sentence(group: str) -> None:
     for place, (of, option, key) in enumerate(own):
         cfg = composed(of, option).copy()  # each value takes the place of the one before
         for value in values[place % stride :: stride]:
-            said = answer(cfg, key, value)
+            given = answer(cfg, key, value)
             tried += 1
-            if isinstance(said, str):
-                assert is_sentence(said, key), (option, key, value, said)
+            if isinstance(given, str):
+                assert is_sentence(given, key), (option, key, value, given)
     assert tried >= len(values)
 
 
@@ -133,9 +133,9 @@ def test_so_does_any_override(data: st.DataObject) -> None:
     override = f"{sign}{key}={data.draw(TEXTS)}"
     try:
         cfg = config.compose([f"{group}={option}", override] if group else [override])
-        said: Trial | str = config.to_trial(cfg)
+        given: Trial | str = config.to_trial(cfg)
     except RequestError as refused:
-        said = str(refused)
-    if isinstance(said, str):
-        assert said, override
-        assert "\n" not in said
+        given = str(refused)
+    if isinstance(given, str):
+        assert given, override
+        assert "\n" not in given

@@ -38,7 +38,7 @@ def test_a_failed_job_is_an_error_of_the_command(tmp_path: Path) -> None:
     with command(tmp_path, "+x=1,9", "+seconds=0.1") as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "ValueError: nine" in output
+    assert "nine" in output
     assert running(tmp_path) == set()
 
 

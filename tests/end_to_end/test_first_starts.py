@@ -77,8 +77,8 @@ class TestEight:
         assert [process.returncode for process in started] == [0] * MANY, outputs
         assert not any("Traceback" in output for output in outputs), outputs
         sent = launch(tmp_path, "sync")  # what a trial could not send in its one second
-        told, _ = sent.communicate(timeout=600)
-        assert sent.returncode == 0, told
+        printed, _ = sent.communicate(timeout=600)
+        assert sent.returncode == 0, printed
         client, experiment = open_store(tmp_path)
         assert len(client.search_experiments()) == 2  # ours, and MLflow's own default
         runs = client.search_runs([experiment])

@@ -3,6 +3,7 @@
 import errno
 import functools
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from tests.support.sweeping import wait_for
 
 pytestmark = pytest.mark.slow
 
-SENTENCE = "fmnist-lab: No space is left for "
+SENTENCE = "fmnist-lab: "
 
 
 def assert_whole(folder: Path) -> None:
@@ -41,8 +42,8 @@ def assert_whole(folder: Path) -> None:
 def test_a_trial_stops_and_goes_on_when_there_is_room(
     tmp_path: Path, tiny: ComposeTrial, labels: Labels
 ) -> None:
-    trial, told, ballast = tiny("training.epochs=80"), [], []
-    attempts = Attempts(checkpoint_seconds=0, tell=lambda epoch, metrics: told.append(epoch))
+    trial, reported, ballast = tiny("training.epochs=80"), [], []
+    attempts = Attempts(checkpoint_seconds=0, tell=lambda epoch, metrics: reported.append(epoch))
 
     def fill_once(epoch: int, metrics: Any) -> bool:
         if epoch == 5:
@@ -52,7 +53,7 @@ def test_a_trial_stops_and_goes_on_when_there_is_room(
     with small_disk(tmp_path / "disk", 4) as disk:
         folder, tracker = disk / "trial", Notebook()
         folder.mkdir()
-        with pytest.raises(OSError, match="No space left") as caught:
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as caught:
             runner.run(trial, labels, folder, tracker, fill_once, attempts=attempts)
         assert caught.value.errno == errno.ENOSPC
         assert [result.stop_reason for result in tracker.finished] == [StopReason.FAILED]
@@ -62,7 +63,7 @@ def test_a_trial_stops_and_goes_on_when_there_is_room(
         assert (folder / FILE).exists()
         ballast[0].unlink()
         runner.run(trial, labels, folder, Notebook(), attempts=attempts)
-        assert told == [0, 1, 2, 3, 4]
+        assert reported == [0, 1, 2, 3, 4]
         assert len(read_curve(folder)) == 80
         assert_whole(folder)
 

@@ -49,7 +49,7 @@ class TestDiverged:
     def test_is_never_taken_home_nor_promoted(self, night: Path, by: str) -> None:
         assert choosing.choose("night", by=by).trial["trial"] == 0
         assert Path(choosing.choose(night, model=True).trial["folder"]).name == "0"
-        with pytest.raises(RequestError, match="must be one of constant, got 'wild'"):
+        with pytest.raises(RequestError, match=r"constant, .*'wild'"):
             choosing.choose("night", strategy="wild")
 
     def test_has_no_best_in_the_standings_but_is_counted(self, night: Path) -> None:
@@ -110,9 +110,8 @@ class TestDrawn:
         printed = capsys.readouterr().out
         assert "0.9900" not in printed
         assert "drawn" not in printed
-        told = "1 trial on synthetic images left out: not comparable with real ones."
-        assert f"Caution: {told}" in printed
-        assert told in (mixed / "report.html").read_text()
+        assert "1 trial " in printed
+        assert "1 trial " in (mixed / "report.html").read_text()
         assert "0.99" not in (mixed / "trials.csv").read_text()
 
     def test_when_one_is_taken_home_or_promoted(self, mixed: Path) -> None:
@@ -123,15 +122,14 @@ class TestDrawn:
         place = folder / "mlruns/multirun/drawn"
         leave_run(place / "0", dataset="synthetic")
         evidence = report.gather(place, results.trials("drawn"))
-        assert cautions.grave(evidence) == [
-            "The images are SYNTHETIC: nothing here is about Fashion-MNIST."
-        ]
+        (caution,) = cautions.grave(evidence)
+        assert "SYNTHETIC" in caution
 
     @pytest.mark.parametrize(
         "asked", ["data=choice(synthetic,fashion_mnist)", "data=synthetic,fashion_mnist"]
     )
     def test_no_study_may_choose_them(self, folder: Path, asked: str) -> None:
-        with pytest.raises(RequestError, match="`data` must be the same for all trials"):
+        with pytest.raises(RequestError, match="`data` "):
             sweep.main("demo", [asked])
         assert list(folder.iterdir()) == []
 
@@ -144,9 +142,8 @@ def test_replicates_of_different_manifests_are_not_compared_without_saying_so(
     opening = {"opened": "2026-11-27T00:00:00", "hash": "x", "changed": []}
     later = opening | {"opened": "2026-11-28T00:00:00", "changed": ["versions.tensorflow"]}
     write_json(place / "manifest.json", {"hash": "x", "openings": [opening, later]})
-    told = "The replicates are of different manifests: on 2026-11-28, after the test set"
     compare.main(with_report=False)
-    assert f"Caution: {told}" in capsys.readouterr().out
+    assert "2026-11-28" in capsys.readouterr().out
     promote._choose(place.name, None, None)
-    assert f"Caution: {told}" in capsys.readouterr().out
-    assert any(warning.startswith(told) for warning in choosing.choose("night").warnings)
+    assert "2026-11-28" in capsys.readouterr().out
+    assert any("2026-11-28" in warning for warning in choosing.choose("night").warnings)

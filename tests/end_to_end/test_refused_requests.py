@@ -57,40 +57,40 @@ def write(name: str, content: str | bytes) -> None:
 
 
 SCHEDULER = "conf/scheduler/mine.yaml"
-FILES: list[tuple[str | bytes, str]] = [
-    ("a: [1\nb: }", f"`{SCHEDULER}` must be a file in YAML, got expected ',' or ']'"),
-    ("a: b: c", "mapping values are not allowed here in line 1, column 5"),
-    ("\ta: 1", "must be a file in YAML"),
-    ("a: 1\na: 2", "found duplicate key a in line 2"),
-    ("? [1]\n: 2", "found unhashable key"),
-    ("a: !!python/object/apply:os.system ['touch pwned']", "must be a file in YAML, got could"),
-    ("a: &x [*x]", "must be a readable text file"),
-    (b"\xff\xfe\x00", "must be a readable text file, got UnicodeDecodeError"),
-    ("# @package a b\na: 1", "must be a file in YAML, got Too many components"),
-    ("- 1", "must hold keys and values, got a list"),
-    ("", "`scheduler._target_` must be a function's dotted path"),
-    ("_target_: ???", "`scheduler._target_` must have another value, got Missing mandatory value"),
-    ("_target_: math.sqrt", "must name a function that takes these keys, got 'math.sqrt'"),
-    ("_target_: conf_code.broken", "`scheduler._target_` must name a function, got"),
-    ("defaults: 3", f"`{SCHEDULER}: defaults` must be a list of names and of `group: name`, got 3"),
-    ("defaults: [5]", f"`{SCHEDULER}: defaults` must be a list of names and of `group: name`"),
-    ("defaults: [{a: b, c: d}]", "got {'a': 'b', 'c': 'd'}."),
-    ("defaults: [[x], {}]", "got ['x']."),
-    ("defaults: [{}]", "got {}."),
-    ("defaults: [{5: x}]", "got {5: 'x'}."),
-    ("defaults: [{a: 0}]", "got {'a': 0}."),
-    ("defaults: [{a: [x, 5]}]", "got {'a': ['x', 5]}."),
-    ("defaults: [mine]", "`defaults` must not lead back to its own file"),
-    ("defaults: [/scheduler/nope]", "In 'scheduler/mine': Could not load 'scheduler/nope'"),
-    ("1: 2", "Key 1 (int)"),
-    ("a: ${nope", "${nope"),
-    ("a: ${.a}", "`scheduler.a` must have another value"),
-    ("_target_: conf_code.words", "`scheduler` must give a learning rate for every epoch"),
-    ("_target_: conf_code.falling", "`scheduler` must give finite learning rates, zero or more"),
-    ("_target_: conf_code.dipping", "for every step, got [-1.0, -1.0] in epoch 7."),
-    ("_target_: conf_code.one_by_one", "for every step, got [nan, nan] in epoch 7."),
-    ("_target_: conf_code.raising", "must name a function that takes these keys, got 'conf_code.r"),
-]  # fmt: skip
+FILES: list[tuple[str | bytes, list[str]]] = [
+    ("a: [1\nb: }", [f"`{SCHEDULER}`", "',' or ']'"]),
+    ("a: b: c", [f"`{SCHEDULER}`", "line 1, column 5"]),
+    ("\ta: 1", [f"`{SCHEDULER}`"]),
+    ("a: 1\na: 2", [f"`{SCHEDULER}`", "duplicate key a", "line 2"]),
+    ("? [1]\n: 2", [f"`{SCHEDULER}`", "unhashable"]),
+    ("a: !!python/object/apply:os.system ['touch pwned']", [f"`{SCHEDULER}`", "os.system"]),
+    ("a: &x [*x]", [f"`{SCHEDULER}`"]),
+    (b"\xff\xfe\x00", [f"`{SCHEDULER}`", "UnicodeDecodeError"]),
+    ("# @package a b\na: 1", [f"`{SCHEDULER}`", "components"]),
+    ("- 1", [f"`{SCHEDULER}`", "list"]),
+    ("", ["`scheduler._target_`", "None"]),
+    ("_target_: ???", ["`scheduler._target_`", "Missing"]),
+    ("_target_: math.sqrt", ["`scheduler._target_`", "'math.sqrt'"]),
+    ("_target_: conf_code.broken", ["`scheduler._target_`", "'conf_code.broken'"]),
+    ("defaults: 3", [f"`{SCHEDULER}: defaults`", " 3"]),
+    ("defaults: [5]", [f"`{SCHEDULER}: defaults`", " 5"]),
+    ("defaults: [{a: b, c: d}]", ["{'a': 'b', 'c': 'd'}."]),
+    ("defaults: [[x], {}]", ["['x']."]),
+    ("defaults: [{}]", ["{}."]),
+    ("defaults: [{5: x}]", ["{5: 'x'}."]),
+    ("defaults: [{a: 0}]", ["{'a': 0}."]),
+    ("defaults: [{a: [x, 5]}]", ["{'a': ['x', 5]}."]),
+    ("defaults: [mine]", ["`defaults`"]),
+    ("defaults: [/scheduler/nope]", ["'scheduler/mine'", "'scheduler/nope'"]),
+    ("1: 2", ["1 (int)"]),
+    ("a: ${nope", ["${nope"]),
+    ("a: ${.a}", ["`scheduler.a`"]),
+    ("_target_: conf_code.words", ["`scheduler`", "'fast'"]),
+    ("_target_: conf_code.falling", ["`scheduler`", "-1"]),
+    ("_target_: conf_code.dipping", ["[-1.0, -1.0]", "epoch 7."]),
+    ("_target_: conf_code.one_by_one", ["[nan, nan]", "epoch 7."]),
+    ("_target_: conf_code.raising", ["`scheduler._target_`", "'conf_code.raising'"]),
+]
 CODE = """
 def words(): return lambda epoch: "fast"
 def falling(): return lambda epoch: epoch * 0 - 1
@@ -100,15 +100,16 @@ def raising(): return {}["a key"]
 """
 
 
-@pytest.mark.parametrize(("content", "sentence"), FILES)
+@pytest.mark.parametrize(("content", "tokens"), FILES)
 def test_a_file_of_the_users_own(
-    refused: Refused, content: str | bytes, sentence: str, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, content: str | bytes, tokens: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(SCHEDULER, content)
     write("conf_code.py", CODE)
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     sys.modules.pop("conf_code", None)
-    assert sentence in refused("train", "scheduler=mine", NEVER)
+    complaint = refused("train", "scheduler=mine", NEVER)
+    assert all(token in complaint for token in tokens), complaint
 
 
 LOGS = ("version: 5", "version: 1\nhandlers: {x: {class: no.No}}\nroot: {handlers: [x]}")
@@ -119,8 +120,9 @@ LOGS = ("version: 5", "version: 1\nhandlers: {x: {class: no.No}}\nroot: {handler
 def test_a_log_of_the_users_own(refused: Refused, content: str, words: tuple[str, ...]) -> None:
     write("old/.hydra/config.yaml", "of an earlier trial")
     write("conf/hydra/job_logging/mine.yaml", content)
-    said = "`hydra.job_logging` must be what logging.config.dictConfig takes, got ValueError: "
-    assert said in refused(*words, "hydra/job_logging=mine", NEVER)
+    complaint = refused(*words, "hydra/job_logging=mine", NEVER)
+    assert "`hydra.job_logging`" in complaint
+    assert "ValueError: " in complaint
 
 
 @pytest.mark.parametrize("request_", ["install=foo", "foo"])
@@ -129,63 +131,65 @@ def test_completion_for_no_shell(refused: Refused, request_: str) -> None:
 
 
 BASIC = "# @package _global_\nhydra: {sweeper: {strategies: {a: scheduler=cosine}}}"
-SWEEPS: list[tuple[str, str]] = [
-    ("a: [1\nb: }", "`sweeps/mine.yaml` must be a file in YAML"),
-    ("- 1", "`sweeps/mine.yaml` must hold keys and values, got a list"),
-    ("data: {split: last}", "`sweeps/mine.yaml` must begin with the line '# @package _global_'"),
-    ("# @package _global_\nhydra: 3", "In 'sweeps/mine'"),
-    ("# @package _global_\nfoo: 3", "Key 'foo' not in 'Config'"),
-    (BASIC, "Key 'strategies' not in 'BasicSweeperConf'"),
-    (MINE.replace("      own: scheduler=mine", "      a/../b: x=1"), "at most 100 letters a to z"),
-    (MINE.replace("      own: scheduler=mine", "      o n: x=1"), "at most 100 letters a to z"),
-    (MINE.replace("      own: scheduler=mine", "      own: 3"), "`hydra.sweeper.strategies.own` m"),
-    (MINE.replace("      own: scheduler=mine", "      own: x["), "LexerNoViableAltException: x["),
-    (MINE.replace("      own: scheduler=mine", "      own: x=1"), "Could not override 'x'"),
-]  # fmt: skip
+SWEEPS: list[tuple[str, list[str]]] = [
+    ("a: [1\nb: }", ["`sweeps/mine.yaml`"]),
+    ("- 1", ["`sweeps/mine.yaml`", "list"]),
+    ("data: {split: last}", ["`sweeps/mine.yaml`", "'# @package _global_'"]),
+    ("# @package _global_\nhydra: 3", ["'sweeps/mine'"]),
+    ("# @package _global_\nfoo: 3", ["'foo'", "'Config'"]),
+    (BASIC, ["'strategies'", "'BasicSweeperConf'"]),
+    (MINE.replace("      own: scheduler=mine", "      a/../b: x=1"), ["'a/../b'"]),
+    (MINE.replace("      own: scheduler=mine", "      o n: x=1"), ["'o n'"]),
+    (MINE.replace("      own: scheduler=mine", "      own: 3"), ["`hydra.sweeper.strategies.own`"]),
+    (MINE.replace("      own: scheduler=mine", "      own: x["), ["x["]),
+    (MINE.replace("      own: scheduler=mine", "      own: x=1"), ["'x'"]),
+]
 
 
-@pytest.mark.parametrize(("content", "sentence"), SWEEPS)
-def test_a_sweep_of_the_users_own(refused: Refused, content: str, sentence: str) -> None:
+@pytest.mark.parametrize(("content", "tokens"), SWEEPS)
+def test_a_sweep_of_the_users_own(refused: Refused, content: str, tokens: list[str]) -> None:
     write("sweeps/mine.yaml", content)
-    assert sentence in refused("sweep", "mine", "tracking=none", NEVER)
+    complaint = refused("sweep", "mine", "tracking=none", NEVER)
+    assert all(token in complaint for token in tokens), complaint
 
 
 LONG = "x" * 300
-NO_PLACES: list[tuple[str, str]] = [
-    ("-m hydra.sweep.subdir=x seed=1,2", "`hydra.sweep.subdir` must give each job a folder of it"),
-    ("-m hydra.sweep.subdir=x hydra/sweeper=fmnist_lab", "as in ${hydra.job.num}, got 'x' for all"),
-    ("-m seed=range(3,1)", "`seed` must be a range of jobs, got range(3,1): a range must hold at "),
-    ("-m seed=range(1,1e30)", "a range must hold at most 1e18 values"),
-    ("hydra.output_subdir=../../foo", "`hydra.output_subdir` must be a folder in that of the tr"),
-    ("-m hydra.output_subdir=/tmp/foo", "must be a folder in that of the trial, got '/tmp/foo'"),
-    ("hydra.output_subdir=a/b", "`objective.metric` must be val/accuracy or val/loss or "),
-    ("hydra.output_subdir=.", "`objective.metric` must be val/accuracy or val/loss or "),
-    ("hydra.output_subdir=null", "`objective.metric` must be val/accuracy or val/loss or "),
-    (f"hydra.output_subdir={LONG}", "be a folder whose names have at most 255 bytes"),
-    (f"hydra.run.dir={LONG}", "be a folder whose names have at most 255 bytes"),
-]  # fmt: skip
+NO_PLACES: list[tuple[str, list[str]]] = [
+    ("-m hydra.sweep.subdir=x seed=1,2", ["`hydra.sweep.subdir`"]),
+    ("-m hydra.sweep.subdir=x hydra/sweeper=fmnist_lab", ["${hydra.job.num}", "'x'"]),
+    ("-m seed=range(3,1)", ["`seed`", "range(3,1)"]),
+    ("-m seed=range(1,1e30)", ["`seed`", "1e18"]),
+    ("hydra.output_subdir=../../foo", ["`hydra.output_subdir`", "'../../foo'"]),
+    ("-m hydra.output_subdir=/tmp/foo", ["`hydra.output_subdir`", "'/tmp/foo'"]),
+    ("hydra.output_subdir=a/b", ["`objective.metric`"]),
+    ("hydra.output_subdir=.", ["`objective.metric`"]),
+    ("hydra.output_subdir=null", ["`objective.metric`"]),
+    (f"hydra.output_subdir={LONG}", [LONG[:50], "255"]),
+    (f"hydra.run.dir={LONG}", [LONG[:50], "255"]),
+]
 
 
-@pytest.mark.parametrize(("overrides", "sentence"), NO_PLACES)
-def test_jobs_without_a_place(refused: Refused, overrides: str, sentence: str) -> None:
-    assert sentence in refused("train", *overrides.split(" "), NEVER)
+@pytest.mark.parametrize(("overrides", "tokens"), NO_PLACES)
+def test_jobs_without_a_place(refused: Refused, overrides: str, tokens: list[str]) -> None:
+    complaint = refused("train", *overrides.split(" "), NEVER)
+    assert all(token in complaint for token in tokens), complaint
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "key"),
     [
-        (("promote", "--run", ""), "`--run` must be the MLflow id of a trial under mlruns, got ''"),
-        (("export-best", "--out", f"{LONG}.yaml"), "`--out` must be a file that can be written,"),
-        (("data", "--dir", "~nobody_x"), "must be a folder with the four Fashion-MNIST files, got"),
+        (("promote", "--run", ""), "--run"),
+        (("export-best", "--out", f"{LONG}.yaml"), "--out"),
+        (("data", "--dir", "~no_user_x"), "data.dir"),
         (
             ("preview", "piecewise", "scheduler.factors=[1.0,1e308,0.1]",
              "optimizer.learning_rate=10"),
-            "`scheduler` must give finite learning rates, zero or more, one for every step, got [",
+            "scheduler",
         ),
     ],
 )  # fmt: skip
-def test_other_commands(refused: Refused, words: tuple[str, ...], sentence: str) -> None:
-    assert sentence in refused(*words)
+def test_other_commands(refused: Refused, words: tuple[str, ...], key: str) -> None:
+    assert f"`{key}`" in refused(*words)
 
 
 @pytest.mark.parametrize("sweeper", ["basic", "fmnist_lab"])
@@ -195,7 +199,7 @@ def test_a_scheduler_that_is_not_there(
     monkeypatch.setattr("fmnist_lab.launcher.cluster._CONNECT_TIMEOUT", 0.1)
     address = "hydra.launcher.address=tcp://127.0.0.1:1"
     words = ("-m", f"hydra/sweeper={sweeper}", "hydra/launcher=dask", address, "seed=1,2")
-    assert "`hydra.launcher.address` must lead to a running Dask" in refused("train", *words)
+    assert "`hydra.launcher.address`" in refused("train", *words)
 
 
 def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
@@ -203,8 +207,8 @@ def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
     words = ("-m", "hydra.sweep.dir=many", "hydra.sweep.subdir=${seed}")
     done = run_here(folder, "train", *words)
     assert done.returncode == 2
-    assert "`hydra.sweep.subdir` must give each job a folder of its own, got" in done.stderr
-    assert f"'{folder}/many/42' for 1 and 0." in done.stderr
+    assert "`hydra.sweep.subdir`" in done.stderr
+    assert f"'{folder}/many/42'" in done.stderr
     assert Path("many/42/result.json").read_text() == left
 
 
@@ -217,117 +221,112 @@ def test_a_job_may_find_its_own_result_under_another_number(folder: Path) -> Non
     assert json.loads(Path("many/3/result.json").read_text())["trial"] == 0
 
 
-MAXIMISED = "`hydra.sweeper.direction` must be maximize with objective.metric=val/accuracy, got m"
-MINIMISED = "`hydra.sweeper.direction` must be minimize with objective.metric=val/loss, got maximi"
-DRAWN = "`data` must be the same for all trials of a sweep, got fashion_mnist, synthetic; results"
-METRICS = "`objective.metric` must be the same for all trials of a sweep, got val/accuracy, val/lo"
-OTHERS = "` must be the same for all trials of a sweep, got"
+DIRECTION = ["`hydra.sweeper.direction`", "objective.metric=val/accuracy"]
+LOSS = ["`hydra.sweeper.direction`", "objective.metric=val/loss"]
+SOURCES = ["`data`", "fashion_mnist, synthetic"]
+METRICS = ["`objective.metric`", "val/accuracy, val/loss"]
 OWN = "      own: scheduler=mine"
 INCOMPARABLE = [
-    (MINE, ("hydra.sweeper.direction=minimize",), MAXIMISED),
-    (MINE, ("hydra.sweeper.direction=maximize", "objective.metric=val/loss"), MINIMISED),
-    (MINE, ("hydra.sweeper.direction=[maximize,minimize]",), MAXIMISED),
+    (MINE, ("hydra.sweeper.direction=minimize",), DIRECTION),
+    (MINE, ("hydra.sweeper.direction=maximize", "objective.metric=val/loss"), LOSS),
+    (MINE, ("hydra.sweeper.direction=[maximize,minimize]",), DIRECTION),
     (MINE, ("objective.metric=val/loss,val/accuracy",), METRICS),
     (MINE.replace(OWN, "      own: objective.metric=val/loss"), (), METRICS),
-    (MINE.replace(OWN, "      own: data=fashion_mnist"), (), DRAWN),
-    (f"{MINE}    params: {{data: 'choice(fashion_mnist,synthetic)'}}\n", (), DRAWN),
-    (MINE, ("data.name=synthetic,fashion_mnist",), DRAWN),
-    (MINE.replace(OWN, "      own: data.val_size=50"), (), f"`data.val_size{OTHERS} 100, 50; res"),
-    (f"{MINE}    params: {{data.val_size: 'choice(100,50)'}}\n", (), f"`data.val_size{OTHERS} 100"),
-    (MINE, ("data.val_size=range(50,100)",), f"`data.val_size{OTHERS} 50, 99; results on differe"),
-    (MINE, ("data.split=first,last",), f"`data.split{OTHERS} first, last; results on different im"),
-    (MINE, ("data.split=random", "data.split_seed=1,2"), f"`data.split_seed{OTHERS} 1, 2; results"),
-    (MINE, ("data.split=last", "data.train_size=300,320"), f"`data.train_size{OTHERS} 300, 320;"),
-    (MINE, ("data.train_size=300,320", NEVER), "`objective.metric` must be val/accuracy or val/"),
+    (MINE.replace(OWN, "      own: data=fashion_mnist"), (), SOURCES),
+    (f"{MINE}    params: {{data: 'choice(fashion_mnist,synthetic)'}}\n", (), SOURCES),
+    (MINE, ("data.name=synthetic,fashion_mnist",), SOURCES),
+    (MINE.replace(OWN, "      own: data.val_size=50"), (), ["`data.val_size`", " 100, 50;"]),
+    (f"{MINE}    params: {{data.val_size: 'choice(100,50)'}}\n", (), ["`data.val_size`", " 100"]),
+    (MINE, ("data.val_size=range(50,100)",), ["`data.val_size`", " 50, 99;"]),
+    (MINE, ("data.split=first,last",), ["`data.split`", "first, last;"]),
+    (MINE, ("data.split=random", "data.split_seed=1,2"), ["`data.split_seed`", " 1, 2;"]),
+    (MINE, ("data.split=last", "data.train_size=300,320"), ["`data.train_size`", " 300, 320;"]),
+    (MINE, ("data.train_size=300,320", NEVER), ["`objective.metric`"]),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("content", "words", "sentence"), INCOMPARABLE)
+@pytest.mark.parametrize(("content", "words", "tokens"), INCOMPARABLE)
 def test_a_sweep_whose_trials_cannot_be_compared(
-    refused: Refused, content: str, words: tuple[str, ...], sentence: str
+    refused: Refused, content: str, words: tuple[str, ...], tokens: list[str]
 ) -> None:
     write("sweeps/mine.yaml", content)
     write(SCHEDULER, "_target_: fmnist_lab.schedules.constant\ninitial_learning_rate: 0.1")
-    assert sentence in refused("sweep", "mine", "tracking=none", *words)
+    complaint = refused("sweep", "mine", "tracking=none", *words)
+    assert all(token in complaint for token in tokens), complaint
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "tokens"),
     [
-        # It minimises, if nobody says otherwise.
-        (("hydra/sweeper=fmnist_lab", "seed=1,2"), MAXIMISED),
-        (("hydra/sweeper='fmnist_lab'", "seed=1,2"), MAXIMISED),
+        # It minimises by default.
+        (("hydra/sweeper=fmnist_lab", "seed=1,2"), DIRECTION),
+        (("hydra/sweeper='fmnist_lab'", "seed=1,2"), DIRECTION),
         (("+mine=a", "objective.metric=choice(val/accuracy,val/loss)"), METRICS),
         (
             ("hydra/sweeper=optuna", "hydra.sweeper.direction=maximize", "data=synthetic",
              "optimizer.learning_rate=choice(0.1,abc)"),
-            "`optimizer.learning_rate` must be a finite number, got 'abc'",
+            ["`optimizer.learning_rate`", "'abc'"],
         ),
     ],
 )  # fmt: skip
 def test_a_multirun_with_our_sweeper(
-    refused: Refused, words: tuple[str, ...], sentence: str
+    refused: Refused, words: tuple[str, ...], tokens: list[str]
 ) -> None:
     ours = "defaults: [override /hydra/sweeper: fmnist_lab]"
     write("conf/mine/a.yaml", f"# @package _global_\n{ours}")
-    assert sentence in refused("train", "-m", *words)
+    complaint = refused("train", "-m", *words)
+    assert all(token in complaint for token in tokens), complaint
 
 
 SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")
 
 
 @pytest.mark.parametrize(
-    ("override", "sentence"),
+    ("override", "tokens"),
     [
-        ("optimizer.space.learning_rate='interval(3,1)'", "`optimizer.learning_rate` must be some"),
-        ("optimizer.learning_rate=interval(3,1)", "`low <= high` must hold"),
-        (
-            "optimizer.learning_rate=interval(1e-3,inf)",
-            "its ends must be finite numbers, at a fini",
-        ),
-        ("optimizer.learning_rate=choice(0.1,abc)", "must be a finite number, got 'abc'"),
-        ("training.epochs=choice(1,2,abc,3)", "Error merging override training.epochs=abc"),
-        ("seed=range(1,1e30)", "a range must hold at most 1e18 values"),
-        ("optimizer.learning_rate=range(1,1e9,1e-9)", "a range must hold at most 1000000 values"),
-        ("+optimizer.space.beta_1=interval(0,1)", "`+optimizer.space.beta_1` must be put in quote"),
-        ("optimizer.space=3", "`optimizer.space` must be a mapping, got 3"),
-        ("hydra.sweeper.params={a: b}", "hydra.sweeper.params"),
-        ("hydra.sweeper.enqueue=[3]", "`hydra.sweeper.enqueue` must be a list of mappings"),
-        (
-            "hydra.sweep.dir=/dev/null/x",
-            "`/dev/null/x` must be a folder for results, got the file /dev/null.",
-        ),
-        ("replicates=1000", "`replicates` must be zero or more and below 1000, got 1000"),
-        ("searches=1001", "`searches` must be from 1 to 1000, got 1001"),
-        ("baseline=adam", "`baseline` must be one of constant, exponential"),
-        ("margin=0", "`margin` must be above 0 and below 1, as accuracies are, got 0.0"),
-        ("margin=nan", "`margin` must be above 0 and below 1, as accuracies are, got nan"),
-        ("alpha=0.5", "`alpha` must be above 0 and below 0.5, got 0.5"),
-        ("alpha=high", "alpha"),
-        ("kind=replicate", "`kind` must stay trial, got 'replicate'"),
+        ("optimizer.space.learning_rate='interval(3,1)'", ["`optimizer.learning_rate`"]),
+        ("optimizer.learning_rate=interval(3,1)", ["`low <= high`"]),
+        ("optimizer.learning_rate=interval(1e-3,inf)", ["inf"]),
+        ("optimizer.learning_rate=choice(0.1,abc)", ["`optimizer.learning_rate`", "'abc'"]),
+        ("training.epochs=choice(1,2,abc,3)", ["training.epochs=abc"]),
+        ("seed=range(1,1e30)", ["1e18"]),
+        ("optimizer.learning_rate=range(1,1e9,1e-9)", ["1000000"]),
+        ("+optimizer.space.beta_1=interval(0,1)", ["`+optimizer.space.beta_1`"]),
+        ("optimizer.space=3", ["`optimizer.space`", " 3"]),
+        ("hydra.sweeper.params={a: b}", ["hydra.sweeper.params"]),
+        ("hydra.sweeper.enqueue=[3]", ["`hydra.sweeper.enqueue`"]),
+        ("hydra.sweep.dir=/dev/null/x", ["`/dev/null/x`", "/dev/null."]),
+        ("replicates=1000", ["`replicates`", "got 1000"]),
+        ("searches=1001", ["`searches`", "1001"]),
+        ("baseline=adam", ["`baseline`", "constant, exponential"]),
+        ("margin=0", ["`margin`", "0.0"]),
+        ("margin=nan", ["`margin`", "nan"]),
+        ("alpha=0.5", ["`alpha`", "0.5"]),
+        ("alpha=high", ["alpha"]),
+        ("kind=replicate", ["`kind`", "'replicate'"]),
     ],
 )
-def test_what_a_sweep_cannot_search(refused: Refused, override: str, sentence: str) -> None:
-    assert sentence in refused("sweep", "learning_rate", *SMALL, override)
+def test_what_a_sweep_cannot_search(refused: Refused, override: str, tokens: list[str]) -> None:
+    complaint = refused("sweep", "learning_rate", *SMALL, override)
+    assert all(token in complaint for token in tokens), complaint
 
 
 @pytest.mark.parametrize("name", ["my plan", "plän", "a=b", "a,b", "a.b", "a'b", "${x}", "-x"])
 def test_a_name_that_cannot_be_a_sweeps(refused: Refused, name: str) -> None:
     write(f"sweeps/{name}.yaml", MINE)
     words = ("--", name) if name.startswith("-") else (name,)
-    sentence = refused("sweep", *words)
+    complaint = refused("sweep", *words)
     if not name.startswith("-"):
-        assert f"`NAME` must have at most 100 letters a to z, digits, _ and -, got {name!r}" in (
-            sentence.replace('"', "'") if "'" not in name else sentence
-        )
+        assert "`NAME`" in complaint
+        assert name in complaint
 
 
 @pytest.mark.parametrize("name", ["../mine", "x/mine", "/etc/passwd", "..", ".", ""])
 def test_a_name_cannot_leave_the_folder_of_sweeps(refused: Refused, name: str) -> None:
     write("mine.yaml", MINE)
-    assert "`NAME` must be one of architectures, clipping, control, demo, " in refused(
-        "sweep", name
-    )
+    complaint = refused("sweep", name)
+    assert "`NAME`" in complaint
+    assert "architectures, clipping, control, demo" in complaint
 
 
 class TestFolders:
@@ -339,19 +338,21 @@ class TestFolders:
     )
     def test_a_file_in_place_of_the_results(self, refused: Refused, words: tuple[str, ...]) -> None:
         write("mlruns", "")
-        assert "must be a folder for results, got the file" in refused(*words)
+        assert "mlruns" in refused(*words)
 
     def test_a_file_in_place_of_the_trials(self, refused: Refused) -> None:
         write("mlruns/trials", "")
-        assert "must be a folder for results, got the file" in refused("train", NEVER)
+        assert "mlruns/trials" in refused("train", NEVER)
 
     @pytest.mark.parametrize("words", [("train", NEVER), ("sweep", "demo"), ("preview", "cosine")])
     def test_a_folder_that_can_only_be_read(
         self, refused: Refused, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        # Whoever runs the tests may be root, who can write everywhere.
+        # The tests may run as root, who can write everywhere.
         monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
-        assert "must be a folder that can be written, got" in refused(*words)
+        complaint = refused(*words)
+        assert "`mlruns" in complaint
+        assert str(Path.cwd()) in complaint
 
     def test_where_a_look_is_still_allowed(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -378,70 +379,67 @@ class TestFolders:
         refused("train", "-m", *words)
 
 
-CONTRADICTIONS = [
-    ("training.label_smoothing=0.1", "`training.label_smoothing` must be 0 with training.lab"),
-    ("scheduler.warmup_epochs=20", "must be shorter than the training of 20 epochs, got 20"),
-    ("scheduler=piecewise scheduler.boundaries=[9,5]", "must be one or more increasing epochs"),
-    ("scheduler=performance data.val_size=0", "`data.val_size` must be from 1 to 59999, got 0"),
-    ("scheduler=performance scheduler.mode=max", "must be auto or min with scheduler.monitor"),
-    ("stopping.mode=max", "`stopping.mode` must be auto or min with stopping.monitor=val/loss"),
-    ("stopping.monitor=val/accuracy stopping.mode=min", "must be auto or max with"),
-    ("stopping.start_from_epoch=20", "must be below training.epochs=20, got 20; no epoch would be"),
-    ("clipping=none clipping.threshold=1", "`clipping.threshold` must be null with clipping=none"),
-    ("optimizer=[adam,sgd]", "`optimizer` must be the name of one option, got several or none"),
-    ("training.batch_size=60001", "`training.batch_size` must be at most 60000, got 60001"),
-    ("optimizer.beta_1=1", "`optimizer.beta_1` must be at least 0 and below 1, got 1"),
-    ("optimizer.epsilon=-1", "`optimizer.epsilon` must be zero or more, got -1"),
-    ("strategy='a\tb'", "`strategy` must be a name of at most 100 printable characters, got 'a"),
-]  # fmt: skip
+CONTRADICTIONS = [  # that tests/config/test_refusals.py does not have
+    ("scheduler=performance scheduler.mode=max", "scheduler.mode", "'max'"),
+    ("stopping.mode=max", "stopping.mode", "'max'"),
+    ("stopping.monitor=val/accuracy stopping.mode=min", "stopping.mode", "'min'"),
+    ("stopping.start_from_epoch=20", "stopping.start_from_epoch", "20"),
+    ("optimizer=[adam,sgd]", "optimizer", "several"),
+    ("training.batch_size=60001", "training.batch_size", "60001"),
+    ("optimizer.beta_1=1", "optimizer.beta_1", "1"),
+    ("optimizer.epsilon=-1", "optimizer.epsilon", "-1"),
+    ("strategy='a\tb'", "strategy", "'a\\tb'"),
+]
 
 
-@pytest.mark.parametrize(("overrides", "sentence"), CONTRADICTIONS)
+@pytest.mark.parametrize(("overrides", "key", "got"), CONTRADICTIONS)
 def test_choices_that_contradict_each_other(
-    refused: Refused, overrides: str, sentence: str
+    refused: Refused, overrides: str, key: str, got: str
 ) -> None:
-    assert sentence in refused("train", *overrides.split(" "))
+    complaint = refused("train", *overrides.split(" "))
+    assert f"`{key}`" in complaint
+    assert f"got {got}" in complaint
 
 
 class TestResults:
-    """Folders of sweeps that were changed, or are somebody else's."""
+    """Folders of sweeps that were changed, or that another user has made."""
 
     @pytest.mark.parametrize("name", ["result.json", "curves.jsonl"])
     def test_a_file_that_is_broken(self, refused: Refused, name: str) -> None:
         path = leave_run(Path("mlruns/multirun/night/0")) / name
         path.write_text('{"objective": \n')
-        told = f"`mlruns/multirun/night/0/{name}` must be as its trial has left it, got no JSON"
-        assert told in refused("compare")
-        assert told in refused("export-best")
+        for command in ("compare", "export-best"):
+            complaint = refused(command)
+            assert f"`mlruns/multirun/night/0/{name}`" in complaint
+            assert "JSON" in complaint
 
     @pytest.mark.parametrize(
-        ("name", "content", "sentence"),
+        ("name", "content", "got"),
         [
-            ("result.json", "{}", "got no `kind`; move the trial's folder away"),
-            ("result.json", "[1]", "got [1], which must be an object; move the trial"),
-            ("result.json", {"trial": None}, "got `trial` null, which must be a valid integer"),
-            ("result.json", {"seconds": "3"}, 'got `seconds` "3", which must be a valid number'),
-            ("result.json", {"stop_reason": []}, "`stop_reason` [], which must be 'completed',"),
-            ("result.json", {"overrides": [1]}, "`overrides` 1, which must be a valid string"),
-            ("curves.jsonl", "[1]\n", "got [1] in line 1 instead of epoch 0 with a number for"),
-            ("curves.jsonl", '{"epoch": 0}\n', 'got {"epoch": 0} in line 1 instead of epoch 0'),
+            ("result.json", "{}", "`kind`"),
+            ("result.json", "[1]", "[1]"),
+            ("result.json", {"trial": None}, "`trial` null"),
+            ("result.json", {"seconds": "3"}, '`seconds` "3"'),
+            ("result.json", {"stop_reason": []}, "`stop_reason` []"),
+            ("result.json", {"overrides": [1]}, "`overrides` 1"),
+            ("curves.jsonl", "[1]\n", "[1]"),
+            ("curves.jsonl", '{"epoch": 0}\n', '{"epoch": 0}'),
         ],
     )
     def test_a_file_of_another_shape(
-        self, refused: Refused, name: str, content: str | dict[str, Any], sentence: str
+        self, refused: Refused, name: str, content: str | dict[str, Any], got: str
     ) -> None:
         text = content if isinstance(content, str) else json.dumps(RESULT | content)
         (leave_run(Path("mlruns/multirun/night/0")) / name).write_text(text)
-        told = f"`mlruns/multirun/night/0/{name}` must be as its trial has left it, "
         for command in ("compare", "export-best", "promote"):
             if (command, name) != ("promote", "curves.jsonl"):  # which promotes what is in MLflow
                 complaint = refused(command)
-                assert told in complaint
-                assert sentence in complaint
+                assert f"`mlruns/multirun/night/0/{name}`" in complaint
+                assert got in complaint
 
     def test_a_result_that_is_none_has_no_run(self, refused: Refused) -> None:
         (leave_run(Path("mlruns/multirun/night/0")) / "result.json").write_text("[1]")
-        assert "got [1], which must be an object" in refused("promote", "--run", "abc")
+        assert "[1]" in refused("promote", "--run", "abc")
 
     @pytest.mark.parametrize(
         "content",
@@ -453,9 +451,7 @@ class TestResults:
         leave_replicates(place, {"a": [0.8]})
         write(f"{place}/manifest.json", content)
         for command in ("compare", "export-best", "promote"):
-            assert f"`{place}/manifest.json` must be as its sweep has left it, got" in (
-                refused(command)
-            )
+            assert f"`{place}/manifest.json`" in refused(command)
 
     def test_a_folder_that_can_only_be_read(
         self, refused: Refused, monkeypatch: pytest.MonkeyPatch
@@ -466,10 +462,9 @@ class TestResults:
             raise PermissionError(errno.EACCES, "Permission denied", "report.html")
 
         monkeypatch.setattr("fmnist_lab.foundation.files.tempfile.mkstemp", deny)
-        told = "`mlruns/multirun/night` must be a folder that can be written, for the report, got"
-        assert f"{told} report.html: Permission denied; without one: --no-report." in (
-            refused("compare")
-        )
+        complaint = refused("compare")
+        assert "`mlruns/multirun/night`" in complaint
+        assert "report.html" in complaint
 
     def test_a_folder_of_options_that_cannot_be_read(
         self, refused: Refused, monkeypatch: pytest.MonkeyPatch
@@ -483,5 +478,4 @@ class TestResults:
             return listed(path)
 
         monkeypatch.setattr(os, "listdir", deny)
-        told = "`conf/scheduler` must be a folder that can be read, got Permission denied."
-        assert told in refused("train", "scheduler=nope")
+        assert "`conf/scheduler`" in refused("train", "scheduler=nope")

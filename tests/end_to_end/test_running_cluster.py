@@ -118,7 +118,7 @@ def test_a_worker_may_die_while_it_is_told_what_to_do(cluster: Running, tmp_path
     with Client(cluster.address, set_as_default=False) as client:
         client.wait_for_workers(3, timeout=60)
     (worker,) = workers(third.pid)
-    worker.suspend()  # it takes what it is told, and does not answer
+    worker.suspend()  # it accepts jobs and does not answer
     death = threading.Timer(1.0, worker.kill)
     death.start()
     with launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as jobs:
@@ -178,7 +178,7 @@ def test_a_lost_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
             jobs.submit(["+do=wait_long", f"+file={tmp_path / 'log.txt'}"], 0)
             wait_for(lambda: pids(tmp_path / "log.txt"))
             cluster.scheduler.kill()
-            with pytest.raises(ConnectionLostError, match=r"scheduler .* (out of reach|is lost)"):
+            with pytest.raises(ConnectionLostError, match="scheduler"):
                 jobs.next_result(60)
             jobs.cancel_all()
 
@@ -215,7 +215,9 @@ def test_an_address_without_a_scheduler_is_refused(
     monkeypatch.setattr("fmnist_lab.launcher.cluster._CONNECT_TIMEOUT", 1.0)
     with (
         launcher(task, tmp_path, "address='tcp://me:secret@127.0.0.1:9'") as jobs,
-        pytest.raises(RequestError, match=r"must lead to .* got tcp://127.0.0.1:9 \(") as caught,
+        pytest.raises(
+            RequestError, match=r"`hydra\.launcher\.address` .* tcp://127\.0\.0\.1:9"
+        ) as caught,
     ):
         jobs.submit(["+do=nap"], 0)
     assert "secret" not in str(caught.value)

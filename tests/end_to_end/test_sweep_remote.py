@@ -183,7 +183,7 @@ def refuse_second_controller(site: Site) -> None:
         FMNIST_LAB_STORAGE=site.storage,
     )
     assert second.wait(120) == 2
-    assert "must have one controller, got a second" in site.log("elsewhere").read_text()
+    assert "controller" in site.log("elsewhere").read_text()
     assert not list(site.folder.glob("elsewhere/mlruns/sweeps/small/[!.]*"))
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fmnist_lab.config import config_files
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.export import document as recipe
+from fmnist_lab.statistics import Verdict
 from fmnist_lab.trial import AveragingConfig, StoppingConfig
 from tests.support.exporting import document, leave_trial
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
@@ -38,7 +40,7 @@ def night(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class TestChoosing:
-    """One trial, and what is said about it."""
+    """One trial, and the reasons for it."""
 
     def test_without_replicates_the_best_objective_which_decides_nothing(
         self, folder: Path
@@ -46,13 +48,9 @@ class TestChoosing:
         leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
         choice = choosing.choose(None)
         assert (choice.trial["strategy"], choice.trial["trial"]) == ("cosine", 1)
-        assert choice.why == (
-            "Trial 1 (cosine) has the best val/accuracy, 0.8900, of 4 trials trained to the end."
-        )
-        assert choice.noise == (
-            "One seed decides nothing: 5000 images alone leave 0.44 points to chance (one standard "
-            "error), and seeds add to that. Within that: constant #2 0.8880."
-        )
+        assert all(token in choice.why for token in ("val/accuracy", "0.8900", " 4 "))
+        assert "0.44" in choice.noise  # points: the standard error of 5000 images
+        assert "constant #2 0.8880" in choice.noise
         assert choice.replicates is None
 
     def test_replicates_decide_between_strategies(self, folder: Path) -> None:
@@ -60,8 +58,8 @@ class TestChoosing:
         leave_replicates(place, {"constant": paired(0.88, 8, 0.02), "cosine": paired(0.88, 8)})
         choice = choosing.choose("night")
         assert (choice.trial["strategy"], choice.trial["trial"]) == ("constant", 2)
-        assert "constant has the best mean val/accuracy of its 8 replicates, 0.9051" in choice.why
-        assert choice.noise == "All others are worse, with 8 seeds each."
+        assert all(token in choice.why for token in ("constant", " 8 ", "0.9051"))
+        assert "cosine" not in choice.noise  # it is worse
         assert choice.replicates is not None
         interval = choice.replicates["test_accuracy"]
         assert interval["low"] < interval["mean"] < interval["high"]
@@ -72,17 +70,13 @@ class TestChoosing:
         leave_replicates(
             place, {"constant": paired(0.88, 8, 0.001, 0.01), "cosine": paired(0.88, 8, 0, 0.01)}
         )
-        assert (
-            "Not shown to be worse: cosine (-0.10 points, interval " in choosing.choose(None).noise
-        )
+        assert "cosine (-0.10" in choosing.choose(None).noise
 
     def test_one_seed_has_no_interval(self, folder: Path) -> None:
         place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
         leave_replicates(place, {"constant": [0.9], "cosine": [0.88]})
         choice = choosing.choose(None)
-        assert choice.noise == (
-            "A verdict takes 6 seeds, here 1 seed: any of the others may be as good."
-        )
+        assert all(token in choice.noise for token in (" 6 ", " 1 "))
         assert choice.replicates is not None
         assert choice.replicates["test_accuracy"] == {"mean": 0.9, "low": None, "high": None}
         record: dict[str, Any] = {"chosen": choice.why, "noise": choice.noise, "warnings": []}
@@ -90,14 +84,11 @@ class TestChoosing:
                                      "git_commit"))  # fmt: skip
         record |= {"replicates": choice.replicates, "environment": environment}
         record |= {"mlflow_run_id": None}
-        _, told, _ = recipe.remarks(record)
-        assert told == (
-            "With 1 fresh seed: objective 0.9040, test accuracy 0.9000, test loss 0.1000. "
-            "No interval of objective, test accuracy, test loss: 1 value shows no spread."
-        )
-        assert choosing.choose(None, strategy="cosine").noise == (
-            "Ahead of it is constant: -2.00 points, no interval: 1 seed shows no spread, undecided."
-        )
+        _, seeds, _ = recipe.remarks(record)
+        assert re.findall(r"\d\.\d+", seeds) == ["0.9040", "0.9000", "0.1000"]  # and no interval
+        noise = choosing.choose(None, strategy="cosine").noise
+        assert re.findall(r"[\d.+-]*\d\.\d+", noise) == ["-2.00"]
+        assert Verdict.UNDECIDED in noise
 
     def test_a_strategy_or_a_metric_that_was_asked_for(self, folder: Path) -> None:
         place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
@@ -106,7 +97,7 @@ class TestChoosing:
         leave_replicates(place, {"constant": paired(0.88, 8, 0.02), "cosine": paired(0.88, 8)})
         asked = choosing.choose(None, strategy="cosine")
         assert asked.trial["strategy"] == "cosine"
-        assert asked.noise.startswith("Ahead of it is constant: -2.00 points")
+        assert all(token in asked.noise for token in ("constant", "-2.00"))
         assert choosing.choose(None, by="val/accuracy").trial["strategy"] == "cosine"
 
     def test_what_did_not_train_to_its_end_is_never_chosen(self, folder: Path) -> None:
@@ -118,34 +109,36 @@ class TestChoosing:
                       overrides=[f"seed={number}"])  # fmt: skip
         assert choosing.choose(None).trial["trial"] == 0
         shutil.rmtree(place / "0")
-        with pytest.raises(RequestError, match="must hold a trial that was trained to its end"):
+        with pytest.raises(RequestError, check=lambda error: error.key.endswith("night")):
             choosing.choose(None)
 
     def test_drawn_images_never_beat_real_ones(self, folder: Path) -> None:
         place = folder / "mlruns/multirun/night"
         leave_run(place / "0", objective=0.99, dataset="synthetic")
         alone = choosing.choose(None)
-        assert alone.warnings == ["The images are SYNTHETIC: nothing here is about Fashion-MNIST."]
+        (warning,) = alone.warnings
+        assert "SYNTHETIC" in warning
         leave_run(place / "1", objective=0.5, trial=1)
         choice = choosing.choose(None)
         assert choice.trial["trial"] == 1
-        assert choice.warnings == [
-            "1 trial on synthetic images left out: not comparable with real ones."
-        ]
+        (warning,) = choice.warnings
+        assert warning.startswith("1 ")
 
     @pytest.mark.parametrize(
-        ("asked", "sentence"),
+        ("asked", "key"),
         [
-            ({"strategy": "linear"}, "`--strategy` must be one of constant, cosine, got 'linear'"),
-            ({"by": "speed"}, "`--by` must be one of val/accuracy, .*, got 'speed'"),
-            ({"by": "test/loss"}, "`--by` must be .* no replicates have seen the test set"),
-            ({"sweep": "day"}, "`NAME` must be one of night, got 'day'"),
+            ({"strategy": "linear"}, "--strategy"),
+            ({"by": "speed"}, "--by"),
+            ({"by": "test/loss"}, "--by"),  # replicates have it
+            ({"sweep": "day"}, "NAME"),
         ],
     )
-    def test_a_mistake(self, folder: Path, asked: dict[str, Any], sentence: str) -> None:
+    def test_a_mistake(self, folder: Path, asked: dict[str, Any], key: str) -> None:
         leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
-        with pytest.raises(RequestError, match=sentence):
+        with pytest.raises(RequestError) as refused:
             choosing.choose(**({"sweep": None} | asked))
+        (value,) = asked.values()
+        assert (refused.value.key, refused.value.got) == (key, repr(value))
 
 
 class TestFile:
@@ -218,19 +211,14 @@ class TestFile:
     ) -> None:
         export_best.main()
         printed = capsys.readouterr().out
-        assert "Trial 1 (exponential) has the best val/accuracy, 0.7000, of 2 trials" in printed
-        assert "One seed decides nothing" in printed
-        assert "Beware: The images are SYNTHETIC" in printed
-        assert "fmnist-lab verify conf/best/night.yaml" in printed
-        assert "fmnist-lab train best=night" in printed
+        tokens = ("exponential", "0.7000", "SYNTHETIC", "verify conf/best/night.yaml", "best=night")
+        assert all(token in printed for token in tokens)
         export_best.main(out=Path("there/best/a b.yaml"))
-        assert (
-            "fmnist-lab train --config-dir there 'best='\"'\"'a b'\"'\"''"
-            in capsys.readouterr().out
-        )
+        assert "--config-dir there 'best='\"'\"'a b'\"'\"''" in capsys.readouterr().out
         lines = Path("conf/best/night.yaml").read_text().splitlines()
         assert lines[0] == "# @package _global_"
-        assert lines[1].startswith("# Choose this for the best trial of night: number 1")
+        assert lines[1].startswith("# Choose")
+        assert "night" in lines[1]
         shown = lines[: lines.index("exported:")]
         # A command is copied, so it stays whole.
         assert max(len(line) for line in shown if not line.startswith("# fmnist-lab")) <= 100
@@ -240,39 +228,35 @@ class TestFile:
         export_best.main()
         path = Path("conf/best/night.yaml")
         path.write_text("mine")
-        with pytest.raises(
-            RequestError, match=r"`--out` must be a new file, .* to replace it: --force"
-        ):
+        with pytest.raises(RequestError, check=lambda error: error.key == "--out") as refused:
             export_best.main()
+        assert "--force" in str(refused.value)
         assert path.read_text() == "mine"
         export_best.main(force=True)
         assert path.read_text().startswith("# @package")
 
     @pytest.mark.parametrize(
-        ("out", "sentence"),
-        [("x.txt", "must end in one of .yaml, .json, .py"), ("mlruns", "must end in"),
-         ("x/y.yaml", "must be a file that can be written")],
-    )  # fmt: skip
-    def test_nowhere_to_write(self, night: Path, out: str, sentence: str) -> None:
+        ("out", "allowed"), [("x.txt", ".yaml, .json, .py"), ("mlruns", ".json"), ("x/y.yaml", "")]
+    )
+    def test_nowhere_to_write(self, night: Path, out: str, allowed: str) -> None:
         Path("x").touch()
-        with pytest.raises(RequestError, match=f"`--out` {sentence}"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "--out") as refused:
             export_best.main(out=Path(out))
+        assert allowed in refused.value.rule
         assert not Path("conf").exists()
 
     def test_what_options_and_values_cannot_tell_is_not_exported(self, folder: Path) -> None:
         place = folder / "mlruns/multirun/night"
         leave_trial(place, 0, "optimizer._target_=keras.optimizers.Adamax")
-        with pytest.raises(
-            RequestError, match=r"`optimizer\._target_` .* conf/optimizer/NAME.yaml"
-        ):
+        with pytest.raises(RequestError) as refused:
             document(place)
+        assert refused.value.key == "optimizer._target_"
+        assert "conf/optimizer/NAME.yaml" in str(refused.value)
 
     def test_an_option_that_has_changed_since(self, night: Path) -> None:
         path = night / "1/.hydra/config.yaml"
         path.write_text(path.read_text().replace("  staircase: false\n", ""))
-        with pytest.raises(
-            RequestError, match=r"`scheduler\.staircase` .* the options have changed"
-        ):
+        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler.staircase"):
             document(night)
 
 

@@ -103,9 +103,9 @@ def test_a_schedule_of_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPat
     program = loaded(replace(trial, scheduler=node), folder)
     assert "require_positive" not in Path("program.py").read_text()
     assert program.learning_rates(2, 1).tolist() == [np.float32(0.0025)]
-    with pytest.raises(RequestError, match=r"`--out` must be .* or `performance`, got 'own_rates"):
+    with pytest.raises(RequestError, check=lambda error: error.got == "'own_rates.Own'"):
         python_file.program(replace(trial, scheduler={"_target_": "own_rates.Own"}), RECORD, "x")
-    with pytest.raises(RequestError, match="have other names than the program's, got 'train'"):
+    with pytest.raises(RequestError, check=lambda error: error.got == "'train'"):
         python_file.program(replace(trial, scheduler={"_target_": "own_names.train"}), RECORD, "x")
 
 
@@ -125,7 +125,7 @@ def test_a_schedule_of_the_users_own(folder: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_a_schedule_that_takes_no_arrays_is_refused(node: dict[str, Any]) -> None:
     trial = replace(config.to_trial(config.compose([])), scheduler=node)
-    with pytest.raises(RequestError, match=r"`--out` must .* takes arrays of epochs"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "--out"):
         python_file.program(trial, RECORD, "x")
 
 
@@ -138,14 +138,17 @@ def of_an_epoch(epoch: Any) -> Any:
 
 
 def test_what_keras_alone_cannot_do() -> None:
-    late = config.to_trial(config.compose(["scheduler=performance", "scheduler.warmup_epochs=2"]))
-    with pytest.raises(RequestError, match=r"got scheduler.warmup_epochs=2"):
-        python_file.program(late, RECORD, "x")
-    for asked, got in (("scheduler=sequential", "schedules.sequential"), ("averaging=ema", "ema")):
-        trial = config.to_trial(config.compose([asked]))
-        with pytest.raises(RequestError, match=rf"`--out` must be .*got '.*{got}'"):
-            python_file.program(trial, RECORD, "x")
-    with pytest.raises(RequestError, match=r"`--out` must be .* functions of a module"):
+    late = ["scheduler=performance", "scheduler.warmup_epochs=2"]
+    for asked, got in (
+        (late, "scheduler.warmup_epochs=2"),
+        (["scheduler=sequential"], "schedules.sequential"),
+        (["averaging=ema"], "ema"),
+    ):
+        with pytest.raises(RequestError) as refused:
+            python_file.program(config.to_trial(config.compose(asked)), RECORD, "x")
+        assert refused.value.key == "--out"
+        assert got in refused.value.got
+    with pytest.raises(RequestError, check=lambda error: error.key == "--out"):
         Pasted().add(itertools.product)
 
 
@@ -270,14 +273,14 @@ def test_alone_it_gives_the_curve_of_the_keras_engine(folder: Path) -> None:
     weights = np.load(folder / "weights.npz")
     for number, original in enumerate(outcome.weights):
         assert np.allclose(weights[f"arr_{number}"], original, rtol=1e-3, atol=1e-5)
-    told = re.search(r"^Test set: loss [.\d]+, accuracy ([.\d]+)$", printed, re.MULTILINE)
-    assert told
+    line = re.search(r"^Test set: loss [.\d]+, accuracy ([.\d]+)$", printed, re.MULTILINE)
+    assert line
     tested = replace(
         dataset, test_images=dataset.test_images[:50], test_labels=dataset.test_labels[:50]
     )
     from fmnist_lab.training.engines import building
 
-    assert float(told[1]) == building.evaluate(trial, tested, outcome.weights)[1].mean()
+    assert float(line[1]) == building.evaluate(trial, tested, outcome.weights)[1].mean()
 
 
 @pytest.mark.parametrize("split", ["first", "last", "random"])
@@ -311,5 +314,5 @@ def test_it_imports_nothing_of_this_project(tiny: ComposeTrial) -> None:
 def test_drawn_images_exist_only_here(folder: Path) -> None:
     place = folder / "mlruns/multirun/night"
     leave_trial(place, 0)
-    with pytest.raises(RequestError, match=r"`--out` must be .* where data=fashion_mnist"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "--out"):
         python_file.to_python(document(place), "x")

@@ -1,7 +1,6 @@
 """What is installed comes first, and the script keeps its own."""
 
 import importlib
-import re
 import sys
 from pathlib import Path
 
@@ -45,20 +44,22 @@ def test_a_path_without_the_scripts_folder_stays(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("name", "version", "sentence"),
+    ("name", "version", "allowed"),
     [
-        ("optuna", "2.10.1", "`optuna` must be installed in a version <6,>=5, got 2.10.1; pip"),
-        ("alembic", "1.6.5", "`alembic` must be installed in a version >=1.13, got 1.6.5; pip"),
-        ("hydra_core", "1.4.0rc3", "`hydra-core` must be installed in a version <1.4,>=1.3.8, got"),
+        ("optuna", "2.10.1", "<6,>=5"),
+        ("alembic", "1.6.5", ">=1.13"),
+        ("hydra_core", "1.4.0rc3", "<1.4,>=1.3.8"),
     ],
 )
 def test_a_version_that_another_package_has_brought_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str, sentence: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, version: str, allowed: str
 ) -> None:
     leave_package(tmp_path, name, version)
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(RequestError, match=re.escape(sentence)):
+    with pytest.raises(RequestError) as refused:
         require_versions()
+    assert (refused.value.key, refused.value.got) == (name.replace("_", "-"), version)
+    assert allowed in refused.value.rule
 
 
 def test_allowed_versions_and_other_packages_are_none_of_its_business(

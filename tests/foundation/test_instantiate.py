@@ -34,15 +34,10 @@ NOT_CALLABLE = 3
         ({"_target_": f"{HERE}.joined", "first": "a"}, "ab"),
         ({"_target_": f"{HERE}:joined", "first": "a", "second": "c"}, "ac"),
         ({"_target_": f"{HERE}.anything", "x": 1, "y": [2]}, {"x": 1, "y": [2]}),
-        ({"_target_": "builtins.dict"}, {}),
     ],
 )
 def test_the_keys_are_the_arguments(node: dict[str, Any], result: Any) -> None:
-    if node["_target_"] == "builtins.dict":
-        with pytest.raises(RequestError, match="a function with a signature"):
-            instantiate.create("scheduler", node)
-    else:
-        assert instantiate.create("scheduler", node) == result
+    assert instantiate.create("scheduler", node) == result
 
 
 def test_a_class_and_a_keyword_only_argument() -> None:
@@ -59,31 +54,25 @@ def test_given_arguments_win() -> None:
 
 
 @pytest.mark.parametrize(
-    ("node", "sentence"),
+    ("node", "key", "got"),
     [
-        ({}, r"`scheduler\._target_` must be a function's dotted path, .*, got None\."),
-        ({"_target_": 5}, r"`scheduler\._target_` must be a function's dotted path, .*, got 5\."),
-        ({"_target_": ""}, r"`scheduler\._target_` must name a function, got ''"),
-        ({"_target_": "no.such.module"}, "must name a function, got 'no.such.module'; No module"),
-        ({"_target_": f"{HERE}.absent"}, "must name a function, .* has no attribute 'absent'"),
-        ({"_target_": f"{HERE}.NOT_CALLABLE"}, r"must name a function, .*; it is not callable\."),
-        (
-            {"_target_": f"{HERE}.joined", "first": "a", "secnd": "c"},
-            r"`scheduler\.secnd` must be a key of joined, got 'c'; allowed keys: first, second\.",
-        ),
-        (
-            {"_target_": f"{HERE}.joined"},
-            r"`scheduler\.first` must be given: joined needs it, got nothing\.",
-        ),
-        (
-            {"_target_": f"{HERE}.Pair", "left": 1},
-            r"`scheduler\.right` must be given: Pair needs it, got nothing\.",
-        ),
+        ({}, "_target_", "None"),
+        ({"_target_": 5}, "_target_", "5"),
+        ({"_target_": ""}, "_target_", "''"),
+        ({"_target_": "no.such.module"}, "_target_", "'no.such.module'"),
+        ({"_target_": f"{HERE}.absent"}, "_target_", f"'{HERE}.absent'"),
+        ({"_target_": "builtins.dict"}, "_target_", "dict"),  # it has no signature
+        ({"_target_": f"{HERE}.NOT_CALLABLE"}, "_target_", f"'{HERE}.NOT_CALLABLE'"),
+        ({"_target_": f"{HERE}.joined", "first": "a", "secnd": "c"}, "secnd", "'c'"),
+        ({"_target_": f"{HERE}.joined"}, "first", "nothing"),
+        ({"_target_": f"{HERE}.Pair", "left": 1}, "right", "nothing"),
     ],
 )
-def test_a_mistake_is_one_sentence(node: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(RequestError, match=sentence) as refused:
+def test_a_mistake_is_named(node: dict[str, Any], key: str, got: str) -> None:
+    with pytest.raises(RequestError) as refused:
         instantiate.create("scheduler", node)
+    assert refused.value.key == f"scheduler.{key}"
+    assert got in refused.value.got
     assert "\n" not in str(refused.value)
 
 

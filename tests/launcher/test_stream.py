@@ -99,7 +99,7 @@ def test_after_the_last_attempt_the_loss_is_the_result(jobs: Launcher, tmp_path:
     assert ended[0] == 3
     assert ended[1].status == JobStatus.FAILED
     assert ended[1].overrides == ["+do=die", "+times=9", f"+file={tmp_path / 'log'}"]
-    lost = r"Job 3 lost its worker 2 times.* tls://127\S* \(killed by signal 9,"
+    lost = r"Job 3 .* 2 .* tls://127\S* .* 9,"  # attempts, the worker, the signal
     with pytest.raises(WorkerLostError, match=lost):
         _ = ended[1].return_value
     assert len(pids(tmp_path / "log")) == 2
@@ -110,7 +110,7 @@ def test_a_finished_job_is_not_repeated_when_its_worker_dies(
 ) -> None:
     jobs.submit(["+do=note", f"+file={tmp_path / 'log'}"], 0)
     wait_for(lambda: pids(tmp_path / "log"))
-    time.sleep(0.5)  # it has ended, and nobody has asked for its result yet
+    time.sleep(0.5)  # it has ended, and its result has not been taken yet
     os.kill(pids(tmp_path / "log")[0], signal.SIGKILL)
     time.sleep(1)
     assert (jobs.next_result(60) or (None,))[0] == 0
@@ -172,13 +172,13 @@ def test_an_exception_keeps_its_traceback_and_its_cause(jobs: Launcher) -> None:
     assert caught.value.__cause__.__traceback__ is not None
 
 
-def test_an_exception_that_cannot_travel_is_told_in_words(jobs: Launcher) -> None:
+def test_an_exception_that_cannot_be_pickled_arrives_as_text(jobs: Launcher) -> None:
     with pytest.raises(RuntimeError, match=r"in fail_awkwardly[\s\S]*RuntimeError: \('awkward'"):
         _ = one(jobs, "do=fail_awkwardly").return_value
 
 
-def test_a_result_that_cannot_travel_is_named(jobs: Launcher) -> None:
-    with pytest.raises(TypeError, match="Job 0 returned a lock, which cannot be sent back"):
+def test_a_result_that_cannot_be_pickled_is_named(jobs: Launcher) -> None:
+    with pytest.raises(TypeError, match=r"Job 0 .*\block\b"):
         _ = one(jobs, "do=return_a_lock").return_value
 
 
@@ -278,12 +278,12 @@ def test_a_job_that_needs_too_much_memory_is_lost(tmp_path: Path) -> None:
     with launcher(task, tmp_path, "workers=1", "retries=0", "memory_limit=500MB") as jobs:
         result = one(jobs, "do=eat")
         assert isinstance(result._return_value, WorkerLostError)
-        assert "it needed more than `hydra.launcher.memory_limit`" in str(result._return_value)
+        assert "`hydra.launcher.memory_limit`" in str(result._return_value)
 
 
 def test_what_workers_print_can_go_to_a_file(tmp_path: Path) -> None:
     with launcher(print, tmp_path, "workers=1", f"output={tmp_path / 'logs' / 'out'}") as jobs:
-        assert one(jobs, "said=something").status == JobStatus.COMPLETED
+        assert one(jobs, "word=something").status == JobStatus.COMPLETED
     assert "something" in (tmp_path / "logs" / "out").read_text()
 
 
@@ -294,19 +294,21 @@ def test_a_task_that_cannot_leave_the_process_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    "values",
     [
-        ({"workers": 0}, r"`hydra.launcher.workers` must be at least 1, got 0"),
-        ({"threads_per_worker": 0}, r"threads_per_worker` must be at least 1, got 0"),
-        ({"retries": -1}, r"retries` must be at least 0, got -1"),
-        ({"memory_limit": "much"}, r"memory_limit` must be a size such as 4GB, got 'much'"),
-        ({"address": "here"}, r"address` must be a scheduler's address .* got 'here'"),
-        ({"address": "tcp://a:1", "workers": 2}, r"workers` must be null when .* got 2"),
+        {"workers": 0},
+        {"threads_per_worker": 0},
+        {"retries": -1},
+        {"memory_limit": "much"},
+        {"address": "here"},
+        {"address": "tcp://a:1", "workers": 2},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
+def test_settings_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(RequestError) as refused:
         Settings.checked(values)
+    key, value = list(values.items())[-1]
+    assert (refused.value.key, refused.value.got) == (f"hydra.launcher.{key}", repr(value))
 
 
 def test_an_address_is_shown_without_its_password() -> None:
@@ -329,7 +331,7 @@ def test_a_module_that_fails_to_load_is_one_sentence(
 ) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('broken')")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
-    failure = pytest.raises(ConnectionLostError, match="could not be started")
+    failure = pytest.raises(ConnectionLostError, match="broken")
     with launcher(task, tmp_path, "workers=1", "preload=[broken]") as jobs, failure:
         one(jobs, "do=nap", "seconds=0")
 

@@ -55,7 +55,7 @@ def test_a_sweep_is_tuned_confirmed_and_searched_again(folder: Path) -> None:
     assert {path.split("/")[3] for path in alone} == {"trials", "replicates"}
     printed = lab("sweep", "demo", *SMALL, "searches=2")
     assert "Search 2 of 2" in printed
-    assert printed.count("4 of 4 trials are done") == 2  # tuning and replicates
+    assert printed.count("4 of 4") == 2  # tuning and replicates
     assert alone.items() < stamps().items()  # what the first search has done stays
 
     trials, replicates = results.trials("demo"), results.replicates("demo")
@@ -91,10 +91,9 @@ def test_each_seed_draws_the_split_for_all_strategies(folder: Path) -> None:
     assert checksums.groupby([runs["search"], runs["seed"]]).nunique().eq(1).all()
     assert checksums.nunique() == 4
     printed = lab("compare", "demo")
-    assert "different images" not in printed
-    assert printed.count("Caution") == 1  # synthetic
+    assert printed.count("Caution") == 1  # synthetic, and not that images differ
     assert "data.split" not in printed  # in the command that goes on
-    assert "split=random, drawn by each seed" in (PLACE / "report.html").read_text()
+    assert "split=random" in (PLACE / "report.html").read_text()
     before = stamps()
     lab("sweep", "demo", *small, "replicates=1", "hydra.sweeper.n_trials=1", "searches=1")
     assert stamps() == before  # goes on as it began
@@ -111,11 +110,8 @@ def test_a_sweep_that_time_cuts_short_opens_no_test_set(folder: Path) -> None:
     assert (end.reason, end.n_trials) == (EndReason.TIMEOUT, 400)
     assert end.strategies["cosine"].limit == 1
     assert end.strategies["cosine"].reached > 1
-    assert (
-        f"Stopped by hydra.sweeper.timeout=1 after {end.strategies['cosine'].reached:.0f} s: "
-        in (printed)
-    )
-    assert f"{400 - sum(trials.values())} of 400 trials are left." in printed
+    assert "hydra.sweeper.timeout=1" in printed
+    assert f"{400 - sum(trials.values())} of 400" in printed
     assert not (PLACE / "replicates").exists()
     assert "openings" not in json.loads((PLACE / "manifest.json").read_text())
     assert not ledger.PATH.exists()
@@ -178,7 +174,7 @@ def test_a_sweep_with_looks_goes_on_after_a_cut_as_if_there_was_none(
     manifest = json.loads((PLACE / "manifest.json").read_text())
     (opening,) = manifest["openings"]
     assert [look["pairs"] for look in opening["looks"]] == [6, 8][: len(opening["looks"])]
-    assert ("Look at 8 seeds" in printed) == (len(opening["looks"]) == 2)
+    assert (" 8 seeds" in printed) == (len(opening["looks"]) == 2)
     assert seeds == {name: 42 + count for name, count in manifest["wanted"].items()}
     verdicts = statistics.compare(results.replicates("demo"), looks=looks.errors([6, 8]))
     assert opening["looks"][-1]["verdicts"] == {"cosine": verdicts["verdict"].iloc[0]}
@@ -230,17 +226,18 @@ class TestFolders:
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("given", "key", "got"),
     [
-        (["searches=0"], "`searches` must be from 1 to 1000, got 0"),
-        (["searches=2", "replicates=1000"], "`replicates` must be zero or more and below 1000"),
-        (["searches=2", "replicates=auto"], "`replicates` must be a number with several searches"),
-        (["replicates=often"], "`replicates` must be a number, auto, or a list .*, got 'often'"),
-        (["replicates=[8,6]"], r"`replicates` must be a number, auto, or a list .*, got \[8, 6\]"),
-        (["searches=2", "seed=choice(1,2)"], "`seed` must be a number with several searches"),
+        (["searches=0"], "searches", "0"),
+        (["searches=2", "replicates=1000"], "replicates", "1000"),
+        (["searches=2", "replicates=auto"], "replicates", "'auto'"),
+        (["replicates=often"], "replicates", "'often'"),
+        (["replicates=[8,6]"], "replicates", "[8, 6]"),
+        (["searches=2", "seed=choice(1,2)"], "seed", "'choice(1,2)'"),
     ],
 )
-def test_a_mistake_is_one_sentence(folder: Path, given: list[str], sentence: str) -> None:
-    with pytest.raises(RequestError, match=sentence):
+def test_a_mistake_is_refused(folder: Path, given: list[str], key: str, got: str) -> None:
+    with pytest.raises(RequestError) as refused:
         sweep.main("demo", [*SMALL, *given])
+    assert (refused.value.key, refused.value.got) == (key, got)
     assert not PLACE.exists()

@@ -1,6 +1,7 @@
-"""What a report warns of: test sets opened twice, too few pairs, schedules cut short."""
+"""A report's cautions: test sets opened twice, too few pairs, schedules cut short."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fmnist_lab import report, results
+from fmnist_lab import looks, report, results
 from fmnist_lab.commands import compare
 from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.foundation.files import write_json
@@ -47,23 +48,24 @@ class TestTooFewPairs:
     def test_six_are_enough(self, tmp_path: Path, strategies: int) -> None:
         evidence = many(tmp_path, strategies, 6, gain=0.02)
         assert cautions.grave(evidence) == []
-        assert sentences.headline(evidence).startswith("Use this configuration of rival1")
+        assert sentences.no_verdict(evidence) is None
+        assert "rival1: +" in sentences.headline(evidence)
 
     def test_five_are_no_verdict_at_all(self, tmp_path: Path) -> None:
-        said = sentences.headline(many(tmp_path, 13, 5))
-        assert "5 seeds per strategy, and fewer than 6 can never reach p < 0.05. The" in said
-        assert said.endswith("it takes at least 1 more, with: fmnist-lab sweep night replicates=6.")
+        verdict = sentences.no_verdict(many(tmp_path, 13, 5))
+        assert verdict is not None
+        assert verdict.endswith(": fmnist-lab sweep night replicates=6.")
 
 
 class TestPoints:
     """Whether all strategies were tried at the same learning rates."""
 
     @pytest.mark.parametrize(
-        ("points", "sampler", "said"),
+        ("points", "sampler", "is_warned"),
         [(None, "QMC", True), (None, "TPE", False), ({"width": 2, "columns": {}}, "QMC", False)],
     )
     def test_an_old_sequence_is_marked(
-        self, tmp_path: Path, points: Any, sampler: str, said: bool
+        self, tmp_path: Path, points: Any, sampler: str, is_warned: bool
     ) -> None:
         names = {"constant": RATES, "cosine": RATES}
         place = leave_sweep(tmp_path, names, dict.fromkeys(names, 0.88),
@@ -73,32 +75,30 @@ class TestPoints:
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | summaries))
         spaces = json.loads((place / "spaces.json").read_text())
         warned = cautions.warnings(gather(place))
-        assert not any("different points" in text for text in warned)  # one key each
+        assert not any("(--new)" in text for text in warned)  # one key each
         spaces["cosine"] |= {"scheduler.end": {"low": 0, "high": 1, "log": False}}
         (place / "spaces.json").write_text(json.dumps(spaces))
         warned = cautions.warnings(gather(place))
-        assert any("different points" in text for text in warned) is said
+        assert any("(--new)" in text for text in warned) is is_warned
 
 
 class TestRules:
-    """Baseline, margin and alpha are the sweep's, and were said beforehand."""
+    """Baseline, margin and alpha are those that the sweep was planned with."""
 
     def test_verdicts_follow_them(self, tmp_path: Path) -> None:
         evidence = many(tmp_path, 2, 8, gain=0.004)
-        assert sentences.headline(evidence).startswith("Use this configuration of rival1")
-        assert "(95 % interval" in sentences.headline(evidence)
+        assert "rival1: +" in sentences.headline(evidence)
+        assert "95 %" in sentences.headline(evidence)
         asked(evidence.folder, margin=0.02, alpha=0.01)
         wide = gather(evidence.folder)
         assert wide.versus_baseline is not None
         assert wide.versus_baseline["verdict"].tolist() == ["equivalent"]
-        assert "As good as constant, give or take 2 points." in page.page(wide)
-        said = method.measured(wide)["Verdicts"]
-        assert "the 98 % t-interval lies within 2 points of zero" in said
-        assert "the joint p is below 0.01." in said
+        rule = method.measured(wide)["Verdicts"]
+        assert all(token in rule for token in (" 98 %", " 2 points", " 0.01"))
         asked(evidence.folder, margin=0.0001, alpha=0.2)
-        assert "(80 % interval" in sentences.headline(gather(evidence.folder))
+        assert "80 %" in sentences.headline(gather(evidence.folder))
 
-    def test_others_than_those_of_the_plan_are_said(self, tmp_path: Path) -> None:
+    def test_others_than_those_of_the_plan_are_a_caution(self, tmp_path: Path) -> None:
         place = many(tmp_path, 2, 8).folder
         plan = {"baseline": None, "margin": 0.002, "alpha": 0.05, "n_trials": 2, "question": "?"}
         begun = "2026-11-01T10:00:00.000+00:00"
@@ -107,11 +107,10 @@ class TestRules:
         evidence = gather(place)
         assert cautions.grave(evidence) == []
         assert "Changed since the plan" not in method.measured(evidence)
-        planned = "Planned 2026-11-01, before the first trial; manifest a1a1a1a1a1a1."
-        assert planned in page.page(evidence)
+        assert re.search(r"2026-11-01\b.*\ba1a1a1a1a1a1\b", page.page(evidence))
         asked(place, baseline=None, margin=0.01, alpha=0.05, searches=3)
-        (said,) = cautions.grave(evidence := gather(place))
-        assert said.endswith("have changed since the plan was written: margin from 0.002 to 0.01.")
+        (caution,) = cautions.grave(evidence := gather(place))
+        assert "margin from 0.002 to 0.01" in caution
         changed = method.measured(evidence)["Changed since the plan"]
         assert changed == "margin 0.002 to 0.01, searches None to 3"
 
@@ -131,14 +130,11 @@ class TestBudgets:
         assert cautions.warnings(self.leave(tmp_path, 6)) == []
 
     @pytest.mark.parametrize("epochs", [3, 7])
-    def test_more_is_said(self, tmp_path: Path, epochs: int) -> None:
-        said = cautions.warnings(self.leave(tmp_path, epochs))
+    def test_more_is_a_caution(self, tmp_path: Path, epochs: int) -> None:
+        (caution,) = cautions.warnings(self.leave(tmp_path, epochs))
         few, more = (("8 (cosine)", "10 (constant)") if epochs == 3
                      else ("10 (constant)", "12 (cosine)"))  # fmt: skip
-        assert said == [
-            f"The strategies had equal trials and unequal epochs, from {few} to {more} in all: "
-            "who trains for longer is tuned with more."
-        ]
+        assert f"{few} to {more}" in caution
 
     def test_the_table(self, tmp_path: Path) -> None:
         evidence = self.leave(tmp_path, 5)
@@ -159,7 +155,7 @@ class TestCommand:
         }
         asked(place, **config)
         assert sentences.headline(gather(place)).endswith(
-            "with: fmnist-lab sweep night training.epochs=5 hydra.sweeper.n_trials=4 replicates=8."
+            ": fmnist-lab sweep night training.epochs=5 hydra.sweeper.n_trials=4 replicates=8."
         )
 
     def test_replicates_to_come_are_waited_for(self, tmp_path: Path) -> None:
@@ -168,17 +164,16 @@ class TestCommand:
         asked(place, replicates=8)
         winners = {name: {"trial": 0, "overrides": []} for name in BOTH}
         write_json(place / "manifest.json", {"winners": winners, "seeds": list(range(8))})
-        said = sentences.headline(gather(place))
-        assert said.endswith("may be luck; the sweep has yet to come to its 8 seeds.")
+        headline = sentences.headline(gather(place))
+        assert " 8 seeds" in headline
+        assert "fmnist-lab" not in headline  # nothing is to be done
 
     def test_a_sweep_that_runs_will_do_it_itself(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH | {"linear": RATES[:1]}, LEVELS | {"linear": 0.9})
         asked(place, replicates=8)
         (place / "optimization_results.yaml").write_text("ended: null\n")
         evidence = gather(place)
-        assert "the sweep itself trains the best configurations again" in sentences.headline(
-            evidence
-        )
+        assert "fmnist-lab" not in sentences.headline(evidence)
         assert cautions.warnings(evidence) == []  # strategies take turns
 
 
@@ -196,10 +191,8 @@ class TestConfounding:
     def test_longer_training_in_other_batches(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         self.leave(place, epochs=25, batch_size=128)
-        (said,) = cautions.grave(gather(place))
-        assert said.startswith(
-            "The strategies differ in training.epochs (5 or 25) and training.batch_size (32 or 128)"
-        )
+        (caution,) = cautions.grave(gather(place))
+        assert "training.epochs (5 or 25) and training.batch_size (32 or 128)" in caution
 
     def test_what_is_searched_may_differ(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -220,9 +213,10 @@ def test_trials_that_were_judged_on_different_images(tmp_path: Path, runs: str) 
         given = [f"data.val_size={size}", f"data.dir=d{size}", "data.split=last"]
         kind = runs.removesuffix("s")
         leave_run(place / runs / str(number), kind=kind, trial=number, overrides=given)
-    said = cautions.grave(gather(place))[0]
-    keys = "data.split, data.val_size" if runs == "trials" else "data.val_size"
-    assert said == f"The {runs} differ in {keys}: their objectives are of different images."
+    caution = cautions.grave(gather(place))[0]
+    keys = ["data.split", "data.val_size"] if runs == "trials" else ["data.val_size"]
+    assert re.findall(r"data\.\w+", caution) == keys
+    assert runs in caution
 
 
 @pytest.mark.parametrize(
@@ -244,9 +238,11 @@ def test_more_of_the_data_may_differ_than_what_validates(
         checksum = str(number if changed == "train_size" else differ)
         write_json(run / "environment.json", {"data_checksum": checksum})
     trials = results.trials(results.ended(tmp_path))
-    said = list(cautions.mixed_images({"trials": trials}, Setup(config={"data": {"split": split}})))
-    told = f"The trials differ in data.{changed}: their objectives are of different images."
-    assert said == ([told] if differ else [])
+    setup = Setup(config={"data": {"split": split}})
+    found = [
+        re.findall(r"data\.\w+", text) for text in cautions.mixed_images({"trials": trials}, setup)
+    ]
+    assert found == ([[f"data.{changed}"]] if differ else [])
 
 
 @pytest.mark.parametrize(("checksums", "warned"), [("aabb", False), ("aaab", True)])
@@ -276,20 +272,17 @@ class TestVersions:
 
     def test_they_are_named(self, tmp_path: Path) -> None:
         evidence = self.leave(tmp_path, "3.15.0", "3.15.1", "3.15.0")  # the last does not say
-        (said,) = cautions.grave(evidence)
-        assert said == (
-            "The trials were trained with different versions of keras (3.15.0 or 3.15.1): what "
-            "they differ in is not only what was asked of them."
-        )
-        assert said in page.page(evidence)
+        (caution,) = cautions.grave(evidence)
+        assert "keras (3.15.0 or 3.15.1)" in caution
+        assert caution in page.page(evidence)
 
-    def test_the_terminal_says_so_too(
+    def test_the_terminal_has_them_too(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.leave(tmp_path / "mlruns", "3.15.0", "3.15.1")
         monkeypatch.chdir(tmp_path)
         compare.main("night", with_report=False)
-        assert "Caution: The trials were trained with different" in capsys.readouterr().out
+        assert "(3.15.0 or 3.15.1)" in " ".join(capsys.readouterr().out.split())
 
     @pytest.mark.parametrize("runs", ["trials", "replicates"])
     def test_of_trials_and_of_replicates(self, tmp_path: Path, runs: str) -> None:
@@ -300,10 +293,9 @@ class TestVersions:
             here = {"git_commit": f"{number % 2}" * 40, "data_checksum": "ab"[number % 2] * 64}
             write_json(place / runs / str(number) / "environment.json", here | {"keras": "3.15.0"})
         images, versions = cautions.grave(gather(place))
-        assert images.startswith(f"The {runs} were trained and judged on images with")
-        assert versions.startswith(
-            f"The {runs} were trained at different commits (00000000 or 11111111): what they"
-        )
+        assert all(runs in caution for caution in (images, versions))
+        assert "checksums" in images
+        assert "(00000000 or 11111111)" in versions
 
     def test_what_computes_nothing_may_differ(self, tmp_path: Path) -> None:
         assert cautions.grave(self.leave(tmp_path, "3.15.0", "3.15.0")) == []
@@ -328,16 +320,17 @@ class TestOpenings:
         assert self.warned(place) == []
 
     @pytest.mark.parametrize(
-        ("changed", "words"),
+        ("changed", "token"),
         [
-            (("seeds",), "On 2026-11-02 seeds were added after the test set had been opened."),
-            (("seeds", "winners.cosine.trial"), "opened again, for other winners"),
-            (("seeds", "versions.keras", "data"), "versions.keras and data had changed."),
+            (("seeds",), looks.COST),
+            (("seeds", "winners.cosine.trial"), "winners"),
+            (("seeds", "versions.keras", "data"), "versions.keras and data "),
         ],
     )
-    def test_what_had_changed(self, place: Path, changed: tuple[str, ...], words: str) -> None:
-        (said,) = self.warned(place, *changed)
-        assert words in said
+    def test_what_had_changed(self, place: Path, changed: tuple[str, ...], token: str) -> None:
+        (caution,) = self.warned(place, *changed)
+        assert "2026-11-02" in caution
+        assert token in caution
 
     def test_searches_that_were_added(self, place: Path) -> None:
         first = {"opened": "2026-11-01T10:00:00.000+00:00", "hash": "a", "changed": []}
@@ -346,14 +339,14 @@ class TestOpenings:
         write_json(late, {"begun": "2026-11-01T09:59:59.999+00:00"})
         assert cautions.grave(gather(place)) == []
         write_json(late, {"begun": "2026-11-03T10:00:00.000+00:00"})
-        (said,) = cautions.grave(gather(place))
-        assert said.startswith("On 2026-11-03 1 search more began, after the test set had been")
+        (caution,) = cautions.grave(gather(place))
+        assert "2026-11-03 1 search " in caution
 
     def test_an_older_manifest_does_not_say(self, place: Path) -> None:
         openings = [{"opened": "2026-11-01", "hash": "a"}, {"opened": "2026-11-02", "hash": "b"}]
         write_json(place / "manifest.json", {"openings": openings})
-        (said,) = cautions.grave(gather(place))
-        assert "opened, something that is not recorded had changed." in said
+        (caution,) = cautions.grave(gather(place))
+        assert "2026-11-02" in caution
 
 
 @pytest.mark.parametrize(
@@ -366,15 +359,13 @@ class TestOpenings:
         ("optimization_results.yaml", "5"),
     ],
 )
-def test_what_a_damaged_file_would_have_said_is_missing(
-    tmp_path: Path, name: str, content: str
-) -> None:
+def test_a_damaged_file_is_a_caution(tmp_path: Path, name: str, content: str) -> None:
     place = leave_sweep(tmp_path, BOTH, LEVELS)
     (place / name).write_text(content)
     evidence = gather(place)
-    (said,) = cautions.grave(evidence)
-    assert said.startswith(f"{name} is not as the sweep has left it: what it says, and what")
-    assert said in page.page(evidence)
+    (caution,) = cautions.grave(evidence)
+    assert name in caution
+    assert caution in page.page(evidence)
 
 
 class TestSearches:
@@ -397,18 +388,14 @@ class TestSearches:
         return gather(place)
 
     def test_too_few_are_no_verdict(self, tmp_path: Path) -> None:
-        said = sentences.headline(self.searched(tmp_path, 3))
-        assert said == (
-            "No verdict: 3 searches per strategy, and fewer than 6 can never reach p < 0.05. The "
-            "ranking may be luck; it takes at least 3 more, with: fmnist-lab sweep night "
-            "searches=6."
-        )
+        verdict = sentences.no_verdict(self.searched(tmp_path, 3))
+        assert verdict is not None
+        assert verdict.endswith(": fmnist-lab sweep night searches=6.")
 
     def test_six_speak_about_the_strategies(self, tmp_path: Path) -> None:
         evidence = self.searched(tmp_path, 6)
         assert evidence.pair == "search"
-        assert sentences.headline(evidence).startswith("Use cosine: +0.4")
-        assert "about the strategies" in sentences.claim(evidence)
+        assert " cosine: +0.4" in sentences.headline(evidence)
         assert evidence.versus_baseline is not None
         assert evidence.versus_baseline["pairs"].tolist() == [6]
         assert evidence.standings["search"].tolist() == [5, 5]  # where the best trials are
@@ -416,8 +403,8 @@ class TestSearches:
         spread = means.groupby("strategy").std()[evidence.strategies]
         assert evidence.standings["test_sd"].tolist() == pytest.approx(spread.tolist())
         assert not evidence.is_running
-        edges = [text for text in cautions.warnings(evidence) if "at the edge" in text]
-        assert edges[0].startswith("The best optimizer.learning_rate of constant, in 5 of 6 search")
+        edges = [text for text in cautions.warnings(evidence) if "optimizer.learning_rate" in text]
+        assert "constant, in 5 of 6 " in edges[0]
         assert len(edges) == 2
         assert "6 searches" in page.page(evidence)
 
@@ -426,7 +413,7 @@ class TestSearches:
         asked(place, searches=4)
         evidence = gather(place)
         assert evidence.is_running
-        assert sentences.progress(evidence).startswith("6 of 16 tuning trials and 8 replicates")
+        assert re.findall(r"\d+", sentences.progress(evidence))[:3] == ["6", "16", "8"]
 
 
 class TestHorizon:
@@ -449,9 +436,9 @@ class TestHorizon:
     def test_a_schedule_that_was_cut_short_is_named(self, tmp_path: Path) -> None:
         evidence = self.stopped(tmp_path, "cosine")
         assert lengths.cut_short(evidence) == ["constant"]  # what the strategy is called
-        said = cautions.warnings(evidence)[-1]
-        assert said.startswith("constant belongs to the whole training, and early stopping ended")
-        assert "stopping=none" in said
+        caution = cautions.warnings(evidence)[-1]
+        assert caution.startswith("constant ")
+        assert "stopping=none" in caution
 
     def test_one_that_knows_no_horizon_is_not(self, tmp_path: Path) -> None:
         evidence = self.stopped(tmp_path, "constant")
@@ -463,7 +450,6 @@ class TestHorizon:
         (row,) = lengths.savings(evidence).to_dict("records")
         assert (row["epochs"], row["horizon"], row["saved"]) == (5, 20, 0.75)
         text = page.page(evidence)
-        assert "saved 75% of the epochs: 5 were trained of the 20" in text
         assert "<td>5 of 20</td>" in text
         assert "<td>75%</td>" in text
 
@@ -477,7 +463,6 @@ class TestHorizon:
         assert rows.index.tolist() == evidence.strategies
         assert (rows.at["rival1", "reached"], rows.at["rival1", "median_epochs"]) == (8, 5)
         assert rows.at["constant", "reached"] == 4  # half of them: that makes the median
-        assert "Epochs until a replicate" in page.page(evidence)
 
     @pytest.mark.parametrize(
         ("target", "more", "follows"),
@@ -489,7 +474,7 @@ class TestHorizon:
             ("schedules.cosine_restarts", {"first_decay_epochs": 3}, False),
             ("schedules.exponential", {"decay_epochs": 3, "decay_rate": 0.1}, False),
             ("scheduling.Performance", {}, False),
-            ("schedules.of_somebody_else", {}, False),
+            ("schedules.of_another_package", {}, False),
         ],
     )
     def test_which_schedules_follow_it(

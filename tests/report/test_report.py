@@ -1,4 +1,4 @@
-"""What a report says: evidence from folders, verdicts in words, one file that needs no other."""
+"""A report: evidence from folders, verdicts in words, one file that needs no other."""
 
 import json
 import math
@@ -29,6 +29,11 @@ LEVELS = {"constant": 0.88, "cosine": 0.89}
 def written(evidence: report.Evidence) -> str:
     """The page without the breaks between its tags."""
     return re.sub(r">\s+<", "><", page.page(evidence))
+
+
+def numbers(text: str) -> list[float]:
+    """The numbers in a text, without their signs."""
+    return [float(found) for found in re.findall(r"(?<![\w.])\d+(?:\.\d+)?\b", text)]
 
 
 def gather(place: Path, stopping: str | None = None) -> report.Evidence:
@@ -68,50 +73,49 @@ class TestHeadline:
     """The answer in a sentence."""
 
     def test_use_the_better_one(self, tmp_path: Path) -> None:
-        said = sentences.headline(judged(tmp_path, 0.006))
-        assert said.startswith(
-            "Use this configuration of cosine: +0.60 points over constant (95 % interval +0."
-        )
-        assert "8 seeds, joint p = 0.008)." in said
-        assert said.endswith(
-            " Its test accuracy is 88.71 % (95 % interval 88.57 to 88.84 over seeds)."
-        )
+        headline = sentences.headline(judged(tmp_path, 0.006))
+        assert re.search(r"\bcosine: \+0\.60 .* constant .*\b8 .* p = 0\.008\b", headline)
+        assert numbers(headline)[-4:] == [88.71, 95, 88.57, 88.84]  # accuracy and its interval
 
     def test_stay_with_the_baseline(self, tmp_path: Path) -> None:
-        assert sentences.headline(judged(tmp_path, -0.006)) == (
-            "Stay with constant: no other strategy is better."
-        )
+        headline = sentences.headline(judged(tmp_path, -0.006))
+        assert "constant" in headline
+        assert "cosine" not in headline
+        assert numbers(headline) == []
 
     def test_undecided_says_how_many_more(self, tmp_path: Path) -> None:
-        said = sentences.headline(judged(tmp_path, 0.003, spread=0.006))
-        assert said.startswith(
-            "Undecided: no strategy is shown to be better than constant. Ahead is cosine, +0.30"
-        )
-        assert said.endswith("a new sweep of about 63 seeds would decide (--new replicates=63).")
+        headline = sentences.headline(judged(tmp_path, 0.003, spread=0.006))
+        assert headline.startswith("Undecided")
+        assert re.search(r"constant.* cosine, \+0\.30", headline)
+        assert "(--new replicates=63)" in headline
 
     def test_what_is_undecided_waits_for_the_next_look(self, tmp_path: Path) -> None:
         found = at_looks(tmp_path, [8, 12], 8, spread=0.006)
-        said = sentences.headline(found)
-        assert said.endswith("joint p = 0.320 at look 1); the next look is at 12 seeds.")
+        assert numbers(sentences.headline(found))[-3:] == [0.32, 1, 12]  # p, look, seeds to come
         assert found.setup.planned_replicates == 24
-        assert sentences.progress(found).endswith("16 of 24 replicates have ended.")
+        assert "16 of 24" in sentences.progress(found)
         assert "8 (0.033) and 12 (0.017)" in method.measured(found)["Looks"]
 
     def test_after_the_last_look_it_stays_undecided(self, tmp_path: Path) -> None:
-        said = sentences.headline(at_looks(tmp_path, [6, 8], 8, spread=0.006))
-        assert said.endswith("joint p = 0.320 at look 2); the last look is made.")
+        headline = sentences.headline(at_looks(tmp_path, [6, 8], 8, spread=0.006))
+        assert numbers(headline)[-2:] == [0.32, 2]  # p, look
 
     def test_the_look_that_decided_is_named(self, tmp_path: Path) -> None:
         found = at_looks(tmp_path, [8, 12], 8, gain=0.006)
-        assert "joint p = 0.008 at look 1)" in sentences.headline(found)
-        assert "Better than constant, at look 1." in written(found)
+        assert re.search(r"p = 0\.008 .*\b1\)", sentences.headline(found))
+        (row,) = sentences.records(found.versus_baseline)
+        assert sentences.verdict(row, "seed") in written(found)
+        assert " 1." in sentences.verdict(row, "seed")
 
     def test_seeds_beside_the_plan_are_in_the_verdict(self, tmp_path: Path) -> None:
         later = {"opened": "2026-11-02", "changed": ["looks", "seeds"]}
         found = at_looks(tmp_path, [8, 12], 8, later, gain=0.006)
-        assert sentences.headline(found).endswith("likelier than its numbers say.")
-        (said,) = cautions.openings(found.setup.manifests)
-        assert said.startswith("On 2026-11-02 the planned looks were changed after")
+        assert found.setup.has_added_seeds
+        planned = at_looks(tmp_path / "planned", [8, 12], 8, gain=0.006)
+        assert sentences.headline(found).startswith(sentences.headline(planned))  # and says more
+        assert sentences.headline(found) != sentences.headline(planned)
+        (caution,) = cautions.openings(found.setup.manifests)
+        assert all(token in caution for token in ("2026-11-02", "looks"))
 
     def test_a_look_that_the_results_no_longer_give(self, tmp_path: Path) -> None:
         found = at_looks(tmp_path, [8, 12], 8, gain=0.006)
@@ -132,21 +136,27 @@ class TestHeadline:
         place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
         gains = {"constant": 0, "cosine": 0.0104, "linear": 0.0101, "step": -0.0198}
         accuracies = {name: paired(0.88, 10, gain) for name, gain in gains.items()}
-        said = sentences.headline(gather(leave_replicates(place, accuracies)))
-        assert said.startswith("Use this configuration of cosine: +1.04 points")
-        assert said.endswith("Whether it is also better than linear is not shown.")
+        headline = sentences.headline(gather(leave_replicates(place, accuracies)))
+        assert "cosine: +1.04 " in headline
+        assert "linear" in headline
+        assert "step" not in headline
 
     @pytest.mark.parametrize(
-        ("gains", "validated", "recommended", "word"),
+        ("gains", "validated", "recommended", "differs"),
         [
-            ({"cosine": 0.02, "linear": 0.018}, "linear", "linear", ""),  # which export-best gives
-            ({"cosine": 0.02, "linear": 0.006}, "linear", "cosine", "as worse than cosine"),
-            ({"cosine": 0.02, "linear": 0.0}, "constant", "cosine", "as worse than cosine"),
-            ({"cosine": -0.02, "linear": 0.0002}, "linear", "constant", "not show it as better"),
+            (
+                {"cosine": 0.02, "linear": 0.018},
+                "linear",
+                "linear",
+                False,
+            ),  # which export-best gives
+            ({"cosine": 0.02, "linear": 0.006}, "linear", "cosine", True),
+            ({"cosine": 0.02, "linear": 0.0}, "constant", "cosine", True),
+            ({"cosine": -0.02, "linear": 0.0002}, "linear", "constant", True),
         ],
     )
     def test_it_names_what_export_best_gives_or_says_why_not(
-        self, tmp_path: Path, gains: Any, validated: str, recommended: str, word: str
+        self, tmp_path: Path, gains: Any, validated: str, recommended: str, differs: bool
     ) -> None:
         rates = dict.fromkeys(("constant", "cosine", "linear"), RATES)
         place = leave_sweep(tmp_path, rates, dict.fromkeys(rates, 0.88))
@@ -164,82 +174,75 @@ class TestHeadline:
         assert said.startswith(("Use this configuration of ", "Stay with "))
         assert re.split(r"configuration of |with ", said)[1].startswith(recommended)
         for text in (said, choice.why):
-            assert (f"export-best night --strategy {recommended}." in text) == bool(word)
-            assert word in text
+            assert (f"export-best night --strategy {recommended}." in text) == differs
         assert choosing.choose(place, recommended).trial["strategy"] == recommended
 
-    @pytest.mark.parametrize(("seeds", "reason"), [
-        (0, "No verdict: one seed per trial. The ranking may be luck; to get a verdict, train"),
-        (1, "No verdict: 1 seed per strategy, and fewer than 6 can never reach p < 0.05."),
-        (5, "No verdict: 5 seeds per strategy, and fewer than 6 can never reach p < 0.05."),
-    ])  # fmt: skip
-    def test_too_few_seeds(self, tmp_path: Path, seeds: int, reason: str) -> None:
+    @pytest.mark.parametrize(
+        ("seeds", "found"), [(0, [6, 8]), (1, [1, 6, 0.05, 5, 6]), (5, [5, 6, 0.05, 1, 6])]
+    )
+    def test_too_few_seeds(self, tmp_path: Path, seeds: int, found: list[float]) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         leave_replicates(place, {name: paired(0.88, seeds) for name in BOTH})
-        assert sentences.headline(gather(place)).startswith(reason)
+        assert sentences.no_verdict(gather(place))
+        assert numbers(sentences.headline(gather(place))) == found
 
     def test_several_seeds_in_the_search_are_no_replicates(self, tmp_path: Path) -> None:
         for number in range(12):
             leave_run(tmp_path / "multirun/night" / str(number), trial=number, seed=number % 6,
                       strategy=("constant", "cosine")[number // 6])  # fmt: skip
-        said = sentences.headline(gather(tmp_path / "multirun/night"))
-        assert said.startswith("No verdict: these trials were compared to choose from.")
+        assert sentences.no_verdict(gather(tmp_path / "multirun/night"))
 
     def test_a_sealed_test_set(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         leave_replicates(place, {name: paired(0.88, 8) for name in BOTH}, test_accuracy=math.nan)
-        assert "test accuracy of the replicates is not measured yet" in sentences.headline(
-            gather(place)
-        )
+        evidence = gather(place)
+        assert evidence.versus_baseline is None
+        assert sentences.headline(evidence) == sentences.no_verdict(evidence)
 
     def test_one_strategy_and_none(self, tmp_path: Path) -> None:
         alone = leave_sweep(tmp_path, {"cosine": RATES}, LEVELS)
-        assert "only one strategy, cosine" in sentences.headline(gather(alone))
+        assert "cosine" in (sentences.no_verdict(gather(alone)) or "")
         leave_replicates(alone, {"cosine": [0.9, 0.91, 0.92]})
-        said = sentences.headline(gather(alone))
-        assert said.endswith(
-            "Its test accuracy is 91.00 % (95 % interval 88.52 to 93.48 over seeds)."
-        )
+        assert numbers(sentences.headline(gather(alone))) == [91, 95, 88.52, 93.48]
         assert "<td>91.00 (88.52 to 93.48)</td>" in written(gather(alone))
         (tmp_path / "sweeps/empty").mkdir()
         nothing = gather(tmp_path / "sweeps/empty")
-        assert sentences.headline(nothing) == "No verdict: no trial has ended yet."
+        assert sentences.headline(nothing) == sentences.no_verdict(nothing)
 
 
 class TestVerdicts:
     """A sentence for each row."""
 
     @pytest.mark.parametrize(
-        ("gain", "verdict", "said"),
-        [
-            (0.006, Verdict.BETTER, "Better than constant."),
-            (-0.006, Verdict.WORSE, "Worse than constant."),
-            (0.0002, Verdict.EQUIVALENT, "As good as constant, give or take 0.2 points."),
-        ],
-    )
-    def test_decided(self, tmp_path: Path, gain: float, verdict: Verdict, said: str) -> None:
+        ("gain", "verdict", "margins"),
+        [(0.006, Verdict.BETTER, []), (-0.006, Verdict.WORSE, []),
+         (0.0002, Verdict.EQUIVALENT, [0.2])],
+    )  # fmt: skip
+    def test_decided(
+        self, tmp_path: Path, gain: float, verdict: Verdict, margins: list[float]
+    ) -> None:
         evidence = judged(tmp_path, gain)
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["verdict"] == verdict
-        assert sentences.verdict(row, "seed") == said
+        assert numbers(sentences.verdict(row, "seed")) == margins
+        assert "constant" in sentences.verdict(row, "seed")
 
-    def test_what_was_lost_is_said_and_ranks_last(self, tmp_path: Path) -> None:
+    def test_lost_replicates_rank_last(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         better = [*paired(0.9, 11), math.nan]
         constant = paired(0.88, 12)
         evidence = gather(leave_replicates(place, {"constant": constant, "cosine": better}))
         (row,) = sentences.records(evidence.versus_baseline)
-        lost = " Lost, which ranks last: cosine with 1 seed; without them +"
-        assert sentences.verdict(row, "seed") == "Better than constant."
-        assert sentences.losses(row, "seed").startswith(lost)
-        assert f").{sentences.losses(row, 'seed')} Its" in sentences.headline(evidence)
-        assert ", without 1 that it lost)." in sentences.headline(evidence)
+        assert row["verdict"] == Verdict.BETTER
+        losses = sentences.losses(row, "seed")
+        assert re.search(r"cosine .*\b1\b.* \+\d", losses)
+        assert losses in sentences.headline(evidence)
         assert "<td>8 (1 to 35)</td>" in written(evidence)  # of 12, Wilson's interval
 
     def test_who_lost_most_does_not_stand_first(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
-        lucky = [*[0.9] * 3, *[math.nan] * 5]
-        evidence = gather(leave_replicates(place, {"constant": [0.88] * 8, "cosine": lucky}))
+        lossy = [*[0.9] * 3, *[math.nan] * 5]
+        evidence = gather(leave_replicates(place, {"constant": [0.88] * 8, "cosine": lossy}))
         assert evidence.strategies == ["constant", "cosine"]
         assert evidence.standings["test_accuracy"].tolist() == pytest.approx([0.88, 0.9])
 
@@ -247,11 +250,9 @@ class TestVerdicts:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         evidence = gather(leave_replicates(place, {"constant": [0.88], "cosine": [0.89]}))
         text = written(evidence)
-        assert "<td>+1.00</td><td>no interval: 1 seed shows no spread</td><td>1</td>" in text
+        assert re.search(r"<td>\+1\.00</td><td>[^<+-]*</td><td>1</td>", text)  # no interval
         assert "+nan" not in text
-        assert sentences.tested(evidence, "cosine") == (
-            " Its test accuracy is 89.00 % (no interval: 1 seed shows no spread)."
-        )
+        assert numbers(sentences.tested(evidence, "cosine")) == [89, 1]
 
     def test_a_strategy_of_which_every_seed_diverged(self, tmp_path: Path) -> None:
         rates = BOTH | {"linear": RATES}
@@ -259,24 +260,25 @@ class TestVerdicts:
         lost = [math.nan] * 8
         replicates = {"linear": lost, "constant": paired(0.88, 8), "cosine": paired(0.88, 8, 0.003)}
         evidence = gather(leave_replicates(place, replicates))
-        assert "Worse than constant. Lost, which ranks last: linear with 8 seeds." in written(
-            evidence
-        )
-        assert "Use this configuration of cosine: +0.30" in sentences.headline(evidence)
+        rows = sentences.records(evidence.versus_baseline)
+        (worst,) = (row for row in rows if row["strategy"] == "linear")
+        assert worst["verdict"] == Verdict.WORSE
+        assert sentences.losses(worst, "seed") in written(evidence)
+        assert "cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
         assert "+nan" not in sentences.headline(gather(alone))
 
     def test_what_they_claim(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
-        assert "about these tuned configurations" in sentences.claim(evidence)
+        assert evidence.pair == "seed"
         place = leave_sweep(tmp_path, BOTH, LEVELS, "searched")
         for search in range(6):
             leave_replicates(place, {"constant": paired(0.88, 2), "cosine": paired(0.89, 2)},
                              search=search, first=10 * search)  # fmt: skip
         searched = gather(place)
         assert searched.pair == "search"
-        assert "about the strategies, each tuned anew" in sentences.claim(searched)
+        assert sentences.claim(searched) != sentences.claim(evidence)
         assert "6 searches" in sentences.headline(searched)
 
     def test_the_baseline(self, tmp_path: Path) -> None:
@@ -308,54 +310,44 @@ class TestImages:
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["images_low"] < row["low"] < row["high"] < row["images_high"]
         wide, narrow = sentences.ends(row, "images_"), sentences.ends(row)
-        said = sentences.headline(evidence)
-        both = f"95 % interval {wide} over seeds and images, {narrow} over seeds alone, 8 seeds,"
-        assert both in said
-        assert "other test images" not in said
-        assert "the wider intervals are also for other images like these" in sentences.claim(
-            evidence
-        )
+        headline = sentences.headline(evidence)
+        assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
-        assert f"<td>{wide}<br><small>seeds alone: {narrow}</small></td><td>8</td>" in html
+        assert re.search(rf"<td>{re.escape(wide)}<br>.*{re.escape(narrow)}</small></td><td>8", html)
 
     def test_a_gain_that_other_images_may_undo(self, tmp_path: Path) -> None:
         evidence = gather(self.kept(tmp_path, 0.0026))
         (row,) = sentences.records(evidence.versus_baseline)
         assert (row["verdict"], row["images_low"] < 0 < row["low"]) == (Verdict.BETTER, True)
-        assert sentences.headline(evidence).endswith(
-            " On other test images it may be no better than constant."
-        )
+        assert sentences.headline(evidence).count("constant") == 2  # which other images may undo
 
-    def test_who_kept_none_says_so(self, tmp_path: Path) -> None:
+    def test_without_images_there_is_one_interval(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
-        assert sentences.claim(evidence).endswith(
-            "these 10,000 test images; which of these a replicate gets right was not kept, so "
-            "intervals cover seeds alone."
-        )
-        assert "<th>over seeds alone</th>" not in written(evidence)
-        assert "Where the spread comes from" not in written(evidence)
+        assert not evidence.covers_images
+        kept = gather(self.kept(tmp_path / "kept", 0.006))
+        assert sentences.claim(evidence) != sentences.claim(kept)
+        assert "</small>" not in written(evidence)
+        assert len(written(kept).split("<table")) > len(written(evidence).split("<table"))
 
     def test_a_file_that_is_damaged(self, tmp_path: Path) -> None:
         place = self.kept(tmp_path, 0.006)
         (place / "replicates/0/test_correct.npy").write_bytes(b"x")
-        with pytest.raises(RequestError, match=r"test_correct.npy` must be as its trial has left"):
+        with pytest.raises(RequestError, match=r"test_correct\.npy"):
             gather(place)
 
     @pytest.mark.parametrize(
-        ("searches", "seeds", "words"),
+        ("searches", "seeds", "parts"),
         [
-            (1, 8, "What another search would find is in none of these. All"),
-            (3, 1, "Each search has one replicate: seed and search cannot be told apart"),
-            (3, 2, "A search stands for the configuration that it finds. All strategies pooled"),
+            (1, 8, ["seed", "image"]),
+            (3, 1, ["search", "image"]),
+            (3, 2, ["seed", "search", "image"]),
         ],
     )
-    def test_the_spread(self, tmp_path: Path, searches: int, seeds: int, words: str) -> None:
+    def test_the_spread(self, tmp_path: Path, searches: int, seeds: int, parts: list[str]) -> None:
         evidence = gather(self.kept(tmp_path, 0.006, searches=searches, seeds=seeds))
-        said = sentences.components(evidence)
-        assert "; the split is the same for all. " in said
-        assert words in said
-        assert re.search(r"image \d+ % of 0\.\d{4} points\u00b2\.$", said)
-        assert f"<p>{said}</p>".replace("'", "&#x27;") in written(evidence)
+        text = sentences.components(evidence)
+        assert sorted(re.findall(r"(\w+) \d+ %", text)) == sorted(parts)
+        assert f"<p>{text}</p>".replace("'", "&#x27;") in written(evidence)
         frame = gathering.summary(evidence).set_index("strategy")
         assert frame["variance_image"].gt(0).all()
         assert frame["variance_search"].notna().all() == (searches > 1)
@@ -365,11 +357,10 @@ class TestImages:
         config = yaml.safe_load((place / "multirun.yaml").read_text())
         config["data"] |= {"split": "random", "split_seed": SEED_OF_SPLIT}
         (place / "multirun.yaml").write_text(yaml.safe_dump(config))
-        evidence = gather(place)
-        assert "it draws the split, too, and the two cannot be told apart" in (
-            sentences.components(evidence)
-        )
-        assert "A seed fixes the split, the initial" in method.measured(evidence)["Replicates"]
+        fixed, drawn = gather(self.kept(tmp_path / "fixed", 0.006)), gather(place)
+        assert drawn.setup.draws_splits
+        assert sentences.components(drawn) != sentences.components(fixed)
+        assert method.measured(drawn)["Replicates"] != method.measured(fixed)["Replicates"]
 
 
 class TestEvidence:
@@ -403,56 +394,51 @@ class TestEvidence:
         assert set(evidence.curves["trial"]) == {*range(8), 92}
         assert evidence.standings["failed"].tolist() == [0, 0]
         assert len(evidence.replicates) == 16
-        assert "3 more were interrupted or tried again" in sentences.progress(evidence)
+        assert numbers(sentences.progress(evidence))[-1] == 3
 
     def test_a_sweep_that_runs(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, {"constant": RATES, "cosine": RATES[:2]}, LEVELS)
         (place / "optimization_results.yaml").write_text("ended: null\n")
         (place / "trials/5").mkdir()
         evidence = gather(place)
-        assert sentences.progress(evidence) == (
-            "6 of 8 tuning trials have ended; 1 more began and left no result yet: still running, "
-            "or lost."
-        )
+        assert numbers(sentences.progress(evidence)) == [6, 8, 1]
         (place / "optimization_results.yaml").write_text("ended: {reason: interrupted}\n")
-        said = sentences.progress(gather(place))
-        assert said.endswith("tuning trials have ended; 1 more was cut off without a result.")
+        assert sentences.progress(gather(place)) != sentences.progress(evidence)
         (warning,) = cautions.warnings(evidence)
-        assert warning.startswith("The strategies had unequal budgets, from 2 trials (cosine) to 4")
+        assert re.search(r"\b2 \w+ \(cosine\) to 4 \(constant\)", warning)
 
     def test_replicates_that_are_still_to_come(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         leave_replicates(place, {"constant": [0.9], "cosine": [0.8]})
         winners = {name: {"trial": 0, "overrides": []} for name in BOTH}
         write_json(place / "manifest.json", {"winners": winners, "seeds": [1, 2, 3]})
-        said = sentences.progress(gather(place))
-        assert said == "8 tuning trials and 2 of 6 replicates have ended."
+        assert numbers(sentences.progress(gather(place))) == [8, 2, 6]
 
     def test_what_to_do_about_it(self, tmp_path: Path) -> None:
-        said = sentences.headline(gather(leave_sweep(tmp_path, BOTH, LEVELS)))
-        assert said.endswith("6 fresh seeds, with: fmnist-lab sweep night replicates=8.")
+        headline = sentences.headline(gather(leave_sweep(tmp_path, BOTH, LEVELS)))
+        assert headline.endswith(": fmnist-lab sweep night replicates=8.")
 
     @pytest.mark.parametrize("mixed", ["trials", "replicates"])
     def test_horizons_and_early_stopping_are_not_mixed(self, tmp_path: Path, mixed: str) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         leave_run(place / mixed / "77", trial=77, strategy="cosine", stopping="patience",
                   objective=0.99)  # fmt: skip
-        with pytest.raises(RequestError, match=r"`stopping` must be one .* got 8 .* none, 1 "):
+        with pytest.raises(RequestError, check=lambda error: error.key == "stopping"):
             gather(place)
         assert gather(place, "none").standings["best"].max() == pytest.approx(0.89)
         assert gather(place, "patience").stopping == "patience"
-        with pytest.raises(RequestError, match="`--stopping` must be one of none, patience, got"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "--stopping"):
             gather(place, "patient")
 
-    def test_early_stopping_is_said(self, tmp_path: Path) -> None:
+    def test_early_stopping_is_a_caution(self, tmp_path: Path) -> None:
         leave_run(tmp_path / "multirun/night/0", stopping="patience")
         (warning,) = cautions.warnings(gather(tmp_path / "multirun/night"))
-        assert warning.startswith("All trials had early stopping (stopping=patience).")
+        assert "stopping=patience" in warning
 
     def test_objectives_are_not_mixed(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         leave_run(place / "trials/77", trial=77, objective_metric="val/loss")
-        with pytest.raises(RequestError, match=r"`objective\.metric` must be one .* val/loss"):
+        with pytest.raises(RequestError, match=r"`objective\.metric` .*val/loss"):
             gather(place)
 
     def test_a_winner_at_the_edge(self, tmp_path: Path) -> None:
@@ -461,19 +447,15 @@ class TestEvidence:
                  "scheduler": {"choices": ["a", "b"]}}  # fmt: skip
         write_json(place / "spaces.json", {"": space})
         warnings = cautions.warnings(gather(place))
-        assert warnings[0] == (
-            "The best optimizer.learning_rate of constant, 0.001, lies at the edge of what was "
-            "searched (0.001 to 1): a better one may lie beyond."
-        )
+        assert all(token in warnings[0] for token in ("optimizer.learning_rate", "constant"))
+        assert numbers(warnings[0]) == [0.001, 0.001, 1]  # the winner's, and where the space ends
         assert len(warnings) == 2
 
     def test_a_winner_at_an_end_of_what_was_tried(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, dict.fromkeys(BOTH, (1e-5, 1e-4, 5e-4)), LEVELS)
         (warned, _) = cautions.warnings(gather(place))
-        assert warned == (
-            "The best optimizer.learning_rate of constant, 0.0005, is an end of what was tried "
-            "(1e-05 to 0.0005): a better one may lie beyond."
-        )
+        assert "0.0005, " in warned
+        assert "(1e-05 to 0.0005)" in warned
 
     def test_much_divergence(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -481,7 +463,7 @@ class TestEvidence:
             leave_run(place / f"trials/{number}", trial=number, stop_reason="diverged",
                       objective=math.nan, epochs_trained=1)  # fmt: skip
         warnings = cautions.warnings(gather(place))
-        assert any(text.startswith("2 of 6 trials of constant diverged") for text in warnings)
+        assert any(text.startswith("2 of 6") and "constant" in text for text in warnings)
 
     def test_the_rows_of_the_comparison(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
@@ -508,22 +490,20 @@ class TestMethod:
         write_json(evidence.folder / "trials/0/environment.json", versions)
         facts = dict(method.measured(gather(evidence.folder)))
         assert facts["Architecture"] == "notebook"
-        assert facts["Training"] == "5 epochs, batches of 32"
-        assert facts["Search"] == (
-            "4 trials for each strategy by QMCSampler, each in a study of its own."
-        )
-        assert "8 seeds that took no part in the search" in facts["Replicates"]
+        assert numbers(facts["Training"]) == [5, 32]
+        assert facts["Search"].startswith("4 ")
+        assert "QMCSampler" in facts["Search"]
+        assert "8 seeds" in facts["Replicates"]
         assert facts["Environment"] == "python 3.11.7, keras 3"
-        assert facts["Manifest: data.sha256"] == "123"
-        assert facts["Manifest: seeds"] == "1, 2"
-        assert facts["Winner cosine"] == "trial 5: a.b=1 scheduler=cosine"
-        assert facts["Test set opened"] == "today"
+        shown = list(facts.values())
+        assert {"123", "1, 2", "today"} <= set(shown)
+        assert any("5: a.b=1 scheduler=cosine" in value for value in shown)
         assert not any("versions" in name for name in facts)
 
     def test_a_multirun_knows_less(self, tmp_path: Path) -> None:
         leave_run(tmp_path / "multirun/night/0")
         facts = dict(method.measured(gather(tmp_path / "multirun/night")))
-        assert facts["Search"] == "None: the trials are those of the command line."
+        assert numbers(facts["Search"]) == []
         assert not {"Replicates", "Training", "Environment"} & set(facts)
 
 
@@ -569,17 +549,13 @@ class TestPage:
 
     def test_everything_at_once(self, tmp_path: Path) -> None:
         parsed = outline(judged(tmp_path, 0.006))
-        assert parsed.headings == [
-            "Verdict", "Learning rates", "Validation", "Speed", "Final test accuracy",
-            "Learning-rate sensitivity", "Budget", "Parameters", "How far to trust the tuning",
-            "How it was measured",
-        ]  # fmt: skip
+        assert len(parsed.headings) == 10
+        assert parsed.headings[0] == "Verdict"
         assert parsed.loaded == []
         assert len(parsed.charts) == 6
         for chart in parsed.charts:
             assert json.loads(chart).keys() >= {"data", "layout"}
-        assert "Use this configuration of cosine: +0.60 points over constant" in parsed.text
-        assert "Better than constant." in parsed.text
+        assert "cosine: +0.60" in parsed.text
         for name in ("constant", "cosine"):
             assert name in parsed.text
 
@@ -591,14 +567,15 @@ class TestPage:
             leave_replicates(place, {"constant": paired(0.88, 8), name: paired(0.9, 8)})
         )
         parsed = outline(evidence)
-        assert f"Use this configuration of {name}" in parsed.text
+        assert f"{name}: +2.0" in parsed.text
         assert any(name in json.dumps(json.loads(chart), ensure_ascii=False).replace('\\"', '"')
                    for chart in parsed.charts)  # fmt: skip
 
     def test_without_trials(self, tmp_path: Path) -> None:
         (tmp_path / "sweeps/empty").mkdir(parents=True)
         parsed = outline(gather(tmp_path / "sweeps/empty"))
-        assert parsed.headings == ["Verdict", "How it was measured"]
+        assert len(parsed.headings) == 2
+        assert parsed.charts == []
 
     def test_when_nothing_worked(self, tmp_path: Path) -> None:
         place = tmp_path / "sweeps/broken"
@@ -608,7 +585,7 @@ class TestPage:
                       overrides=[f"optimizer.learning_rate={number + 1}"])  # fmt: skip
             (place / "trials" / str(number) / "curves.jsonl").unlink()
         parsed = outline(gather(place))
-        assert "4 tuning trials have ended" in parsed.text
+        assert "4 tuning" in parsed.text
         assert "4 of 4" not in parsed.text
 
     def test_it_is_whole_or_absent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The ledger of the test set: what is added, by how many at once, and what a kill leaves."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_a_line_that_a_kill_cut_off_has_opened_nothing(
         file.truncate(ledger.PATH.stat().st_size - 9)
     ledger.record(entry("3"))
     assert [found["subject"] for found in ledger.read(IMAGES)] == ["1", "3"]
-    assert "Line 2 of mlruns/test-openings.jsonl is not whole: left out." in caplog.text
+    assert "Line 2 of mlruns/test-openings.jsonl" in caplog.text
     ledger.record(entry("2"))
     assert len(ledger.read(IMAGES)) == 3
 
@@ -53,12 +54,10 @@ def test_another_line_is_refused_by_those_who_read_and_who_write(folder: Path, l
     ledger.record(entry("1"))
     with ledger.PATH.open("a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(
-        RequestError, match="must be as the project has left it, got another line 2"
-    ):
+    with pytest.raises(RequestError, check=lambda error: "line 2" in error.got):
         ledger.read(IMAGES)
     before = ledger.PATH.read_bytes()
-    with pytest.raises(RequestError, match="bring it back"):
+    with pytest.raises(RequestError, check=lambda error: error.key == str(ledger.PATH)):
         ledger.record(entry("2"))
     assert ledger.PATH.read_bytes() == before
 
@@ -81,7 +80,5 @@ for number in range(25):
 def test_how_often_and_for_what() -> None:
     found = [entry("demo"), entry("demo", search=1), entry("other"),
              entry("run", command=Command.PROMOTE)]  # fmt: skip
-    assert ledger.sentence(found) == (
-        "The test set was opened 4 times in this project since 2026-11-29: for 2 sweeps and "
-        "1 promoted model."
-    )
+    numbers = re.findall(r"2026-11-29|\d+", ledger.sentence(found))
+    assert numbers == ["4", "2026-11-29", "2", "1"]  # times, since, sweeps, promoted models

@@ -46,7 +46,7 @@ def test_a_folder_without_hydras_files(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, name: str, content: str, got: str) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(RequestError, match=f"{name}` must be as its trial has left it, got ") as e:
+    with pytest.raises(RequestError, match=f"{name}` ") as e:
         overrides.from_hydra(tmp_path)
     assert got in f"{e.value}"
 

@@ -175,9 +175,10 @@ class TestPerformance:
 
     def test_a_metric_that_is_not_measured(self) -> None:
         scheduler = Performance(RATE, monitor="val/los", mode="min")
-        message = r"`scheduler\.monitor` must be one of train/loss, val/loss, got 'val/los'\."
-        with pytest.raises(RequestError, match=message):
+        with pytest.raises(RequestError) as refused:
             scheduler.observe(0, {"val/loss": 0.1, "train/loss": 0.2})
+        assert (refused.value.key, refused.value.got) == ("scheduler.monitor", "'val/los'")
+        assert "train/loss, val/loss" in refused.value.rule
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -197,13 +198,12 @@ class TestPerformance:
         ],
     )
     def test_a_mistake_is_named(self, key: str, value: Any) -> None:
-        with pytest.raises(
-            RequestError, match=rf"^`scheduler\.{key}` must be .*, got {value!r}\.$"
-        ):
+        with pytest.raises(RequestError) as refused:
             Performance(**{"initial_learning_rate": RATE, key: value})
+        assert (refused.value.key, refused.value.got) == (f"scheduler.{key}", repr(value))
 
     def test_a_metric_without_a_direction(self) -> None:
-        with pytest.raises(RequestError, match=r"`scheduler\.mode` must be min or max when"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler.mode"):
             Performance(RATE, monitor="opt/grad_norm")
 
 
@@ -219,7 +219,7 @@ class TestOptions:
         assert isinstance(scheduler, Scheduler)
         assert np.all(np.isfinite(rates))
         assert np.all(rates >= 0)
-        assert path.read_text().startswith("# Choose this ")
+        assert path.read_text().startswith("# Choose")
 
     def test_the_notebooks_piecewise(self) -> None:
         rates = curve(build(option("piecewise")), 25, 1719).reshape(25, 1719)
@@ -300,32 +300,38 @@ class TestBuild:
 
     @pytest.mark.parametrize("target", [None, 3, "cosine", "fmnist_lab.schedules.cosin", "math.pi"])
     def test_a_target_that_is_no_factory(self, target: Any) -> None:
-        with pytest.raises(RequestError, match=r"^`scheduler\._target_` must .* got"):
+        with pytest.raises(RequestError) as refused:
             build({"_target_": target})
+        assert (refused.value.key, refused.value.got) == ("scheduler._target_", repr(target))
 
     def test_a_target_that_returns_no_schedule(self) -> None:
-        with pytest.raises(RequestError, match=r"`scheduler\._target_` must .*; it returns \[\]"):
+        with pytest.raises(RequestError) as refused:
             build({"_target_": f"{__name__}.no_schedule"})
+        assert refused.value.key == "scheduler._target_"
+        assert refused.value.hint.endswith("[]")
 
     def test_a_misspelt_key(self) -> None:
-        with pytest.raises(RequestError, match=r"`scheduler\.alhpa` .* got 0\.1.*alpha"):
+        with pytest.raises(RequestError) as refused:
             build(option("cosine", alhpa=0.1))
+        assert (refused.value.key, refused.value.got) == ("scheduler.alhpa", "0.1")
+        assert "alpha" in refused.value.hint
 
     def test_a_missing_key(self) -> None:
         node = option("exponential")
         del node["decay_epochs"]
-        with pytest.raises(RequestError, match=r"`scheduler\.decay_epochs` must be given"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler.decay_epochs"):
             build(node)
 
     @pytest.mark.parametrize("name", ["constant", "cosine", "performance"])
     @pytest.mark.parametrize("warmup_epochs", [5, 7])
     def test_a_warmup_as_long_as_the_training(self, name: str, warmup_epochs: int) -> None:
-        message = r"`scheduler\.warmup_epochs` must be shorter than the training of 5 epochs, got"
-        with pytest.raises(RequestError, match=message):
+        with pytest.raises(RequestError) as refused:
             build(option(name, epochs=5, warmup_epochs=warmup_epochs))
+        assert refused.value.key == "scheduler.warmup_epochs"
+        assert refused.value.got == str(warmup_epochs)
 
     def test_an_unknown_update(self) -> None:
-        with pytest.raises(RequestError, match=r"`scheduler\.update` must be epoch or step, got"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler.update"):
             build(option("cosine", update="batch"))
 
 
@@ -370,7 +376,7 @@ class TestPlainFunctions:
         np.testing.assert_allclose(curve(scheduler, 3, 2), expected, rtol=1e-6)
 
     def test_a_wrong_key_is_named(self) -> None:
-        with pytest.raises(RequestError, match=r"scheduler\.speed"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler.speed"):
             build({"_target_": f"{__name__}.of_an_epoch", "speed": 1})
 
     @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Whole curves against Keras's own schedules, and against closed forms where Keras has none."""
 
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable
@@ -295,8 +296,10 @@ class TestWarmup:
 
     @pytest.mark.parametrize("warmup_epochs", [0, -1, float("nan")])
     def test_a_length_that_is_not_positive(self, warmup_epochs: float) -> None:
-        with pytest.raises(RequestError, match=r"`scheduler\.warmup_epochs` must be"):
+        with pytest.raises(RequestError) as refused:
             schedules.warmup(schedules.constant(RATE), warmup_epochs)
+        assert refused.value.key == "scheduler.warmup_epochs"
+        assert refused.value.got == str(warmup_epochs)
 
 
 rates = st.floats(1e-8, 10.0)
@@ -390,130 +393,73 @@ NAN, INFINITY = float("nan"), float("inf")
 NODE = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": RATE}
 PLATEAU = NODE | {"_target_": "fmnist_lab.schedules.Performance"}
 restarts = schedules.cosine_restarts
-MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
+
+
+def joined(*nodes: dict[str, Any]) -> Callable[..., Any]:
+    return lambda initial_learning_rate, **keys: schedules.sequential(list(nodes), **keys)
+
+
+MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str, str]] = [
+    (schedules.constant, {"initial_learning_rate": 0}, "initial_learning_rate", "0"),
+    (schedules.constant, {"initial_learning_rate": "a"}, "initial_learning_rate", "'a'"),
+    (schedules.constant, {"initial_learning_rate": True}, "initial_learning_rate", "True"),
+    (schedules.exponential, {"decay_epochs": 0}, "decay_epochs", "0"),
+    (schedules.exponential, {"decay_epochs": NAN}, "decay_epochs", "nan"),
+    (schedules.exponential, {"decay_epochs": 5, "decay_rate": 0}, "decay_rate", "0"),
+    (schedules.notebook_linear, {"decay_epochs": -1}, "decay_epochs", "-1"),
+    (schedules.piecewise, {"boundaries": [5, 5], "factors": [1, 1, 1]}, "boundaries", "[5, 5]"),
+    (schedules.piecewise, {"boundaries": [], "factors": [1]}, "boundaries", "[]"),
+    (schedules.piecewise, {"boundaries": [-5], "factors": [1, 1]}, "boundaries", "-5"),
+    (schedules.piecewise, {"boundaries": [5], "factors": [1]}, "factors", "[1]"),
+    (schedules.piecewise, {"boundaries": [5], "factors": [1, INFINITY]}, "factors", "inf"),
+    (schedules.piecewise, {"boundaries": [5], "factors": [1, -1]}, "factors", "-1"),
+    (schedules.power, {"decay_epochs": 5, "power": 0}, "power", "0"),
+    (schedules.polynomial, {"epochs": 10, "end_learning_rate": -1}, "end_learning_rate", "-1"),
+    (schedules.linear, {"epochs": 0}, "epochs", "0"),
+    (schedules.cosine, {"epochs": 10, "alpha": 1.5}, "alpha", "1.5"),
+    (restarts, {"epochs": 10}, "cycles", "None and None"),
+    (restarts, {"epochs": 10, "cycles": 2, "first_decay_epochs": 5}, "cycles", "2 and 5"),
+    (restarts, {"epochs": 10, "cycles": 1.5}, "cycles", "1.5"),
+    (restarts, {"epochs": 10, "cycles": 0}, "cycles", "0"),
+    (restarts, {"epochs": 10, "first_decay_epochs": 0}, "first_decay_epochs", "0"),
+    (restarts, {"epochs": 10, "cycles": 2, "t_mul": 0.5}, "t_mul", "0.5"),
+    (schedules.wsd, {"epochs": 10, "decay_fraction": 0}, "decay_fraction", "0"),
+    (schedules.wsd, {"epochs": 10, "decay_type": "sqrt"}, "decay_type", "'sqrt'"),
+    (schedules.cosine, {"epochs": 10, "hold_fraction": 1}, "hold_fraction", "1"),
+    (schedules.exponential, {"decay_epochs": 5, "floor": 2}, "floor", "2"),
+    (joined(NODE, NODE), {"epochs": 10, "boundaries": [2, 4]}, "schedules", str([NODE, NODE])),
     (
-        schedules.constant,
-        {"initial_learning_rate": 0},
-        r"initial_learning_rate` must be positive, got 0\.",
-    ),
-    (
-        schedules.constant,
-        {"initial_learning_rate": "a"},
-        r"initial_learning_rate` must be a finite number, got 'a'\.",
-    ),
-    (
-        schedules.constant,
-        {"initial_learning_rate": True},
-        "initial_learning_rate` must be a finite number, got True",
-    ),
-    (schedules.exponential, {"decay_epochs": 0}, r"decay_epochs` must be positive, got 0\."),
-    (
-        schedules.exponential,
-        {"decay_epochs": NAN},
-        "decay_epochs` must be a finite number, got nan",
-    ),
-    (
-        schedules.exponential,
-        {"decay_epochs": 5, "decay_rate": 0},
-        "decay_rate` must be positive, got 0",
-    ),
-    (schedules.notebook_linear, {"decay_epochs": -1}, "decay_epochs` must be positive, got -1"),
-    (
-        schedules.piecewise,
-        {"boundaries": [5, 5], "factors": [1, 1, 1]},
-        r"boundaries` must be .* increasing .* got \[5, 5\]",
-    ),
-    (schedules.piecewise, {"boundaries": [], "factors": [1]}, "boundaries` must be one or more"),
-    (
-        schedules.piecewise,
-        {"boundaries": [-5], "factors": [1, 1]},
-        "boundaries` must be positive, got -5",
-    ),
-    (schedules.piecewise, {"boundaries": [5], "factors": [1]}, "factors` must have 2 entries"),
-    (
-        schedules.piecewise,
-        {"boundaries": [5], "factors": [1, INFINITY]},
-        "factors` must be a finite number, got inf",
-    ),
-    (
-        schedules.piecewise,
-        {"boundaries": [5], "factors": [1, -1]},
-        "factors` must be zero or more, got -1",
-    ),
-    (schedules.power, {"decay_epochs": 5, "power": 0}, "power` must be positive, got 0"),
-    (
-        schedules.polynomial,
-        {"epochs": 10, "end_learning_rate": -1},
-        "end_learning_rate` must be zero or more",
-    ),
-    (schedules.linear, {"epochs": 0}, "epochs` must be positive, got 0"),
-    (schedules.cosine, {"epochs": 10, "alpha": 1.5}, "alpha` must be from 0 to 1, got 1.5"),
-    (restarts, {"epochs": 10}, "cycles` must be a number and .* null, .* got None and None"),
-    (
-        restarts,
-        {"epochs": 10, "cycles": 2, "first_decay_epochs": 5},
-        "cycles` must be a number and .* got 2 and 5",
-    ),
-    (restarts, {"epochs": 10, "cycles": 1.5}, r"cycles` must be a whole number, .* got 1\.5"),
-    (restarts, {"epochs": 10, "cycles": 0}, "cycles` must be positive, got 0"),
-    (restarts, {"epochs": 10, "first_decay_epochs": 0}, "first_decay_epochs` must be positive"),
-    (restarts, {"epochs": 10, "cycles": 2, "t_mul": 0.5}, "t_mul` must be 1 or more, got 0.5"),
-    (schedules.wsd, {"epochs": 10, "decay_fraction": 0}, "decay_fraction` must be above 0 and"),
-    (
-        schedules.wsd,
-        {"epochs": 10, "decay_type": "sqrt"},
-        "decay_type` must be linear or cosine or",
-    ),
-    (schedules.cosine, {"epochs": 10, "hold_fraction": 1}, "hold_fraction` must be at least 0 and"),
-    (schedules.exponential, {"decay_epochs": 5, "floor": 2}, "floor` must be from 0 to 1, got 2"),
-    (
-        lambda initial_learning_rate, **keys: schedules.sequential([NODE, NODE], **keys),
-        {"epochs": 10, "boundaries": [2, 4]},
-        "schedules` must be a list of 3 nodes",
-    ),
-    (
-        lambda initial_learning_rate, **keys: schedules.sequential([NODE, PLATEAU], **keys),
+        joined(NODE, PLATEAU),
         {"epochs": 10, "boundaries": [5]},
-        "schedules` must be schedules that count epochs",
+        "schedules",
+        "fmnist_lab.schedules.Performance",
     ),
-    (schedules.multi_step, {"milestones": [5, 5]}, "milestones` must be one or more increasing"),
-    (schedules.multi_step, {"milestones": 5}, "milestones` must be a list, got 5"),
-    (schedules.multi_step, {"milestones": [5], "gamma": 0}, "gamma` must be positive, got 0"),
+    (schedules.multi_step, {"milestones": [5, 5]}, "milestones", "[5, 5]"),
+    (schedules.multi_step, {"milestones": 5}, "milestones", "5"),
+    (schedules.multi_step, {"milestones": [5], "gamma": 0}, "gamma", "0"),
+    (schedules.one_cycle, {"epochs": 10, "annealing": 0}, "annealing", "0"),
+    (schedules.one_cycle, {"epochs": 10, "pct_start": 0}, "pct_start", "0"),
+    (schedules.one_cycle, {"epochs": 10, "div_factor": 0}, "div_factor", "0"),
+    (schedules.one_cycle, {"epochs": 10, "final_div_factor": 0}, "final_div_factor", "0"),
+    (schedules.one_cycle, {"epochs": 10, "final_fraction": 0}, "final_fraction", "0"),
+    (schedules.triangular, {"epochs": 10, "cycles": 0}, "cycles", "0"),
+    (schedules.triangular, {"epochs": 10, "cycles": 2.5}, "cycles", "2.5"),
+    (schedules.triangular, {"epochs": 10, "cycles": 1001}, "cycles", "1001"),
+    (schedules.triangular, {"epochs": 10, "div_factor": 0.5}, "div_factor", "0.5"),
+    (schedules.triangular, {"epochs": 10, "mode": "up"}, "mode", "'up'"),
+    (schedules.triangular, {"epochs": 10, "gamma": 1.1}, "gamma", "1.1"),
+    (schedules.triangular, {"epochs": 10, "mode": "exp_range", "gamma": 0}, "gamma", "0"),
 ]
 
 
-@pytest.mark.parametrize(("factory", "arguments", "message"), MISTAKES)
+@pytest.mark.parametrize(("factory", "arguments", "key", "got"), MISTAKES)
 def test_a_mistake_is_named(
-    factory: Callable[..., Any], arguments: dict[str, Any], message: str
+    factory: Callable[..., Any], arguments: dict[str, Any], key: str, got: str
 ) -> None:
-    with pytest.raises(RequestError, match=r"^`scheduler\." + message):
-        factory(**{"initial_learning_rate": RATE, **arguments})
-
-
-@pytest.mark.parametrize(
-    "argument", ["div_factor", "final_div_factor", "final_fraction", "annealing", "pct_start"]
-)
-def test_a_mistake_in_one_cycle_is_named(argument: str) -> None:
-    wrong: dict[str, Any] = {argument: 0}
-    with pytest.raises(RequestError, match=rf"^`scheduler\.{argument}` must be .*, got 0\.$"):
-        schedules.one_cycle(RATE, 10, **wrong)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"cycles": 0}, r"cycles` must be positive, got 0\."),
-        ({"cycles": 2.5}, r"cycles` must be a whole number, .* got 2\.5"),
-        ({"cycles": 1001}, "cycles` must be such that at most 1000 cycles fit"),
-        ({"div_factor": 0.5}, "div_factor` must be 1 or more, got 0.5"),
-        ({"mode": "up"}, "mode` must be triangular or triangular2 or exp_range, got 'up'"),
-        ({"gamma": 1.1}, "gamma` must be above 0 and at most 1, got 1.1"),
-        ({"mode": "exp_range", "gamma": 0}, "gamma` must be above 0 and at most 1, got 0"),
-    ],
-)
-def test_a_mistake_in_triangular_is_named(changed: dict[str, Any], message: str) -> None:
-    with pytest.raises(RequestError, match=r"^`scheduler\." + message):
-        schedules.triangular(RATE, 10, **changed)
+    (rate, *_) = inspect.signature(factory).parameters
+    with pytest.raises(RequestError) as refused:
+        factory(**{rate: RATE, **arguments})
+    assert (refused.value.key, refused.value.got) == (f"scheduler.{key}", got)
 
 
 def test_it_imports_without_tensorflow() -> None:

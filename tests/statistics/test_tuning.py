@@ -92,7 +92,7 @@ class TestExpectedBest:
 
     def test_one_metric_only(self) -> None:
         mixed = pd.concat([trials(0.5), trials(0.5, objective_metric="val/loss")])
-        with pytest.raises(RequestError, match="must be one for all rows, got val/accuracy, val/l"):
+        with pytest.raises(RequestError, check=lambda error: "val/loss" in error.got):
             expected_best(mixed)
 
 
@@ -165,9 +165,7 @@ class TestEpochsToTarget:
 
     def test_every_curve_is_of_a_trial(self) -> None:
         curves, ends = run_lengths("4 9", "cosine")
-        with pytest.raises(
-            RequestError, match=r"a row for every curve, got none for .*'cosine', 1"
-        ):
+        with pytest.raises(RequestError, match="'cosine', 1"):
             epochs_to_target(curves, ends.iloc[:1], 0.9)
 
 
@@ -202,9 +200,7 @@ class TestGoodRange:
         assert none[["best", "low", "decades"]].isna().all()
 
     def test_a_logarithm_needs_positive_numbers(self) -> None:
-        with pytest.raises(
-            RequestError, match=r"`optimizer.learning_rate` must be positive, got 0"
-        ):
+        with pytest.raises(RequestError, match=f"`{RATE}` "):
             good_range(trials(0.9, 0.9, **{RATE: [0.0, 1.0]}))
 
 
@@ -239,7 +235,7 @@ class TestDivergence:
 
 
 class TestOptimism:
-    """The winner's luck."""
+    """How much of the best score is chance."""
 
     def test_a_winner_of_equals_was_lucky(self) -> None:
         again = trials(0.86, 0.88, "diverged").drop(columns="trial").assign(seed=[1, 2, 3])
@@ -275,9 +271,7 @@ class TestWinners:
         assert winners(ended.iloc[::-1])["trial"].to_list() == [1]
 
     def test_missing_columns(self) -> None:
-        with pytest.raises(
-            RequestError, match="`trials` must have the columns search, got strategy"
-        ):
+        with pytest.raises(RequestError, check=lambda error: "search" in error.rule):
             winners(trials(0.5).drop(columns="search"))
 
 
@@ -342,7 +336,7 @@ class TestEdge:
         assert at_edge(both, {"cosine": {}, "wsd": {}}).empty
 
     def test_every_strategy_and_parameter_is_named(self) -> None:
-        with pytest.raises(RequestError, match=r"`strategy` must be one of wsd, got cosine\."):
+        with pytest.raises(RequestError, check=lambda error: error.got == "cosine"):
             at_edge(trials(0.9), {"wsd": {}})
-        with pytest.raises(RequestError, match="must have the columns decay, got strategy"):
+        with pytest.raises(RequestError, check=lambda error: "decay" in error.rule):
             at_edge(trials(0.9), {"cosine": {"decay": (0, 1, False)}})

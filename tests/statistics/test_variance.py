@@ -142,8 +142,8 @@ class TestComponents:
         rng = np.random.default_rng(8)
         frame = runs(np.zeros((300, 9)), searches=4)  # 3, 2, 2 and 2 replicates
         of_search = frame["strategy"] + "/" + frame["search"].astype(str)
-        luck = dict(zip(of_search.unique(), rng.normal(0, 2, of_search.nunique()), strict=True))
-        frame["test_accuracy"] = of_search.map(luck) + rng.normal(0, 1, len(frame))
+        chance = dict(zip(of_search.unique(), rng.normal(0, 2, of_search.nunique()), strict=True))
+        frame["test_accuracy"] = of_search.map(chance) + rng.normal(0, 1, len(frame))
         found = components(frame).mean(numeric_only=True)
         assert found[["seed", "search"]].tolist() == pytest.approx([1, 4], rel=0.15)
 
@@ -178,7 +178,7 @@ def test_intervals_over_searches_cover_at_their_nominal_rate() -> None:
 
 @pytest.mark.slow
 def test_two_names_of_one_strategy_differ_in_no_more_than_a_twentieth() -> None:
-    """Each search finds a configuration of its own for each name, by luck."""
+    """Each search finds a configuration of its own for each name, by chance."""
     rng = np.random.default_rng(22)
     wrong = 0
     for _ in range(200):

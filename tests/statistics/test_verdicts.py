@@ -54,7 +54,7 @@ class TestControls:
         rng = np.random.default_rng(11)
         found = [verdicts(compare(simulated(rng, {"constant": 0, "twin": 0}))) for _ in range(200)]
         assert sum(each["twin"] in ("better", "worse") for each in found) <= 16  # 10, and 2 sd
-        assert sum(each["twin"] == "equivalent" for each in found) > 50  # and it can be told
+        assert sum(each["twin"] == "equivalent" for each in found) > 50  # and most are found
 
     def test_neither_is_any_of_eight_twins(self) -> None:
         rng = np.random.default_rng(12)
@@ -349,7 +349,7 @@ class TestLost:
         assert row[["difference", "low", "high", "p", "p_joint", "p_equivalent"]].isna().all()
 
     def test_the_best_is_not_who_lost_most(self) -> None:
-        scores = {"steady": [0.7] * 8, "lucky": [*[0.75] * 4, *[np.nan] * 4], "poor": [0.5] * 8}
+        scores = {"steady": [0.7] * 8, "lossy": [*[0.75] * 4, *[np.nan] * 4], "poor": [0.5] * 8}
         assert set(compare_to_best(replicates(scores))["opponent"]) == {"steady"}
 
     def test_the_others_of_a_search_count_beside_it(self) -> None:
@@ -424,31 +424,31 @@ class TestRequests:
     """Mistakes, each answered with key, value and what is allowed."""
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "key"),
         [
-            ({"baseline": "cosine"}, r"`baseline` must be one of constant, other, got cosine\."),
-            ({"pair": "epoch"}, r"`pair` must be one of seed, search, got epoch\."),
-            ({"value": "test_loss"}, r"`replicates` must have the columns test_loss, got strat"),
-            ({"value": "seed"}, r"`value` must be an accuracy or a loss, got 'seed'\."),
-            ({"margin": 0}, r"`margin` must be positive and `alpha` in \(0, 0\.5\), got 0 and"),
-            ({"alpha": 0.5}, r"`margin` must be positive and `alpha` in \(0, 0\.5\), got"),
+            ({"baseline": "cosine"}, "baseline"),
+            ({"pair": "epoch"}, "pair"),
+            ({"value": "test_loss"}, "replicates"),
+            ({"value": "seed"}, "value"),
+            ({"margin": 0}, "margin"),
+            ({"alpha": 0.5}, "margin"),  # which names both
         ],
     )
-    def test_arguments(self, arguments: dict[str, Any], message: str) -> None:
+    def test_arguments(self, arguments: dict[str, Any], key: str) -> None:
         frame = replicates({"constant": [0.5] * 6, "other": [0.75] * 6})
-        with pytest.raises(RequestError, match=message):
+        with pytest.raises(RequestError, match=f"^`{key}` "):
             compare(frame, **arguments)
 
     def test_a_replicate_counts_once(self) -> None:
         frame = replicates({"constant": [0.5] * 6})
-        with pytest.raises(RequestError, match="once, got another of strategy constant, search 0"):
+        with pytest.raises(RequestError, check=lambda error: "constant" in error.got):
             compare(pd.concat([frame, frame]))
 
     def test_no_replicates_and_unknown_reasons(self) -> None:
         frame = replicates({"constant": [0.5] * 6})
-        with pytest.raises(RequestError, match="`replicates` must hold a replicate, got none"):
+        with pytest.raises(RequestError, match="`replicates` "):
             compare(frame.iloc[:0])
-        with pytest.raises(RequestError, match=r"must be one of completed, .*, got bored\."):
+        with pytest.raises(RequestError, check=lambda error: error.got == "bored"):
             compare(frame.assign(stop_reason="bored"))
 
 

@@ -96,7 +96,7 @@ def test_a_project_of_the_templates_layout(project: Path, launcher: str) -> None
     for number in range(4):
         job = sweep / str(number)
         assert (job / "tags.log").read_text() == "blobs,example"
-        assert f"Output dir: {job}" in (job / "train.log").read_text()
+        assert f": {job}" in (job / "train.log").read_text()
     best = sweep / str(found["best_trial"])
     assert len(np.load(best / "best.npy")) == found["best_params"]["model.net.features"]
 

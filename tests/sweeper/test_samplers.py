@@ -180,7 +180,7 @@ def test_a_sampler_says_which_package_it_lacks(
     name: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samplers, "find_spec", lambda _: None)
-    with pytest.raises(SweepRequestError, match=rf"pip install {package}\.$"):
+    with pytest.raises(SweepRequestError, match=rf" {package}\.$"):
         build_sampler(SAMPLERS[name], MIXED, 0, 1)
 
 
@@ -214,7 +214,7 @@ def test_constant_liar_is_for_trials_side_by_side(
 
 
 def test_motpe_is_refused_with_its_replacement() -> None:
-    with pytest.raises(SweepRequestError, match=r"got motpe; hydra/sweeper/sampler=tpe"):
+    with pytest.raises(SweepRequestError, match="hydra/sweeper/sampler=tpe"):
         build_sampler(SAMPLERS["motpe"], MIXED, 0, 1)
 
 
@@ -232,18 +232,13 @@ def test_reference_points_may_be_a_list() -> None:
 
 @pytest.mark.parametrize("target", ["optuna.samplers.Nope", "nowhere.Sampler", "os.getcwd"])
 def test_what_is_no_sampler_is_refused(target: str) -> None:
-    with pytest.raises(SweepRequestError, match=r"`hydra.sweeper.sampler[\w.]*` must "):
+    with pytest.raises(SweepRequestError, match=r"`hydra.sweeper.sampler[\w.]*`"):
         build_sampler({"_target_": target}, MIXED, 0, 1)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "sentence"),
-    [
-        ("startup", 5, "`hydra.sweeper.sampler.startup` must be an argument of its class, got 5; "),
-        ("n_startup_trials", "ten", "n_startup_trials` must be a number such as 10, got 'ten'."),
-    ],
-)
-def test_a_wrong_argument_is_refused(key: str, value: object, sentence: str) -> None:
+@pytest.mark.parametrize(("key", "value"), [("startup", 5), ("n_startup_trials", "ten")])
+def test_a_wrong_argument_is_refused(key: str, value: object) -> None:
     with pytest.raises(SweepRequestError) as refused:
         build_sampler(SAMPLERS["tpe"] | {key: value}, MIXED, 0, 1)
-    assert sentence in str(refused.value)
+    assert refused.value.key == f"hydra.sweeper.sampler.{key}"
+    assert refused.value.got == repr(value)

@@ -74,7 +74,7 @@ def test_grammar(text: str, expected: Dist) -> None:
     ],
 )
 def test_what_cannot_be_searched_is_refused(text: str) -> None:
-    with pytest.raises(SweepRequestError, match=r"`key` must be something that can be searched"):
+    with pytest.raises(SweepRequestError, check=lambda error: error.key == "key"):
         parse([f"key={text}"])
 
 
@@ -147,5 +147,7 @@ def test_search_space_of_the_1_3_plugin() -> None:
     space = parse(["c=x"], known=found)
     assert space.distributions == {"a": Float(0, 1, step=0.5), "b": Int(1, 8, log=True)}
     for wrong in ({}, {"high": math.inf}, {"high": 10**400}):
-        with pytest.raises(SweepRequestError, match=r"search_space.a` must be a distribution"):
+        with pytest.raises(
+            SweepRequestError, check=lambda error: error.key.endswith("search_space.a")
+        ):
             described({"a": {"type": "float", "low": 0} | wrong})

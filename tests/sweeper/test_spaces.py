@@ -75,38 +75,36 @@ class TestCollect:
         assert collect(made, ["twin"]) == {"twin.a": "range(3)"}
 
     @pytest.mark.parametrize(
-        ("nodes", "space", "sentence"),
+        ("node", "space", "key", "got"),
         [
-            (["nope"], {}, "`hydra.sweeper.spaces` must name mappings of the configuration, got"),
-            (["node.a"], {}, "`hydra.sweeper.spaces` must name mappings .*, got 'node.a'"),
-            (["node.b"], {}, "`hydra.sweeper.spaces` must name mappings .*, got 'node.b'"),
-            (["node"], {"typo": "x"}, "`node.space.typo` must be a key of `node`, .* a, b, c, d"),
-            (["node"], {"deep.e": "x"}, "`node.space.deep.e` must be a key of `node`"),
-            (["node"], {"a.e": "x"}, "`node.space.a.e` must be a key of `node`"),
-            (["node"], {"space": "x"}, "`node.space.space` must be a key of `node`"),
-            (["node"], {"a": None}, "`node.space.a` must be something to search, .* got None"),
-            (
-                ["node"],
-                {"a": [1, 2]},
-                r"`node.space.a` must be something .* got \[1, 2\]",
-            ),
-            (["node"], {"a": {"b": 1}}, "`node.space.a` must be something to search"),
-            (["node"], {"a": "${nope}"}, "`node.space` must resolve, got .*'nope' not found"),
-            (["node"], {"a": "???"}, "`node.space` must resolve, got "),
+            ("nope", {}, "hydra.sweeper.spaces", "'nope'"),
+            ("node.a", {}, "hydra.sweeper.spaces", "'node.a'"),
+            ("node.b", {}, "hydra.sweeper.spaces", "'node.b'"),
+            ("node", {"typo": "x"}, "node.space.typo", ""),
+            ("node", {"deep.e": "x"}, "node.space.deep.e", ""),
+            ("node", {"a.e": "x"}, "node.space.a.e", ""),
+            ("node", {"space": "x"}, "node.space.space", ""),
+            ("node", {"a": None}, "node.space.a", "None"),
+            ("node", {"a": [1, 2]}, "node.space.a", "[1, 2]"),
+            ("node", {"a": {"b": 1}}, "node.space.a", "{'b': 1}"),
+            ("node", {"a": "${nope}"}, "node.space", "'nope'"),
+            ("node", {"a": "???"}, "node.space", ""),
         ],
     )
     def test_what_is_no_space_is_refused(
-        self, nodes: list[str], space: Mapping[str, Any], sentence: str
+        self, node: str, space: Mapping[str, Any], key: str, got: str
     ) -> None:
-        with pytest.raises(SweepRequestError, match=sentence) as refused:
-            collect(self.made(**space), nodes)
+        with pytest.raises(SweepRequestError) as refused:
+            collect(self.made(**space), [node])
+        assert refused.value.key == key
+        assert got in refused.value.got
         assert "\n" not in str(refused.value)
 
     @pytest.mark.parametrize("space", ["interval(0,1)", 3, None, ["a"]])
     def test_a_space_must_be_a_mapping(self, space: Any) -> None:
         made = self.made()
         made.node.space = space
-        with pytest.raises(SweepRequestError, match=r"`node\.space` must be a mapping, got "):
+        with pytest.raises(SweepRequestError, check=lambda error: error.key == "node.space"):
             collect(made, ["node"])
 
 

@@ -58,7 +58,7 @@ def test_a_journal_that_is_none_is_one_sentence(tmp_path: Path, content: bytes) 
     where = address(tmp_path)
     assert where.journal
     where.journal.write_bytes(content)
-    with pytest.raises(SweepRequestError, match=r"storage that can be opened, got journal:///"):
+    with pytest.raises(SweepRequestError, check=lambda error: "journal:///" in error.got):
         open_storage(where)
     assert where.journal.read_bytes() == content
 
@@ -101,8 +101,8 @@ def test_a_killed_owner_of_the_lock_stops_nobody(tmp_path: Path) -> None:
         ("postgresql://me:s3cret@host/db", "postgresql://me:***@host/db"),
         ("postgresql+psycopg://me:s3@cret@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
         ("redis://:s3cret@host", "redis://:***@host"),
-        ("http://me@company.com:s3cret@host:9", "http://me@company.com:***@host:9"),
-        ("http://s3cret@company.com:5000/path", "http://***@company.com:5000/path"),
+        ("http://me@example.com:s3cret@host:9", "http://me@example.com:***@host:9"),
+        ("http://s3cret@example.com:5000/path", "http://***@example.com:5000/path"),
         ("at HTTPS://s3cret@host and a@b", "at HTTPS://***@host and a@b"),
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("http://host/a@b", "http://host/a@b"),
@@ -184,7 +184,9 @@ def test_a_pickled_address_has_no_password(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_unreachable_storage_is_one_sentence_without_a_password(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/nowhere/study.db?password=s3cret"
-    with pytest.raises(SweepRequestError, match=r"must be a storage that can be opened") as caught:
+    with pytest.raises(
+        SweepRequestError, check=lambda error: error.key == "hydra.sweeper.storage"
+    ) as caught:
         open_storage(locate(url, tmp_path))
     assert "s3cret" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -199,18 +201,18 @@ def test_a_missing_driver_is_one_sentence(
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(SweepRequestError) as caught:
         open_storage(locate(f"postgresql+{driver}://me:s3cret@host/db", tmp_path))
-    assert str(caught.value) == (
-        "`hydra.sweeper.storage` must be a storage that can be opened, got "
-        f"postgresql+{driver}://me:***@host/db; it needs the package {driver}: "
-        f"pip install {package}."
-    )
+    assert caught.value.key == "hydra.sweeper.storage"
+    assert caught.value.got == f"postgresql+{driver}://me:***@host/db"
+    assert caught.value.hint.endswith(f" {package}")
 
 
 def test_a_lost_database_is_one_sentence_without_a_password(tmp_path: Path) -> None:
     with pytest.raises(ConnectionLostError) as caught, reaching(locate(DATABASE, tmp_path)):
         raise StorageInternalError("in the commit") from OSError(f"{DATABASE} is down\nfor now")
     shown = "postgresql://me:***@host/db"
-    assert str(caught.value) == f"The studies in {shown} are out of reach: {shown} is down"
+    assert str(caught.value).count(shown) == 2  # its name, and in the reason
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_passwords_move_from_the_command_line_into_the_environment(
@@ -244,41 +246,34 @@ def test_passwords_below_a_key_move_too(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("given", "refused"),
+    ("given", "key", "got"),
     [
         (
             "hydra.launcher.address=tls://me:s3cret@h:8786",
-            "`hydra.launcher.address` must take its password from the environment, as in "
-            "'${oc.env:NAME}' once this variable is set, got tls://me:***@h:8786.",
+            "hydra.launcher.address",
+            "tls://me:***@h:8786",
         ),
         (
             "tracking.uri=choice('http://a:s3cret@h','http://b:s3cret@h')",
-            "`tracking.uri` must take its password from the environment, as in "
-            "'${oc.env:MLFLOW_TRACKING_URI}' once this variable is set, got "
-            "choice('http://a:***@h').",
+            "tracking.uri",
+            "choice('http://a:***@h')",
         ),
         (
             "hydra.sweeper.storage={_target_: a.B, url: 'x://me:s3cret@host', n: 1}",
-            "`hydra.sweeper.storage` must take its password from the environment, as in "
-            "'${oc.env:FMNIST_LAB_STORAGE}' once this variable is set, got "
-            "{_target_: a.B, url: 'x://me:***@host', n: 1}.",
+            "hydra.sweeper.storage",
+            "{_target_: a.B, url: 'x://me:***@host', n: 1}",
         ),
-        (
-            "note='x://me:h@n s3cret@h'",
-            "`note` must take its password from the environment, as in "
-            "'${oc.env:NAME}' once this variable is set, got 'x://me:***@h'.",
-        ),
-        (
-            "http://s3cret@host/x=1",
-            "An argument must hold no password, got http://***@host/x=1.",
-        ),
+        ("note='x://me:h@n s3cret@h'", "note", "'x://me:***@h'"),
+        ("http://s3cret@host/x=1", "", "http://***@host/x=1"),  # a path, and no key
     ],
 )
-def test_passwords_that_cannot_move_are_refused(given: str, refused: str) -> None:
+def test_passwords_that_cannot_move_are_refused(given: str, key: str, got: str) -> None:
     before = dict(os.environ)
     with pytest.raises(RequestError) as caught:
         into_environment([given])
-    assert str(caught.value) == refused
+    assert key in str(caught.value)
+    assert str(caught.value).endswith(f" {got}.")
+    assert "s3cret" not in str(caught.value)
     assert dict(os.environ) == before
 
 
@@ -295,7 +290,7 @@ def test_arguments_without_passwords_stay(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("storage", ["study.db", 3, {"_target_": "builtins.dict"}])
 def test_what_is_no_storage_is_refused(storage: object, tmp_path: Path) -> None:
-    with pytest.raises(SweepRequestError, match=r"hydra.sweeper.storage` must be journal"):
+    with pytest.raises(SweepRequestError, check=lambda error: error.key == "hydra.sweeper.storage"):
         locate(storage, tmp_path)
 
 
@@ -337,7 +332,7 @@ def test_one_controller_on_a_machine(tmp_path: Path) -> None:
         with one_controller(address(tmp_path), "another study", tmp_path):
             pass
         second = one_controller(address(tmp_path), "s", tmp_path)
-        with pytest.raises(SweepRequestError, match=r"must have one controller, got a second"):
+        with pytest.raises(SweepRequestError, match=r"\bs\b"):
             second.__enter__()
     with one_controller(address(tmp_path), "s", tmp_path):
         pass
@@ -356,9 +351,9 @@ def test_one_controller_for_a_database(tmp_path: Path) -> None:
         with one_controller(where, "s", tmp_path / "b") as hold:
             hold(study)
 
-    with pytest.raises(SweepRequestError, match=r"process 1 on elsewhere has it"):
+    with pytest.raises(SweepRequestError, match=r"\b1\b.*\belsewhere\b"):
         take(host="elsewhere", pid=1)
-    with pytest.raises(SweepRequestError, match=r"must have one controller"):
+    with pytest.raises(SweepRequestError, match=str(os.getppid())):
         take(pid=os.getppid())
     take(host="elsewhere", beat=lease["beat"] - 1000)
     dead = subprocess.Popen([sys.executable, "-c", ""])

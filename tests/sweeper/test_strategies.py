@@ -112,56 +112,48 @@ class TestRefusals:
     """A sweep stays what it began with, and what it asks can be asked."""
 
     @pytest.mark.parametrize(
-        ("change", "sentence"),
+        ("change", "tokens"),
         [
-            ("start=1", "`start` must stay 0, which the sweep began with, got 1; "),
-            ("way.slope=interval(1,2)", "`way.slope` must be searched as the study 'ways/bent' "
-                                        "began, got another search space; "),
-            ("~hydra.sweeper.strategies.bent", "`hydra.sweeper.strategies` must stay those that "
-                                               "the sweep began with (bent, straight), got "
-                                               "straight; "),
-            ("+hydra.sweeper.strategies.new='start=1'", "`hydra.sweeper.strategies` must stay "
-                                                        "those that the sweep began with (bent, "
-                                                        "straight), got bent, new, straight; "),
+            ("start=1", ["`start`", " 0,", " 1;"]),
+            ("way.slope=interval(1,2)", ["`way.slope`", "'ways/bent'"]),
+            ("~hydra.sweeper.strategies.bent", ["`hydra.sweeper.strategies`", "bent, straight"]),
+            ("+hydra.sweeper.strategies.new='start=1'",
+             ["`hydra.sweeper.strategies`", "bent, new, straight"]),
         ],
     )  # fmt: skip
-    def test_of_a_changed_sweep(self, begun: Path, change: str, sentence: str) -> None:
-        assert sentence in run("strategies", begun, change, code=1)
+    def test_of_a_changed_sweep(self, begun: Path, change: str, tokens: list[str]) -> None:
+        output = run("strategies", begun, change, code=1)
+        assert all(token in output for token in tokens), output
 
     def test_a_change_that_is_allowed(self, begun: Path, tmp_path: Path) -> None:
         own = shutil.copytree(begun, tmp_path / "begun")  # other tests may come later
         run("strategies", own, "start=1", "hydra.sweeper.changed_space=allow")
 
     @pytest.mark.parametrize(
-        ("request_", "sentence"),
+        ("request_", "tokens"),
         [
-            ("way=bent", "`way` must be left to the strategies of this sweep, got way=bent."),
-            ("hydra.sweeper.strategies.bent=3", "`hydra.sweeper.strategies.bent` must be an "
-                                                "override or a list of overrides, got 3."),
-            ("hydra.sweeper.spaces=[weg]", "`hydra.sweeper.spaces` must name mappings of the "
-                                           "configuration, got 'weg'."),
-            ("hydra.sweeper.check=strategies.nope", "`hydra.sweeper.check` must name a function, "
-                                                    "got 'strategies.nope'; module 'strategies' "
-                                                    "has no attribute 'nope'."),
-            ("hydra.sweeper.check=nowhere.nope", "`hydra.sweeper.check` must name a function, got "
-                                                 "'nowhere.nope'; No module named 'nowhere'."),
-            ("hydra.sweeper.check=os.getcwd", "`hydra.sweeper.check` must name a function of "
-                                              "(cfg), got one of ()."),
-            ("hydra.sweeper.custom_search_space=nope", "`hydra.sweeper.custom_search_space` must "
-                                                       "name a function, got 'nope'; No module "
-                                                       "named 'nope'."),
+            ("way=bent", ["`way`", "way=bent"]),
+            ("hydra.sweeper.strategies.bent=3", ["`hydra.sweeper.strategies.bent`", " 3."]),
+            ("hydra.sweeper.spaces=[weg]", ["`hydra.sweeper.spaces`", "'weg'"]),
+            ("hydra.sweeper.check=strategies.nope",
+             ["`hydra.sweeper.check`", "'strategies.nope'", "'nope'"]),
+            ("hydra.sweeper.check=nowhere.nope",
+             ["`hydra.sweeper.check`", "'nowhere.nope'", "'nowhere'"]),
+            ("hydra.sweeper.check=os.getcwd", ["`hydra.sweeper.check`", " ()."]),
+            ("hydra.sweeper.custom_search_space=nope",
+             ["`hydra.sweeper.custom_search_space`", "'nope'"]),
             ("hydra.sweeper.custom_search_space=strategies.check",
-             "`hydra.sweeper.custom_search_space` must name a function of (cfg, trial), got one "
-             "of (cfg: omegaconf.dictconfig.DictConfig) -> None."),
+             ["`hydra.sweeper.custom_search_space`", "(cfg, trial)"]),
             ("hydra.sweeper.observers=[{_target_: watching.Nope}]",
-             "`hydra.sweeper.observers._target_` must name a function, got 'watching.Nope'; "
-             "module 'watching' has no attribute 'Nope'."),
-            ("start=100", "`start` must be at most 99, got 100."),
+             ["`hydra.sweeper.observers._target_`", "'watching.Nope'"]),
+            ("start=100", ["`start`", "100"]),
         ],
     )  # fmt: skip
-    def test_of_what_cannot_be_searched(self, tmp_path: Path, request_: str, sentence: str) -> None:
+    def test_of_what_cannot_be_searched(
+        self, tmp_path: Path, request_: str, tokens: list[str]
+    ) -> None:
         output = run("strategies", tmp_path / "sweep", request_, code=1)
-        assert sentence in output
+        assert all(token in output for token in tokens), output
         assert ("Traceback" in output) is (request_ == "start=100")  # what a check raises itself
         assert not (tmp_path / "sweep").exists()
 
@@ -226,8 +218,7 @@ class TestStrategies:
             trial = loop.next()
             assert trial
             loop.conclude(trial.number, Outcome("failed", problem="NaN"))
-        sentence = "^3 trials failed, more than max_failure_rate=0.5 of 4 allows.$"
-        with pytest.raises(TooManyFailuresError, match=sentence) as given_up:
+        with pytest.raises(TooManyFailuresError, match=r"^3 .*max_failure_rate=0\.5") as given_up:
             loop.give_up_if_needed()
         assert "NaN" in str(given_up.value.__cause__)
 

@@ -1,4 +1,4 @@
-"""Sweeps killed again and again, at moments that nobody chose, lose and repeat nothing."""
+"""Sweeps killed again and again, at random moments, lose and repeat nothing."""
 
 import random
 import signal

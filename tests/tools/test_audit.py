@@ -18,24 +18,24 @@ if asked.endswith("known.txt"):
     found = dict(vulns=[dict(id="CVE-2018-18074")]) if service != "none" else dict(skip_reason="?")
     print(json.dumps(dict(dependencies=[dict(name="requests") | found])))
     sys.exit(service != "none")
-print("one of them is vulnerable" if service == "found" else "nothing")
+print("vulnerable" if service == "found" else "nothing")
 sys.exit(service == "found")
 """
 
 
 @pytest.mark.parametrize(
-    ("service", "code", "said"),
+    ("service", "code", "answer"),
     [
         ("none", 0, audit.ABSENT),
         ("away", 0, audit.ABSENT),
         ("clean", 0, "nothing"),
-        ("found", 1, "one of them is vulnerable"),
+        ("found", 1, "vulnerable"),
     ],
 )
 def test_only_an_absent_service_is_forgiven(
     service: str,
     code: int,
-    said: str,
+    answer: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -45,8 +45,8 @@ def test_only_an_absent_service_is_forgiven(
     monkeypatch.chdir(tmp_path)
     assert audit.main() == code
     printed, complaint = capfd.readouterr()
-    assert printed.splitlines() == [said]
-    assert (str(audit.LOCK) in complaint) is (said != audit.ABSENT)
+    assert printed.splitlines() == [answer]
+    assert (str(audit.LOCK) in complaint) is (answer != audit.ABSENT)
 
 
 def test_a_broken_installation_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,5 +54,5 @@ def test_a_broken_installation_is_not(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "pip_audit.py").write_text(broken)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RuntimeError, match="No module named 'there_is_no_such_module'"):
+    with pytest.raises(RuntimeError, match="there_is_no_such_module"):
         audit.main()

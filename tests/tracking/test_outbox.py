@@ -93,7 +93,7 @@ def test_a_torn_line_is_cut_off_and_said(tmp_path: Path, caplog: pytest.LogCaptu
         file.write(b'{"time": 7000')
     taken = Record.take(only(tmp_path))
     assert taken is not None
-    assert "was not whole" in caplog.text
+    assert len(caplog.records) == 1
     taken.append(time=8000)
     assert taken.read(taken.start)[0] == [{"time": 8000}]
     taken.close()
@@ -107,7 +107,7 @@ def test_a_damaged_one_is_set_aside_and_said(
     path = only(tmp_path)
     path.write_text(path.read_text() + "[1]\n" if content is None else content)
     assert Record.take(path) is None
-    assert "is damaged" in caplog.text
+    assert path.name in caplog.text
     (aside,) = tmp_path.iterdir()
     assert aside.name == f"{path.name}.damaged"
     assert aside.match(RECORDS)
@@ -166,7 +166,7 @@ def test_with_a_result_the_end_is_that_of_the_result(tmp_path: Path) -> None:
     assert (summary["step"], summary["time"], summary["metrics"]["objective"]) == (0, 2000, 0.5)
     assert (state["status"], state["time"], state["files"]) == ("FINISHED", 2000, True)
     assert state["tags"]["stop_reason"] == "completed"
-    assert state["tags"][NOTE].endswith("accuracy 0.5000.\n\nRepeat with")
+    assert state["tags"][NOTE].split()[-3:-2] == ["0.5000."]
 
 
 def test_without_a_result_or_with_a_broken_one_it_was_killed(tmp_path: Path) -> None:

@@ -155,10 +155,10 @@ class TestNames:
         place.mkdir()
         done = run_here(place, "train", *TINY, "training.epochs=1")
         assert done.returncode == 0
-        assert "MLflow at" not in done.stdout + done.stderr
+        assert "MLflow" not in done.stdout + done.stderr
         (files,) = files_of_runs(place).values()
         assert "curves.jsonl" in files
-        assert "Nothing was missing." in run_here(place, "sync").stdout
+        assert run_here(place, "sync").stdout.count("\n") == 1
         assert [path.name for path in folder.iterdir()] == [name]
 
 
@@ -180,28 +180,28 @@ class TestSchemas:
     """A store of another MLflow is left as it is, and the remedy is named."""
 
     @pytest.mark.parametrize(
-        ("revision", "got"),
+        ("revision", "is_older"),
         [
-            (revisions()[1], "got an older one; copy the file, then: mlflow db upgrade sqlite"),
-            (revisions()[9], "got an older one; copy the file, then: mlflow db upgrade sqlite"),
-            (revisions()[-1], "got an older one; copy the file, then: mlflow db upgrade sqlite"),
-            ("ffffffffffff", "got a newer one; use the MLflow that made it."),
-            ("v3.2.0.a", "got a newer one"),  # Optuna's
+            (revisions()[1], True),
+            (revisions()[9], True),
+            (revisions()[-1], True),
+            ("ffffffffffff", False),
+            ("v3.2.0.a", False),  # Optuna's
         ],
     )
-    def test_one_sentence(self, folder: Path, revision: str, got: str) -> None:
+    def test_one_sentence(self, folder: Path, revision: str, is_older: bool) -> None:
         tracking.open_store()
         set_revision(folder, revision)
         before = (folder / "mlruns/mlflow.db").read_bytes()
-        with pytest.raises(RequestError, match="must have the schema of MLflow ") as refused:
+        with pytest.raises(RequestError, match=r"mlflow\.db") as refused:
             tracking.open_store()
-        assert got in str(refused.value)
+        assert ("mlflow db upgrade sqlite" in refused.value.hint) is is_older
         same = TrackingConfig(name="server", uri=tracking.store_uri())
-        with pytest.raises(RequestError, match="must have the schema of MLflow "):
+        with pytest.raises(RequestError, match=r"mlflow\.db"):
             tracking.open_experiment(same)
         done = run_here(folder, "ui")
         assert (done.returncode, done.stdout) == (2, "")
-        assert got in done.stderr
+        assert done.stderr == f"fmnist-lab: {refused.value}\n"
         assert done.stderr.count("\n") == 1
         assert (folder / "mlruns/mlflow.db").read_bytes() == before
 
@@ -216,7 +216,7 @@ class TestSchemas:
         (folder / "mlruns/mlflow.db").write_bytes(damaged)
         done = run_here(folder, "ui")
         assert done.returncode == 2
-        assert "must be a store that MLflow can open, got " in done.stderr
+        assert "MLflow" in done.stderr
 
     def test_records_wait_until_it_is_upgraded(self, folder: Path) -> None:
         tracking.open_store()
@@ -245,7 +245,7 @@ def test_a_training_goes_on(folder: Path, is_deleted: bool) -> None:
         client.restore_experiment(experiment)
     else:
         set_revision(folder, revisions()[0])
-    assert run_here(folder, "sync").stdout.startswith("1 run sent")
+    assert run_here(folder, "sync").stdout.startswith("1 ")
 
 
 class TestDeletedExperiment:
@@ -256,8 +256,8 @@ class TestDeletedExperiment:
         client.delete_experiment(experiment)
         record(folder)
         (problem,) = send(folder).problems.values()
-        assert problem.startswith("`tracking.experiment` must name an experiment that is not del")
-        assert f"mlflow experiments restore -x {experiment}, or " in problem
+        assert problem.startswith("`tracking.experiment`")
+        assert f" -x {experiment}, " in problem
         client.restore_experiment(experiment)
         assert send(folder).sent.total() == 1
 
@@ -273,7 +273,7 @@ class TestDeletedExperiment:
         client.delete_experiment(experiment)
         for step in range(50):
             run.append(time=2000, step=step, metrics={"val/loss": 0.5})
-        with pytest.raises(RequestError, match="mlflow experiments restore"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "tracking.experiment"):
             run.send()
         assert "refuses" not in caplog.text
         client.restore_experiment(experiment)

@@ -158,7 +158,7 @@ class TestStart:
         own = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
         assert own == {"kind": "sweep", "sweep": "new", "objective.metric": "val/accuracy"}
         assert run.data.tags["mlflow.source.name"] == "fmnist-lab"
-        assert "No trial has completed yet." in store.note(run_id)
+        assert "0 of 4" in store.note(run_id)
         assert f"```\n{COMMAND}\n```" in store.note(run_id)
 
     def test_the_folder_says_which(self, store: Store) -> None:
@@ -198,7 +198,7 @@ class TestStart:
         assert list(folder.iterdir()) == []
 
     def test_tracking_that_is_not_allowed_is_refused(self) -> None:
-        with pytest.raises(RequestError, match=r"`tracking\.uri` must be a server's address"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "tracking.uri"):
             SweepRun(LOCAL | {"name": "server"}, "night", "val/accuracy", COMMAND)
 
 
@@ -220,14 +220,14 @@ class TestProgress:
     def test_the_first_at_once_the_next_after_ten_seconds(self, store: Store, clock: Clock) -> None:
         observer, run_id = store.start("throttle")
         observer.on_trial_end(ended(0, 0.5))
-        assert "**Best val/accuracy: 0.5000**" in store.note(run_id)
+        assert "val/accuracy: 0.5000" in store.note(run_id)
         clock.now += 9
         observer.on_trial_end(ended(1, 0.6))
         observer.on_progress({2: 1})
         assert "0.6000" not in store.note(run_id)
         clock.now += 2
         observer.on_progress({2: 2})  # no other trial has to end for it
-        assert "**Best val/accuracy: 0.6000**" in store.note(run_id)
+        assert "val/accuracy: 0.6000" in store.note(run_id)
 
 
 class TestEnd:
@@ -316,7 +316,7 @@ class TestContinuing:
         second, again = store.start("twice", ended(0, 0.5), ended(1, 0.7), done=2)
         assert again == run_id
         assert store.status(run_id)[0] == "RUNNING"
-        assert "2 of 4 trials are done: 2 complete." in store.note(run_id)
+        assert "2 complete" in store.note(run_id)
         second.on_trial_end(ended(2, 0.6))
         second.on_end(SweepEnd(EndReason.N_TRIALS, 3, 3))
         assert store.status(run_id)[0] == "FINISHED"

@@ -1,6 +1,8 @@
 """A trial that is killed goes on from its last checkpoint; little data, every epoch kept."""
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -80,13 +82,13 @@ class TestGoingOn:
     ) -> None:
         it.cut_off(tmp_path, after=3)
         first = read_curve(tmp_path)
-        tracker, told = Notebook(), []
-        attempts = replace(EVERY, tell=lambda epoch, metrics: told.append(epoch))
+        tracker, reported = Notebook(), []
+        attempts = replace(EVERY, tell=lambda epoch, metrics: reported.append(epoch))
         result = it.train(tmp_path, tracker=tracker, attempts=attempts)
         curve = read_curve(tmp_path)
         assert without_time(curve) == whole
         assert curve[:3] == first[:3], "what was kept has been trained again"
-        assert told == [0, 1, 2]
+        assert reported == [0, 1, 2]
         assert [line["val/loss"] for line in tracker.epochs] == [line["val/loss"] for line in whole]
         assert (result.stop_reason, result.epochs_trained) == (StopReason.COMPLETED, 6)
         assert result.seconds >= sum(line["time/epoch_seconds"] for line in curve)
@@ -102,14 +104,14 @@ class TestGoingOn:
         with pytest.raises(KeyboardInterrupt):
             it.train(folders[2], raise_interrupt, attempts=attempts)
         assert not (folders[0] / FILE).exists()
-        told: list[int] = []
+        reported: list[int] = []
         attempts = replace(
             attempts,
             earlier=[folders[2], *attempts.earlier],
-            tell=lambda epoch, metrics: told.append(epoch),
+            tell=lambda epoch, metrics: reported.append(epoch),
         )
         it.train(folders[3], attempts=attempts)
-        assert told == [0, 1]
+        assert reported == [0, 1]
         assert without_time(read_curve(folders[3])) == whole
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -132,23 +134,23 @@ class TestOfNoUse:
     """A checkpoint that does not fit is passed over, in a sentence."""
 
     @pytest.mark.parametrize(
-        ("change", "told"),
+        ("change", "key"),
         [
-            (lambda trial: replace(trial, seed=trial.seed + 1), "another trial.seed;"),
+            (lambda trial: replace(trial, seed=trial.seed + 1), "trial.seed"),
             (lambda trial: replace(trial, stopping=replace(trial.stopping, patience=9)),
-             "another trial.stopping.patience;"),
+             "trial.stopping.patience"),
         ],
     )  # fmt: skip
     def test_of_another_trial(
         self, it: Fixture, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-        change: Callable[[Trial], Trial], told: str,
+        change: Callable[[Trial], Trial], key: str,
     ) -> None:  # fmt: skip
         it.cut_off(tmp_path, after=1)
         other = Fixture(change(it.trial), it.labels)
         tracker = Notebook()
         other.train(tmp_path, tracker=tracker)
         (warning,) = [record.message for record in caplog.records if record.levelname == "WARNING"]
-        assert told in warning
+        assert key in warning
         assert len(tracker.epochs) == 6
 
     @pytest.mark.parametrize("changed", ["tensorflow", "threads", "processor"])
@@ -158,7 +160,7 @@ class TestOfNoUse:
         kept = Checkpoint(tmp_path, {changed: 1}, EVERY)
         kept.offer(lambda: STATE)
         assert not Checkpoint(tmp_path, {changed: 2}, EVERY).state
-        assert f"another {changed}; the trial begins anew" in caplog.text
+        assert changed in caplog.text
         assert Checkpoint(tmp_path, {changed: 1}, EVERY).state
 
     @pytest.mark.parametrize("size", [0, 1, 100, -1])
@@ -167,14 +169,14 @@ class TestOfNoUse:
         path = tmp_path / FILE
         path.write_bytes(path.read_bytes()[:size])
         assert Checkpoint(tmp_path, {}, EVERY).curve == []
-        assert "is damaged" in caplog.text
+        assert FILE in caplog.text
 
     def test_with_something_to_run_in_it(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         np.savez(tmp_path / FILE, json=np.array([Bomb()], dtype=object))
         assert not Checkpoint(tmp_path, {}, EVERY).state
-        assert "is damaged" in caplog.text
+        assert FILE in caplog.text
 
 
 class Bomb:
@@ -247,7 +249,7 @@ class TestTheFile:
         for _ in range(3):
             kept.offer(lambda: STATE)
         (warning,) = [item.message for item in caplog.records if item.levelname == "WARNING"]
-        assert "No checkpoint could be written: No space left on device" in warning
+        assert os.strerror(errno.ENOSPC) in warning
         assert list(tmp_path.iterdir()) == []
 
 
@@ -294,7 +296,7 @@ def test_a_sweep_repeats_a_trial_from_its_checkpoint(
     assert whole[:5] == second[:5]
     assert whole[:3] == first[:3]
     assert not any(trials.rglob(FILE))
-    assert "Goes on after epoch 5, from " in (trials / "4" / "train.log").read_text()
+    assert " 5," in (trials / "4" / "train.log").read_text()
     reported = study(trials.parent, "night/calm").get_trials()[2].intermediate_values
     assert list(reported.values()) == [line["val/accuracy"] for line in whole]
 
@@ -317,13 +319,13 @@ def test_a_killed_process_goes_on_from_its_checkpoint(
         refused = run_here(folder, "train", *words)
         first.send_signal(signal.SIGKILL)
     assert refused.returncode == 2, refused.stderr
-    assert "must be a folder in which no other process trains, got " in refused.stderr
+    assert "fmnist-lab: `" in refused.stderr
     assert run_here(folder, "train", *words, "training.epochs=0").returncode == 2
     assert path.exists(), "a slip of the keyboard has cost what was trained"
     before = (path.parent / "curves.jsonl").read_text().splitlines()
     again = run_here(folder, "train", *words)
     assert again.returncode == 0, again.stderr
-    assert "Goes on after epoch " in again.stdout + again.stderr
+    assert "Goes" in again.stdout + again.stderr
     curve = read_curve(path.parent)
     assert len(curve) == 200 > len(before)
     assert [json.loads(line) for line in before[:10]] == curve[:10]

@@ -157,15 +157,16 @@ class TestConfig:
 
     def test_none_needs_none(self) -> None:
         validate(ClippingConfig())
-        with pytest.raises(RequestError, match="must be null with clipping=none, got 1"):
+        with pytest.raises(RequestError, check=lambda error: error.got == "1.0"):
             validate(ClippingConfig("none", 1.0))
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("threshold", [0.0, -1.0, math.nan, math.inf, None])
     def test_every_other_threshold_is_refused(self, kind: str, threshold: float | None) -> None:
-        with pytest.raises(RequestError, match=f"must be a positive number, got {threshold}"):
+        with pytest.raises(RequestError) as refused:
             validate(ClippingConfig(kind, threshold))
+        assert (refused.value.key, refused.value.got) == ("clipping.threshold", repr(threshold))
 
     def test_an_unknown_kind_is_refused(self) -> None:
-        with pytest.raises(RequestError, match="or norm or global_norm, got 'adaptive'"):
+        with pytest.raises(RequestError, check=lambda error: error.got == "'adaptive'"):
             validate(ClippingConfig("adaptive", 1.0))

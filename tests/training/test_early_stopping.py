@@ -139,7 +139,7 @@ class TestEarlyStopping:
 
     def test_a_metric_that_is_not_measured(self) -> None:
         stopper = EarlyStopping(StoppingConfig(monitor="val/los", mode="min"))
-        with pytest.raises(RequestError, match=r"`stopping\.monitor` must be one of val/loss, got"):
+        with pytest.raises(RequestError, check=lambda error: error.key == "stopping.monitor"):
             stopper.observe(0, {"val/loss": 0.1})
 
     @pytest.mark.parametrize(
@@ -153,8 +153,9 @@ class TestEarlyStopping:
         ],
     )
     def test_a_mistake_is_named(self, key: str, value: Any) -> None:
-        with pytest.raises(RequestError, match=rf"^`stopping\.{key}` must be .*, got {value!r}\.$"):
+        with pytest.raises(RequestError) as refused:
             EarlyStopping(StoppingConfig(**{key: value}))
+        assert (refused.value.key, refused.value.got) == (f"stopping.{key}", repr(value))
 
 
 @pytest.mark.parametrize(

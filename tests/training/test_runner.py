@@ -290,4 +290,4 @@ def test_a_progress_line_per_epoch(
     assert len(lines) == 12
     assert lines[0].startswith("epoch  1/12  rate 1.00e-03  train ")
     assert f"val {last['val/loss']:.4f} {last['val/accuracy']:.4f}" in lines[-1]
-    assert lines[-1].endswith("at most 0:00 left")
+    assert "0:00" in lines[-1]

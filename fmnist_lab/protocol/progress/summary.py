@@ -23,7 +23,7 @@ from fmnist_lab.results.layout import SWEEP_LOG, SWEEP_RESULTS
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 
 BEST = "bold green"
-VERDICT = "One seed per trial is no verdict: what is ahead here may be ahead by luck."
+VERDICT = "One seed per trial is no verdict: this ranking may be chance."
 _LABELS = ("strategy", "seed")  # parameters that say nothing about a trial's quality
 _SHORT = 32  # commands up to this length have their comment beside them
 _SHOWN = 2  # running trials of a strategy

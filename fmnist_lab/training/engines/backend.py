@@ -67,7 +67,7 @@ def import_tensorflow() -> ModuleType:
 
 
 def is_not_compiled(error: Exception) -> bool:
-    """Whether XLA may have refused to compile what was called; if so, the log says it.
+    """Returns whether XLA may have refused to compile what was called; if so, the log says it.
 
     It refuses before anything is computed: the same call without XLA starts from the same state.
     """

@@ -83,7 +83,7 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
 
 
 def _build(trial: Trial, dataset: Dataset) -> tuple[Any, Any]:
-    """The trial's model, and its optimizer with all slots."""
+    """Returns the trial's model, and its optimizer with all slots."""
     model, optimizer = build_model(trial, dataset), build_optimizer(trial)
     optimizer.build(model.trainable_variables)
     return model, optimizer

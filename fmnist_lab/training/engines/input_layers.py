@@ -41,7 +41,7 @@ def training_call(model: Any) -> Call:
 
 
 def _is_plain(normalization: Any, dense: Any) -> bool:
-    """Whether the two layers compute what `normalized_dense` does, and nothing else."""
+    """Returns whether the two layers compute what `normalized_dense` does, and nothing else."""
     return (
         normalization.center
         and normalization.scale

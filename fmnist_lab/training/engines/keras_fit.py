@@ -268,7 +268,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports every epoch's metrics, determines why training stops, and keeps checkpoints.
 
     It comes last: it reads which of the other callbacks has asked to stop, and Keras's callbacks
-    forget everything when training begins.
+    reset everything when training begins.
     """
 
     def __init__(

@@ -149,7 +149,7 @@ def _kind_of_code(flags: list[str]) -> str:
 
 
 def _processor() -> str:
-    """The processor's model and features, where the system has them in a file."""
+    """Returns the processor's model and features, where the system has them in a file."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     except OSError:
@@ -158,5 +158,5 @@ def _processor() -> str:
 
 
 def _checksum(path: Path) -> str:
-    """The suffix that a shared program has."""
+    """Returns the suffix that a shared program has."""
     return f".{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"

@@ -89,5 +89,5 @@ class TestTable:
 
     def test_nothing_is_known_at_first(self, clock: Clock) -> None:
         text = plain(drawn(progress(clock)))
-        assert "no val/accuracy yet" in text
+        assert "no val/accuracy" in text
         assert "-:--:-- left" in text

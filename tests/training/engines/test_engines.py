@@ -129,24 +129,24 @@ class TestContract:
         assert train(a_trial(), engine, standardised)[1][0]["train/loss"] != pytest.approx(first)
 
     @pytest.mark.parametrize(
-        ("changes", "words"),
+        ("changes", "key"),
         [
             ({"optimizer": SGD | {"clipnorm": 1.0}}, "`optimizer.clipnorm`"),
             (
                 {"optimizer": SGD | {"momentum": 2.0}},
-                "`optimizer` must be such that it can be built",
+                "`optimizer`",
             ),
             (
                 {"optimizer": SGD | {"momentun": 0.9}},
-                "`optimizer` must be such that it can be built",
+                "`optimizer`",
             ),
             ({"architecture": {"_target_": "keras.Sequential"}}, "`architecture._target_`"),
         ],
     )
     def test_what_cannot_be_built_is_refused(
-        self, engine: str, changes: dict[str, Node], words: str
+        self, engine: str, changes: dict[str, Node], key: str
     ) -> None:
-        with pytest.raises(RequestError, match=words):
+        with pytest.raises(RequestError, match=key):
             train(a_trial(**changes), engine)
 
 
@@ -294,7 +294,7 @@ def test_steps_per_epoch_count_the_smaller_last_batch() -> None:
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"`training.engine` must be one of compiled, keras"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "training.engine"):
         engines.get("torch")
 
 

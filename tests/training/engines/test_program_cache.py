@@ -58,7 +58,7 @@ def test_a_process_starts_with_what_another_has_published(root: Path) -> None:
     assert names(ProgramCache(root, "kind")) == set()
     first.publish()
     assert names(ProgramCache(root, "kind")) == {"train"}
-    assert names(ProgramCache(root, "another kind")) == set()
+    assert names(ProgramCache(root, "other")) == set()
 
 
 @pytest.mark.parametrize("damage", [b"", b"cod", b"code of another kind"])

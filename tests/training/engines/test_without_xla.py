@@ -32,5 +32,5 @@ def test_they_train_in_both_engines_and_the_log_says_how(
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh", "exponential"])
 def test_what_is_no_probability_is_refused(activation: str | None) -> None:
     architecture = {"_target_": f"{MODELS}.with_logits", "activation": activation}
-    with pytest.raises(RequestError, match=r"architecture\._target_.*class probabilities"):
+    with pytest.raises(RequestError, check=lambda error: error.key == "architecture._target_"):
         count_parameters(a_trial(architecture=architecture))
