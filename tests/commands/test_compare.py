@@ -193,8 +193,8 @@ class TestOptions:
         assert pd.read_csv("deep/sorted.csv")["trial"].tolist() == [3, 2, 1, 0]
 
     def test_all_columns(self) -> None:
-        assert "best loss" not in invoke().split("\n\n")[2].splitlines()[0]
-        assert "best loss" in invoke("--all-columns").split("\n\n")[2].splitlines()[0]
+        assert "engine" not in invoke().split("\n\n")[2].splitlines()[0]
+        assert "engine" in invoke("--all-columns").split("\n\n")[2].splitlines()[0]
 
     @pytest.mark.parametrize(
         "words",
