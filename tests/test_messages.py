@@ -84,8 +84,9 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (
         composed("scheduler=nope"),
         "In 'trial': Could not find 'scheduler/nope' Available options in 'scheduler': "
-        "constant cosine cosine_restarts exponential exponential_step inverse_sqrt linear multi_step "
-        "notebook_linear one_cycle performance piecewise polynomial power sequential triangular wsd.",
+        "constant cosine cosine_restarts exponential exponential_step inverse_sqrt linear "
+        "multi_step notebook_linear one_cycle performance piecewise polynomial power sequential "
+        "triangular wsd.",
     ),
     (
         composed("training.epoch=3"),
