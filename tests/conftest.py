@@ -82,7 +82,7 @@ def own_environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def heard() -> None:
+def usual_logging() -> None:
     """Undoes what Hydra or Alembic did to the logging of a process that an earlier test shared."""
     logging.disable(logging.NOTSET)
     logging.root.setLevel(logging.WARNING)
@@ -100,7 +100,7 @@ def heard() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in which the test runs, out of reach of the settings of whoever runs it."""
+    """An empty folder in which the test runs, without the variables that the user of these tests has set."""
     for name in list(os.environ):
         if name.startswith(OWN_VARIABLES):
             monkeypatch.delenv(name)

@@ -212,7 +212,7 @@ def check_trial(
 
 
 def compare(disturbed: Sweep, calm: Sweep, total: int) -> None:
-    """Asserts that nobody could tell from the results of two sweeps which was disturbed."""
+    """Asserts that two sweeps, one of them disturbed, have equal results."""
     for sweep in (disturbed, calm):
         check(sweep, total)
     for strategy in STRATEGIES:

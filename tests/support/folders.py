@@ -146,7 +146,7 @@ def leave_correct(place: Path) -> Path:
 
 
 def paired(level: float, seeds: int, gain: float = 0.0, spread: float = 0.002) -> list[float]:
-    """Test accuracies that have their seeds' luck in common."""
+    """Test accuracies that share the noise of their seeds."""
     common = np.random.default_rng(0).normal(0, 0.003, seeds)
     own = np.random.default_rng(abs(round(1e6 * gain)) + 1).normal(0, spread, seeds)
     shift = level + gain - (own.mean() if seeds else 0)

@@ -17,8 +17,8 @@ DOWN = "down"  # connections are refused
 SILENT = "silent"  # calls are taken and never answered, as where a network is lost
 SLOW = "slow"  # ten seconds pass before each call
 BROKEN = "broken"  # each call is answered with 500
-FORGETFUL = "forgetful"  # calls are carried out, their answers are lost
-FAULTS = (DOWN, SILENT, SLOW, BROKEN, FORGETFUL)
+LOST_ANSWERS = "lost_answers"  # calls are carried out, their answers are lost
+FAULTS = (DOWN, SILENT, SLOW, BROKEN, LOST_ANSWERS)
 DELAY = 10.0
 
 
@@ -98,7 +98,7 @@ def _handler(gate: Gate) -> type[BaseHTTPRequestHandler]:
                 status, content = self.ask(body)
             except OSError:  # the server is gone, and so this connection will be
                 return
-            if gate.mode != FORGETFUL:
+            if gate.mode != LOST_ANSWERS:
                 self.answer(status, content)
 
     return Handler

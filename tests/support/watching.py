@@ -1,4 +1,4 @@
-"""A sweep to watch that nobody runs: its events, a clock, and a screen to look at."""
+"""The events of a sweep that does not run, a clock, and a screen to look at."""
 
 import io
 import re

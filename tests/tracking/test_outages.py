@@ -22,7 +22,7 @@ from fmnist_lab.tracking.sender import _sender as sender_of
 from fmnist_lab.trial import StopReason, TrialResult
 from tests.conftest import TINY
 from tests.support.launchers import wait_for
-from tests.support.outages import DOWN, FAULTS, FORGETFUL, OPEN, Gate
+from tests.support.outages import DOWN, FAULTS, LOST_ANSWERS, OPEN, Gate
 from tests.support.recorded import (
     COMMAND,
     MOST_WAITING,
@@ -75,7 +75,7 @@ class TestATrial:
         deliver(folder)
         check(server, f"whole-{fault}", folder, calm)
 
-    @pytest.mark.parametrize("fault", [DOWN, FORGETFUL])
+    @pytest.mark.parametrize("fault", [DOWN, LOST_ANSWERS])
     @pytest.mark.parametrize(("begin", "end"), [(-1, 2), (1, 3), (3, None)])
     def test_for_a_while(
         self,
