@@ -100,7 +100,7 @@ def usual_logging() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in which the test runs, without the variables that the user of these tests has set."""
+    """An empty folder in which the test runs, without variables that its user has set for us."""
     for name in list(os.environ):
         if name.startswith(OWN_VARIABLES):
             monkeypatch.delenv(name)
