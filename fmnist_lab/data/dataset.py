@@ -31,6 +31,7 @@ CLASS_NAMES = (
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
 SEED_OF_SPLIT = "${seed}"  # `data.split_seed` where each seed draws the split
 SPLITS = ("first", "last", "random", "stratified")
+_MOST_IMAGES = 10**12  # no memory holds more
 OWN = "images"  # the name of a user's own data
 _SEED_OF_TEST = 0  # whatever seed draws the split: a sweep has one test set
 
@@ -103,7 +104,7 @@ def validate(config: DataConfig) -> None:
         raise RequestError("data.split_seed", "not be negative", config.split_seed)
     if is_own:
         for key, size in (("val_size", config.val_size), ("test_size", config.test_size)):
-            if size is not None and not 0 < size < 1 and not (size >= 1 and size == int(size)):
+            if size is not None and not _is_size(size):
                 raise RequestError(f"data.{key}", "be a number of images, or a share of 1", size)
         if config.train_size is not None and config.train_size < 1:
             rule = "be positive (or null, for all)"
@@ -115,6 +116,13 @@ def validate(config: DataConfig) -> None:
     if config.train_size is not None and not 1 <= config.train_size <= rest:
         rule = f"be from 1 to {rest} (or null, for all) when {config.val_size} images validate"
         raise RequestError("data.train_size", rule, config.train_size)
+
+
+def _is_size(value: Any) -> bool:
+    """Returns whether this is a number of images, or a share of them."""
+    if not isinstance(value, int | float):
+        return False
+    return 0 < value < 1 or (1 <= value <= _MOST_IMAGES and value == int(value))
 
 
 def deciding(config: DataConfig) -> tuple[str, ...]:

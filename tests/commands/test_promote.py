@@ -132,7 +132,7 @@ class TestRequests:
 
     def test_a_trial_that_is_not_in_mlflow(self, folder: Path) -> None:
         leave_run(folder / "mlruns/multirun/night/0", mlflow_run_id=None)
-        with pytest.raises(RequestError, check=lambda error: error.key.endswith("night/0")):
+        with pytest.raises(RequestError, match="night/0"):
             promote.main("night")
 
     def test_a_trial_that_was_pruned(self, folder: Path) -> None:
@@ -331,9 +331,7 @@ class TestAgain:
         assert "version 1" in capsys.readouterr().out
         assert len(promoted.versions()) == 2
 
-    def test_a_tuning_trial_is_trained_again(
-        self, promoted: Promoted, labels: Labels, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_a_tuning_trial_is_trained_again(self, promoted: Promoted, labels: Labels) -> None:
         folder = promoted.root / "mlruns" / "sweeps" / "night" / "trials" / "0"
         train(folder, labels, 9, kind="trial")
         run = json.loads((folder / "result.json").read_text())["mlflow_run_id"]
@@ -347,5 +345,4 @@ class TestAgain:
         assert run not in promoted.versions().values()
         file.write_text(kept)
         promote.main(run=run)
-        assert "epoch 3/3" in capsys.readouterr().out
         assert promoted.champion().run_id == run

@@ -138,7 +138,8 @@ class TestChoosing:
         with pytest.raises(RequestError) as refused:
             choosing.choose(**({"sweep": None} | asked))
         (value,) = asked.values()
-        assert (refused.value.key, refused.value.got) == (key, repr(value))
+        assert f"`{key}`" in str(refused.value)
+        assert repr(value) in str(refused.value)
 
 
 class TestFile:
@@ -250,13 +251,13 @@ class TestFile:
         leave_trial(place, 0, "optimizer._target_=keras.optimizers.Adamax")
         with pytest.raises(RequestError) as refused:
             document(place)
-        assert refused.value.key == "optimizer._target_"
+        assert "`optimizer._target_`" in str(refused.value)
         assert "conf/optimizer/NAME.yaml" in str(refused.value)
 
     def test_an_option_that_has_changed_since(self, night: Path) -> None:
         path = night / "1/.hydra/config.yaml"
         path.write_text(path.read_text().replace("  staircase: false\n", ""))
-        with pytest.raises(RequestError, check=lambda error: error.key == "scheduler.staircase"):
+        with pytest.raises(RequestError, match=r"scheduler\.staircase"):
             document(night)
 
 

@@ -135,7 +135,9 @@ class TestSplits:
     def test_of_a_sweep_that_begins(
         self, tmp_path: Path, given: list[str], searches: int, split: str, is_drawn: bool
     ) -> None:
-        cfg = OmegaConf.create({"searches": searches, "data": {"split": split}})
+        cfg = OmegaConf.create(
+            {"searches": searches, "data": {"name": "synthetic", "split": split}}
+        )
         found = stages.with_splits(tmp_path, given, cfg)
         assert found == [*(self.DRAWN if is_drawn else ()), *given]
 
@@ -144,7 +146,9 @@ class TestSplits:
     def test_of_one_that_has_begun(self, tmp_path: Path, begun: Any, searches: int) -> None:
         content = {"data": {"split": "random", "split_seed": begun}}
         (tmp_path / "multirun.yaml").write_text(yaml.safe_dump(content))
-        cfg = OmegaConf.create({"searches": searches, "data": {"split": "first"}})
+        cfg = OmegaConf.create(
+            {"searches": searches, "data": {"name": "synthetic", "split": "first"}}
+        )
         found = stages.with_splits(tmp_path, ["--config-dir=mine", "seed=7"], cfg)
         assert found[:2] == ["--config-dir=mine", "seed=7"]
         assert found[2:] == (list(self.DRAWN) if begun else [])
@@ -233,7 +237,7 @@ class TestFolders:
         (["searches=2", "replicates=auto"], "replicates", "'auto'"),
         (["replicates=often"], "replicates", "'often'"),
         (["replicates=[8,6]"], "replicates", "[8, 6]"),
-        (["searches=2", "seed=choice(1,2)"], "seed", "'choice(1,2)'"),
+        (["searches=2", "seed=choice(1,2)"], "seed", "choice(1,2)"),
     ],
 )
 def test_a_mistake_is_refused(folder: Path, given: list[str], key: str, got: str) -> None:
