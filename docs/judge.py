@@ -28,8 +28,9 @@ on the same 10,000 images. `python -m docs.judge` makes the page from the `trial
 
 
 def page() -> str:
-    """Returns the page, a section for each folder of results that has replicates."""
-    folders = sorted(path.parent for path in RESULTS.glob("*/trials.csv"))
+    """Returns the page, a section for each sweep that Holm's correction has judged."""
+    tables = sorted(RESULTS.glob("*/comparison.csv"))
+    folders = [path.parent for path in tables if "p_holm" in pd.read_csv(path, nrows=0)]
     return "\n".join([HEAD, *map(_section, folders)])
 
 
