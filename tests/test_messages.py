@@ -269,9 +269,8 @@ SAID: list[tuple[Callable[[], str | None], str]] = [
         lambda: sentences.claim(judged(0.006)),
         "The verdicts are about these tuned configurations, the ones that this search has "
         "found; another search might find others, and more seeds do not cover that. They "
-        "hold for one architecture, one number of epochs and these 10,000 test images; "
-        "which of these a replicate gets right was not kept, so intervals cover seeds "
-        "alone.",
+        "hold for one architecture, one number of epochs and these test images; "
+        "the intervals cover seeds alone.",
     ),
     (
         lambda: cautions.grave(differing())[0],

@@ -106,7 +106,7 @@ def begin(sweep: str, folder: Path) -> Ranges | None:
 
 
 def override(found: Ranges) -> str:
-    """The override with which the sweeper tunes in these ranges."""
+    """Returns the override with which the sweeper tunes in these ranges."""
     inner = (
         f"{name}: {{{', '.join(f'{key}: {list(ends)}' for key, ends in own.items())}}}"
         for name, own in found.items()
@@ -115,7 +115,7 @@ def override(found: Ranges) -> str:
 
 
 def _around(value: float, low: float, high: float, log: bool) -> tuple[float, float]:
-    """A range as wide as before, on the scale of its search, with the best value at its centre."""
+    """Returns a range as wide as before, on its search's scale, centred on the best value."""
     scale, back = (math.log, math.exp) if log else (float, float)
     half = (scale(high) - scale(low)) / 2
     first, last = (_like(low, back(scale(value) + sign * half)) for sign in (-1, 1))
@@ -123,7 +123,7 @@ def _around(value: float, low: float, high: float, log: bool) -> tuple[float, fl
 
 
 def _like(end: float, value: float) -> float:
-    """A whole number where the end is one, else one of few digits."""
+    """Returns a whole number where the end is one, else one of few digits."""
     return round(value) if isinstance(end, int) else float(f"{value:.{_DIGITS}g}")
 
 
@@ -132,7 +132,7 @@ def _allowed(
     old: Mapping[str, tuple[float, float]],
     new: Mapping[str, tuple[float, float]],
 ) -> dict[str, list[float]]:
-    """The new ranges, each end cut to where every combination of ends can be trained."""
+    """Returns the new ranges, each end cut to where every combination of ends can be trained."""
     box = {key: list(ends) for key, ends in old.items()}
     for key, ends in new.items():
         for side, wanted in enumerate(ends):
@@ -148,7 +148,7 @@ def _allowed(
 
 
 def _fits(best: DictConfig, box: Mapping[str, Sequence[float]]) -> bool:
-    """Whether a trial may have each combination of these values, and else what the best has."""
+    """Returns whether the best trial may have each combination of these values instead."""
     try:
         for values in product(*box.values()):
             cfg = copy.deepcopy(best)

@@ -186,10 +186,10 @@ def claim(evidence: Evidence) -> str:
     images = (
         "the wider intervals are also for other images like these"
         if kept
-        else f"which of these a replicate gets right was not kept, so intervals cover {units} alone"
+        else f"the intervals cover {units} alone"
     )
     return (
-        f"{about} They hold for one architecture, one number of epochs and these 10,000 test "
+        f"{about} They hold for one architecture, one number of epochs and these test "
         f"images; {images}."
     )
 
