@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fmnist_lab import results
-from fmnist_lab.results import manifest, schema
+from fmnist_lab.protocol import recentre
+from fmnist_lab.results import manifest, schema, searches
 from tests.conftest import TINY
 from tests.support.disturbed import CONTROLLER, SMALL, Fault, Sweep, compare, images
 from tests.support.sweeping import wait_for
@@ -80,6 +82,54 @@ def test_looks_that_are_killed_come_out_the_same(tmp_path: Path) -> None:
         assert replicates(killed) == replicates(calm)
         wanted = [manifest.read(sweep.folder)["wanted"] for sweep in (killed, calm)]
         assert wanted[0] == wanted[1]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("sampler", ["sobol", "tpe"])
+def test_a_second_stage_that_is_killed_comes_out_the_same(tmp_path: Path, sampler: str) -> None:
+    """Killed in the second stage of tuning of each of two searches."""
+    words = (
+        *TINY[:-1], "tracking=none", "recentre=true", "searches=2", "replicates=1",
+        "hydra.sweeper.n_trials=4",
+        f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.sampler.seed=1",
+        "~hydra.sweeper.strategies.exponential", "~hydra.sweeper.strategies.cosine",
+        "hydra/launcher=basic",
+    )  # fmt: skip
+    with (
+        Sweep(tmp_path / "killed", *words, epochs=1) as killed,
+        Sweep(tmp_path / "calm", *words, epochs=1) as calm,
+    ):
+        calm.finish()
+
+        def ranges(sweep: Sweep, number: int) -> recentre.Ranges | None:
+            return recentre.begun(searches.folder_of(sweep.folder, number))
+
+        def tuned(sweep: Sweep) -> list[tuple[Any, ...]]:
+            found = results.trials(results.ended(sweep.folder))
+            keys = ["search", "strategy", "optimizer.learning_rate", "objective"]
+            return sorted(found.loc[~found["superseded"], keys].itertuples(index=False, name=None))
+
+        def kill(number: int) -> None:
+            controller, folder = killed.running(), searches.folder_of(killed.folder, number)
+
+            def wait(is_reached: Callable[[], bool]) -> int:
+                wait_for(lambda: is_reached() or controller.poll() is not None, 600)
+                return len(results.ended(folder))
+
+            before = wait(lambda: ranges(killed, number) is not None)
+            assert wait(lambda: len(results.ended(folder)) > before) < 16
+            controller.kill()
+            assert controller.wait() == -signal.SIGKILL
+
+        for number in range(2):
+            assert ranges(calm, number), "no best value is at an end: take another seed"
+            kill(number)
+        killed.finish()
+        assert [ranges(killed, number) for number in range(2)] == [
+            ranges(calm, number) for number in range(2)
+        ]
+        assert tuned(killed) == tuned(calm)
 
 
 @pytest.mark.faults
