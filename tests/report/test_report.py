@@ -104,8 +104,8 @@ class TestHeadline:
         found = at_looks(tmp_path, [8, 12], 8, gain=0.006)
         assert re.search(r"p = 0\.008 .*\b1\)", sentences.headline(found))
         (row,) = sentences.records(found.versus_baseline)
-        assert sentences.verdict(row, "seed") in written(found)
-        assert " 1." in sentences.verdict(row, "seed")
+        assert sentences.verdict(found, row) in written(found)
+        assert " 1." in sentences.verdict(found, row)
 
     def test_seeds_beside_the_plan_are_in_the_verdict(self, tmp_path: Path) -> None:
         later = {"opened": "2026-11-02", "changed": ["looks", "seeds"]}
@@ -224,8 +224,8 @@ class TestVerdicts:
         evidence = judged(tmp_path, gain)
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["verdict"] == verdict
-        assert numbers(sentences.verdict(row, "seed")) == margins
-        assert "constant" in sentences.verdict(row, "seed")
+        assert numbers(sentences.verdict(evidence, row)) == margins
+        assert "constant" in sentences.verdict(evidence, row)
 
     def test_lost_replicates_rank_last(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -234,7 +234,7 @@ class TestVerdicts:
         evidence = gather(leave_replicates(place, {"constant": constant, "cosine": better}))
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["verdict"] == Verdict.BETTER
-        losses = sentences.losses(row, "seed")
+        losses = sentences.losses(evidence, row)
         assert re.search(r"cosine .*\b1\b.* \+\d", losses)
         assert losses in sentences.headline(evidence)
         assert "<td>8 (1 to 35)</td>" in written(evidence)  # of 12, Wilson's interval
@@ -263,7 +263,7 @@ class TestVerdicts:
         rows = sentences.records(evidence.versus_baseline)
         (worst,) = (row for row in rows if row["strategy"] == "linear")
         assert worst["verdict"] == Verdict.WORSE
-        assert sentences.losses(worst, "seed") in written(evidence)
+        assert sentences.losses(evidence, worst) in written(evidence)
         assert "cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
@@ -309,7 +309,7 @@ class TestImages:
         evidence = gather(self.kept(tmp_path, 0.01))
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["images_low"] < row["low"] < row["high"] < row["images_high"]
-        wide, narrow = sentences.ends(row, "images_"), sentences.ends(row)
+        wide, narrow = sentences.ends(evidence, row, "images_"), sentences.ends(evidence, row)
         headline = sentences.headline(evidence)
         assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
