@@ -17,7 +17,7 @@ from fmnist_lab.trial import StopReason
 from tests.support.sweeping import run
 
 GRID = ("hydra/sweeper=fmnist_lab", "hydra/sweeper/sampler=grid")
-SEEDS = ("start=near,far", "seed=range(0,8)")
+SEEDS = ("origin=near,far", "seed=range(0,8)")
 
 
 def invoke(*words: str, code: int = 0) -> str:
@@ -58,11 +58,11 @@ class TestByOurSweeper:
     @pytest.mark.slow
     def test_a_verdict(self, place: Path) -> None:
         text = invoke(str(place))
-        assert re.search(r"start=far .*worse", text)
+        assert re.search(r"origin=far .*worse", text)
         comparison = pd.read_csv(place / "comparison.csv").set_index("strategy")
         assert comparison["pairs"].dropna().tolist() == [8]
-        assert comparison.loc["start=far", "opponent"] == "start=near"  # the first choice
-        assert comparison.loc["start=far", "difference"] == pytest.approx(510 * 0.9**40, abs=0.2)
+        assert comparison.loc["origin=far", "opponent"] == "origin=near"  # the first choice
+        assert comparison.loc["origin=far", "difference"] == pytest.approx(510 * 0.9**40, abs=0.2)
         assert len(pd.read_csv(place / "trials.csv")) == 16
         page = (place / "report.html").read_text()
         shown = re.sub(r"<script>.*?</script>|<style>.*?</style>", "", page, flags=re.DOTALL)
@@ -71,13 +71,13 @@ class TestByOurSweeper:
 
     @pytest.mark.slow
     def test_another_baseline(self, place: Path) -> None:
-        text = invoke(str(place), "--baseline", "start=far", "--no-report")
-        assert re.search(r"start=near .*better", text)
+        text = invoke(str(place), "--baseline", "origin=far", "--no-report")
+        assert re.search(r"origin=near .*better", text)
         assert "--baseline" in invoke(str(place), "--baseline", "far", code=2)
 
     @pytest.mark.slow
     def test_within_a_margin(self, place: Path) -> None:
-        assert re.search(r"start=far .*equivalent", invoke(str(place), "--margin", "9"))
+        assert re.search(r"origin=far .*equivalent", invoke(str(place), "--margin", "9"))
         assert "--margin" in invoke(str(place), "--margin", "-1", code=2)
 
     @pytest.mark.slow
