@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fmnist_lab import looks, metrics, results, statistics
 from fmnist_lab.data import SEED_OF_SPLIT
@@ -486,6 +487,24 @@ def _correct(replicates: pd.DataFrame) -> pd.DataFrame | None:
         hint = "move those of other images away to go on without"
         raise RequestError(weights.TEST_CORRECT, "be of one test set in all replicates", got, hint)
     return pd.DataFrame(np.array(list(kept.values())), index=list(kept)) if kept else None
+
+
+def confusion(evidence: Evidence) -> tuple[str, list[str], NDArray[np.int64]] | None:
+    """Returns what the winner takes test images for: all its replicates that kept it, summed.
+
+    The winner is the strategy to use, or else the best one. Replicates of other classes than the
+    first one's are left out.
+
+    Returns:
+        The strategy, the names of the classes, and the counts, (classes, classes), a row for each
+        true class; None where no replicate kept them.
+    """
+    winner = evidence.recommended or next(iter(evidence.strategies), "")
+    own = evidence.replicates[evidence.replicates["strategy"] == winner]
+    found = filter(None, (weights.read_confusion(Path(folder)) for folder in own["folder"]))
+    kept = list(found)
+    alike = [counts for names, counts in kept if names == kept[0][0]]
+    return (winner, kept[0][0], np.sum(alike, axis=0)) if kept else None
 
 
 def _track(stopping: pd.Series, wanted: str | None) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from fmnist_lab import statistics
 from fmnist_lab.report import style
 from fmnist_lab.report.evidence import RATE, Evidence, ran_to_the_end
+from fmnist_lab.report.evidence import confusion as gathered_confusion
 from fmnist_lab.report.importance import importances
 from fmnist_lab.report.sentences import records
 from fmnist_lab.results.frames import TYPES
@@ -20,13 +21,14 @@ from fmnist_lab.trial import StopReason
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["budget", "importance", "learning_rates", "parallel_coordinates", "sensitivity",
-           "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip
+__all__ = ["budget", "confusion", "importance", "learning_rates", "parallel_coordinates",
+           "sensitivity", "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip
 
 _RATE = "opt/learning_rate"  # of an epoch
 _RATES: dict[str, Any] = {"title": "learning rate", "type": "log", "exponentformat": "power",
                           "dtick": 1}  # fmt: skip
 _DECADES = 4  # a rate that has fallen further is as good as zero
+_MOST_CLASSES = 60
 _MOST_LINES = 2000  # of parallel coordinates: the best ones
 _PANELS = {"val/accuracy": "validation accuracy", "val/loss": "validation loss"}
 _REASONS = {
@@ -289,19 +291,16 @@ def importance(evidence: Evidence) -> "go.Figure | None":
     if shares.empty:
         return None
     shares = shares[shares.max().sort_values(ascending=False).index]
-    table = {
-        "type": "heatmap", "z": shares, "x": list(shares.columns), "y": list(shares.index),
-        "texttemplate": "%{z:.0%}", "zmin": 0, "zmax": 1, "showscale": False,
-        "hoverongaps": False, "xgap": 2, "ygap": 2,
-        "colorscale": [[0, "rgba(63,136,214,0.08)"], [1, "rgba(63,136,214,0.85)"]],
-        "hovertemplate": "%{y}, %{x}: %{z:.0%}<extra></extra>",
-    }  # fmt: skip
-    return style.figure(
-        [table],
-        height=150 + style.ROW * len(shares),
-        xaxis={"showgrid": False, "tickangle": -30},
-        yaxis={"autorange": "reversed", "showgrid": False},
-    )
+    return style.shares(shares.to_numpy(), list(shares.columns), list(shares.index), "%{z:.0%}")
+
+
+def confusion(evidence: Evidence) -> "go.Figure | None":
+    """Draws the share of each true class (rows) that the winner takes for each class."""
+    if (found := gathered_confusion(evidence)) is None or len(found[1]) > _MOST_CLASSES:
+        return None
+    _, names, counts = found
+    parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return style.shares(parts, names, names, "%{z:.1%}" if len(names) < 13 else "")
 
 
 def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.report import cautions, figures, lengths, method, sentences, tables
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import Evidence, confusion
 from fmnist_lab.results import ledger
 
 if TYPE_CHECKING:
@@ -120,6 +120,9 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             content=tables.speed(evidence, speed[1]),
         )
     yield _dots(evidence, "Final test accuracy", "replicate")
+    if found := confusion(evidence):
+        text, figure = sentences.confusions(*found), figures.confusion(evidence)
+        yield _section("Which classes are confused", text, figure, "" if figure else " ")
     yield _section(
         "Where the spread comes from",
         sentences.components(evidence),

@@ -1,10 +1,12 @@
 """Verdicts in plain words, a sentence each; what speaks against them is in `cautions`."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fmnist_lab import looks
 from fmnist_lab.foundation import wording
@@ -14,6 +16,7 @@ from fmnist_lab.statistics import COMPONENTS, MIN_PAIRS, MOST_PAIRS, Verdict
 _PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
 _KEYS = {"seed": "replicates", "search": "searches"}
 _USUAL = 8  # seeds
+_MOST_CONFUSED = 3
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
 
@@ -239,6 +242,19 @@ def components(evidence: Evidence) -> str:
         )
         text += f" All strategies pooled: {shares} of {1e4 * whole:.4f} points\u00b2."
     return text
+
+
+def confusions(strategy: str, names: Sequence[str], counts: NDArray[np.int64]) -> str:
+    """Returns which classes the strategy confuses most often, by `evidence.confusion`."""
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSED]
+    cells = [divmod(int(cell), len(names)) for cell in order if wrong.flat[cell]]
+    most = [
+        f"{names[true]} taken for {names[guess]} ({wrong[true, guess] / counts[true].sum():.1%})"
+        for true, guess in cells
+    ]
+    text = f"A row for each true class: what the replicates of {strategy} take its test images for."
+    return f"{text} Most often: {listed(most, 'and')}." if most else f"{text} None is wrong."
 
 
 def progress(evidence: Evidence) -> str:

@@ -96,6 +96,14 @@ class Manifest(TypedDict, total=False):
 
 
 @with_config(STRICT)
+class Confusion(TypedDict):
+    """`test_confusion.json` of a replicate."""
+
+    classes: list[str]
+    counts: list[list[Whole]]  # test images of each class that are taken for each class
+
+
+@with_config(STRICT)
 class Returned(TypedDict, total=False):
     """`returned.json` of a job of another application."""
 

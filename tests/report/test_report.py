@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import cautions, method, page, sentences
+from fmnist_lab.report import cautions, figures, method, page, sentences
 from fmnist_lab.report import evidence as gathering
 from fmnist_lab.statistics import Verdict
 from tests.support.folders import leave_correct, leave_replicates, leave_run, leave_sweep, paired
@@ -314,6 +315,31 @@ class TestImages:
         assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
         assert re.search(rf"<td>{re.escape(wide)}<br>.*{re.escape(narrow)}</small></td><td>8", html)
+
+    def test_what_the_winner_confuses(self, tmp_path: Path) -> None:
+        place = self.kept(tmp_path, 0.01)
+        found = gathering.confusion(gather(place))
+        assert found is not None
+        winner, names, counts = found
+        assert winner == "cosine"
+        assert counts.sum() == 10_000 * gather(place).replicates["strategy"].eq("cosine").sum()
+        wrong = counts - np.diag(counts.diagonal())
+        assert np.array_equal(np.argwhere(wrong)[:2], [[0, 1], [1, 2]])  # the next class
+        most = wrong.max() / counts[wrong.max(axis=1).argmax()].sum()
+        text = sentences.confusions(*found)
+        assert f"({most:.1%})" in text
+        assert names[int(wrong.max(axis=1).argmax())] in text
+        assert text.rpartition("Most")[0] in written(gather(place))
+        figure = figures.confusion(gather(place))
+        assert figure is not None
+        assert figure.data[0].z[0][0] == counts[0, 0] / counts[0].sum()
+
+    def test_sweeps_of_earlier_versions_have_no_confusions(self, tmp_path: Path) -> None:
+        place = self.kept(tmp_path, 0.01)
+        for file in place.rglob("test_confusion.json"):
+            file.unlink()
+        assert gathering.confusion(gather(place)) is None
+        assert "confused" not in written(gather(place))
 
     def test_a_gain_that_other_images_may_undo(self, tmp_path: Path) -> None:
         evidence = gather(self.kept(tmp_path, 0.0026))
