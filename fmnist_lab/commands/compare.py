@@ -49,12 +49,12 @@ def main(  # noqa: PLR0913 - an option of the command each
     """
     logging.basicConfig(format="%(message)s")  # warnings, of a server that is down, say
     if (place := _folder(name)) is None:
-        multirun = foreign.read(Path(str(name)), *(of_jobs.get(key) for key in _READING))
+        multirun = foreign.read(Path(str(name)).resolve(), *(of_jobs.get(key) for key in _READING))
         trials = multirun.jobs.drop(columns="block")
         gather = partial(report.gather_foreign, multirun, *(of_jobs.get(key) for key in _JUDGING))
         shown, is_known = leaderboard.select(trials, where, sort), True
     else:
-        if given := [key for key in (*_READING, *_JUDGING) if of_jobs.get(key)]:
+        if given := [key for key, value in of_jobs.items() if value not in (None, [])]:
             rule = "be left out for a sweep of ours, whose own file says it"
             raise RequestError(f"--{given[0]}", rule, of_jobs[given[0]])
         trials = results.trials(results.ended(place))

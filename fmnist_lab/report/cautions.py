@@ -42,10 +42,15 @@ def grave(evidence: Evidence) -> list[str]:
 
 
 def _of_jobs(evidence: Evidence) -> Iterator[str]:
-    """Yields a caution where jobs of another application have no number."""
+    """Yields cautions on jobs of another application: without a number, chosen by results."""
     jobs = pd.concat([evidence.trials, evidence.replicates])
     if missing := int(jobs["objective"].isna().sum()):
         yield f"{missing} of {wording.count(len(jobs), 'job')} failed, were pruned or gave NaN."
+    if len(evidence.replicates) and not evidence.setup.is_independent:
+        yield (
+            f"{evidence.setup.sampler} has chosen which jobs there are by the results of others: a "
+            "strategy that began badly has fewer pairs. A grid runs all of them."
+        )
 
 
 def _subject(evidence: Evidence) -> Iterator[str]:

@@ -120,7 +120,6 @@ def of_jobs(evidence: Evidence, multirun: foreign.Multirun) -> dict[str, str]:
     pairs = [key for key in (*multirun.blocks, multirun.seed) if key]
     facts = {
         "Progress": progress(evidence),
-        "Folder": str(multirun.folder),
         "Objective": f"What the task function returned; {better} is better.",
         "Strategies": f"The values of {listed(multirun.strategies, 'and')}."
         if multirun.strategies

@@ -24,7 +24,6 @@ _REMEDY = (
     "run it with hydra/sweeper=fmnist_lab, hydra/launcher=dask or, with any others, "
     "hydra/callbacks=record_returns"
 )
-_WRITER = "a job"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def read(
         raise RequestError(str(place), rule, got, _REMEDY)
     config = dict(schema.read_if_there(place / SWEEP_CONFIG, schema.ForeignConfig)).get("hydra", {})
     sweeper = config.get("sweeper", {})
-    found = [schema.read(file, schema.Returned, _WRITER) for file in files]
+    found = [schema.read(file, schema.Returned, "a job") for file in files]
     rows = [_row(place, file, job) for file, job in zip(files, found, strict=True)]
     given = [overrides.read(job["overrides"], ()) for job in found]
     typed = [overrides.typed(job["overrides"]) for job in found]
@@ -97,7 +96,11 @@ def read(
     keys = list(dict.fromkeys(key for row in given for key in row))
     values = pd.DataFrame(given, columns=keys, index=jobs.index)
     differ = [key for key in keys if len({row.get(key) for row in typed}) > 1]
-    seed = _seed(differ, seed)
+    if seed is not None:
+        _require("--seed", differ, [seed])
+    else:
+        seeds = [key for key in ("seed", *differ) if key in differ and key.split(".")[-1] == "seed"]
+        seed = next(iter(seeds), None)
     spaces = schema.read_if_there(place / SPACES, schema.Spaces)
     named = strategies or [key for key in [sweeper.get("label")] if key in differ]
     if strategies:
@@ -157,13 +160,6 @@ def _metric(sweeper: dict[str, Any], maximised: bool | None) -> str:
     return SCORE if is_maximised else COST
 
 
-def _seed(differ: Sequence[str], asked: str | None) -> str | None:
-    if asked is not None:
-        _require("--seed", differ, [asked])
-        return asked
-    return next((key for key in ["seed", *differ] if key in differ and _last(key) == "seed"), None)
-
-
 def _intervals(place: Path) -> list[str]:
     """Returns the keys of ranges that have a number of their own for each job."""
     found = schema.read_if_there(place / SWEEP_RESULTS, dict[str, Any])
@@ -176,7 +172,3 @@ def _require(option: str, differ: Sequence[str], asked: Sequence[str]) -> None:
         if key not in differ:
             rule = f"be a key that differs between jobs ({', '.join(differ) or 'there is none'})"
             raise RequestError(option, rule, key)
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]

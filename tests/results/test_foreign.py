@@ -14,6 +14,7 @@ from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.results import foreign
 from fmnist_lab.trial import StopReason
+from tests.support.folders import leave_sweep
 from tests.support.sweeping import run
 
 GRID = ("hydra/sweeper=fmnist_lab", "hydra/sweeper/sampler=grid")
@@ -202,6 +203,22 @@ class TestVerdicts:
     def test_one_strategy(self, tmp_path: Path) -> None:
         invoke(str(leave(tmp_path, ("seed=1", 1.0), ("seed=2", 2.0))), "--maximize")
         assert (tmp_path / "report.html").exists()
+
+
+def test_a_sampler_that_learns_is_a_caution(tmp_path: Path) -> None:
+    place = crossed(tmp_path)
+    for sampler, is_said in (("TPESampler", True), ("GridSampler", False)):
+        node = {"_target_": f"optuna.samplers.{sampler}"}
+        sweeper = {"direction": "minimize", "n_trials": 16, "sampler": node}
+        write_json(place / "multirun.yaml", {"hydra": {"sweeper": sweeper}})
+        assert ("TPESampler" in invoke(str(place))) == is_said
+
+
+def test_a_sweep_of_ours_by_its_path(folder: Path) -> None:
+    place = leave_sweep(Path("mlruns"), {"constant": [1e-3]}, {"constant": 0.9})
+    assert invoke(str(place)) == invoke("night")
+    for words in (["--minimize"], ["--margin", "0"], ["--strategy", "x"]):
+        assert words[0].replace("minim", "maxim") in invoke("night", *words, code=2)
 
 
 class TestMistakes:
