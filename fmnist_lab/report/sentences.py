@@ -250,7 +250,7 @@ def confusions(strategy: str, names: Sequence[str], counts: NDArray[np.int64]) -
     order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSED]
     cells = [divmod(int(cell), len(names)) for cell in order if wrong.flat[cell]]
     most = [
-        f"{names[true]} taken for {names[guess]} ({wrong[true, guess] / counts[true].sum():.1%})"
+        f"{names[true]} for {names[guess]} ({100 * wrong[true, guess] / counts[true].sum():.1f} %)"
         for true, guess in cells
     ]
     text = f"A row for each true class: what the replicates of {strategy} take its test images for."

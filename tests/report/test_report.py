@@ -325,9 +325,9 @@ class TestImages:
         assert counts.sum() == 10_000 * gather(place).replicates["strategy"].eq("cosine").sum()
         wrong = counts - np.diag(counts.diagonal())
         assert np.array_equal(np.argwhere(wrong)[:2], [[0, 1], [1, 2]])  # the next class
-        most = wrong.max() / counts[wrong.max(axis=1).argmax()].sum()
+        most = 100 * wrong.max() / counts[wrong.max(axis=1).argmax()].sum()
         text = sentences.confusions(*found)
-        assert f"({most:.1%})" in text
+        assert f"({most:.1f} %)" in text
         assert names[int(wrong.max(axis=1).argmax())] in text
         assert text.rpartition("Most")[0] in written(gather(place))
         figure = figures.confusion(gather(place))
