@@ -77,8 +77,8 @@ def read(
         folder; block (str); and a column for every other key that differs.
 
     Raises:
-        RequestError: No job left what it returned, or not one number; a key does not differ; which
-            way is better is not known; a file has another shape.
+        RequestError: No job left what it returned, or none returned one number; a key does not
+            differ; which way is better is not known; a file has another shape.
     """
     files = sorted(place.rglob(RETURNED))
     if not files:
@@ -89,6 +89,9 @@ def read(
     config = dict(schema.read_if_there(place / SWEEP_CONFIG, schema.ForeignConfig)).get("hydra", {})
     sweeper = config.get("sweeper", {})
     found = [schema.read(file, schema.Returned, "a job") for file in files]
+    if not any(len(job.get("values") or ()) == 1 for job in found):
+        got = Phrase(f"{len(found)} that failed, or returned several numbers or something else")
+        raise RequestError(str(place), "hold a job that returned one number", got)
     rows = [_row(place, file, job) for file, job in zip(files, found, strict=True)]
     given = [overrides.read(job["overrides"], ()) for job in found]
     typed = [overrides.typed(job["overrides"]) for job in found]
@@ -130,11 +133,8 @@ def _name(values: Mapping[str, Any]) -> str:
 
 
 def _row(place: Path, file: Path, job: dict[str, Any]) -> dict[str, Any]:
-    values = job.get("values")
-    if "error" not in job and len(values or ()) != 1:
-        got = Phrase(f"{len(values)} of them" if values else "something else")
-        raise RequestError(str(file), "hold one number, which the task function returned", got)
-    value = float(values[0]) if values else np.nan
+    values = job.get("values") or []
+    value = float(values[0]) if len(values) == 1 else np.nan
     reason = StopReason.COMPLETED if np.isfinite(value) else StopReason.FAILED
     return {
         "kind": "job",

@@ -150,10 +150,10 @@ class TestJobs:
         assert found.jobs["superseded"].tolist() == [True, False, False]
 
     def test_what_has_no_number(self, tmp_path: Path) -> None:
-        jobs = [("way=a", math.nan), ("way=b", math.inf), ("way=c", 1.0)]
+        jobs = [("way=a", math.nan), ("way=b", math.inf), ("way=d", None), ("way=c", 1.0)]
         found = foreign.read(leave(tmp_path, *jobs), maximised=False).jobs
-        assert found["stop_reason"].tolist() == [StopReason.FAILED] * 2 + [StopReason.COMPLETED]
-        assert found["objective"].isna().tolist() == [True, True, False]
+        assert found["stop_reason"].tolist() == [StopReason.FAILED] * 3 + [StopReason.COMPLETED]
+        assert found["objective"].isna().tolist() == [True, True, True, False]
         pruned = foreign.read(leave(tmp_path, *jobs, pruned=True), maximised=False).jobs
         assert set(pruned["stop_reason"]) == {StopReason.PRUNED}
         assert pruned["objective"].isna().all()
@@ -234,9 +234,9 @@ class TestMistakes:
         assert not (tmp_path / "report.html").exists()
 
     def test_what_is_no_number(self, tmp_path: Path) -> None:
-        assert "0/returned.json" in invoke(str(leave(tmp_path, ("x=1", None))), code=2)
+        assert " 1 " in invoke(str(leave(tmp_path, ("x=1", None))), code=2)
         leave(tmp_path, ("x=1", 1.0), values=[1.0, 2.0])
-        assert " 2 " in invoke(str(tmp_path), code=2)
+        assert " 1 " in invoke(str(tmp_path), code=2)
 
     def test_a_file_of_another_shape(self, tmp_path: Path) -> None:
         write_json(crossed(tmp_path) / "3/returned.json", {"number": "x"})
