@@ -116,12 +116,35 @@ def compare(  # noqa: PLR0913 - an option each
     ] = None,
     report: Annotated[bool, typer.Option(help="Write report.html and the CSV files.")] = True,
     stopping: _Stopping = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help="A key that names strategies, in the multirun of another application."),
+    ] = None,
+    seed: Annotated[str | None, typer.Option(help="Of such a multirun: the key of the seed.")] = (
+        None
+    ),
+    maximize: Annotated[
+        bool | None,
+        typer.Option("--maximize/--minimize", help="Of such a multirun: which way is better."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Of such a multirun: the strategy that others are compared with."),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Of such a multirun: differences below it do not matter."),
+    ] = None,
 ) -> None:
-    """Compare the strategies of a sweep or a multirun: who is ahead, by how much, how surely."""
+    """Compare the strategies of a sweep or a multirun: who is ahead, by how much, how surely.
+
+    NAME may be the folder of a multirun of another Hydra application, too.
+    """
     from fmnist_lab.commands import compare as application
 
     application.main(name, sort, where, only_changed=only_changed, csv=csv, with_report=report,
-                     stopping=stopping)  # fmt: skip
+                     stopping=stopping, strategy=strategy, seed=seed, maximize=maximize,
+                     baseline=baseline, margin=margin)  # fmt: skip
 
 
 @app.command("export-best")

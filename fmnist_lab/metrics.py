@@ -27,7 +27,9 @@ BY_CLASS = ("val/balanced_accuracy", "val/macro_f1")
 MONITORS = METRICS[:4]  # what schedulers and early stopping may watch
 OBJECTIVES = ("val/accuracy", "val/loss", *BY_CLASS)
 MODES = ("auto", "min", "max")
-_IS_MAXIMISED = {"accuracy": True, "f1": True, "loss": False}
+# Of what a job of another application returns nothing is known but the direction.
+SCORE, COST = "score", "cost"
+_IS_MAXIMISED = {"accuracy": True, "f1": True, "loss": False, SCORE: True, COST: False}
 
 
 def is_maximised(metric: str, key: str = "objective.metric") -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from hydra import initialize_config_dir
@@ -194,6 +195,8 @@ class TestExamples:
         found = yaml.safe_load(content)
         assert sum(found["trials"].values()) == 20
         assert abs(found["best_params"]["+x"] - 2) < 2
+        verdicts = pd.read_csv(reader.folder / "multirun/sphere/comparison.csv")
+        assert verdicts["verdict"].dropna().tolist() == ["better"]
 
 
 class TestCommands:

@@ -1,7 +1,9 @@
 """What `fmnist-lab compare` does: leaderboard in the terminal, report and CSV files on disk."""
 
 import logging
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,8 +13,11 @@ from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import asked_file, whole_file
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import summary
-from fmnist_lab.results import ledger
+from fmnist_lab.results import foreign, ledger
 from fmnist_lab.results.layout import COMPARISON_CSV, CURVES_CSV, REPORT, TRIALS_CSV
+
+_READING = ("strategy", "seed", "maximize")  # options for multiruns of other applications
+_JUDGING = ("baseline", "margin")
 
 
 def main(  # noqa: PLR0913 - an option of the command each
@@ -24,29 +29,48 @@ def main(  # noqa: PLR0913 - an option of the command each
     csv: Path | None = None,
     with_report: bool = True,
     stopping: str | None = None,
+    **of_jobs: Any,
 ) -> None:
     """Shows the sweep's trials and strategies, and writes its report; see the command's help.
+
+    Args:
+        name: Of a sweep or multirun, or the folder of another application's multirun.
+        sort: A column.
+        where: A condition on columns.
+        only_changed: Whether columns are left out that never differ.
+        csv: A file for the trials that are shown.
+        with_report: Whether the report is written.
+        stopping: Only trials with this early stopping.
+        **of_jobs: `strategy`, `seed`, `maximize`, `baseline` and `margin` of another application.
 
     Raises:
         RequestError: There is no such sweep or column, the filter cannot be read, or the report
             would mix what cannot be compared.
     """
     logging.basicConfig(format="%(message)s")  # warnings, of a server that is down, say
-    place = results.find(name)
-    trials = results.trials(results.ended(place))
-    comparable, _ = statistics.on_real_images(trials)
-    shown = leaderboard.select(comparable, where, sort)
-    is_known = stopping is None or stopping in set(trials["stopping"])
+    if (place := _folder(name)) is None:
+        multirun = foreign.read(Path(str(name)).resolve(), *(of_jobs.get(key) for key in _READING))
+        trials = multirun.jobs.drop(columns="block")
+        gather = partial(report.gather_foreign, multirun, *(of_jobs.get(key) for key in _JUDGING))
+        shown, is_known = leaderboard.select(trials, where, sort), True
+    else:
+        if given := [key for key, value in of_jobs.items() if value not in (None, [])]:
+            rule = "be left out for a sweep of ours, whose own file says it"
+            raise RequestError(f"--{given[0]}", rule, of_jobs[given[0]])
+        trials = results.trials(results.ended(place))
+        gather = partial(report.gather, place, trials, stopping)
+        shown = leaderboard.select(statistics.on_real_images(trials)[0], where, sort)
+        is_known = stopping is None or stopping in set(trials["stopping"])
     if csv and is_known:
         with asked_file("--csv", csv) as temporary:
             shown.to_csv(temporary, index=False)
     try:
-        found = report.gather(place, trials, stopping)
+        found = gather()
     except RequestError:
         if is_known:  # side by side they may be seen, but not ranked
             leaderboard.show(shown, only_changed=only_changed)
         raise
-    print(f"{place.name}: {sentences.progress(found)}\n")
+    print(f"{found.folder.name}: {sentences.progress(found)}\n")
     if found.strategies:
         leaderboard.show_strategies(summary(found), found.metric)
         print()
@@ -63,11 +87,21 @@ def main(  # noqa: PLR0913 - an option of the command each
             _write(found)
         except OSError as error:
             raise RequestError(
-                str(place),
+                str(found.folder),
                 "be a folder that can be written, for the report",
                 Phrase(f"{error.filename}: {error.strerror}"),
                 "without one: --no-report",
             ) from error
+
+
+def _folder(name: str | None) -> Path | None:
+    """Returns the folder of a sweep or multirun of ours; None where the name is another folder."""
+    try:
+        return results.find(name)
+    except RequestError:
+        if name is None or not Path(name).is_dir():
+            raise
+        return None
 
 
 def _write(found: report.Evidence) -> None:
@@ -77,11 +111,13 @@ def _write(found: report.Evidence) -> None:
         CURVES_CSV: pd.concat([found.curves, found.replicate_curves], ignore_index=True),
         COMPARISON_CSV: summary(found),
     }
+    if found.multirun:
+        del frames[CURVES_CSV]
     files = [found.folder / name for name in (REPORT, *frames)]
     report.write(found, files[0])
     for path in files[1:]:
         with whole_file(path) as temporary:
             frames[path.name].to_csv(temporary, index=False)
     print(f"\nReport: {files[0]}\nTables: {', '.join(frames)} beside it")
-    if tracking.attach(found.folder, files):
+    if not found.multirun and tracking.attach(found.folder, files):
         print("Both are artifacts of the sweep's run, too: fmnist-lab ui")

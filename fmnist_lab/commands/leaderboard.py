@@ -11,6 +11,7 @@ from rich.table import Table
 
 from fmnist_lab import metrics, statistics
 from fmnist_lab.errors import RequestError
+from fmnist_lab.results.frames import TYPES
 from fmnist_lab.trial import StopReason
 
 MOST_ROWS = 40  # what is read is on top
@@ -23,7 +24,7 @@ COLUMNS = {  # of trials, with their headings
 _STANDINGS = {
     "strategy": "strategy", "best": "best", "trial": "in trial", "search": "of search",
     "trials": "trials", "pruned": "pruned", "diverged": "diverged", "failed": "failed",
-    "replicates": "seeds", "replicates_lost": "lost", "test_accuracy": "test",
+    "replicates": "seeds", "replicates_lost": "lost", "test_accuracy": "test", "objective": "mean",
     "difference": "difference", "verdict": "verdict",
 }  # fmt: skip
 _DIGITS = {"objective": 4, "best_val_loss": 4, "best": 4, "test_accuracy": 4, "difference": 4,
@@ -74,7 +75,7 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
         console.print("There are no such trials.")
         return
     columns = [name for name in COLUMNS if name in trials]
-    parameters = [str(key) for key in trials if "." in str(key) and trials[key].notna().any()]
+    parameters = [str(key) for key in trials if key not in TYPES and trials[key].notna().any()]
     same: list[str] = []
     if only_changed and len(trials) > 1:
         constant = {name for name in trials if trials[name].nunique(dropna=False) < 2}
@@ -161,7 +162,9 @@ def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> Table:
 def _cell(name: str, value: Any) -> str:
     if pd.isna(value):
         return "-"
-    return value if isinstance(value, str) else f"{value:.{_DIGITS.get(name, 0)}f}"
+    digits = _DIGITS.get(name, 0)
+    is_far = digits > 1 and value and not 5e-5 <= abs(value) < 1e5  # of another application
+    return value if isinstance(value, str) else f"{value:{'.4g' if is_far else f'.{digits}f'}}"
 
 
 def _console() -> Console:

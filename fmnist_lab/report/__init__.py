@@ -5,7 +5,7 @@
 is imported when something is drawn.
 """
 
-from fmnist_lab.report.evidence import Evidence, gather
+from fmnist_lab.report.evidence import Evidence, gather, gather_foreign
 from fmnist_lab.report.page import write
 
-__all__ = ["Evidence", "gather", "write"]
+__all__ = ["Evidence", "gather", "gather_foreign", "write"]

@@ -20,13 +20,15 @@ _EQUAL = 1.1  # a tenth more is still the same budget
 def warnings(evidence: Evidence) -> list[str]:
     """Returns all cautions, the gravest first."""
     if evidence.trials.empty:
-        return []
+        return [] if evidence.multirun is None else grave(evidence)
     return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
             *_edges(evidence), *_diverged(evidence)]  # fmt: skip
 
 
 def grave(evidence: Evidence) -> list[str]:
     """Returns the cautions that stand beside every verdict."""
+    if evidence.multirun:
+        return list(_of_jobs(evidence))
     return [
         *_subject(evidence),
         *mixed_images(runs_by_kind(evidence), evidence.setup),
@@ -37,6 +39,18 @@ def grave(evidence: Evidence) -> list[str]:
         *openings(evidence.setup.manifests),
         *evidence.setup.damaged,
     ]
+
+
+def _of_jobs(evidence: Evidence) -> Iterator[str]:
+    """Yields cautions on jobs of another application: without a number, chosen by results."""
+    jobs = pd.concat([evidence.trials, evidence.replicates])
+    if missing := int(jobs["objective"].isna().sum()):
+        yield f"{missing} of {wording.count(len(jobs), 'job')} failed, were pruned or gave NaN."
+    if len(evidence.replicates) and not evidence.setup.is_independent:
+        yield (
+            f"{evidence.setup.sampler} has chosen which jobs there are by the results of others: a "
+            "strategy that began badly has fewer pairs. A grid runs all of them."
+        )
 
 
 def _subject(evidence: Evidence) -> Iterator[str]:
@@ -196,6 +210,8 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             "chance alone."
         )
         return  # which explains the epochs
+    if evidence.multirun:
+        return
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
     if not evidence.is_running and epochs.max() > _EQUAL * epochs.min():
         most, least = epochs.idxmax(), epochs.idxmin()

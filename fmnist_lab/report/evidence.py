@@ -1,5 +1,7 @@
 """What a report rests on: how a sweep was asked for, and the frames of what it has left."""
 
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fmnist_lab import looks, metrics, results, statistics
 from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import Phrase, RequestError
-from fmnist_lab.results import layout, ledger, manifest, schema, searches
+from fmnist_lab.results import foreign, layout, ledger, manifest, schema, searches
 from fmnist_lab.statistics import Verdict
 from fmnist_lab.training import weights
 from fmnist_lab.trial import WHOLE
@@ -21,12 +24,39 @@ RATE = "optimizer.learning_rate"
 # Samplers that choose a trial without looking at the results of others.
 _INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler")
 _LOST = ("diverged", "failed", "pruned")
-_TEST = ("test_accuracy", "test_sd", "test_low", "test_high")
 
 
 def _is_job(path: Path) -> bool:
     """Returns whether a folder is a job's, whatever `hydra.sweep.subdir` calls it."""
     return path.is_dir() and (path.name.isdigit() or (path / layout.HYDRA).is_dir())
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is compared, and how it is written: test accuracy, or what other applications return."""
+
+    column: str = "test_accuracy"  # of the replicates, and of the standings
+    name: str = "test accuracy"
+    prefix: str = "test"  # of its further columns
+    unit: str = " points"  # of a difference
+    percent: bool = True
+    maximised: bool = True
+
+    @property
+    def columns(self) -> list[str]:
+        """Those of the standings: mean, standard deviation, and the ends of the interval."""
+        return [self.column, *(f"{self.prefix}_{name}" for name in ("sd", "low", "high"))]
+
+    def value(self, value: float) -> str:
+        """`89.52` of an accuracy, four digits of anything else."""
+        return f"{100 * value:.2f}" if self.percent else f"{value:.4g}"
+
+    def difference(self, value: float) -> str:
+        """`+0.62` of a difference."""
+        return f"{100 * value:+.2f}" if self.percent else f"{value:+.4g}"
+
+
+ACCURACY = Measure()
 
 
 @dataclass(frozen=True)
@@ -223,7 +253,9 @@ class Evidence:
     standings: pd.DataFrame  # a row per strategy, the best first
     components: pd.DataFrame  # `statistics.components`
     baseline: str  # what the others are compared with
-    pair: str = "seed"  # what the verdicts pair: seed or search
+    pair: str = "seed"  # what the verdicts pair: seed, search or block
+    measure: Measure = ACCURACY
+    multirun: foreign.Multirun | None = None  # of another application
     versus_baseline: pd.DataFrame | None = None  # `comparison.compare`; None: no verdict
     versus_best: pd.DataFrame | None = None  # `comparison.compare_to_best`
 
@@ -255,7 +287,7 @@ class Evidence:
         better = rows[rows["verdict"] == Verdict.BETTER]
         if better.empty:
             return None if (rows["verdict"] == Verdict.UNDECIDED).any() else self.baseline
-        return str(self.chosen if self.is_borne_out else better["difference"].idxmax())
+        return str(self.chosen if self.is_borne_out else better["difference"].abs().idxmax())
 
     @property
     def is_borne_out(self) -> bool:
@@ -277,7 +309,7 @@ class Evidence:
     @property
     def is_multirun(self) -> bool:
         """Whether Hydra's own `-m` made these trials."""
-        return self.folder.parent.name == layout.MULTIRUN
+        return self.multirun is not None or self.folder.parent.name == layout.MULTIRUN
 
     @property
     def strategies(self) -> list[str]:
@@ -360,6 +392,66 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     )
 
 
+def gather_foreign(
+    multirun: foreign.Multirun, baseline: str | None, margin: float | None
+) -> Evidence:
+    """Returns what there is of a multirun of another application.
+
+    Where strategies share seeds or blocks, its jobs are the replicates; else they are trials.
+
+    Args:
+        multirun: Its jobs.
+        baseline: The strategy that others are compared with; None: the first one.
+        margin: Differences below it do not matter; None: all do.
+
+    Raises:
+        RequestError: There is no such strategy.
+    """
+    jobs = multirun.jobs[~multirun.jobs["superseded"]].reset_index(drop=True)
+    names = list(jobs["strategy"].unique())
+    if baseline not in (None, *names):
+        raise RequestError("--baseline", f"be one of {', '.join(names)}", baseline)
+    if margin is not None and not 0 < margin < math.inf:
+        raise RequestError("--margin", "be positive", margin)
+    first = multirun.first if multirun.first in names else names[0]
+    baseline, metric, pair = baseline or first, jobs["objective_metric"].iloc[0], multirun.pair
+    nothing = jobs.iloc[:0]
+    trials, replicates = (nothing, jobs) if multirun.is_paired else (jobs, nothing)
+    rules: Any = {"pair": pair, "margin": margin or sys.float_info.min, "value": "objective"}
+    folders = {path.parent for path in multirun.folder.rglob(f"*/{layout.HYDRA}")}
+    ended = {Path(folder) for folder in multirun.jobs["folder"]}
+    setup = Setup(
+        config={"hydra": multirun.config, "margin": margin or 0.0},
+        spaces=multirun.spaces,
+        has_ended=True,
+        unended=len(folders - ended),
+    )
+    is_judged = replicates["strategy"].nunique() > 1
+    measure = Measure(
+        "objective", metric, "objective", "", percent=False, maximised=metric == metrics.SCORE
+    )
+    return Evidence(
+        folder=multirun.folder,
+        setup=setup,
+        stopping="none",
+        metric=metric,
+        trials=trials,
+        replicates=replicates,
+        curves=pd.DataFrame(),
+        replicate_curves=pd.DataFrame(),
+        superseded=int(multirun.jobs["superseded"].sum()),
+        drawn=0,
+        standings=_standings(setup, trials, replicates, metric, pair, measure),
+        components=pd.DataFrame(),
+        baseline=baseline,
+        pair=pair,
+        measure=measure,
+        multirun=multirun,
+        versus_baseline=statistics.compare(replicates, baseline, **rules) if is_judged else None,
+        versus_best=statistics.compare_to_best(replicates, **rules) if is_judged else None,
+    )
+
+
 def _planned(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame:
     """Returns the replicates with the seeds of the manifest, to which alone its looks belong."""
     return replicates[replicates["seed"].isin(setup.manifest["seeds"])]
@@ -370,13 +462,17 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
     The columns of `comparison.compare`, as they are for the baseline and with `best_` in front
     for the best one; NaN for the strategy that the others are compared with. After them the
-    columns of `statistics.components` as variance_seed, variance_search, variance_image.
+    columns of `statistics.components` as variance_seed, variance_search, variance_image. Of another
+    application's multirun the columns that hold something.
     """
     frame = evidence.standings.set_index("strategy")
     for verdicts, prefix in ((evidence.versus_baseline, ""), (evidence.versus_best, "best_")):
         if verdicts is not None:
             named = verdicts.set_index("strategy").add_prefix(prefix)
             frame = frame.join(named)  # which refuses a name that is there twice
+    if evidence.multirun:
+        of_tuning = [] if len(evidence.trials) else ["trials", *_LOST]
+        return frame.drop(columns=of_tuning).dropna(axis=1, how="all").reset_index()
     variances = evidence.components.set_index("strategy")[statistics.COMPONENTS]
     return frame.join(variances.add_prefix("variance_")).reset_index()
 
@@ -391,6 +487,24 @@ def _correct(replicates: pd.DataFrame) -> pd.DataFrame | None:
         hint = "move those of other images away to go on without"
         raise RequestError(weights.TEST_CORRECT, "be of one test set in all replicates", got, hint)
     return pd.DataFrame(np.array(list(kept.values())), index=list(kept)) if kept else None
+
+
+def confusion(evidence: Evidence) -> tuple[str, list[str], NDArray[np.int64]] | None:
+    """Returns what the winner takes test images for: all its replicates that kept it, summed.
+
+    The winner is the strategy to use, or else the best one. Replicates of other classes than the
+    first one's are left out.
+
+    Returns:
+        The strategy, the names of the classes, and the counts, (classes, classes), a row for each
+        true class; None where no replicate kept them.
+    """
+    winner = evidence.recommended or next(iter(evidence.strategies), "")
+    own = evidence.replicates[evidence.replicates["strategy"] == winner]
+    found = filter(None, (weights.read_confusion(Path(folder)) for folder in own["folder"]))
+    kept = list(found)
+    alike = [counts for names, counts in kept if names == kept[0][0]]
+    return (winner, kept[0][0], np.sum(alike, axis=0)) if kept else None
 
 
 def _track(stopping: pd.Series, wanted: str | None) -> str:
@@ -417,7 +531,12 @@ def require_one_objective(trials: pd.DataFrame) -> None:
 
 
 def _standings(
-    setup: Setup, trials: pd.DataFrame, replicates: pd.DataFrame, metric: str, pair: str
+    setup: Setup,
+    trials: pd.DataFrame,
+    replicates: pd.DataFrame,
+    metric: str,
+    pair: str,
+    measure: Measure = ACCURACY,
 ) -> pd.DataFrame:
     """Returns a row per strategy, the best first.
 
@@ -432,7 +551,8 @@ def _standings(
     winners = statistics.winners(trials) if len(trials) else trials
     first = statistics.rank(winners, maximised=metrics.is_maximised(metric))
     best = first.drop_duplicates("strategy").set_index("strategy")
-    tests = replicates.groupby("strategy")["test_accuracy"]
+    column, *_ = columns = measure.columns
+    tests = replicates.groupby("strategy")[column]
     counts = {
         "trials": trials.groupby("strategy").size(),
         **{
@@ -446,21 +566,21 @@ def _standings(
         {"best": best["objective"].astype("float64")}
         | {number: best[number].astype("Int64") for number in ("trial", "search")}
         | counts
-        | dict.fromkeys(_TEST, np.nan),
+        | dict.fromkeys(columns, np.nan),
         index=pd.Index(dict.fromkeys([*listed, *seen]), name="strategy", dtype=object),
     )
     frame[list(counts)] = frame[list(counts)].fillna(0).astype("int64")
     for strategy, own in replicates.groupby("strategy"):
-        values = own["test_accuracy"].dropna()
+        values = own[column].dropna()
         if own["search"].nunique() > 1:  # each counts as one value, its mean
             values = values.groupby(own["search"]).mean()
         interval = statistics.t_interval(values.to_numpy(dtype=np.float64))
-        frame.loc[strategy, list(_TEST)] = (values.mean(), values.std(), *interval)
-    by_test = bool(frame["test_accuracy"].notna().any())
+        frame.loc[strategy, columns] = (values.mean(), values.std(), *interval)
+    by_test = bool(frame[column].notna().any())
     if not by_test:
         score, is_maximised = "best", metrics.is_maximised(metric)
         return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
-    tested = statistics.order(replicates, pair=pair)
+    tested = statistics.order(replicates, column, pair)
     return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
 
 

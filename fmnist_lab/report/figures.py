@@ -12,20 +12,23 @@ import pandas as pd
 from fmnist_lab import statistics
 from fmnist_lab.report import style
 from fmnist_lab.report.evidence import RATE, Evidence, ran_to_the_end
+from fmnist_lab.report.evidence import confusion as gathered_confusion
 from fmnist_lab.report.importance import importances
 from fmnist_lab.report.sentences import records
+from fmnist_lab.results.frames import TYPES
 from fmnist_lab.trial import StopReason
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["budget", "importance", "learning_rates", "parallel_coordinates", "sensitivity",
-           "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip
+__all__ = ["budget", "confusion", "importance", "learning_rates", "parallel_coordinates",
+           "sensitivity", "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip
 
 _RATE = "opt/learning_rate"  # of an epoch
 _RATES: dict[str, Any] = {"title": "learning rate", "type": "log", "exponentformat": "power",
                           "dtick": 1}  # fmt: skip
 _DECADES = 4  # a rate that has fallen further is as good as zero
+_MOST_CLASSES = 60
 _MOST_LINES = 2000  # of parallel coordinates: the best ones
 _PANELS = {"val/accuracy": "validation accuracy", "val/loss": "validation loss"}
 _REASONS = {
@@ -145,39 +148,40 @@ def _range(low: float, high: float, room: float) -> dict[str, Any]:
 
 def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     """Draws every replicate as a dot, and each strategy's mean with its 95 % t-interval."""
-    standings = evidence.standings.dropna(subset="test_accuracy").set_index("strategy")
+    measure = evidence.measure
+    column, _, *ends = measure.columns
+    standings = evidence.standings.dropna(subset=column).set_index("strategy")
     if standings.empty:
         return None
-    tested = evidence.replicates.dropna(subset="test_accuracy")
+    tested = evidence.replicates.dropna(subset=column)
+    factor, digits, unit = (100, ".2f", " %") if measure.percent else (1, ".4g", "")
     traces: list[dict[str, Any]] = []
     for row, (strategy, own) in enumerate(style.by_strategy(evidence, tested)):
         stroke = {"color": style.colour(evidence, strategy)}
-        mean, low, high = (
-            100 * standings[name][strategy] for name in ("test_accuracy", "test_low", "test_high")
-        )
+        mean, low, high = (factor * standings[name][strategy] for name in (column, *ends))
         traces += [
             style.dots(len(own)) | {
-                "x": 100 * own["test_accuracy"], "y": row + style.spread(len(own), 0.4),
+                "x": factor * own[column], "y": row + style.spread(len(own), 0.4),
                 "marker": stroke | {"size": 9, "opacity": 0.55}, "showlegend": False,
                 "customdata": own[["seed", "search"]].to_numpy(),
                 "hovertemplate":
-                    f"{strategy}, seed %{{customdata[0]}}: %{{x:.2f}} %<extra></extra>",
+                    f"{strategy}, seed %{{customdata[0]}}: %{{x:{digits}}}{unit}<extra></extra>",
             },
             style.dots(1) | {
                 "x": [mean], "y": [row], "showlegend": False,
                 "marker": stroke | {"size": 13, "symbol": "line-ns", "line": stroke | {"width": 3}},
                 "error_x": stroke | {"array": [high - mean], "arrayminus": [mean - low],
                                      "thickness": 2},
-                "hovertemplate": f"{strategy}: mean %{{x:.2f}} %<extra></extra>",
+                "hovertemplate": f"{strategy}: mean %{{x:{digits}}}{unit}<extra></extra>",
             },
         ]  # fmt: skip
-    baseline = 100 * standings["test_accuracy"].get(evidence.baseline, np.nan)
+    baseline = factor * standings[column].get(evidence.baseline, np.nan)
     line = {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}
     upright = {"type": "line", "x0": baseline, "x1": baseline, "y0": 0, "y1": 1, "yref": "paper"}
     return style.figure(
         traces,
         height=110 + 4 * style.ROW // 3 * len(standings),
-        xaxis={"title": "test accuracy, %"},
+        xaxis={"title": f"{measure.name}{',' * measure.percent}{unit}"},
         yaxis=style.rows_axis(list(standings.index)),
         shapes=[] if np.isnan(baseline) else [upright | {"line": line}],
     )
@@ -252,6 +256,9 @@ def budget(evidence: Evidence) -> "go.Figure | None":
         return None
     if evidence.setup.is_independent:
         title, guess = "expected best", 0.1 if evidence.maximised else float(np.log(10))
+        if evidence.multirun:  # as bad as the worst that is known
+            known = evidence.trials["objective"]
+            guess = float(known.min() if evidence.maximised else known.max())
         curves = statistics.expected_best(evidence.trials, guess)
     else:  # as each search went; the mean of several
         title, ended = "best so far", evidence.trials.sort_values(["strategy", "search", "trial"])
@@ -284,19 +291,16 @@ def importance(evidence: Evidence) -> "go.Figure | None":
     if shares.empty:
         return None
     shares = shares[shares.max().sort_values(ascending=False).index]
-    table = {
-        "type": "heatmap", "z": shares, "x": list(shares.columns), "y": list(shares.index),
-        "texttemplate": "%{z:.0%}", "zmin": 0, "zmax": 1, "showscale": False,
-        "hoverongaps": False, "xgap": 2, "ygap": 2,
-        "colorscale": [[0, "rgba(63,136,214,0.08)"], [1, "rgba(63,136,214,0.85)"]],
-        "hovertemplate": "%{y}, %{x}: %{z:.0%}<extra></extra>",
-    }  # fmt: skip
-    return style.figure(
-        [table],
-        height=150 + style.ROW * len(shares),
-        xaxis={"showgrid": False, "tickangle": -30},
-        yaxis={"autorange": "reversed", "showgrid": False},
-    )
+    return style.shares(shares.to_numpy(), list(shares.columns), list(shares.index), "%{z:.0%}")
+
+
+def confusion(evidence: Evidence) -> "go.Figure | None":
+    """Draws the share of each true class (rows) that the winner takes for each class."""
+    if (found := gathered_confusion(evidence)) is None or len(found[1]) > _MOST_CLASSES:
+        return None
+    _, names, counts = found
+    parts = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return style.shares(parts, names, names, "%{z:.1%}" if len(names) < 13 else "")
 
 
 def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
@@ -328,7 +332,7 @@ def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
 def _searched(trials: pd.DataFrame) -> list[str]:
     """Returns the numeric parameters that vary, and that all these trials have."""
     numbers = trials.select_dtypes("float64").dropna(axis=1)
-    return [str(key) for key in numbers if "." in str(key) and numbers[key].nunique() > 1]
+    return [str(key) for key in numbers if key not in TYPES and numbers[key].nunique() > 1]
 
 
 def _dimensions(evidence: Evidence, trials: pd.DataFrame) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from fmnist_lab.report.evidence import Evidence, Setup
 from fmnist_lab.report.sentences import listed, progress, units
-from fmnist_lab.results import ledger
+from fmnist_lab.results import foreign, ledger
 from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.tracking import flatten
 
@@ -70,20 +70,7 @@ def measured(evidence: Evidence) -> dict[str, str]:
         )
         if searches > 1:
             facts["Replicates"] += f" All that in {searches} independent searches."
-    facts["Verdicts"] = (
-        "Paired differences of test accuracy. Equivalent: the "
-        f"{100 - 200 * setup.alpha:g} % t-interval lies within {100 * setup.margin:g} points of "
-        f"zero. Better or worse: the joint p is below {setup.alpha:g}. It flips "
-        "the signs of a pair's differences for all strategies at once, step by step from the "
-        "clearest; the intervals hold for all of them together, in one step, so that one may reach "
-        "over zero where the difference is shown. Where replicates have kept which test images "
-        "they get right, a wider interval adds how much the mean differences vary from image to "
-        "image. Else, and always with fewer than "
-        f"{MIN_PAIRS} pairs, undecided. A replicate that diverged or failed ranks last: it counts "
-        "as the largest difference between the two, in favour of the other. Against the best, "
-        "which is chosen from the same numbers, p-values and intervals cover all comparisons of "
-        "any two strategies."
-    )
+    facts["Verdicts"] = _verdicts(evidence)
     if setup.looks:
         errors = listed((f"{n} ({error:.3f})" for n, error in setup.looks.items()), "and")
         facts["Looks"] = (
@@ -96,6 +83,53 @@ def measured(evidence: Evidence) -> dict[str, str]:
     if versions := [f"{name} {known[name]}" for name in _VERSIONS if known.get(name)]:
         facts["Environment"] = ", ".join(versions)
     return facts | _manifests(evidence)
+
+
+def _verdicts(evidence: Evidence) -> str:
+    setup, measure = evidence.setup, evidence.measure
+    margin = setup.margin * (100 if measure.percent else 1)
+    text = f"Paired differences of {measure.name}. "
+    if margin:
+        text += (
+            f"Equivalent: the {100 - 200 * setup.alpha:g} % t-interval lies within "
+            f"{margin:g}{measure.unit} of zero. "
+        )
+    text += (
+        f"Better or worse: the joint p is below {setup.alpha:g}. It flips "
+        "the signs of a pair's differences for all strategies at once, step by step from the "
+        "clearest; the intervals hold for all of them together, in one step, so that one may reach "
+        "over zero where the difference is shown. "
+    )
+    if evidence.multirun is None:
+        text += (
+            "Where replicates have kept which test images they get right, a wider interval adds "
+            "how much the mean differences vary from image to image. "
+        )
+    lost = "job that failed" if evidence.multirun else "replicate that diverged or failed"
+    return text + (
+        f"Else, and always with fewer than {MIN_PAIRS} pairs, undecided. A {lost} "
+        "ranks last: it counts as the largest difference between the two, in favour of the "
+        "other. Against the best, which is chosen from the same numbers, p-values and intervals "
+        "cover all comparisons of any two strategies."
+    )
+
+
+def of_jobs(evidence: Evidence, multirun: foreign.Multirun) -> dict[str, str]:
+    """Returns what is known of a multirun of another application, by headings."""
+    better = "larger" if evidence.maximised else "smaller"
+    pairs = [key for key in (*multirun.blocks, multirun.seed) if key]
+    facts = {
+        "Progress": progress(evidence),
+        "Objective": f"What the task function returned; {better} is better.",
+        "Strategies": f"The values of {listed(multirun.strategies, 'and')}."
+        if multirun.strategies
+        else "One: only its seed and what was searched differ.",
+    }
+    if pairs:
+        facts["Pairs"] = f"Jobs that agree in {listed(pairs, 'and')}."
+    target = str(multirun.config.get("sweeper", {}).get("_target_", ""))
+    facts["Search"] = f"By {target.rpartition('.')[2]}." if target else "Not known."
+    return facts | {"Verdicts": _verdicts(evidence)}
 
 
 def _looks_made(setup: Setup) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.report import cautions, figures, lengths, method, sentences, tables
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import Evidence, confusion
 from fmnist_lab.results import ledger
 
 if TYPE_CHECKING:
@@ -38,13 +38,17 @@ def page(evidence: Evidence) -> str:
     if found := cautions.warnings(evidence):
         items = "".join(f"<li>{escape(text)}</li>" for text in found)
         verdict.append(f'<ul class="warnings">{items}</ul>')
+    if evidence.multirun:
+        measured, charts = method.of_jobs(evidence, evidence.multirun), _charts_of_jobs(evidence)
+    else:
+        measured = method.measured(evidence)
+        charts = _charts(evidence) if len(evidence.trials) else iter(())
     facts = "\n".join(
-        f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>"
-        for heading, text in method.measured(evidence).items()
+        f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>" for heading, text in measured.items()
     )
     sections = [
         _section("Verdict", "", content="\n".join(verdict)),
-        *(_charts(evidence) if len(evidence.trials) else ()),
+        *charts,
         _section("How it was measured", "", content=f"<dl>{facts}</dl>"),
     ]
     return f"""<!doctype html>
@@ -115,13 +119,10 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "there count; where most do not, there is no median.",
             content=tables.speed(evidence, speed[1]),
         )
-    yield _section(
-        "Final test accuracy",
-        "Every dot is a replicate; the stroke is their mean with its 95 % interval, the dotted "
-        f"line the mean of {evidence.baseline}. These intervals are of the means; the verdicts "
-        f"rest on differences within the same {evidence.pair}, which vary less.",
-        figures.test_accuracies(evidence),
-    )
+    yield _dots(evidence, "Final test accuracy", "replicate")
+    if found := confusion(evidence):
+        text, figure = sentences.confusions(*found), figures.confusion(evidence)
+        yield _section("Which classes are confused", text, figure, "" if figure else " ")
     yield _section(
         "Where the spread comes from",
         sentences.components(evidence),
@@ -133,6 +134,36 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         "at the edge.",
         figures.sensitivity(evidence),
     )
+    yield from _search(evidence)
+    yield _section(
+        "How far to trust the tuning",
+        "Good learning rates are those of trials within half a point of the strategy's best; "
+        "a wide range forgives a rough guess. Optimism is by how much the best trial's score "
+        "flattered: its own less the mean of its replicates.",
+        content=tables.trust(evidence),
+    )
+
+
+def _charts_of_jobs(evidence: Evidence) -> Iterator[str]:
+    """Gives the sections for the jobs of another application."""
+    yield _dots(evidence, "What jobs returned", "job")
+    if len(evidence.trials):
+        yield from _search(evidence)
+
+
+def _dots(evidence: Evidence, title: str, run: str) -> str:
+    """Returns the section with a dot per replicate, or job of another application."""
+    return _section(
+        title,
+        f"Every dot is a {run}; the stroke is their mean with its 95 % interval, the dotted "
+        f"line the mean of {evidence.baseline}. These intervals are of the means; the verdicts "
+        f"rest on differences within the same {evidence.pair}, which vary less.",
+        figures.test_accuracies(evidence),
+    )
+
+
+def _search(evidence: Evidence) -> Iterator[str]:
+    """Gives the sections on what was searched."""
     text = (
         f"The best after n trials, as it went. {_learning(evidence)}, so this is one course of "
         "many that there might have been."
@@ -142,8 +173,10 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "The best that n trials of a strategy find on average, over all ways to pick them. "
             "Where lines cross, the better strategy depends on the budget."
         )
-    text += " The table has what tuning took of each, its trials one after the other."
-    spent = tables.spent(evidence, lengths.spent(evidence))
+    spent = ""
+    if evidence.multirun is None:
+        text += " The table has what tuning took of each, its trials one after the other."
+        spent = tables.spent(evidence, lengths.spent(evidence))
     yield _section("Budget", text, figures.budget(evidence), spent)
     yield _section(
         "Parameters",
@@ -156,13 +189,6 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         "How much each searched parameter matters for being among the best tenth of the trials, "
         "by Optuna's PED-ANOVA. With few trials a rough guess.",
         figures.importance(evidence),
-    )
-    yield _section(
-        "How far to trust the tuning",
-        "Good learning rates are those of trials within half a point of the strategy's best; "
-        "a wide range forgives a rough guess. Optimism is by how much the best trial's score "
-        "flattered: its own less the mean of its replicates.",
-        content=tables.trust(evidence),
     )
 
 

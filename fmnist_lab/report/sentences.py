@@ -1,19 +1,22 @@
 """Verdicts in plain words, a sentence each; what speaks against them is in `cautions`."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from fmnist_lab import looks
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
-from fmnist_lab.statistics import COMPONENTS, MARGIN, MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.statistics import COMPONENTS, MIN_PAIRS, MOST_PAIRS, Verdict
 
-_PLURAL = {"seed": "seeds", "search": "searches"}
+_PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
 _KEYS = {"seed": "replicates", "search": "searches"}
 _USUAL = 8  # seeds
+_MOST_CONFUSED = 3
 _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
 
@@ -26,10 +29,10 @@ def headline(evidence: Evidence) -> str:
         name = str(evidence.recommended)
         first = next(row for row in better if row["strategy"] == name)
         # One search has found one configuration of it, and says nothing about others.
-        what = name if pair == "search" else f"this configuration of {name}"
-        use = (
-            f"Use {what}: {_numbers(evidence, first)}.{losses(first, pair)}{tested(evidence, name)}"
-        )
+        is_whole = pair == "search" or evidence.multirun
+        what = name if is_whole else f"this configuration of {name}"
+        lost = losses(evidence, first)
+        use = f"Use {what}: {_numbers(evidence, first)}.{lost}{tested(evidence, name)}"
         if first["images_low"] <= 0:
             use += f" On other test images it may be no better than {baseline}."
         rows = [row for row in records(evidence.versus_best) if row["verdict"] != Verdict.WORSE]
@@ -45,17 +48,19 @@ def headline(evidence: Evidence) -> str:
     if not (measured := [row for row in undecided if row["pairs"]]):
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
+    sign = 1 if evidence.measure.maximised else -1
     first = max(
-        measured, key=lambda row: (row["strategy"] == evidence.chosen, float(row["difference"]))
+        measured,
+        key=lambda row: (row["strategy"] == evidence.chosen, sign * float(row["difference"])),
     )
     ahead = f"{none} Ahead is {first['strategy']}, {_numbers(evidence, first)}"
-    return f"{ahead}; {_wanted(first, pair)}.{losses(first, pair)}{_added(evidence)}"
+    return f"{ahead}; {_wanted(evidence, first)}.{losses(evidence, first)}{_added(evidence)}"
 
 
 def differing(evidence: Evidence) -> str:
     """Why `export-best` gives another strategy than the verdicts, as a further sentence, or ""."""
     named, chosen, baseline = evidence.recommended, evidence.chosen, evidence.baseline
-    if named is None or chosen is None or chosen == named:
+    if evidence.multirun or named is None or chosen is None or chosen == named:
         return ""
     best = records(evidence.versus_best)
     worse = [row for row in best if row["strategy"] == chosen and row["verdict"] == Verdict.WORSE]
@@ -94,6 +99,9 @@ def no_verdict(evidence: Evidence) -> str | None:
             "to get a verdict, train each strategy's best configuration again with at least "
             f"{MIN_PAIRS} fresh seeds{with_more(evidence, _USUAL)}"
         )
+        if evidence.multirun:
+            why = "no two strategies were run with the same seed, all else being equal"
+            remedy = f"to get a verdict, run each strategy with the same {MIN_PAIRS} seeds or more"
         if evidence.is_running and setup.replicates:
             remedy = "once all is tuned, the sweep itself trains the best configurations again"
         return f"No verdict: {why}. The ranking may be chance; {remedy}."
@@ -118,7 +126,7 @@ def with_more(evidence: Evidence, pairs: int) -> str:
     """The command that goes on to so many pairs, as the end of a sentence; "" for a multirun."""
     hydra = evidence.setup.config.get("hydra", {})
     name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
-    if not name or not evidence.setup.sweeper:
+    if not name or not evidence.setup.sweeper or evidence.multirun:
         return ""
     overrides = hydra.get("overrides", {})
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
@@ -139,40 +147,52 @@ def with_more(evidence: Evidence, pairs: int) -> str:
 
 def tested(evidence: Evidence, strategy: str) -> str:
     """Returns a strategy's test accuracy as a further sentence; nothing where it is not known."""
-    row = evidence.standings.set_index("strategy").loc[strategy]
-    if pd.isna(row["test_accuracy"]):
+    row, measure = evidence.standings.set_index("strategy").loc[strategy], evidence.measure
+    mean, _, low, high = (row[name] for name in measure.columns)
+    if pd.isna(mean):
         return ""
-    interval = f"95 % interval {100 * row['test_low']:.2f} to {100 * row['test_high']:.2f}"
+    interval = f"95 % interval {measure.value(low)} to {measure.value(high)}"
     interval += f" over {_PLURAL[evidence.pair]}"
-    if pd.isna(row["test_low"]):
+    if pd.isna(low):
         interval = no_interval(1, evidence.pair)
     lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
-    return f" Its test accuracy is {100 * row['test_accuracy']:.2f} % ({interval}{lost})."
+    shown = f"Its test accuracy is {measure.value(mean)} %"
+    if evidence.multirun:
+        shown = f"Its mean is {measure.value(mean)}"
+    return f" {shown} ({interval}{lost})."
 
 
-def verdict(row: dict[str, Any], pair: str, margin: float = MARGIN) -> str:
-    """Returns what a row of `comparison.compare` says, which had this margin."""
-    opponent = row["opponent"]
+def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
+    """Returns what a row of `comparison.compare` says."""
+    opponent, measure = row["opponent"], evidence.measure
     at = "" if pd.isna(row["look"]) else f", at look {row['look']}"
     if row["verdict"] == Verdict.EQUIVALENT:
-        return f"As good as {opponent}, give or take {100 * margin:g} points{at}."
+        margin = evidence.setup.margin * (100 if measure.percent else 1)
+        return f"As good as {opponent}, give or take {margin:g}{measure.unit}{at}."
     if row["verdict"] != Verdict.UNDECIDED:
         return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}{at}."
-    return f"Undecided; {_wanted(row, pair)}."
+    return f"Undecided; {_wanted(evidence, row)}."
 
 
-def losses(row: dict[str, Any], pair: str) -> str:
+def losses(evidence: Evidence, row: dict[str, Any]) -> str:
     """What was lost of a row of `comparison.compare`, as a further sentence; "" if nothing was."""
     counts = [(row["lost"], row["strategy"]), (row["opponent_lost"], row["opponent"])]
-    lost = [f"{name} with {units(int(count), pair)}" for count, name in counts if count]
+    lost = [f"{name} with {units(int(count), evidence.pair)}" for count, name in counts if count]
     if not lost:
         return ""
-    rest = "" if pd.isna(row["conditional"]) else f"; without them {points(row['conditional'])}"
+    rest = ""
+    if not pd.isna(row["conditional"]):
+        rest = f"; without them {evidence.measure.difference(row['conditional'])}"
     return f" Lost, which ranks last: {listed(lost, 'and')}{rest}."
 
 
 def claim(evidence: Evidence) -> str:
     """Returns what the verdicts are about."""
+    if evidence.multirun:
+        return (
+            "The verdicts are about the strategies as they were run; the intervals cover "
+            f"{_PLURAL[evidence.pair]} alone."
+        )
     about = (
         "The verdicts are about these tuned configurations, the ones that this search has "
         "found; another search might find others, and more seeds do not cover that."
@@ -224,12 +244,28 @@ def components(evidence: Evidence) -> str:
     return text
 
 
+def confusions(strategy: str, names: Sequence[str], counts: NDArray[np.int64]) -> str:
+    """Returns which classes the strategy confuses most often, by `evidence.confusion`."""
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSED]
+    cells = [divmod(int(cell), len(names)) for cell in order if wrong.flat[cell]]
+    most = [
+        f"{names[true]} for {names[guess]} ({100 * wrong[true, guess] / counts[true].sum():.1f} %)"
+        for true, guess in cells
+    ]
+    text = f"A row for each true class: what the replicates of {strategy} take its test images for."
+    return f"{text} Most often: {listed(most, 'and')}." if most else f"{text} None is wrong."
+
+
 def progress(evidence: Evidence) -> str:
     """Returns how far the sweep has come."""
     done, planned = len(evidence.trials), evidence.setup.planned
+    again = len(evidence.replicates)
     of = f"{done} of " if evidence.is_running else ""
     text = of + wording.count(planned or 0 if of else done, "tuning trial")
-    if again := len(evidence.replicates):
+    if evidence.multirun:
+        text = wording.count(done + again, "job")
+    elif again:
         whole = evidence.setup.planned_replicates or again
         text += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
     text = f"{text} {'has' if done + again == 1 else 'have'} ended"
@@ -249,28 +285,24 @@ def units(count: int, pair: str) -> str:
     return f"{count} {pair if count == 1 else _PLURAL[pair]}"
 
 
-def points(difference: float) -> str:
-    """Returns a difference of two accuracies: `+0.62`."""
-    return f"{100 * difference:+.2f}"
-
-
-def interval(row: dict[str, Any], pair: str) -> str:
-    """`interval +0.41 to +0.83` of a difference of two accuracies, or why there is none.
+def interval(evidence: Evidence, row: dict[str, Any]) -> str:
+    """`interval +0.41 to +0.83` of a difference, or why there is none.
 
     The one over pairs and images comes first, where there is one, the one over pairs beside it.
     """
     if pd.isna(row["low"]):
-        return no_interval(int(row["pairs"]), pair)
-    if not (wide := ends(row, "images_")):
-        return f"interval {ends(row)}"
-    unit = _PLURAL[pair]
-    return f"interval {wide} over {unit} and images, {ends(row)} over {unit} alone"
+        return no_interval(int(row["pairs"]), evidence.pair)
+    alone, unit = ends(evidence, row), _PLURAL[evidence.pair]
+    if not (wide := ends(evidence, row, "images_")):
+        return f"interval {alone}"
+    return f"interval {wide} over {unit} and images, {alone} over {unit} alone"
 
 
-def ends(row: dict[str, Any], prefix: str = "") -> str:
+def ends(evidence: Evidence, row: dict[str, Any], prefix: str = "") -> str:
     """`+0.41 to +0.83`, over pairs, or with "images_" over images, too; "" if there is none."""
     low, high = row[f"{prefix}low"], row[f"{prefix}high"]
-    return "" if pd.isna(low) else f"{points(low)} to {points(high)}"
+    shown = evidence.measure.difference
+    return "" if pd.isna(low) else f"{shown(low)} to {shown(high)}"
 
 
 def no_interval(pairs: int, pair: str) -> str:
@@ -280,17 +312,19 @@ def no_interval(pairs: int, pair: str) -> str:
 
 
 def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
-    pair = evidence.pair
+    pair, measure = evidence.pair, evidence.measure
+    difference = f"{measure.difference(row['difference'])}{measure.unit}"
     range_ = "" if pd.isna(row["low"]) else f"{100 * (1 - evidence.setup.alpha):g} % "
     p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
     at = "" if pd.isna(row["look"]) or not row["look"] else f" at look {row['look']}"
     return (
-        f"{points(row['difference'])} points over {row['opponent']} "
-        f"({range_}{interval(row, pair)}, {units(int(row['pairs']), pair)}, joint p {p}{at})"
+        f"{difference} over {row['opponent']} "
+        f"({range_}{interval(evidence, row)}, {units(int(row['pairs']), pair)}, joint p {p}{at})"
     )
 
 
-def _wanted(row: dict[str, Any], pair: str) -> str:
+def _wanted(evidence: Evidence, row: dict[str, Any]) -> str:
+    pair = evidence.pair
     if not pd.isna(row["next_look"]):
         return f"the next look is at {units(int(row['next_look']), pair)}"
     if not pd.isna(row["look"]):
@@ -301,6 +335,8 @@ def _wanted(row: dict[str, Any], pair: str) -> str:
     if more >= _FAR:
         return f"not even {MOST_PAIRS} {_PLURAL[pair]} would be likely to decide"
     total = int(row["pairs"] + more)
+    if evidence.multirun:
+        return f"a new multirun of about {units(total, pair)} would decide"
     is_planned = pair == "seed" and total <= looks.most("auto")
     key, plan = _KEYS[pair], "auto" if is_planned else total
     return f"a new sweep of about {units(total, pair)} would decide (--new {key}={plan})"

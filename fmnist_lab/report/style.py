@@ -65,6 +65,25 @@ def figure(traces: Sequence[dict[str, Any]], height: int = HEIGHT, **layout: Any
     )
 
 
+def shares(
+    values: npt.NDArray[np.float64], columns: Sequence[str], rows: Sequence[str], text: str
+) -> "go.Figure":
+    """Draws a table of shares of 1, the larger the darker; the first row on top."""
+    table = {
+        "type": "heatmap", "z": values, "x": list(columns), "y": list(rows),
+        "texttemplate": text, "zmin": 0, "zmax": 1, "showscale": False,
+        "hoverongaps": False, "xgap": 2, "ygap": 2,
+        "colorscale": [[0, "rgba(63,136,214,0.08)"], [1, "rgba(63,136,214,0.85)"]],
+        "hovertemplate": "%{y}, %{x}: %{z:.2%}<extra></extra>",
+    }  # fmt: skip
+    return figure(
+        [table],
+        height=150 + ROW * len(rows),
+        xaxis={"showgrid": False, "tickangle": -30, "type": "category"},
+        yaxis={"autorange": "reversed", "showgrid": False, "type": "category"},
+    )
+
+
 def dots(how_many: int) -> dict[str, Any]:
     """Returns the kind of trace for so many points."""
     return {"type": "scattergl" if how_many > MANY else "scatter", "mode": "markers"}

@@ -50,19 +50,16 @@ def verdicts(evidence: Evidence) -> str:
 def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     opponent = str(frame["opponent"].iloc[0])
     judged = {row["strategy"]: row for row in sentences.records(frame)}
-    units = {"seed": "seeds", "search": "searches"}[evidence.pair]
+    units, measure = sentences.units(2, evidence.pair).removeprefix("2 "), evidence.measure
     rows: list[dict[str, Any]] = []
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
         if row := judged.get(standing["strategy"]):
-            verdict = escape(
-                sentences.verdict(row, evidence.pair, evidence.setup.margin)
-                + sentences.losses(row, evidence.pair)
-            )
+            verdict = escape(sentences.verdict(evidence, row) + sentences.losses(evidence, row))
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
-                f"points over {escape(opponent)}": _points(row["difference"]),
-                "interval": _interval(row, evidence.pair, units),
+                f"{measure.unit} over {escape(opponent)}".strip(): _difference(evidence, row),
+                "interval": _interval(evidence, row, units),
                 units: str(row["pairs"]),
                 "p": _number(row["p_joint"], ".3f"),
             }
@@ -70,16 +67,20 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells["verdict"] = "What the others are compared with."
         else:
             continue
-        rows.append(cells | {"test accuracy, %": _tested(standing)})
+        rows.append(cells | {_heading(evidence): _tested(evidence, standing)})
     columns = max(rows, key=len)  # of any but the opponent's
     return table(evidence, pd.DataFrame(rows, columns=list(columns)), "verdicts")
 
 
-def _interval(row: dict[str, Any], pair: str, units: str) -> str:
+def _heading(evidence: Evidence) -> str:
+    return f"{evidence.measure.name}, %" if evidence.measure.percent else "mean"
+
+
+def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
     """Returns the interval over pairs and images, if known, with that over pairs alone below."""
-    if wide := sentences.ends(row, "images_"):
-        return f"{wide}<br><small>{units} alone: {sentences.ends(row)}</small>"
-    return sentences.interval(row, pair).removeprefix("interval ")
+    if wide := sentences.ends(evidence, row, "images_"):
+        return f"{wide}<br><small>{units} alone: {sentences.ends(evidence, row)}</small>"
+    return sentences.interval(evidence, row).removeprefix("interval ")
 
 
 def _ranking(evidence: Evidence) -> str:
@@ -87,14 +88,18 @@ def _ranking(evidence: Evidence) -> str:
     standings = evidence.standings
     columns = {
         "strategy": standings["strategy"],
-        f"best {evidence.metric}": [_number(best, ".4f") for best in standings["best"]],
+        f"best {evidence.metric}": [
+            _number(best, ".4f" if evidence.measure.percent else ".4g")
+            for best in standings["best"]
+        ],
         "in trial": [_number(trial, "d") for trial in standings["trial"]],
         "trials": standings["trials"],
     }
     lost = [name for name in ("pruned", "diverged", "failed") if standings[name].any()]
     columns |= {name: standings[name] for name in lost}
-    if standings["test_accuracy"].notna().any():
-        columns["test accuracy, %"] = [_tested(row) for row in sentences.records(standings)]
+    if standings[evidence.measure.column].notna().any():
+        rows = sentences.records(standings)
+        columns[_heading(evidence)] = [_tested(evidence, row) for row in rows]
     return table(evidence, columns)
 
 
@@ -126,7 +131,7 @@ def trust(evidence: Evidence) -> str:
             cells["decades"] = f"{width['decades']:.1f}"
         if not pd.isna(gap):
             is_points = evidence.maximised
-            cells["optimism"] = f"{_points(gap)} points" if is_points else f"{gap:+.4f}"
+            cells["optimism"] = f"{100 * gap:+.2f} points" if is_points else f"{gap:+.4f}"
         rows.append(cells)
     columns = [
         "strategy",
@@ -191,15 +196,17 @@ def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
     return table(evidence, columns)
 
 
-def _tested(standing: Mapping[str, Any]) -> str:
-    """Returns the mean test accuracy in percent, and its interval where there is one."""
-    names = ("test_accuracy", "test_low", "test_high")
-    mean, low, high = (_number(100 * standing[name], ".2f") for name in names)
+def _tested(evidence: Evidence, standing: Mapping[str, Any]) -> str:
+    """Returns the mean of what is compared, and its interval where there is one."""
+    measure = evidence.measure
+    values = (standing[name] for name in measure.columns)
+    mean, _, low, high = ("-" if pd.isna(value) else measure.value(value) for value in values)
     return mean if low == "-" else f"{mean} ({low} to {high})"
 
 
-def _points(difference: float) -> str:
-    return "-" if pd.isna(difference) else sentences.points(difference)
+def _difference(evidence: Evidence, row: dict[str, Any]) -> str:
+    value = row["difference"]
+    return "-" if pd.isna(value) else evidence.measure.difference(value)
 
 
 def _number(value: Any, spec: str) -> str:

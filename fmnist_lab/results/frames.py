@@ -26,7 +26,7 @@ Source = str | Sequence[Path] | None
 
 LABELS = ("kind", "sweep", "strategy", "trial", "seed", "search")  # the first columns
 _TESTED = ("test_loss", "test_accuracy")  # of replicates
-_TYPES = {
+TYPES = {  # of the columns; all others are keys that jobs were given
     **dict.fromkeys(LABELS[:3], "str"),
     **dict.fromkeys([*LABELS[3:]], "int64"),
     **dict.fromkeys(["objective", *_TESTED], "float64"),
@@ -47,8 +47,8 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
     """Returns the folder of a sweep or multirun.
 
     Args:
-        name: The name of a folder in `mlruns/sweeps/` or `mlruns/multirun/`; None: the one that
-            was started or continued last.
+        name: The name of a folder in `mlruns/sweeps/` or `mlruns/multirun/`, or its path; None:
+            the one that was started or continued last.
         root: The folder `mlruns`.
 
     Raises:
@@ -62,7 +62,7 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
             f"`{root}` must hold a sweep or a multirun to compare, got none; start one with: "
             "fmnist-lab sweep demo."
         )
-    named = [path for path in found if name in (None, path.name)]
+    named = [path for path in found if name in (None, path.name) or path == Path(name)]
     if not named:
         names = ", ".join(path.name for path in found)
         raise RequestError(f"`NAME` must be one of {names}, got {name!r}.")
@@ -162,9 +162,9 @@ def _runs(source: Source, kind: str) -> pd.DataFrame:
     where = folders(source, kind=kind) if source is None or isinstance(source, str) else source
     rows = [_row(folder) for folder in where]
     given = [overrides.read(row.pop("overrides")) for row in rows]
-    types = {name: _TYPES[name] for name in _TYPES if kind == "replicate" or name not in _TESTED}
+    types = {name: TYPES[name] for name in TYPES if kind == "replicate" or name not in _TESTED}
     found = pd.DataFrame(rows)
-    more = found.columns.difference([*_TYPES], sort=False)
+    more = found.columns.difference([*TYPES], sort=False)
     frame = found.reindex(columns=[*types, *more])
     frame["superseded"] = _superseded(frame, given)
     asked = _parameters([{key: row[key] for key in row if key not in frame} for row in given])

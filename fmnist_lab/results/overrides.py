@@ -24,11 +24,15 @@ def asked(overrides: Sequence[str]) -> list[str]:
     return [word for word in overrides if not word.lstrip("+~").startswith(PRIVATE)]
 
 
-def read(overrides: Sequence[str]) -> dict[str, Any]:
+def read(overrides: Sequence[str], without: Sequence[str] = _OF_THE_SWEEP) -> dict[str, Any]:
     """Returns the values by dotted key: float for numbers, None for null, text for all else."""
+    return {key: _value(text) for key, text in typed(overrides).items() if key not in without}
+
+
+def typed(overrides: Sequence[str]) -> dict[str, str]:
+    """Returns the values by dotted key, as they were typed."""
     pairs = (word.partition("=") for word in overrides if not word.startswith("~"))
-    values = {key.lstrip("+"): _value(text) for key, _, text in pairs}
-    return {key: value for key, value in values.items() if key not in _OF_THE_SWEEP}
+    return {key.lstrip("+"): text for key, _, text in pairs}
 
 
 @lru_cache(maxsize=100_000)

@@ -10,7 +10,7 @@ import logging
 import math
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NotRequired, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, Required, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -95,6 +95,25 @@ class Manifest(TypedDict, total=False):
     wanted: dict[str, Whole]  # seeds by strategy, up to the next look
 
 
+@with_config(STRICT)
+class Confusion(TypedDict):
+    """`test_confusion.json` of a replicate."""
+
+    classes: list[str]
+    counts: list[list[Whole]]  # test images of each class that are taken for each class
+
+
+@with_config(STRICT)
+class Returned(TypedDict, total=False):
+    """`returned.json` of a job of another application."""
+
+    number: Required[Whole]
+    overrides: Required[list[str]]
+    pruned: Required[bool]
+    values: list[float] | None  # None: what the task returned is no number
+    error: str  # instead of values
+
+
 class Interval(TypedDict):
     """The range of a searched number."""
 
@@ -116,6 +135,8 @@ class Sweeper(TypedDict, total=False):
     strategies: dict[str, Any] | None
     sampler: dict[str, Any] | None
     pruner: dict[str, Any] | None
+    label: str | None
+    direction: Any
 
 
 class HydraNode(TypedDict, total=False):
@@ -140,6 +161,13 @@ class SweepConfig(TypedDict, total=False):
     baseline: str | None
     margin: float
     alpha: float
+
+
+@with_config(STRICT)
+class ForeignConfig(TypedDict, total=False):
+    """`multirun.yaml` of another application, as far as it is read."""
+
+    hydra: HydraNode
 
 
 Spaces = dict[str, dict[str, Interval | Choices]]  # `spaces.json`: by strategy and dotted key

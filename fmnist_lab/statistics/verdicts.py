@@ -120,12 +120,13 @@ def pair_up(
     Raises:
         RequestError: A column is missing or unknown, a replicate is there twice or none at all.
     """
-    require_known("pair", [pair], ["seed", "search"])
+    require_known("pair", [pair], ["seed", "search", "block"])
     metric = ["objective_metric"] * (value == "objective")
+    one = "block" if pair == "block" else "seed"
     require_columns(
-        "replicates", replicates, "strategy", "search", "seed", "stop_reason", value, *metric
+        "replicates", replicates, "strategy", "search", "seed", one, "stop_reason", value, *metric
     )
-    require_unique("replicates", replicates, "strategy", "search", "seed")
+    require_unique("replicates", replicates, "strategy", "search", one)
     if replicates.empty:
         raise RequestError("`replicates` must hold a replicate, got none.")
     maximised = ranking.is_maximised(replicates, value)
@@ -178,7 +179,8 @@ def compare(  # noqa: PLR0913 - all but the first have a default
 ) -> pd.DataFrame:
     """Compares every strategy with the baseline, over paired replicates.
 
-    A pair is a seed, or with `pair="search"` a whole search; values within a pair are averaged.
+    A pair is a seed, with `pair="block"` a block (a seed, and what else the two have in common), or
+    with `pair="search"` a whole search; values within a pair are averaged.
     A strategy has no value in a pair where one of its values is missing, or where it has fewer
     rows than another strategy: a mean over the survivors would flatter.
 

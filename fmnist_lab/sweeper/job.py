@@ -4,6 +4,7 @@ import functools
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from hydra.utils import get_method
 
 from fmnist_lab.errors import is_full_disk
 from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.launcher import returned
 
 if TYPE_CHECKING:
     import optuna
@@ -79,7 +81,12 @@ class CurrentTrial:
 
     def record(self, **content: Any) -> None:
         """Leaves the result in the study, in case that no controller is there to take it."""
-        content |= {"dir": str(HydraConfig.get().runtime.output_dir), "pruned": self.pruned}
+        hydra = HydraConfig.get()
+        content["pruned"] = self.pruned
+        if self._channel.recall is None:  # the job itself leaves nothing in its folder
+            with suppress(OSError):  # the study has it, too
+                returned.write(hydra, **content)
+        content["dir"] = str(hydra.runtime.output_dir)
         self._reach(lambda storage, trial: storage.set_trial_user_attr(trial, RECORD, content))
 
     def earlier(self) -> list[int]:
@@ -154,7 +161,7 @@ class RecordedTask:
             return values[0] if len(values) == 1 else values
         _current = trial
         try:
-            returned = self.task(cfg)
+            value = self.task(cfg)
         except Exception as error:
             if interrupted.is_set():  # which some library has taken for an error of its own
                 raise KeyboardInterrupt from error
@@ -164,8 +171,8 @@ class RecordedTask:
             raise
         finally:
             _current = None
-        trial.record(values=_numbers(returned))
-        return returned
+        trial.record(values=returned.numbers(value))
+        return value
 
 
 def left_in(
@@ -189,12 +196,3 @@ def is_pruned(error: object) -> bool:
     from optuna import TrialPruned
 
     return isinstance(error, TrialPruned)
-
-
-def _numbers(returned: Any) -> list[float] | None:
-    """The values as plain numbers; None for anything else, which the controller will refuse."""
-    many = returned if isinstance(returned, list | tuple) else [returned]
-    try:
-        return [float(value) for value in many]
-    except (TypeError, ValueError):
-        return None

@@ -26,7 +26,7 @@ from fmnist_lab.trial import REPEATED, WHOLE, Labels, StopReason, Trial, TrialRe
 
 log = logging.getLogger(__name__)
 
-_LEFT = ("curves.jsonl", "curves.png", weights.WEIGHTS, weights.TEST_CORRECT, "result.json")
+_LEFT = ("curves.jsonl", "curves.png", *weights.FILES, "result.json")
 
 
 class Tracker:
@@ -112,9 +112,10 @@ def run(  # noqa: PLR0913 - all but the first four have a default
             attempts.tell(epoch, metrics)
         outcome = engines.get(trial.training.engine)(trial, dataset, on_epoch, checkpoint)
         if labels.kind == "replicate" and outcome.stop_reason in WHOLE:  # else the test set is shut
-            loss, correct = building.evaluate(trial, dataset, outcome.weights)
-            weights.keep(folder, outcome.weights, correct)  # without them, a failed trial
-            test = loss, float(correct.mean())
+            loss, guesses = building.evaluate(trial, dataset, outcome.weights)
+            truth, names = dataset.test_labels, dataset.class_names
+            weights.keep(folder, outcome.weights, guesses, truth, names)  # without, it failed
+            test = loss, float((guesses == truth).mean())
         reason, delivered = outcome.stop_reason, outcome.delivered_epoch
     except (KeyboardInterrupt, Exception) as error:
         if isinstance(error, Exception) and not interrupted.is_set():

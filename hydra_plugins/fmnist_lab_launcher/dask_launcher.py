@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from fmnist_lab.foundation.installed import beside, installed_first
 from fmnist_lab.launcher.options import Settings
+from fmnist_lab.launcher.returned import TARGET, RecordReturns
 from fmnist_lab.sweeper.settings import sweep_request
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ class DaskLauncherConf(Settings):
 
 ConfigStore.instance().store(
     group="hydra/launcher", name="dask", node=DaskLauncherConf, provider="fmnist_lab_launcher"
+)
+ConfigStore.instance().store(
+    group="hydra/callbacks",
+    name="record_returns",
+    node={"record_returns": {"_target_": TARGET}},
+    provider="fmnist_lab_launcher",
 )
 
 
@@ -53,6 +60,10 @@ class DaskLauncher(Launcher):
         """Called by Hydra before anything else."""
         with sweep_request(), installed_first(beside()):
             self._settings = Settings.checked(self._values)
+        callbacks = (config.hydra.get("callbacks") or {}).values()
+        if not any(str(node.get("_target_")).startswith("fmnist_lab.") for node in callbacks):
+            # Our own application leaves more than this, and a user may have asked for it.
+            hydra_context.callbacks.callbacks.append(RecordReturns())
         self._hydra_context = hydra_context
         self._task_function = task_function
         self.config = config

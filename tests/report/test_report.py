@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import cautions, method, page, sentences
+from fmnist_lab.report import cautions, figures, method, page, sentences
 from fmnist_lab.report import evidence as gathering
 from fmnist_lab.statistics import Verdict
 from tests.support.folders import leave_correct, leave_replicates, leave_run, leave_sweep, paired
@@ -104,8 +105,8 @@ class TestHeadline:
         found = at_looks(tmp_path, [8, 12], 8, gain=0.006)
         assert re.search(r"p = 0\.008 .*\b1\)", sentences.headline(found))
         (row,) = sentences.records(found.versus_baseline)
-        assert sentences.verdict(row, "seed") in written(found)
-        assert " 1." in sentences.verdict(row, "seed")
+        assert sentences.verdict(found, row) in written(found)
+        assert " 1." in sentences.verdict(found, row)
 
     def test_seeds_beside_the_plan_are_in_the_verdict(self, tmp_path: Path) -> None:
         later = {"opened": "2026-11-02", "changed": ["looks", "seeds"]}
@@ -224,8 +225,8 @@ class TestVerdicts:
         evidence = judged(tmp_path, gain)
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["verdict"] == verdict
-        assert numbers(sentences.verdict(row, "seed")) == margins
-        assert "constant" in sentences.verdict(row, "seed")
+        assert numbers(sentences.verdict(evidence, row)) == margins
+        assert "constant" in sentences.verdict(evidence, row)
 
     def test_lost_replicates_rank_last(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -234,7 +235,7 @@ class TestVerdicts:
         evidence = gather(leave_replicates(place, {"constant": constant, "cosine": better}))
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["verdict"] == Verdict.BETTER
-        losses = sentences.losses(row, "seed")
+        losses = sentences.losses(evidence, row)
         assert re.search(r"cosine .*\b1\b.* \+\d", losses)
         assert losses in sentences.headline(evidence)
         assert "<td>8 (1 to 35)</td>" in written(evidence)  # of 12, Wilson's interval
@@ -263,7 +264,7 @@ class TestVerdicts:
         rows = sentences.records(evidence.versus_baseline)
         (worst,) = (row for row in rows if row["strategy"] == "linear")
         assert worst["verdict"] == Verdict.WORSE
-        assert sentences.losses(worst, "seed") in written(evidence)
+        assert sentences.losses(evidence, worst) in written(evidence)
         assert "cosine: +0.30" in sentences.headline(evidence)
         alone = leave_sweep(tmp_path, BOTH, LEVELS, "alone")
         leave_replicates(alone, {"cosine": lost, "constant": paired(0.88, 8)})
@@ -309,11 +310,36 @@ class TestImages:
         evidence = gather(self.kept(tmp_path, 0.01))
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["images_low"] < row["low"] < row["high"] < row["images_high"]
-        wide, narrow = sentences.ends(row, "images_"), sentences.ends(row)
+        wide, narrow = sentences.ends(evidence, row, "images_"), sentences.ends(evidence, row)
         headline = sentences.headline(evidence)
         assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
         assert re.search(rf"<td>{re.escape(wide)}<br>.*{re.escape(narrow)}</small></td><td>8", html)
+
+    def test_what_the_winner_confuses(self, tmp_path: Path) -> None:
+        place = self.kept(tmp_path, 0.01)
+        found = gathering.confusion(gather(place))
+        assert found is not None
+        winner, names, counts = found
+        assert winner == "cosine"
+        assert counts.sum() == 10_000 * gather(place).replicates["strategy"].eq("cosine").sum()
+        wrong = counts - np.diag(counts.diagonal())
+        assert np.array_equal(np.argwhere(wrong)[:2], [[0, 1], [1, 2]])  # the next class
+        most = 100 * wrong.max() / counts[wrong.max(axis=1).argmax()].sum()
+        text = sentences.confusions(*found)
+        assert f"({most:.1f} %)" in text
+        assert names[int(wrong.max(axis=1).argmax())] in text
+        assert text.rpartition("Most")[0] in written(gather(place))
+        figure = figures.confusion(gather(place))
+        assert figure is not None
+        assert figure.data[0].z[0][0] == counts[0, 0] / counts[0].sum()
+
+    def test_sweeps_of_earlier_versions_have_no_confusions(self, tmp_path: Path) -> None:
+        place = self.kept(tmp_path, 0.01)
+        for file in place.rglob("test_confusion.json"):
+            file.unlink()
+        assert gathering.confusion(gather(place)) is None
+        assert "confused" not in written(gather(place))
 
     def test_a_gain_that_other_images_may_undo(self, tmp_path: Path) -> None:
         evidence = gather(self.kept(tmp_path, 0.0026))

@@ -116,6 +116,8 @@ def test_bad_trials_are_pruned(tmp_path: Path, raises: str) -> None:
     assert [trial.params["+x"] for trial in pruned] == [2.9, 2.8]
     assert all(len(trial.intermediate_values) < 5 for trial in pruned)
     assert len(trials(tmp_path, "pruning", "COMPLETE")) == 6
+    left = [json.loads(file.read_text()) for file in tmp_path.glob("*/returned.json")]
+    assert sorted(job["number"] for job in left if job["pruned"]) == [6, 7]
 
 
 def test_every_kind_of_failure_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:

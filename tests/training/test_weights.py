@@ -29,8 +29,16 @@ def test_a_replicate_keeps_what_it_delivers(
     kept = weights.read(tmp_path)
     assert kept is not None
     dataset = data.load(trial.data)
-    loss, correct = building.evaluate(trial, dataset, kept)
+    loss, guesses = building.evaluate(trial, dataset, kept)
+    correct = guesses == dataset.test_labels
     assert (loss, correct.mean()) == (result.test_loss, result.test_accuracy)
+    confusion = weights.read_confusion(tmp_path)
+    assert confusion is not None
+    assert confusion[0] == list(dataset.class_names)
+    assert confusion[1].sum(axis=1).tolist() == np.bincount(dataset.test_labels).tolist()
+    assert confusion[1].trace() == correct.sum()
+    of_class_3 = np.bincount(guesses[dataset.test_labels == 3], minlength=10)
+    assert confusion[1][3].tolist() == of_class_3.tolist()
     bits = weights.read_correct(tmp_path)
     assert bits is not None
     assert bits.tolist() == correct.tolist()
@@ -50,6 +58,7 @@ def test_a_tuning_trial_keeps_none_and_removes_what_was_left(
     runner.run(tiny(), labels, tmp_path, runner.Tracker())
     assert weights.read(tmp_path) is None
     assert weights.read_correct(tmp_path) is None
+    assert weights.read_confusion(tmp_path) is None
 
 
 class InTheWay(runner.Tracker):
@@ -80,11 +89,22 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("images", [359, 360, 10_000])
 def test_bits_of_any_number_of_images(tmp_path: Path, images: int) -> None:
-    correct = np.random.default_rng(1).random(images) < 0.5
-    weights.keep(tmp_path, [], correct)
+    truth = np.arange(images, dtype=np.int32) % 3
+    guesses = np.random.default_rng(1).integers(0, 3, images)
+    weights.keep(tmp_path, [], guesses, truth, "abc")
     found = weights.read_correct(tmp_path)
     assert found is not None
-    assert found.tolist() == correct.tolist()
+    assert found.tolist() == (guesses == truth).tolist()
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"classes": ["a"]}', '{"classes": ["a"], "counts": [[1, 2]]}',
+                '{"classes": ["a"], "counts": [[-1]]}'],
+)  # fmt: skip
+def test_what_is_no_confusion_matrix(tmp_path: Path, content: str) -> None:
+    (tmp_path / weights.TEST_CONFUSION).write_text(content)
+    with pytest.raises(RequestError, match=weights.TEST_CONFUSION):
+        weights.read_confusion(tmp_path)
 
 
 @pytest.mark.parametrize("array", [np.ones((4, 8), bool), np.ones(8)])

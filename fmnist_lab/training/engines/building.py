@@ -110,7 +110,7 @@ def targets(labels: NDArray[np.int32], trial: Trial, dataset: Dataset) -> NDArra
 
 def evaluate(
     trial: Trial, dataset: Dataset, weights: Sequence[NDArray[Any]]
-) -> tuple[float, NDArray[np.bool_]]:
+) -> tuple[float, NDArray[np.int64]]:
     """Measures delivered weights on the test set, by Keras itself, for both engines alike.
 
     Nothing that tunes or stops a trial calls this.
@@ -121,7 +121,7 @@ def evaluate(
         weights: What it delivers, as `model.get_weights()`.
 
     Returns:
-        The mean loss, and which images are classified correctly, (images,).
+        The mean loss, and the class that each image is taken for, (images,).
     """
     model = build_model(trial, dataset)
     model.set_weights(weights)
@@ -130,7 +130,7 @@ def evaluate(
     probabilities = model.predict(images, batch_size=EVALUATION_BATCH, verbose=0)
     # As `model.evaluate` has it, penalties of weights included.
     loss = build_loss(trial)(labels, probabilities) + sum(model.losses)
-    return float(loss), np.asarray(probabilities.argmax(axis=1) == dataset.test_labels)
+    return float(loss), np.asarray(probabilities.argmax(axis=1))
 
 
 def save(trial: Trial, dataset: Dataset, weights: Sequence[NDArray[Any]], path: Path) -> None:
