@@ -4,11 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -94,9 +95,7 @@ def register() -> None:
     Raises:
         PermissionError: There are files of the user's here that this user may not read.
     """
-    schema = OmegaConf.structured(Config)
-    _unlock(schema)  # for OmegaConf a frozen dataclass is one that overrides cannot change
-    ConfigStore.instance().store(name="schema", node=schema)
+    ConfigStore.instance().repo["schema.yaml"] = _schema()
     listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
     resolvers: dict[str, Callable[..., Any]] = {
         "search_path": _search_path,
@@ -246,6 +245,14 @@ def _epochs(share: float, least: float = 0.0, *, _root_: DictConfig) -> float:
     """Returns a share of the training, in epochs: for search spaces that follow its length."""
     epochs: int = _root_.training.epochs
     return max(round(share * epochs, 6), least)  # 0.3, not 0.30000000000000004
+
+
+@cache
+def _schema() -> ConfigNode:
+    """Returns the schema for Hydra's store, which hands out copies of it."""
+    schema = OmegaConf.structured(Config)
+    _unlock(schema)  # for OmegaConf a frozen dataclass is one that overrides cannot change
+    return ConfigNode("schema.yaml", schema, group=None, package=None, provider=None)
 
 
 def _unlock(node: Any) -> None:

@@ -6,6 +6,7 @@ no code and no folders. It is checked before anything is composed from it.
 
 import builtins
 import os
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -304,6 +305,14 @@ class FileConfigSource(file_config_source.FileConfigSource):
         path = Path(os.path.realpath(Path(self.path, self._normalize_file_name(config_path))))
         if "best" in PurePath(config_path).parts and path.exists():
             return self._load_exported(path)
+        # Every trial of a sweep is composed of the same files. Hydra changes what it is given.
+        key, version = (self.path, self.provider, config_path), _version(path)
+        if _known.get(key, (None, b""))[0] != version:
+            _known[key] = version, pickle.dumps(self._load(config_path, path))
+        result: ConfigResult = pickle.loads(_known[key][1])
+        return result
+
+    def _load(self, config_path: str, path: Path) -> ConfigResult:
         name = _short(path)
         try:
             result = super().load_config(config_path)
@@ -368,6 +377,18 @@ def _short(path: Path) -> str:
     """Returns the path from where the command runs, if it is below."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+_known: dict[tuple[str, str, str], tuple[tuple[int, ...], bytes]] = {}
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Returns what changes with a file's content: none, where it cannot be asked for."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def install() -> None:

@@ -113,7 +113,7 @@ def _signs(pairs: int) -> Floats:
 def _critical(z: float, pairs: npt.NDArray[np.int_], alpha: float) -> Floats:
     """Returns the critical |t| of each difference that belongs to a critical z of them all."""
     degrees = np.where(pairs > 1, pairs - 1.0, np.nan)
-    bonferroni = scipy.stats.t.ppf(1 - alpha / (2 * max(len(pairs), 1)), degrees)
+    bonferroni = scipy.special.stdtrit(degrees, 1 - alpha / (2 * max(len(pairs), 1)))
     room = pairs - z**2
     flips = z * np.sqrt(degrees / np.maximum(room, 1e-6))
     is_fine = alpha * 2.0 ** (pairs - 1.0) >= 1

@@ -63,7 +63,7 @@ def half_width(critical: float, error: float, pairs: int, of_images: float) -> f
     """
     if error == 0:
         return np.nan
-    z = scipy.stats.norm.isf(scipy.stats.t.sf(critical, pairs - 1))
+    z = scipy.special.ndtri(scipy.special.stdtr(pairs - 1, -critical))
     return float(np.sqrt((critical * error) ** 2 + z**2 * np.maximum(of_images, 0)))
 
 

@@ -246,6 +246,24 @@ class TestOwnConf:
         assert rates == [1, 1, 0.5, 0.5, 0.25]
         assert building.build_model(chosen).count_params() == 7850
 
+    def test_what_an_option_says_now_is_composed(self, folder: Path) -> None:
+        """Though every file is parsed once."""
+        path = folder / "conf/scheduler/mine.yaml"
+        assert trial("scheduler=mine").scheduler["every"] == 2
+        path.write_text(path.read_text().replace("every: 2", "every: 3"))
+        assert trial("scheduler=mine").scheduler["every"] == 3
+        path.write_text("[")
+        with pytest.raises(RequestError, match=r"mine\.yaml"):
+            trial("scheduler=mine")
+        path.unlink()
+        with pytest.raises(RequestError, match="scheduler"):
+            trial("scheduler=mine")
+
+    def test_a_composition_changes_none_that_follows(self) -> None:
+        once = config.compose(["scheduler=mine"])
+        config.compose(["scheduler=mine", "scheduler.every=7", "~scheduler.update"])
+        assert config.compose(["scheduler=mine"]) == once
+
     def test_ours_are_still_there(self) -> None:
         assert trial("scheduler=cosine").scheduler["_target_"] == "fmnist_lab.schedules.cosine"
 
