@@ -268,19 +268,23 @@ class TestOwnConf:
         assert trial("scheduler=cosine").scheduler["_target_"] == "fmnist_lab.schedules.cosine"
 
     def test_a_misspelt_key_names_what_is_allowed(self) -> None:
-        with pytest.raises(RequestError, match=r"`scheduler\.evry` must be .* allowed keys: every"):
+        with pytest.raises(RequestError) as refused:
             trial("scheduler=mine", "+scheduler.evry=3")
+        assert refused.value.key == "scheduler.evry"
+        assert "every" in refused.value.hint.split(": ")[1].split(", ")
 
     def test_an_unknown_option_lists_it(self) -> None:
-        with pytest.raises(RequestError, match=r"Available options in 'scheduler': .*\bmine\b"):
+        with pytest.raises(RequestError, match=r"'scheduler'.*\bmine\b"):
             trial("scheduler=minne")
 
 
 def test_a_password_in_a_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     uri = "http://me:s3cret@host"
     stated = config.compose(["tracking=server", f"tracking.uri='{uri}'"])
-    with pytest.raises(RequestError, match=r"`tracking.uri` must take its password from the env"):
+    with pytest.raises(RequestError) as refused:
         config.refuse_password(stated)
+    assert refused.value.key == "tracking.uri"
+    assert "s3cret" not in str(refused.value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     config.refuse_password(config.compose(["tracking=server"]))
     inside = "tracking.uri='http://me:${oc.env:P}@host'"

@@ -99,7 +99,7 @@ def test_after_the_last_attempt_the_loss_is_the_result(jobs: Launcher, tmp_path:
     assert ended[0] == 3
     assert ended[1].status == JobStatus.FAILED
     assert ended[1].overrides == ["+do=die", "+times=9", f"+file={tmp_path / 'log'}"]
-    lost = r"Job 3 .* 2 .* tls://127\S* .* 9,"  # attempts, the worker, the signal
+    lost = r"\b3 .* 2 .* tls://127\S* .* 9,"  # the job, attempts, the worker, the signal
     with pytest.raises(WorkerLostError, match=lost):
         _ = ended[1].return_value
     assert len(pids(tmp_path / "log")) == 2
@@ -178,7 +178,7 @@ def test_an_exception_that_cannot_be_pickled_arrives_as_text(jobs: Launcher) -> 
 
 
 def test_a_result_that_cannot_be_pickled_is_named(jobs: Launcher) -> None:
-    with pytest.raises(TypeError, match=r"Job 0 .*\block\b"):
+    with pytest.raises(TypeError, match=r"\b0 .*\block\b"):
         _ = one(jobs, "do=return_a_lock").return_value
 
 
@@ -269,7 +269,7 @@ def test_the_end_of_the_local_cluster_is_an_error(tmp_path: Path) -> None:
         host = jobs.stream._cluster._host
         assert host is not None
         host.process.kill()
-        with pytest.raises(RuntimeError, match=r"ended by itself|connection|out of reach"):
+        with pytest.raises(ConnectionLostError):
             jobs.next_result(30)
         wait_for(lambda: not Path(f"/proc/{pids(tmp_path / 'log')[0]}").exists())
 

@@ -6,6 +6,7 @@ import sqlite3
 import tarfile
 from collections.abc import Callable
 from contextlib import chdir
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +156,13 @@ class TestNames:
         place.mkdir()
         done = run_here(place, "train", *TINY, "training.epochs=1")
         assert done.returncode == 0
-        assert "MLflow" not in done.stdout + done.stderr
         (files,) = files_of_runs(place).values()
         assert "curves.jsonl" in files
-        assert run_here(place, "sync").stdout.count("\n") == 1
+        assert send(place) == Outcome()  # nothing is left to be sent
         assert [path.name for path in folder.iterdir()] == [name]
 
 
+@cache
 def revisions() -> list[str]:
     """All of MLflow's schemas, the newest first."""
     import mlflow
@@ -216,7 +217,7 @@ class TestSchemas:
         (folder / "mlruns/mlflow.db").write_bytes(damaged)
         done = run_here(folder, "ui")
         assert done.returncode == 2
-        assert "MLflow" in done.stderr
+        assert "mlflow.db" in done.stderr
 
     def test_records_wait_until_it_is_upgraded(self, folder: Path) -> None:
         tracking.open_store()
