@@ -264,9 +264,12 @@ def _unlock(node: Any) -> None:
 
 
 def _checked(cfg: Any) -> DictConfig:
-    """Returns a configuration that the schema has checked, which a plus takes keys past."""
+    """Returns a configuration that the schema has checked, which a plus takes keys past.
+
+    The result may share nodes with what it is given.
+    """
     try:
-        merged = OmegaConf.merge(ConfigStore.instance().load("schema.yaml").node, cfg)
+        merged = OmegaConf.unsafe_merge(ConfigStore.instance().load("schema.yaml").node, cfg)
     except OmegaConfBaseException as error:
         raise refusal(error) from error
     assert isinstance(merged, DictConfig)
