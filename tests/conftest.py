@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 from unittest import mock
 
 import hypothesis
 import pytest
 from absl import logging as absl_logging
-from hydra._internal import defaults_list
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import cli, config
@@ -74,26 +71,6 @@ def stores_are_copies(request: pytest.FixtureRequest) -> Iterator[None]:
         shutil.copy(request.getfixturevalue("empty_store"), store.database(root))
 
     with mock.patch.object(store, "_create_database", copy):
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compositions_are_cheap() -> Iterator[None]:
-    """Spares Hydra a third of each composition, of which tests make thousands, and no result.
-
-    It copies the whole store of configurations though it reads copies of its entries, and draws a
-    map for interpolations up for each defaults list, also for those that have none.
-    """
-    create_map = defaults_list._create_interpolation_map
-
-    def map_if_needed(overrides: Any, defaults: list[Any], self_added: bool) -> Any:
-        needed = any(entry.is_interpolation() for entry in defaults)
-        return create_map(overrides, defaults, self_added) if needed else None
-
-    with (
-        mock.patch.object(defaults_list, "_create_interpolation_map", map_if_needed),
-        mock.patch.object(ConfigStore, "__deepcopy__", lambda store, _: store, create=True),
-    ):
         yield
 
 

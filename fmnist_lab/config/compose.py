@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigNode, ConfigStore
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -95,7 +95,7 @@ def register() -> None:
     Raises:
         PermissionError: There are files of the user's here that this user may not read.
     """
-    ConfigStore.instance().repo["schema.yaml"] = _schema()
+    ConfigStore.instance().store(name="schema", node=_schema())
     listed(Path("conf"))  # raises where it may not be read, which Hydra takes for its absence
     resolvers: dict[str, Callable[..., Any]] = {
         "search_path": _search_path,
@@ -248,11 +248,11 @@ def _epochs(share: float, least: float = 0.0, *, _root_: DictConfig) -> float:
 
 
 @cache
-def _schema() -> ConfigNode:
-    """Returns the schema for Hydra's store, which hands out copies of it."""
-    schema = OmegaConf.structured(Config)
+def _schema() -> DictConfig:
+    """Returns the schema for Hydra's store, which keeps and hands out copies of it."""
+    schema: DictConfig = OmegaConf.structured(Config)
     _unlock(schema)  # for OmegaConf a frozen dataclass is one that overrides cannot change
-    return ConfigNode("schema.yaml", schema, group=None, package=None, provider=None)
+    return schema
 
 
 def _unlock(node: Any) -> None:
