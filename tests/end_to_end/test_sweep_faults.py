@@ -129,7 +129,9 @@ def test_a_second_stage_that_is_killed_comes_out_the_same(tmp_path: Path, sample
         assert [ranges(killed, number) for number in range(2)] == [
             ranges(calm, number) for number in range(2)
         ]
-        assert tuned(killed) == tuned(calm)
+        assert [row[:2] for row in tuned(killed)] == [row[:2] for row in tuned(calm)]
+        if sampler == "sobol":  # TPE chooses by what has ended, also what had to be repeated
+            assert tuned(killed) == tuned(calm)
 
 
 @pytest.mark.faults
