@@ -86,7 +86,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         "In 'trial': Could not find 'scheduler/nope' Available options in 'scheduler': "
         "constant cosine cosine_restarts exponential exponential_step inverse_sqrt linear "
         "multi_step notebook_linear one_cycle performance piecewise polynomial power sequential "
-        "triangular wsd.",
+        "shape triangular wsd.",
     ),
     (
         composed("training.epoch=3"),
