@@ -53,7 +53,8 @@ def headline(evidence: Evidence) -> str:
         measured,
         key=lambda row: (row["strategy"] == evidence.chosen, sign * float(row["difference"])),
     )
-    ahead = f"{none} Ahead is {first['strategy']}, {_numbers(evidence, first)}"
+    place = "Ahead" if sign * first["difference"] > 0 else "Next"
+    ahead = f"{none} {place} is {first['strategy']}, {_numbers(evidence, first)}"
     return f"{ahead}; {_wanted(evidence, first)}.{losses(evidence, first)}{_added(evidence)}"
 
 
