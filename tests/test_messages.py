@@ -196,8 +196,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: sweep.main("demi", []),
         "`NAME` must be one of architectures, clipping, control, demo, early_stopping, "
-        "learning_rate, mlp, notebook, schedules, textbook, textbook_confounded, got "
-        "'demi'.",
+        "learning_rate, mlp, notebook, schedules, shape, textbook, textbook_confounded, "
+        "got 'demi'.",
     ),
     (
         lambda: sweep.main("demo", ["scheduler=linear"]),
