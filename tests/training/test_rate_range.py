@@ -92,7 +92,7 @@ class TestMeasure:
     ) -> None:
         trial = tiny("optimizer.learning_rate=0.003")
         dataset = data.load(trial.data)
-        rates = 0.003 * (1 + 1e-12 * np.arange(20))  # one number in single precision
+        rates = np.float64(0.003) * (1 + 1e-12 * np.arange(20.0))  # one number in single precision
         losses = measure(trial, dataset, rates).losses
         curve: list[Metrics] = []
 
