@@ -195,8 +195,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: sweep.main("demi", []),
-        "`NAME` must be one of architectures, clipping, control, demo, early_stopping, "
-        "learning_rate, mlp, notebook, schedules, shape, textbook, textbook_confounded, "
+        "`NAME` must be one of architectures, budgets, clipping, control, demo, early_stopping, "
+        "factors, learning_rate, mlp, notebook, schedules, shape, textbook, textbook_confounded, "
         "got 'demi'.",
     ),
     (
