@@ -230,6 +230,30 @@ def preview(
     application.main(request or [])
 
 
+@app.command("find-rate", context_settings={"ignore_unknown_options": True})
+def find_rate(
+    request: Annotated[
+        list[str] | None, typer.Argument(help="Overrides, as for train: optimizer=sgd, say.")
+    ] = None,
+    *,
+    low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
+    high: Annotated[float, typer.Option(help="The last rate, unless the loss diverges.")] = 10.0,
+    updates: Annotated[
+        int, typer.Option(help="How many rates, one update each.", min=20, max=10_000)
+    ] = 200,
+    out: Annotated[
+        Path | None, typer.Option(help="Write a picture to this .png, .svg or .pdf file, too.")
+    ] = None,
+) -> None:
+    """Draw the loss while the learning rate rises, and suggest a rate and what to search."""
+    try:
+        from fmnist_lab.commands import find_rate as application
+
+        application.main(request or [], low, high, updates, out)
+    except KeyboardInterrupt:
+        _fail("Interrupted; nothing was written.", INTERRUPTED)
+
+
 @app.command()
 def data(
     folder: Annotated[

@@ -19,7 +19,7 @@ from fmnist_lab.errors import DataUnavailableError, RequestError
 from tests.conftest import exit_code
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMANDS = ("train", "compare", "promote", "preview", "data", "ui")
+COMMANDS = ("train", "compare", "promote", "preview", "find-rate", "data", "ui")
 
 
 def invoke(*words: str) -> str:

@@ -86,7 +86,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         "In 'trial': Could not find 'scheduler/nope' Available options in 'scheduler': "
         "constant cosine cosine_restarts exponential exponential_step inverse_sqrt linear "
         "multi_step notebook_linear one_cycle performance piecewise polynomial power sequential "
-        "triangular wsd.",
+        "shape triangular wsd.",
     ),
     (
         composed("training.epoch=3"),
@@ -195,9 +195,9 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: sweep.main("demi", []),
-        "`NAME` must be one of architectures, clipping, control, demo, early_stopping, "
-        "learning_rate, mlp, notebook, schedules, textbook, textbook_confounded, got "
-        "'demi'.",
+        "`NAME` must be one of architectures, budgets, clipping, control, demo, early_stopping, "
+        "factors, learning_rate, mlp, notebook, schedules, shape, textbook, textbook_confounded, "
+        "got 'demi'.",
     ),
     (
         lambda: sweep.main("demo", ["scheduler=linear"]),

@@ -83,14 +83,14 @@ def print_curves(frame: pd.DataFrame, console: Console | None = None) -> None:
     console = console or Console()
     panels, top = _panels(frame, len(_MARKERS)), frame["learning_rate"].max()
     columns = min(len(panels), max(1, console.width // _PANEL_COLUMNS))
-    lines = _PANEL_LINES if len(panels) > 1 else 2 * _PANEL_LINES
-    is_plain = not console.encoding.startswith("utf")
-    markers = _PLAIN_MARKERS if is_plain else _MARKERS
-    plots = [_draw(panel, console.width // columns, lines, top, markers) for panel in panels]
+    size = console.width // columns, _PANEL_LINES if len(panels) > 1 else 2 * _PANEL_LINES
+    end = frame["epoch"].max()
+    epochs = {epoch: str(epoch) for epoch in (0, round(end / 2), round(end))}
+    rates = {rate: f"{rate:.3g}" for rate in (0.0, top / 2, top)}
+    plots = [draw(panel, size, (epochs, rates), console) for panel in panels]
     rows = [plots[start : start + columns] for start in range(0, len(plots), columns)]
     text = ["".join(parts).rstrip() for row in rows for parts in zip(*row, strict=True)]
-    drawing = "\n".join(["learning rate by epoch", *text])
-    console.print(Text(drawing.translate(_PLAIN_FRAME if is_plain else {})), soft_wrap=True)
+    console.print(Text("\n".join(["learning rate by epoch", *text])), soft_wrap=True)
 
 
 def save_curves(frame: pd.DataFrame, path: Path) -> None:
@@ -131,23 +131,32 @@ def _panels(frame: pd.DataFrame, together: int) -> list[pd.DataFrame]:
     return [wide] if len(names) <= together else [wide[[name]] for name in names]
 
 
-def _draw(
-    panel: pd.DataFrame, width: int, lines: int, top: float, markers: Mapping[str, str]
+def draw(
+    panel: pd.DataFrame,
+    size: tuple[int, int],
+    ticks: tuple[Mapping[float, str], Mapping[float, str]],
+    console: Console,
 ) -> list[str]:
-    """One plot, line by line; its title says which curve is which."""
+    """Returns a plot in characters that the console can show, line by line.
+
+    Args:
+        panel: A curve in each column, by position; the title says which is which.
+        size: Columns and lines of the plot.
+        ticks: Of both axes, by position, ascending; an axis ends with the last one.
+        console: Where the plot is to be printed.
+    """
     import plotext
 
     plotext.terminal.limit(False, False)  # a plot may be larger than the window
-    plot = plotext.figure.clear().plot_size(width, lines)  # the library's one and only figure
+    plot = plotext.figure.clear().plot_size(*size)  # the library's one and only figure
+    is_plain = not console.encoding.startswith("utf")
+    markers = _PLAIN_MARKERS if is_plain else _MARKERS
     drawn = panel.iloc[:: math.ceil(len(panel) / _POINTS)]
     for name, marker in zip(panel, markers, strict=False):
         plot.draw(plot.signal(list(drawn.index), list(drawn[name]), marker=marker).lines())
     legend = [f"{mark} {name}" for name, mark in zip(panel, markers.values(), strict=False)]
     plot.title("   ".join(legend) if len(legend) > 1 else panel.columns[0])
-    end = panel.index.max()
-    rates = [0.0, top / 2, top]
-    epochs = sorted({0, round(end / 2), round(end)})
-    plot.ruler("y").lim(0.0, top).ticks(rates, [f"{rate:.3g}" for rate in rates])
-    plot.ruler("x").lim(0.0, end).ticks(epochs, [str(epoch) for epoch in epochs])
+    for axis, own, end in (("x", ticks[0], panel.index.max()), ("y", ticks[1], max(ticks[1]))):
+        plot.ruler(axis).lim(min(own), end).ticks(list(own), list(own.values()))
     text: str = plot.build().string(True)
-    return text.splitlines()
+    return text.translate(_PLAIN_FRAME if is_plain else {}).splitlines()

@@ -87,6 +87,7 @@ class Config(Trial):
     baseline: str | None = None  # what the others are compared with; null: constant, or the first
     margin: float = 0.002  # of accuracy: within it two strategies are equivalent
     alpha: float = 0.05  # the error rate of the verdicts
+    cells: Any = None  # list of keys whose values make cells, in each of which are verdicts
 
 
 def register() -> None:
@@ -155,6 +156,9 @@ def to_trial(cfg: DictConfig) -> Trial:
     if config.strategy is not None:
         require_text("strategy", config.strategy)
     validate_stages(config.replicates, config.searches)
+    is_list = OmegaConf.is_list(config.cells) or isinstance(config.cells, list)
+    if config.cells is not None and not (is_list and all(isinstance(k, str) for k in config.cells)):
+        raise RequestError("cells", "be a list of keys, or null", config.cells)
     if not 0 < config.margin < 1:
         raise RequestError("margin", "be above 0 and below 1, as accuracies are", config.margin)
     if not 0 < config.alpha < 0.5:

@@ -28,7 +28,7 @@ _KEPT = (
     "hydra.verbose",
 )
 _SEEDS = "seed=range(0, 4294967296)"  # as many as NumPy has; those to train come from `enqueue`
-_OFF = ("timeout", "max_epochs", "target", "plateau", "custom_search_space", "params")
+_OFF = ("timeout", "max_epochs", "target", "plateau", "custom_search_space", "params", "pruner")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ class Confirmation:
             *(f"+hydra.sweeper.limits.{name}={count}" for name, count in limits.items()),
             f"hydra.sweeper.enqueue=[{enqueue}]",
             "hydra.sweeper.spaces=[]",
-            "hydra/sweeper/pruner=none",
             *(f"hydra.sweeper.{key}=null" for key in _OFF),
         ]
 

@@ -63,6 +63,8 @@ def _subject(evidence: Evidence) -> Iterator[str]:
     elif len(evidence.trials) and (evidence.trials["dataset"] == "synthetic").all():
         yield "The images are SYNTHETIC: nothing here is about Fashion-MNIST."
     differing = lengths.lengths_and_batches(evidence)
+    apart = evidence.setup.config.get("cells") or []
+    differing = {key: found for key, found in differing.items() if key not in apart}
     if keys := [f"{key} ({listed(found)})" for key, found in differing.items()]:
         yield (
             f"The strategies differ in {listed(keys, 'and')}, too: what is compared is all of that "
@@ -210,8 +212,8 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             "chance alone."
         )
         return  # which explains the epochs
-    if evidence.multirun:
-        return
+    if evidence.multirun or evidence.cells is not None:
+        return  # no strategy is compared with one of another length
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
     if not evidence.is_running and epochs.max() > _EQUAL * epochs.min():
         most, least = epochs.idxmax(), epochs.idxmin()

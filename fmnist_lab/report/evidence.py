@@ -258,6 +258,23 @@ class Evidence:
     multirun: foreign.Multirun | None = None  # of another application
     versus_baseline: pd.DataFrame | None = None  # `comparison.compare`; None: no verdict
     versus_best: pd.DataFrame | None = None  # `comparison.compare_to_best`
+    # Where the sweep declares cells: its replicates, by cell, with schedules for strategies. Then
+    # no strategy is compared with one of another cell.
+    cells: pd.DataFrame | None = None
+
+    @property
+    def cell_baseline(self) -> str:
+        """The schedule that the others are compared with in each cell."""
+        assert self.cells is not None
+        found = [self.setup.config.get("baseline"), BASELINE, *self.cells["strategy"]]
+        return str(next(name for name in found if name in set(self.cells["strategy"])))
+
+    @property
+    def in_cells(self) -> pd.DataFrame:
+        """The verdicts in each cell, by `statistics.compare_in_cells`."""
+        assert self.cells is not None
+        rules = {"margin": self.setup.margin, "alpha": self.setup.alpha, "pair": self.pair}
+        return statistics.compare_in_cells(self.cells, self.cell_baseline, **rules)
 
     @property
     def maximised(self) -> bool:
@@ -364,7 +381,12 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     pair = "search" if replicates["search"].nunique() > 1 else "seed"
     images = _correct(replicates)
     versus_baseline, versus_best = None, None
-    if replicates["strategy"].nunique() > 1 and replicates["test_accuracy"].notna().any():
+    cells = in_cells(replicates, setup)
+    if (
+        cells is None
+        and replicates["strategy"].nunique() > 1
+        and replicates["test_accuracy"].notna().any()
+    ):
         at = setup.looks if pair == "seed" else None
         judged = _planned(replicates, setup) if at else replicates
         rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha}
@@ -389,6 +411,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
         pair=pair,
         versus_baseline=versus_baseline,
         versus_best=versus_best,
+        cells=cells,
     )
 
 
@@ -450,6 +473,28 @@ def gather_foreign(
         versus_baseline=statistics.compare(replicates, baseline, **rules) if is_judged else None,
         versus_best=statistics.compare_to_best(replicates, **rules) if is_judged else None,
     )
+
+
+def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
+    """Returns replicates by cell: schedules, with their averaging, become the strategies.
+
+    None where the sweep declares no cells, or nothing is tested yet.
+
+    Raises:
+        RequestError: A key of `cells` is none that the runs were given.
+    """
+    keys = setup.config.get("cells") or []
+    if not keys or not replicates["test_accuracy"].notna().any():
+        return None
+    for key in keys:
+        if key not in replicates or replicates[key].isna().any():
+            raise RequestError("cells", "name keys that every strategy sets", key)
+    averaged = replicates["averaging"].where(replicates["averaging"] != "none", "")
+    names = (replicates["scheduler"] + "_" + averaged).str.removesuffix("_")
+    ordered = replicates.assign(strategy=names).sort_values(keys, kind="stable")
+    texts = [ordered[key].map(lambda value: f"{value:g}" if isinstance(value, float) else value)
+             for key in keys]  # fmt: skip
+    return ordered.assign(cell=texts[0].str.cat(texts[1:], sep=", "))
 
 
 def _planned(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame:

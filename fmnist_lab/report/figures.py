@@ -21,8 +21,9 @@ from fmnist_lab.trial import StopReason
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["budget", "confusion", "importance", "learning_rates", "parallel_coordinates",
-           "sensitivity", "stopping_epochs", "test_accuracies", "validation"]  # fmt: skip
+__all__ = ["budget", "cells", "confusion", "importance", "learning_rates", "parallel_coordinates",
+           "profiles", "sensitivity", "stopping_epochs", "test_accuracies",
+           "validation"]  # fmt: skip
 
 _RATE = "opt/learning_rate"  # of an epoch
 _RATES: dict[str, Any] = {"title": "learning rate", "type": "log", "exponentformat": "power",
@@ -276,6 +277,63 @@ def budget(evidence: Evidence) -> "go.Figure | None":
         hovermode="x unified",
         xaxis={"title": "trials"} | style.whole_numbers(int(curves["n"].max())),
         yaxis=axis,
+    )
+
+
+def cells(evidence: Evidence) -> "go.Figure | None":
+    """Draws by how many points each schedule is ahead of the baseline in each cell.
+
+    A line for each schedule with its intervals where the cells are the values of one number, such
+    as the length of the training; else a table in colours.
+    """
+    if evidence.cells is None or (found := evidence.in_cells).empty:
+        return None
+    points = found[["difference", "low", "high"]] * 100
+    found = found.assign(**points)
+    (key, *others) = evidence.setup.config["cells"]
+    ahead = {"title": f"points over {evidence.cell_baseline}", "zeroline": True}
+    if not others and pd.api.types.is_numeric_dtype(evidence.cells[key]):
+        traces = [
+            {"type": "scatter", "x": own["cell"].astype("float64"), "y": own["difference"],
+             "error_y": {"array": own["high"] - own["difference"],
+                         "arrayminus": own["difference"] - own["low"], "thickness": 1},
+             "name": name, "line": style.line(evidence, str(name)), "mode": "lines+markers",
+             "hovertemplate": "%{y:+.2f} points"}
+            for name, own in found.groupby("strategy", sort=False)
+        ]  # fmt: skip
+        values = sorted(evidence.cells[key].unique())
+        ticks = {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
+        is_wide = values[0] > 0 and values[-1] / values[0] >= 4
+        axis = {"title": key, "type": "log" if is_wide else "linear"} | ticks
+        return style.figure(traces, hovermode="x unified", yaxis=ahead, xaxis=axis)
+    wide = found.pivot(index="strategy", columns="cell", values="difference")
+    wide = wide[found["cell"].unique()]
+    most = max(float(np.nanmax(np.abs(wide.to_numpy()))), 1e-9)
+    table = {
+        "type": "heatmap", "z": wide, "x": list(wide.columns), "y": list(wide.index),
+        "texttemplate": "%{z:+.2f}", "zmin": -most, "zmax": most, "showscale": False,
+        "xgap": 2, "ygap": 2,
+        "colorscale": [[0, "#d9556b"], [0.5, "rgba(0,0,0,0)"], [1, "#2fa36b"]],
+        "hovertemplate": "%{y}, %{x}: %{z:+.2f} points<extra></extra>",
+    }  # fmt: skip
+    return style.figure([table], height=190 + style.ROW * len(wide), xaxis={"tickangle": -30})
+
+
+def profiles(evidence: Evidence) -> "go.Figure | None":
+    """Draws the performance profiles of the schedules over the cells."""
+    if evidence.cells is None or (found := statistics.profiles(evidence.cells)).empty:
+        return None
+    last = 1.02 * found["ratio"].max()
+    traces = [
+        {"type": "scatter", "x": [*own["ratio"], last], "y": [*own["share"], own["share"].iloc[-1]],
+         "name": name, "line": style.line(evidence, str(name)) | {"shape": "hv"},
+         "mode": "lines", "hovertemplate": "%{y:.0%}"}
+        for name, own in found.groupby("strategy", sort=False)
+    ]  # fmt: skip
+    return style.figure(
+        traces,
+        xaxis={"title": "test error, as a multiple of the smallest in its cell"},
+        yaxis={"title": "share of cells", "tickformat": ".0%", "range": [-0.03, 1.05]},
     )
 
 

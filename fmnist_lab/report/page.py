@@ -87,6 +87,23 @@ def _plan(evidence: Evidence) -> str:
 
 def _charts(evidence: Evidence) -> Iterator[str]:
     """Gives a section for all that there is something to show for, in the order of the page."""
+    if evidence.cells is not None:
+        first = evidence.cell_baseline
+        yield _section(
+            "Cells",
+            f"Each cell is judged by itself. The chart has the mean differences to {first}, with "
+            "their joint intervals where there is a line. The probability of improvement is how "
+            f"often a replicate beats one of {first}, on average over the cells, with a bootstrap "
+            "interval over the seeds; it says nothing of other cells.",
+            figures.cells(evidence),
+            tables.cells(evidence),
+        )
+        yield _section(
+            "Performance profiles",
+            "In which share of the cells a schedule's test error is at most so many times that of "
+            "the best one there. The higher, the better; at 1 stands how often it is the best.",
+            figures.profiles(evidence),
+        )
     yield _section(
         "Learning rates",
         "The rate of each strategy's best trial, at every epoch's last step.",

@@ -22,6 +22,8 @@ _FAR = 0.9 * MOST_PAIRS  # "that many or more"
 
 def headline(evidence: Evidence) -> str:
     """Returns the answer to the sweep's question, or why there is none."""
+    if evidence.cells is not None:
+        return _in_cells(evidence, evidence.in_cells)
     if reason := no_verdict(evidence):
         return reason
     rows, baseline, pair = records(evidence.versus_baseline), evidence.baseline, evidence.pair
@@ -53,8 +55,25 @@ def headline(evidence: Evidence) -> str:
         measured,
         key=lambda row: (row["strategy"] == evidence.chosen, sign * float(row["difference"])),
     )
-    ahead = f"{none} Ahead is {first['strategy']}, {_numbers(evidence, first)}"
+    place = "Ahead" if sign * first["difference"] > 0 else "Next"
+    ahead = f"{none} {place} is {first['strategy']}, {_numbers(evidence, first)}"
     return f"{ahead}; {_wanted(evidence, first)}.{losses(evidence, first)}{_added(evidence)}"
+
+
+def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
+    """Returns in how many cells each schedule is better or worse than the baseline."""
+    if found.empty:
+        return "No verdict: no cell has replicates of two schedules so far."
+    cells, parts = found["cell"].nunique(), []
+    for name in dict.fromkeys(found["strategy"]):
+        counts = found[found["strategy"] == name]["verdict"].value_counts()
+        better, worse = (int(counts.get(kind, 0)) for kind in (Verdict.BETTER, Verdict.WORSE))
+        parts.append(f"{name} is better in {better} and worse in {worse}")
+    keys = listed(evidence.setup.config["cells"], "and")
+    return (
+        f"Compared with {evidence.cell_baseline} in {cells} cells ({keys}): {'; '.join(parts)}. "
+        f"Each cell is judged by itself, with an error of {evidence.setup.alpha:.0%}."
+    )
 
 
 def differing(evidence: Evidence) -> str:

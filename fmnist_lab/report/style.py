@@ -25,8 +25,11 @@ MANY = 3000  # points; more are drawn on the graphics card
 
 def line(evidence: Evidence, strategy: str) -> dict[str, Any]:
     """Returns a strategy's colour and dash, the same in every chart; no two share both."""
-    others = sorted(name for name in evidence.strategies if name != evidence.baseline)
-    if strategy == evidence.baseline:
+    names, first = evidence.strategies, evidence.baseline
+    if evidence.cells is not None and strategy not in names:  # a schedule, in several cells
+        names, first = list(evidence.cells["strategy"].unique()), evidence.cell_baseline
+    others = sorted(name for name in names if name != first)
+    if strategy == first:
         return {"color": BASELINE_COLOUR, "dash": "solid", "width": 2}
     turn, place = divmod(others.index(strategy), len(COLOURS))
     return {"color": COLOURS[place], "dash": DASHES[turn % 3], "width": 2}

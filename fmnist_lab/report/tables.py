@@ -103,6 +103,25 @@ def _ranking(evidence: Evidence) -> str:
     return table(evidence, columns)
 
 
+def cells(evidence: Evidence) -> str:
+    """Returns in how many cells each schedule has which verdict, and how often it is ahead."""
+    if evidence.cells is None or (found := evidence.in_cells).empty:
+        return ""
+    counts = found.groupby(["strategy", "verdict"]).size().unstack(fill_value=0)
+    chances = statistics.improvement(
+        evidence.cells, evidence.cell_baseline, alpha=evidence.setup.alpha
+    ).set_index("strategy")
+    kinds = counts.reindex(columns=list(statistics.Verdict), fill_value=0)
+    shown = chances.loc[kinds.index]
+    columns: dict[str, Any] = {"strategy": kinds.index}
+    columns |= {f"{kind} in cells": kinds[kind].to_list() for kind in kinds}
+    columns["probability of improvement"] = [
+        f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
+        for row in sentences.records(shown)
+    ]
+    return table(evidence, columns)
+
+
 def trust(evidence: Evidence) -> str:
     """Returns what to know of each strategy's tuning before believing its score."""
     trials = evidence.trials

@@ -18,7 +18,7 @@ from fmnist_lab.foundation.files import write_json
 from fmnist_lab.results import ledger, schema, searches
 from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG
 
-RULES = ("baseline", "margin", "alpha")  # by which verdicts are found
+RULES = ("baseline", "margin", "alpha", "cells")  # by which verdicts are found
 _SETTINGS = (*RULES, "searches", "replicates", "seed")
 _FIXED = ("objective", "training", "stopping", "recentre")  # which stay as they began
 _BUDGETS = ("n_trials", "timeout", "max_epochs", "target", "plateau")

@@ -161,6 +161,7 @@ class SweepConfig(TypedDict, total=False):
     baseline: str | None
     margin: float
     alpha: float
+    cells: list[str] | None
 
 
 @with_config(STRICT)

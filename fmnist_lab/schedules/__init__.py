@@ -18,6 +18,7 @@ from fmnist_lab.schedules.formulas import (
     piecewise,
     polynomial,
     power,
+    shape,
     triangular,
     wsd,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "polynomial",
     "power",
     "sequential",
+    "shape",
     "triangular",
     "warmup",
     "wsd",

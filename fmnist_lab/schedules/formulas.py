@@ -1,6 +1,6 @@
 """The schedules: formulas of the epoch t, from 0, and of the length `epochs` of the training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -463,6 +463,61 @@ def wsd(
         return initial_learning_rate * (alpha + (1 - alpha) * falls[decay_type])
 
     return as_schedule(formula)
+
+
+def shape(initial_learning_rate: float, epochs: float, factors: Mapping[str, float]) -> Schedule:
+    """Runs smoothly through knots at equal distances in time, each a factor of the one before.
+
+    `lr(t) = lr0 * exp(c(t))`, where the monotone cubic c is 0 at t = 0 and
+    `log(f[1] * ... * f[i])` at `epochs * i / n`; between two knots it stays between their values.
+    Source: the interpolation of Fritsch and Butland (1984), SciPy's `PchipInterpolator`; to search
+    a shape, and apart from it a base rate: arXiv 2603.10301 (2026).
+
+    Args:
+        initial_learning_rate: lr0, the base rate.
+        epochs: The length of the training.
+        factors: f, n of them in the order of time; their names are free.
+
+    Raises:
+        RequestError: There is no factor, or one is not positive.
+
+    Example:
+        >>> shape(0.01, epochs=10, factors={"rise": 2, "fall": 0.1})([0, 5, 10])
+        array([0.01 , 0.02 , 0.002])
+    """
+    require_positive("scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs)
+    if not isinstance(factors, Mapping) or not factors:
+        raise RequestError("scheduler.factors", "be a mapping with one or more entries", factors)
+    for name, factor in factors.items():
+        require_positive("scheduler.factors", **{str(name): factor})
+
+    def formula(epoch: NDArray[np.float64]) -> Any:
+        progress = np.clip(epoch / epochs, 0.0, 1.0)
+        rises = np.log(np.asarray(list(factors.values()), dtype=np.float64))
+        return initial_learning_rate * np.exp(monotone_cubic(progress * len(rises), rises))
+
+    return as_schedule(formula)
+
+
+def monotone_cubic(position: NDArray[np.float64], rises: NDArray[np.float64]) -> Any:
+    """Interpolates a curve that is 0 at 0 and rises by `rises[i]` between i and i + 1.
+
+    A slope is the harmonic mean of the two rises beside it, and 0 where one of these is a fall.
+    """
+    left, right = rises[:-1], rises[1:]
+    same = left * right > 0
+    inner = np.where(same, 2 * left * right / np.where(same, left + right, 1.0), 0.0)
+    slopes = np.concatenate([rises[:1], inner, rises[-1:]])
+    for end, rise, beside in ((0, rises[0], rises[1:2]), (-1, rises[-1], rises[-2:-1])):
+        for other in beside:  # one, or none where there is a single rise
+            slope = (3 * rise - other) / 2
+            limit = 3 * abs(rise) if rise * other < 0 else np.inf
+            slopes[end] = np.clip(slope, -limit, limit) if slope * rise > 0 else 0.0
+    piece = np.minimum(position.astype(np.int64), len(rises) - 1)
+    along, rise = position - piece, rises[piece]
+    start, end = slopes[piece], slopes[piece + 1]
+    bend = along * (3 * rise - 2 * start - end + along * (start + end - 2 * rise))
+    return np.concatenate([[0.0], np.cumsum(rises)])[piece] + along * (start + bend)
 
 
 def half_cosine(progress: NDArray[np.float64]) -> Any:

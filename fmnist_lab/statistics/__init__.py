@@ -20,6 +20,7 @@ dropped in silence. Answers are in the units that came in: 0.002 is 0.2 points o
 """
 
 from fmnist_lab.statistics.budget import epochs_to_target, expected_best, saved_epochs
+from fmnist_lab.statistics.cells import compare_in_cells, improvement, profiles
 from fmnist_lab.statistics.joint import MIN_PAIRS, JointFlips, joint_flips
 from fmnist_lab.statistics.paired import MOST_PAIRS, equivalence_p, more_pairs, t_interval
 from fmnist_lab.statistics.ranking import best, on_real_images, rank, winners
@@ -37,6 +38,7 @@ __all__ = [
     "at_edge",
     "best",
     "compare",
+    "compare_in_cells",
     "compare_to_best",
     "components",
     "divergence",
@@ -45,11 +47,13 @@ __all__ = [
     "expected_best",
     "good_range",
     "image_variance",
+    "improvement",
     "joint_flips",
     "more_pairs",
     "on_real_images",
     "optimism",
     "order",
+    "profiles",
     "rank",
     "saved_epochs",
     "seen",

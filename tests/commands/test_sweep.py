@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import optuna
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -22,15 +24,16 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution
+from scipy.optimize import minimize
 
-from fmnist_lab import config
+from fmnist_lab import config, schedules
 from fmnist_lab.commands import sweep
 from fmnist_lab.foundation import wording
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.protocol.stages import outlook
 from fmnist_lab.sweeper.plans import Plan, Planner
-from fmnist_lab.sweeper.samplers import common_points
+from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, common_points
 from fmnist_lab.sweeper.settings import Settings
 from tests.conftest import TINY, run_here
 from tests.support.sweeping import MINE, ROOT, wait_for
@@ -334,6 +337,90 @@ def test_schedules_are_compared_with_the_same_rates_and_warm_ups(name: str) -> N
     assert all([point["columns"][key] for key in shared] == [0, 1] for point in points)
     averaged = {plan.strategy for plan in plans if plan.configuration["averaging.name"] != "none"}
     assert averaged == {"constant_ema", "constant_swa"}
+
+
+class TestShape:
+    """The search of `sweeps/shape` on noisy quadratics, whose best schedules can be computed.
+
+    SGD with gradient noise of variance s in a direction of curvature h keeps the mean square
+    v' = (1 - rate h)^2 v + rate^2 s; the loss is the sum of h v / 2 (Schaul et al., 2013).
+    """
+
+    def test_the_best_sequence_for_one_direction_is_the_greedy_one(self) -> None:
+        square, rates = 1.0, []
+        for _ in range(20):  # the rate that makes the next square smallest
+            rates.append(square / (square + 0.5))
+            square = 1 / (1 / square + 1 / 0.5)
+        one = Quadratic(np.ones(1), np.full(1, 0.5))
+        assert square == pytest.approx(1 / (1 + 20 / 0.5))
+        assert one.losses(rates)[-1] == pytest.approx(square / 2)
+        assert one.best(20, 0.1) == pytest.approx(square / 2, rel=1e-4)
+
+    def test_the_search_comes_close_to_the_best_sequence(self) -> None:
+        settings, _, plans = planned("shape")
+        (plan,) = (plan for plan in plans if plan.strategy == "shape")
+        study = optuna.create_study(
+            sampler=build_sampler(settings.sampler, plan.space, 0, at_once=2),
+            pruner=build_pruner(settings.pruner),
+        )
+        curvatures = np.logspace(0, 2, 12)
+        problem, epochs = Quadratic(curvatures, 30 * curvatures), 20
+        positions = np.arange(10 * epochs) / (10 * epochs)
+        for _ in range(settings.n_trials):
+            trial = study.ask(plan.space.distributions)
+            rate, *factors = trial.params.values()
+            named = {f"f{number}": factor for number, factor in enumerate(factors)}
+            losses = problem.losses(schedules.shape(rate, 1, named)(positions))[9::10]
+            for epoch, loss in enumerate(losses[:-1]):
+                trial.report(loss, epoch)
+                if is_pruned := trial.should_prune():
+                    break
+            pruned = optuna.trial.TrialState.PRUNED
+            study.tell(trial, *([None, pruned] if is_pruned else [losses[-1]]))
+        best = problem.best(10 * epochs, 1e-3)
+        assert best < study.best_value < 1.08 * best
+        for schedule in (schedules.constant, schedules.cosine, schedules.one_cycle):
+            length = [] if schedule is schedules.constant else [1]
+            rates = [schedule(rate, *length)(positions) for rate in np.geomspace(1e-4, 3e-2, 60)]
+            assert min(problem.losses(each)[-1] for each in rates) > 1.3 * best
+
+
+class Quadratic:
+    """Losses of a noisy quadratic, from mean squares of 1."""
+
+    def __init__(self, curvatures: Any, noise: Any) -> None:
+        self.curvatures, self.noise = curvatures, noise
+
+    def losses(self, rates: Any) -> list[float]:
+        """The loss after each update."""
+        return [float(self.curvatures @ square / 2) for square in self.squares(rates)[1:]]
+
+    def squares(self, rates: Any) -> list[Any]:
+        found = [np.ones_like(self.curvatures)]
+        for rate in rates:
+            kept = (1 - rate * self.curvatures) ** 2
+            found.append(np.minimum(kept * found[-1] + rate**2 * self.noise, 1e9))
+        return found
+
+    def best(self, steps: int, start: float) -> float:
+        """The smallest loss that any sequence of rates reaches."""
+
+        def loss_and_slopes(logs: Any) -> tuple[float, Any]:
+            rates, slopes = np.exp(logs), []
+            squares = self.squares(rates)
+            loss, slope = self.curvatures @ squares[-1] / 2, self.curvatures / 2
+            for rate, square in zip(rates[::-1], squares[-2::-1], strict=True):
+                kept = 1 - rate * self.curvatures
+                turn = 2 * rate * self.noise - 2 * self.curvatures * kept * square
+                slopes.append(rate * (slope @ turn))
+                slope = slope * kept**2
+            return float(np.log(loss)), np.array(slopes[::-1]) / loss
+
+        found = minimize(
+            loss_and_slopes, np.full(steps, np.log(start)), jac=True, method="L-BFGS-B"
+        )
+        assert np.abs(found.jac).max() < 1e-3
+        return float(np.exp(found.fun))
 
 
 @pytest.mark.parametrize(

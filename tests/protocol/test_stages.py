@@ -64,6 +64,8 @@ class TestPlan:
             [f"{RATE}=0.001", "scheduler=constant"],
             [f"{RATE}=0.004", "scheduler=cosine"],
         ]
+        # A pruner's own keys, which the sweep's file may set, stay where another is chosen.
+        assert "hydra.sweeper.pruner=null" in found.overrides(tmp_path)
 
     def test_what_was_searched_is_not_searched_again(self, tmp_path: Path) -> None:
         given = (f"{RATE}=interval(0.001, 0.1)", "training.epochs=3", "hydra.sweeper.n_trials=2")

@@ -563,6 +563,73 @@ class Outline(HTMLParser):
             self.text += data
 
 
+GAINS = {5: 0.006, 10: -0.006, 20: 0.0}  # of cosine at each length, in a sweep with cells
+
+
+class TestCells:
+    """Sweeps that declare cells."""
+
+    @pytest.fixture
+    def cells(self, tmp_path: Path) -> Path:
+        names = [f"{name}_{epochs}" for epochs in GAINS for name in LEVELS]
+        place = leave_sweep(tmp_path, dict.fromkeys(names, (1e-3,)), dict.fromkeys(names, 0.88))
+        for number, name in enumerate(names):
+            scheduler, _, epochs = name.partition("_")
+            gain = GAINS[int(epochs)] if scheduler == "cosine" else 0.0
+            leave_replicates(
+                place,
+                {name: paired(0.88, 8, gain, 1e-4)},
+                first=8 * number,
+                scheduler=scheduler,
+                overrides=[f"training.epochs={epochs}", f"optimizer.learning_rate={epochs}"],
+            )
+        self.declare(place, ["training.epochs"])
+        return place
+
+    @staticmethod
+    def declare(place: Path, keys: list[str]) -> None:
+        config = yaml.safe_load((place / "multirun.yaml").read_text())
+        (place / "multirun.yaml").write_text(yaml.safe_dump(config | {"cells": keys}))
+
+    def test_verdicts_are_within_cells(self, cells: Path) -> None:
+        found = gather(cells)
+        assert found.versus_baseline is None
+        verdicts = found.in_cells
+        assert verdicts["cell"].to_list() == ["5", "10", "20"]
+        assert verdicts["verdict"].to_list() == ["better", "worse", "equivalent"]
+        assert set(verdicts["opponent"]) == {"constant"}
+        assert numbers(sentences.headline(found)) == [3, 1, 1, 5]  # cells, better, worse, alpha
+        assert "epochs" not in " ".join(cautions._budgets(found))
+
+    def test_the_page_has_a_table_and_pictures(self, cells: Path) -> None:
+        found = gather(cells)
+        shown = outline(found)
+        assert {"Cells", "Performance profiles"} <= set(shown.headings)
+        lines: Any = figures.cells(found)
+        assert list(lines.data[0].x) == [5, 10, 20]
+        assert list(lines.data[0].y) == pytest.approx([0.6, -0.6, 0.0], abs=0.02)
+        profiles: Any = figures.profiles(found)
+        assert {trace.name for trace in profiles.data} == set(LEVELS)
+
+    def test_several_keys_are_a_table_in_colours(self, cells: Path) -> None:
+        self.declare(cells, ["optimizer", "training.epochs"])
+        table: Any = figures.cells(gather(cells))
+        (heatmap,) = table.data
+        assert list(heatmap.x) == ["adam, 5", "adam, 10", "adam, 20"]
+        assert np.asarray(heatmap.z).shape == (1, 3)
+
+    def test_without_cells_nothing_is_said_of_them(self, tmp_path: Path) -> None:
+        found = judged(tmp_path, 0.006)
+        assert found.cells is None
+        assert figures.cells(found) is figures.profiles(found) is None
+        assert "Cells" not in outline(found).headings
+
+    def test_a_key_that_nothing_was_given_is_refused(self, cells: Path) -> None:
+        self.declare(cells, ["training.batch_size"])
+        with pytest.raises(RequestError, check=lambda error: error.key == "cells"):
+            gather(cells)
+
+
 def outline(evidence: report.Evidence) -> Outline:
     parsed = Outline()
     parsed.feed(page.page(evidence))

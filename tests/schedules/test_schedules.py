@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,30 @@ class TestClosedForms:
     def test_wsd(self) -> None:
         curve = schedules.wsd(RATE, 10, decay_fraction=0.4, alpha=0.1)([0, 3, 6, 8, 10, 12])
         np.testing.assert_allclose(curve / RATE, [1, 1, 1, 0.55, 0.1, 0.1])
+
+    def test_shape_goes_through_its_knots_and_not_beyond(self) -> None:
+        factors = {"a": 3.0, "b": 0.5, "c": 0.5, "d": 2.0, "e": 0.01}
+        curve = schedules.shape(RATE, 10, factors)
+        knots = RATE * np.cumprod([1.0, *factors.values()])
+        np.testing.assert_allclose(curve(np.linspace(0, 10, 6)), knots, rtol=1e-12)
+        for number, ends in enumerate(pairwise(knots)):
+            within = curve(np.linspace(2 * number, 2 * number + 2, 50))
+            assert min(ends) * (1 - 1e-12) <= within.min()
+            assert within.max() <= max(ends) * (1 + 1e-12)
+        np.testing.assert_array_equal(curve([12, 100]), curve(10))
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 6])
+    def test_shape_is_scipys_interpolation_of_the_logarithm(self, count: int) -> None:
+        from scipy.interpolate import PchipInterpolator
+
+        for seed in range(20):
+            factors = np.random.default_rng(seed).lognormal(sigma=2.0, size=count)
+            logs = np.log(RATE * np.cumprod([1.0, *factors]))
+            ends = np.linspace(0, EPOCHS, count + 1)
+            theirs = np.exp(PchipInterpolator(ends, logs)(TRAINING))
+            named = {f"f{number}": factor for number, factor in enumerate(factors)}
+            ours = schedules.shape(RATE, EPOCHS, named)(TRAINING)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
     @pytest.mark.parametrize(("t_mul", "starts"), [(1.0, [0, 4, 8]), (2.0, [0, 12 / 7, 36 / 7])])
     def test_the_last_of_the_cycles_ends_with_the_training(
@@ -336,6 +361,12 @@ not_falling = st.one_of(
         pct_start=st.none() | st.floats(0.01, 0.99),
     ),
     st.builds(
+        schedules.shape,
+        rates,
+        horizons,
+        st.dictionaries(st.text(max_size=2), st.floats(1e-3, 10.0), min_size=1, max_size=7),
+    ),
+    st.builds(
         schedules.triangular,
         rates,
         horizons,
@@ -437,6 +468,10 @@ MISTAKES: list[tuple[Callable[..., Any], dict[str, Any], str, str]] = [
     (schedules.multi_step, {"milestones": [5, 5]}, "milestones", "[5, 5]"),
     (schedules.multi_step, {"milestones": 5}, "milestones", "5"),
     (schedules.multi_step, {"milestones": [5], "gamma": 0}, "gamma", "0"),
+    (schedules.shape, {"epochs": 0, "factors": {"a": 1}}, "epochs", "0"),
+    (schedules.shape, {"epochs": 10, "factors": {}}, "factors", "{}"),
+    (schedules.shape, {"epochs": 10, "factors": [1, 2]}, "factors", "[1, 2]"),
+    (schedules.shape, {"epochs": 10, "factors": {"a": 1, "b": 0}}, "factors.b", "0"),
     (schedules.one_cycle, {"epochs": 10, "annealing": 0}, "annealing", "0"),
     (schedules.one_cycle, {"epochs": 10, "pct_start": 0}, "pct_start", "0"),
     (schedules.one_cycle, {"epochs": 10, "div_factor": 0}, "div_factor", "0"),

@@ -8,9 +8,9 @@ and their curves agree to rounding. Importing this package does not import Tenso
 from fmnist_lab.errors import RequestError
 from fmnist_lab.metrics import Metrics
 from fmnist_lab.training.engines import program_cache
-from fmnist_lab.training.engines.engine import Engine, OnEpoch, Outcome
+from fmnist_lab.training.engines.engine import Engine, OnEpoch, Outcome, batch_order
 
-__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "get"]
+__all__ = ["ENGINES", "Engine", "Metrics", "OnEpoch", "Outcome", "batch_order", "get"]
 
 ENGINES = ("compiled", "keras")
 
