@@ -162,8 +162,10 @@ def _run(command: str, overrides: list[str], name: str = "", new: bool = False) 
     answer, writer = os.pipe()
     code = f"import sys; sys.path[:] = {installed_path(beside())!r}"
     code = f"{code}; from fmnist_lab.commands import from_python; from_python.serve({writer})"
-    # In a terminal the child draws there; a notebook shows what is written to `sys.stdout`.
+    # In a terminal the child draws there; a notebook shows what is written to `sys.stdout`, and
+    # asks for colours in FORCE_COLOR, which rich would take for a terminal.
     shown = None if sys.stdout.isatty() else subprocess.PIPE
+    plain = {"TTY_COMPATIBLE": "0"} if shown else {}
     with (
         os.fdopen(answer, "rb") as reader,
         subprocess.Popen(
@@ -172,7 +174,7 @@ def _run(command: str, overrides: list[str], name: str = "", new: bool = False) 
             stdout=shown,
             stderr=shown and subprocess.STDOUT,
             pass_fds=[writer],
-            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
+            env=os.environ | plain | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,  # an interruption is for this process, which passes it on
         ) as child,
     ):

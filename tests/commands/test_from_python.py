@@ -80,8 +80,11 @@ class TestProcesses:
         (trial,) = folder.glob("mlruns/trials/*")
         assert schema.result(trial)["stop_reason"] == "interrupted"
 
-    def test_the_notebook_runs(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_the_notebook_runs(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pytest.importorskip("sklearn")
+        monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter's kernel does
         names: dict[str, Any] = {}
         for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
             if cell["cell_type"] == "code":
@@ -92,4 +95,6 @@ class TestProcesses:
         assert names["trained"].result["dataset"] == "images"
         assert list(names["trained"].curves["epoch"]) == [*range(5)]
         assert len(names["found"].replicates) == len(names["found"].strategies) == 4
-        assert "training.epochs" in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "training.epochs" in printed
+        assert "\x1b" not in printed
