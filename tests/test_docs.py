@@ -24,6 +24,7 @@ from docs import judge, options
 from fmnist_lab import cli, config
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.settings import Settings
+from tests.support.folders import leave_sweep
 
 pytestmark = pytest.mark.slow
 
@@ -244,6 +245,22 @@ class TestCommands:
             key = words[0].partition("=")[0].removeprefix("scheduler.")
             of = [f"scheduler={schedulers[key]}"] if key in schedulers else []
             config.to_trial(config.compose([*of, *words]))
+
+
+class TestTensorboard:
+    """The lines that write TensorBoard's files."""
+
+    def test_they_write_a_file_for_each_trial(self, own_folder: Path) -> None:
+        pytest.importorskip("tensorboard")
+        leave_sweep(own_folder / "mlruns", {"constant": (1e-3, 1e-2)}, {"constant": 0.9}, "demo")
+        (block,) = [
+            block.content
+            for block in blocks(DOCS / "optuna-dashboard-and-tensorboard.md")
+            if block.language == "python"
+        ]
+        exec(block, {})
+        written = own_folder.glob("tensorboard/*/events.out.tfevents.*")
+        assert sorted(path.parent.name for path in written) == ["constant-0", "constant-1"]
 
 
 class TestPages:

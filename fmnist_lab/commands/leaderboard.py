@@ -112,20 +112,23 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
         console.print(remark, soft_wrap=True)
 
 
-def show_strategies(standings: pd.DataFrame, metric: str, console: Console | None = None) -> None:
-    """Prints a line per strategy: its best trial, and the verdict where there is one.
+def standings(summary: pd.DataFrame, metric: str) -> dict[str, str]:
+    """Returns the columns of a sweep's strategies that say something, with their headings.
 
     Args:
-        standings: The rows of `comparison.csv`.
+        summary: The rows of `comparison.csv`.
         metric: The objective's name.
-        console: Where to.
     """
-    columns = {
+    return {
         name: heading
         for name, heading in (_STANDINGS | {"best": f"best {metric}"}).items()
-        if name in standings and (name not in _OPTIONAL or standings[name].fillna(0).any())
+        if name in summary and (name not in _OPTIONAL or summary[name].fillna(0).any())
     }
-    (console or _console()).print(_table(standings, columns))
+
+
+def show_strategies(summary: pd.DataFrame, metric: str, console: Console | None = None) -> None:
+    """Prints a line per strategy: its best trial, and the verdict where there is one."""
+    (console or _console()).print(_table(summary, standings(summary, metric)))
 
 
 def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":

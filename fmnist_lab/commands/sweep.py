@@ -28,8 +28,8 @@ def load() -> None:
 
 
 @keep_workers()
-def main(name: str, arguments: list[str], new: bool = False) -> None:
-    """Starts a sweep, or continues it where it stopped.
+def main(name: str, arguments: list[str], new: bool = False) -> Path:
+    """Starts a sweep, or continues it where it stopped, and returns its folder.
 
     Tunes every strategy in each search; if all searches reach their budgets, trains the replicates
     of each search, which open the test set.
@@ -53,7 +53,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
     ours = [f"sweeps={name}", f"hydra.sweep.dir={folder}"]
     if hydra_run.shows(arguments):
         hydra_run.run(hydra_run.sweep, program, stages.together(ours, arguments))
-        return
+        return folder
     require_writable(ROOT)
     own = [item for item in arguments if stages.key_of(item) in _STAGES]
     # Which may have a split of its own; of several Hydra says itself what is wrong.
@@ -74,12 +74,12 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
             overrides = stages.together(ours[:1] if number else ours, given)
             search = searches.folder_of(folder, number)
             if not _tune(program, name, search, overrides):
-                return
+                return folder
             tuned[search] = given
         for number, (search, given) in enumerate(tuned.items(), 1):
             planned = stages.plan(name, search, given)
             if planned is None:
-                return
+                return folder
             if count > 1:
                 print(f"\nReplicates of search {number}")
             replicates = stages.prepare(planned, search)
@@ -92,6 +92,7 @@ def main(name: str, arguments: list[str], new: bool = False) -> None:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
         ) from error
+    return folder
 
 
 def _tune(program: str, name: str, search: Path, overrides: list[str]) -> bool:

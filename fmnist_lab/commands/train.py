@@ -8,8 +8,8 @@ from fmnist_lab.hydra_app.run import run, shows, trials
 ROOT = Path("mlruns")
 
 
-def main(arguments: list[str], kind: str = "trial") -> None:
-    """Runs Hydra on the given command line.
+def main(arguments: list[str], kind: str = "trial") -> Path:
+    """Runs Hydra on the given command line, and returns the folder of the trial or multirun.
 
     Args:
         arguments: The words behind `train`.
@@ -21,4 +21,4 @@ def main(arguments: list[str], kind: str = "trial") -> None:
     if not shows(arguments):
         require_writable(ROOT)
     # What completion is installed for is a command; what usage and errors show is a subcommand.
-    run(trials, "fmnist-lab" if "-sc" in arguments else "fmnist-lab train", arguments, kind)
+    return run(trials, "fmnist-lab" if "-sc" in arguments else "fmnist-lab train", arguments, kind)

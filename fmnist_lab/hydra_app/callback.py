@@ -43,6 +43,7 @@ class Progress:
 
     kind: str = "trial"  # what it trains; only our own code asks for replicates
     has_started: bool = False  # whether the configuration is composed and checked
+    folder: Path = Path()  # of the trial or the multirun
     new_folder: Path | None = None  # for results, where there was none before
 
 
@@ -83,6 +84,7 @@ def _check(config: DictConfig, mode: RunMode) -> None:
         # Hydra makes a warning of any other exception of a callback.
         raise Refused(configuration.refusal(error)) from error
     progress.has_started = True
+    progress.folder = folder
     progress.new_folder = None if folder.exists() else folder
 
 

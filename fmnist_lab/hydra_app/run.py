@@ -46,8 +46,8 @@ def run(
     program: str,
     arguments: Sequence[str],
     kind: str = "trial",
-) -> None:
-    """Runs an application as if the command line were its own.
+) -> Path:
+    """Runs an application as if the command line were its own, and returns its folder.
 
     Args:
         application: `trials` or `sweep`, see above.
@@ -65,6 +65,7 @@ def run(
     sys.argv = [program, *secrets.into_environment(arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors and exits itself
     progress.kind, progress.has_started, progress.new_folder = kind, False, None
+    progress.folder = Path()
     interrupted.clear()
     try:
         application()
@@ -81,6 +82,7 @@ def run(
         if not isinstance(error, SecondControllerError):  # then the folder is the first one's
             _remove_new_folder()
         raise config.refusal(error) from error
+    return progress.folder
 
 
 def _refuse_pickles(arguments: Sequence[str]) -> None:

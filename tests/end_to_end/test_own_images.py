@@ -3,11 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fmnist_lab import data
+from fmnist_lab import config, data
 from fmnist_lab.data import DataConfig
 from fmnist_lab.metrics import BY_CLASS
 from fmnist_lab.results import ledger, schema
@@ -15,7 +16,7 @@ from fmnist_lab.tracking import models
 from fmnist_lab.training import engines
 from fmnist_lab.trial import ObjectiveConfig, TrainingConfig
 from tests.conftest import run_here
-from tests.data.test_images import shades
+from tests.data.test_images import as_folder, shades
 from tests.support.engines import NAMES, a_trial, train, without_time
 
 pytestmark = [
@@ -26,43 +27,95 @@ pytestmark = [
 SMALL = ("architecture=mlp", "architecture.hidden_sizes=[8]", "training.epochs=1")
 
 
-def test_digits_from_a_sweep_to_the_registered_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+FUNCTION = """
+import numpy as np
+from sklearn.datasets import load_digits
+
+
+def load():
+    digits = load_digits()
+    return digits.images.astype(np.uint8), digits.target
+"""
+
+
+def leave_digits(folder: Path, form: str) -> tuple[str, ...]:
+    """Digits in a folder, in one of the three forms, and what names them on a command line."""
     digits = pytest.importorskip("sklearn.datasets").load_digits()
-    np.savez(tmp_path / "digits.npz", images=digits.images.astype(np.uint8), labels=digits.target)
-    (tmp_path / "other.npz").write_bytes((tmp_path / "digits.npz").read_bytes())
-    own = ("data=images", "data.path=digits.npz", "hydra/launcher=basic", *SMALL)
+    images = digits.images.astype(np.uint8)
+    if form == "function":
+        (folder / "digits_of_the_test.py").write_text(FUNCTION)
+        (folder / "conf/data").mkdir(parents=True)
+        option = "defaults: [images]\n_target_: digits_of_the_test.load\n"
+        (folder / "conf/data/mine.yaml").write_text(option)
+        return ("data=mine",)
+    if form == "npz":
+        np.savez(folder / "digits", images=images, labels=digits.target)
+        (folder / "digits.npz").rename(folder / "digits")
+    else:
+        as_folder(folder / "digits", images, [f"{label}" for label in digits.target])
+    return ("data=images", "data.path=digits")
+
+
+@pytest.mark.parametrize("form", ["npz", "folder", "function"])
+def test_digits_from_a_sweep_to_the_registered_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    named = leave_digits(tmp_path, form)
+    # A function is imported by workers, too; the others are read in this process.
+    launcher = "hydra.launcher.workers=2" if form == "function" else "hydra/launcher=basic"
 
     def run(*words: str) -> str:
         done = run_here(tmp_path, *words)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run("sweep", "demo", *own, "hydra.sweeper.n_trials=1", "replicates=1")
+    run("train", *named, *SMALL, "tracking=none")
+    run("sweep", "demo", *named, *SMALL, launcher, "hydra.sweeper.n_trials=1", "replicates=1")
     run("compare", "demo")
     folder = tmp_path / "mlruns" / "sweeps" / "demo"
     assert (folder / "report.html").exists()
+    trained = [*tmp_path.glob("mlruns/trials/*/result.json"), *folder.glob("*/*/result.json")]
+    places = [path.parent for path in trained]
+    assert len(places) == 1 + 4 + 4
+    (checksum,) = {str(schema.environment(place)["data_checksum"]) for place in places}
     monkeypatch.chdir(tmp_path)
-    dataset = data.load(
-        DataConfig("images", split="random", val_size=0.15, test_size=0.2, path="digits.npz")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    where: dict[str, Any] = (
+        {"path": "digits"} if form != "function" else {"_target_": "digits_of_the_test.load"}
     )
-    for place in folder.glob("*/*/result.json"):
-        environment = schema.environment(place.parent)
-        assert environment["data_checksum"] == dataset.checksum
+    dataset = data.load(DataConfig("images", split="random", val_size=0.15, test_size=0.2, **where))
+    assert checksum == dataset.checksum
     assert ledger.read(dataset.test_checksum)
 
     run("export-best", "demo", "--out", "best.yaml")
-    refused = run_here(tmp_path, "verify", "best.yaml")
-    assert refused.returncode == 2
-    assert "data.path" in refused.stderr
-    assert "bit for bit" in run("verify", "best.yaml", "--data", "other.npz")
+    if form == "function":  # which the file names
+        assert "bit for bit" in run("verify", "best.yaml")
+    else:
+        refused = run_here(tmp_path, "verify", "best.yaml")
+        assert refused.returncode == 2
+        assert "data.path" in refused.stderr
+        (tmp_path / "digits").rename(tmp_path / "moved")
+        assert "bit for bit" in run("verify", "best.yaml", "--data", "moved")
+        (tmp_path / "moved").rename(tmp_path / "digits")
 
     run("promote", "demo")
     (line,) = (
         entry for entry in ledger.read(dataset.test_checksum) if entry["command"] == "promote"
     )
     assert line["runs"] == 1
+
+
+def test_every_architecture_trains_on_colour_images_in_folders(tmp_path: Path) -> None:
+    images, labels = shades(60)
+    as_folder(tmp_path / "shades", images, [f"shade {label}" for label in labels])
+    own = ("data=images", "data.path=shades", "training.epochs=1", "tracking=none")
+    names = [path.stem for path in (Path(config.config_dir()) / "architecture").glob("*.yaml")]
+    for name in names:
+        done = run_here(tmp_path, "train", *own, f"architecture={name}")
+        assert done.returncode == 0, done.stderr
+    found = [schema.result(path.parent) for path in tmp_path.glob("mlruns/trials/*/result.json")]
+    assert sorted(result["architecture"] for result in found) == sorted(names)
+    assert all(0 <= result["objective"] <= 1 for result in found)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "notebook"])
