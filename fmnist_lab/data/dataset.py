@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -157,9 +157,9 @@ def _load(config: DataConfig) -> Dataset:
     else:
         drawn = config.name == "synthetic"
         original = _draw(config) if drawn else fashion_mnist.find(config.dir)
-        whole, source = original.train, original.source
-        train, val = _cut(config, whole)
-        parts = (*train, *val, *original.test)
+        (pixels, labels), source = original.train, original.source
+        train, val = _split(config, len(labels))
+        parts = (pixels[train], labels[train], pixels[val], labels[val], *original.test)
         names = tuple(f"Class {number}" for number in range(len(CLASS_NAMES)))
         classes = names if drawn else CLASS_NAMES
     moments = _moments(parts[0]) if config.standardize else (0.0, 1.0)
@@ -185,16 +185,23 @@ def _draw(config: DataConfig) -> fashion_mnist.Original:
 def _own(config: DataConfig) -> tuple[Any, tuple[str, ...], str]:
     """The user's images, split where they are not: six arrays, the classes, and the source."""
     found = images.read(config.path, config._target_)
-    train: Any
-    train, val, test = (found.parts.get(part) for part in images.PARTS)
-    if test is None:
+    parts = dict(found.parts)
+    pixels, labels = parts["train"]
+    rows: Any = slice(None)  # of those that train or validate
+    if "test" not in parts:
         split = "stratified" if config.split == "stratified" else "random"
         wished = replace(config, split=split, split_seed=_SEED_OF_TEST, train_size=None)
-        train, test = _cut(replace(wished, val_size=config.test_size or 0.2), train, "test_size")
-    if val is None:
-        train, val = _cut(config, train)
-    else:
-        train = tuple(array[: config.train_size] for array in train)
+        wished = replace(wished, val_size=config.test_size or 0.2)
+        rows, apart = _split(wished, len(labels), labels, "test_size")
+        parts["test"] = pixels[apart], labels[apart]
+    own = labels[rows]
+    chosen: dict[str, Any] = {"train": slice(config.train_size)}
+    if "val" not in parts:
+        chosen["train"], chosen["val"] = _split(config, len(own), own)
+    for name, part in chosen.items():  # each image is copied once at most
+        index = part if "test" in found.parts else rows[part]
+        parts[name] = pixels[index], labels[index]
+    train, val, test = (parts[part] for part in images.PARTS)
     counts = np.bincount(train[1], minlength=len(found.classes))
     if empty := [found.classes[number] for number in np.flatnonzero(counts == 0)]:
         got = Phrase(f"none of {', '.join(empty)} ({found.source})")
@@ -211,12 +218,6 @@ def _own(config: DataConfig) -> tuple[Any, tuple[str, ...], str]:
 
 def _digest(image: NDArray[Any]) -> bytes:
     return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-
-
-def _cut(config: DataConfig, whole: Any, key: str = "val_size") -> Iterator[Any]:
-    """Cuts images and labels into those that train, and those that `val_size` takes of them."""
-    pixels, labels = whole
-    return ((pixels[part], labels[part]) for part in _split(config, len(labels), labels, key))
 
 
 def _split(
@@ -277,5 +278,5 @@ def _checksum(name: str, parts: Iterable[NDArray[Any]]) -> str:
     digest = hashlib.sha256(name.encode())
     for array in parts:
         digest.update(str(array.shape).encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
