@@ -40,6 +40,15 @@ class ClippingConfig:
 
 
 @dataclass(frozen=True)
+class AugmentationConfig:
+    """How the training images of each epoch are changed by chance."""
+
+    name: str = "none"  # none | shift_flip
+    shift: int = 0  # pixels at most, in each direction
+    flip: bool = False  # whether half of them are mirrored from left to right
+
+
+@dataclass(frozen=True)
 class AveragingConfig:
     """Averages of the weights over the training, which are delivered instead of the last ones."""
 
@@ -88,6 +97,7 @@ class Trial:
 
     seed: int = 42
     data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     architecture: dict[str, Any] = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
@@ -110,6 +120,7 @@ class Trial:
 # Keys that earlier versions lack, and the values with which all is as it was there. A scheduler's
 # option has these values in its file, so that no override is lost.
 ADDED: dict[str, dict[str, Any]] = {
+    "augmentation": asdict(AugmentationConfig()),
     "averaging": asdict(AveragingConfig()),
     "scheduler": {
         "annealing": "linear",
@@ -125,8 +136,9 @@ ADDED: dict[str, dict[str, Any]] = {
 def without_new(settings: dict[str, Any]) -> dict[str, Any]:
     """Drops what earlier versions lack, where it is as if it were not there."""
     kept = dict(settings)
-    if kept.get("averaging") == ADDED["averaging"]:
-        del kept["averaging"]
+    for group in ("augmentation", "averaging"):
+        if kept.get(group) == ADDED[group]:
+            del kept[group]
     node = kept.get("scheduler", {})
     if str(node.get("_target_")).startswith("fmnist_lab."):  # own ones may mean something else
         kept["scheduler"] = {

@@ -43,8 +43,8 @@ Document = dict[str, Any]
 HEADER = "# @package _global_"  # the first line of a file that is laid over the whole configuration
 FORMAT = 1
 GROUPS = ("data", "architecture", "optimizer", "scheduler", "clipping", "stopping", "training",
-          "averaging")  # fmt: skip
-_LATER = ("averaging",)  # files of earlier versions do not choose it
+          "averaging", "augmentation")  # fmt: skip
+_LATER = ("averaging", "augmentation")  # files of earlier versions do not choose it
 _MOST_CHARACTERS, _MOST_DEPTH, _MOST_THREADS = 20_000_000, 8, 1024
 _SETTINGS = tuple(Trial.__dataclass_fields__)
 _TEXT = re.compile(r"[\w./+ -]{0,200}")

@@ -18,7 +18,7 @@ from fmnist_lab.foundation.validate import (
     require_whole,
 )
 from fmnist_lab.metrics import MONITORS, OBJECTIVES, direction
-from fmnist_lab.training import averaging, clipping, engines
+from fmnist_lab.training import augmentation, averaging, clipping, engines
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines.backend import import_tensorflow
 from fmnist_lab.trial import Trial
@@ -42,6 +42,7 @@ def validate(trial: Trial) -> None:
     if not 0 <= trial.seed < 2**32:  # what NumPy's generators take, which Keras seeds too
         raise RequestError("seed", f"be from 0 to {2**32 - 1}", trial.seed)
     data.validate(trial.data)
+    augmentation.validate(trial.augmentation)
     _validate_training(trial)
     clipping.validate(trial.clipping)
     averaging.validate(trial.averaging, trial.training.epochs)

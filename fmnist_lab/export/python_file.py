@@ -52,6 +52,8 @@ def program(trial: Trial, record: Mapping[str, Any], name: str) -> str:
     schedule = _schedule(pasted, trial.scheduler, made)
     if trial.averaging.name != "none":
         raise refusal("averaging=none, as Keras averages no statistics", trial.averaging.name)
+    if trial.augmentation.name != "none":
+        raise refusal("augmentation=none", trial.augmentation.name)
     mean, std = 0.0, 1.0
     if trial.data.standardize:
         dataset = data.load(trial.data)

@@ -36,7 +36,7 @@ def measure(trial: Trial, dataset: Dataset, rates: NDArray[np.float64]) -> RateR
 
     Args:
         trial: Its architecture, optimizer, clipping, batch size, labels and seed count; its
-            schedule, averaging and epochs do not.
+            schedule, averaging, augmentation and epochs do not.
         dataset: Its data. The batches are those that the trial begins with.
         rates: Rising, (updates,).
 

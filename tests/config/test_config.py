@@ -35,6 +35,7 @@ class TestOptions:
         named = {group: config.options(group) for group in GROUPS}
         assert {"architecture", "optimizer", "scheduler", "recipe"} < named.keys()
         assert named["clipping"] == ["global_norm", "none", "norm", "value"]
+        assert named["augmentation"] == ["none", "shift_flip"]
         assert named["averaging"] == ["ema", "none", "swa"]
         assert named["stopping"] == ["none", "patience"]
         assert named["tracking"] == ["local", "none", "server"]
@@ -46,7 +47,7 @@ class TestOptions:
         cfg = config.compose([f"{group}={option}", *extra])
         assert isinstance(config.to_trial(cfg), Trial)
         assert isinstance(config.to_tracking(cfg), config.TrackingConfig)
-        if group in ("averaging", "data", "clipping", "stopping", "tracking"):
+        if group in ("augmentation", "averaging", "data", "clipping", "stopping", "tracking"):
             assert cfg[group].name == option
 
     @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -86,7 +87,8 @@ class TestOptions:
 
     def test_defaults_equal_the_schema(self) -> None:
         composed, schema = trial(), Trial()
-        closed = ("seed", "data", "clipping", "averaging", "stopping", "training", "objective")
+        closed = ("seed", "data", "augmentation", "clipping", "averaging", "stopping", "training",
+                  "objective")  # fmt: skip
         for key in closed:
             assert getattr(composed, key) == getattr(schema, key), key
         assert config.to_tracking(config.compose([])) == config.TrackingConfig()

@@ -254,7 +254,8 @@ MAYBE = ("threshold", "first_decay_epochs", "pct_start", "decay")
 def numeric_keys(cfg: DictConfig) -> list[str]:
     """The dotted keys that hold a number, or null where a number may stand."""
     keys = ["seed"]
-    groups = ("data", "optimizer", "scheduler", "clipping", "averaging", "stopping", "training")
+    groups = ("data", "augmentation", "optimizer", "scheduler", "clipping", "averaging", "stopping",
+              "training")  # fmt: skip
     for group in groups:
         for key, value in cfg[group].items():
             if isinstance(value, int | float) or key in MAYBE:

@@ -143,6 +143,7 @@ def test_what_keras_alone_cannot_do() -> None:
         (late, "scheduler.warmup_epochs=2"),
         (["scheduler=sequential"], "schedules.sequential"),
         (["averaging=ema"], "ema"),
+        (["augmentation=shift_flip"], "shift_flip"),
     ):
         with pytest.raises(RequestError) as refused:
             python_file.program(config.to_trial(config.compose(asked)), RECORD, "x")

@@ -46,7 +46,8 @@ def copied(content: Document) -> Document:
 
 _DEFAULTS = {"data": "fashion_mnist", "architecture": "notebook", "optimizer": "adam",
              "scheduler": "constant", "clipping": "none", "stopping": "none",
-             "training": "default", "averaging": "none"}  # fmt: skip
+             "training": "default", "averaging": "none",
+             "augmentation": "none"}  # fmt: skip
 
 
 def leave_hydra(folder: Path, cfg: DictConfig, words: list[str]) -> None:

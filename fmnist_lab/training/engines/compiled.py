@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.metrics import BY_CLASS, RAW, by_class
-from fmnist_lab.training import clipping
+from fmnist_lab.training import augmentation, clipping
 from fmnist_lab.training.averaging import Average, decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.early_stopping import EarlyStopping
@@ -120,6 +120,7 @@ class Program:
         order: NDArray[np.int64],
         learning_rates: NDArray[np.float32],
         decays: NDArray[np.float32] | None = None,
+        changes: NDArray[np.int64] | None = None,
     ) -> dict[str, float]:
         """Trains one epoch in the given order.
 
@@ -129,6 +130,7 @@ class Program:
             order: In which they are visited.
             learning_rates: One per step, (steps,).
             decays: What the average of the weights keeps in each step, (steps,), if there is one.
+            changes: What `augmentation.draw` has drawn for the images in this order, if anything.
 
         Returns:
             Means over the epoch: `train/loss` and `train/accuracy` per image,
@@ -137,7 +139,7 @@ class Program:
         # Putting the images in order beforehand lets every step read one contiguous block.
         sums = self._call(
             self._train_epoch,
-            tf.constant(images[order]),
+            tf.constant(augmentation.apply(images[order], changes)),
             tf.constant(labels[order]),
             tf.constant(learning_rates),
             self.threshold,
@@ -301,7 +303,10 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpo
         rates = scheduler.learning_rates(epoch, steps)
         order = batch_order(trial.seed, epoch, size)
         kept = decays(trial.averaging, epoch, steps)
-        means = program.train_epoch(dataset.train_images, dataset.train_labels, order, rates, kept)
+        changes = augmentation.draw(trial.augmentation, trial.seed, epoch, size)
+        means = program.train_epoch(
+            dataset.train_images, dataset.train_labels, order, rates, kept, changes
+        )
         metrics = (
             means
             | program.validate(dataset)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.metrics import BY_CLASS, RAW, Metrics
-from fmnist_lab.training import clipping
+from fmnist_lab.training import augmentation, clipping
 from fmnist_lab.training.averaging import Average, decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
@@ -119,14 +119,19 @@ class TrainingBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         size = self._trial.training.batch_size
-        chosen = self._order[index * size : (index + 1) * size]
-        images = pixels(self._dataset.train_images[chosen], self._dataset)
-        return images, targets(self._dataset.train_labels[chosen], self._trial, self._dataset)
+        part = slice(index * size, (index + 1) * size)
+        chosen, changes = self._order[part], self._changes
+        images = self._dataset.train_images[chosen]
+        images = augmentation.apply(images, None if changes is None else changes[part])
+        labels = targets(self._dataset.train_labels[chosen], self._trial, self._dataset)
+        return pixels(images, self._dataset), labels
 
     def start(self, epoch: int) -> None:
         """Draws the epoch's order. Not in `on_epoch_end`: `fit` calls that before epoch 0 too."""
         size = len(self._dataset.train_labels)
-        self._order = batch_order(self._trial.seed, epoch, size)
+        seed = self._trial.seed
+        self._order = batch_order(seed, epoch, size)
+        self._changes = augmentation.draw(self._trial.augmentation, seed, epoch, size)
 
 
 class ByClass(keras.metrics.Metric):  # type: ignore[misc]

@@ -11,7 +11,14 @@ from fmnist_lab import data
 from fmnist_lab.training import engines
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines import Metrics, Outcome
-from fmnist_lab.trial import AveragingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
+from fmnist_lab.trial import (
+    AugmentationConfig,
+    AveragingConfig,
+    StoppingConfig,
+    StopReason,
+    TrainingConfig,
+    Trial,
+)
 from tests.support.engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
 
 pytestmark = pytest.mark.slow
@@ -33,6 +40,7 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
         "scheduler": SCHEDULERS["per step"] | {"epochs": EPOCHS, "warmup_epochs": 1},
         "stopping": StoppingConfig("patience", patience=8, restore_best=True),
     },
+    "changed images": {"augmentation": AugmentationConfig("shift_flip", shift=1, flip=True)},
     "averages of steps": {
         "architecture": MLP | {"normalization": "before"},
         "averaging": AveragingConfig("ema", 0.8, 2),

@@ -19,7 +19,14 @@ from fmnist_lab.metrics import MONITORS, RAW
 from fmnist_lab.training import engines
 from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
 from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
-from fmnist_lab.trial import ClippingConfig, StoppingConfig, StopReason, TrainingConfig, Trial
+from fmnist_lab.trial import (
+    AugmentationConfig,
+    ClippingConfig,
+    StoppingConfig,
+    StopReason,
+    TrainingConfig,
+    Trial,
+)
 from tests.support.engines import (
     ADAM,
     ARCHITECTURES,
@@ -197,6 +204,10 @@ class TestTwins:
                 averaging=AVERAGING[kind],
             )
         )
+
+    def test_augmented_images_agree(self) -> None:
+        augmented = AugmentationConfig("shift_flip", shift=2, flip=True)
+        self.compare(a_trial(data=SMALLER_LAST, augmentation=augmented))
 
     def compare(self, trial: Trial) -> None:
         _, compiled = train(trial, "compiled")
