@@ -45,8 +45,9 @@ def main(
     with asked_file("--out", out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     record = document["exported"]
+    own = recipe.to_trial(document).data.is_nowhere
     print("\n".join([*recipe.remarks(record), f"  {record['command']}"]))
-    print(f"\nWritten to {out}\n{_next(out)}")
+    print(f"\nWritten to {out}\n{_next(out, own)}")
 
 
 def _require_new(out: Path, force: bool) -> None:
@@ -62,15 +63,15 @@ def _require_new(out: Path, force: bool) -> None:
         raise RequestError("--out", "be a new file", got, "to replace it: --force")
 
 
-def _next(out: Path) -> str:
-    """Returns what to do with the file."""
-    path = shlex.quote(str(out))
+def _next(out: Path, own: bool) -> str:
+    """Returns what to do with the file; of one's own images it does not say where they are."""
+    path = shlex.quote(str(out)) + " --data IMAGES" * own
     if out.suffix == ".py":
         return f"Train it, without this project:  python {path}"
     again = f"Train it again and compare:  fmnist-lab verify {path}"
     if out.suffix == ".json":
         return again
-    best = shlex.quote(f"best={spell(out.stem)}")
+    best = shlex.quote(f"best={spell(out.stem)}") + " data.path=IMAGES" * own
     train = f"put it into {FOLDER}/ first, then: fmnist-lab train {best}"
     if out.parent == FOLDER:
         train = f"fmnist-lab train {best}"

@@ -51,6 +51,9 @@ def main(path: Path, tracking: str = "none", images: str | None = None) -> None:
             "trained, but there is nothing to compare it with",
         )
     trained_on = recipe.to_trial(document).data
+    if trained_on.is_nowhere and images is None:
+        rule = "be the file or the folder of the images, which an exported file does not name"
+        raise RequestError("--data", rule, None)
     dataset = data.load(replace(trained_on, path=images or trained_on.path))
     if dataset.checksum != record["data_checksum"]:
         raise RequestError(

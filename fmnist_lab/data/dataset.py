@@ -54,6 +54,11 @@ class DataConfig:
     _target_: str | None = None  # a function that returns arrays; `path` is its argument
     test_size: int | float | None = None  # where they have no test set: a number, or a share
 
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether they are the user's own images, and nothing says where."""
+        return self.name == OWN and self.path is None and self._target_ is None
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -93,7 +93,7 @@ def test_digits_from_a_sweep_to_the_registered_model(
     else:
         refused = run_here(tmp_path, "verify", "best.yaml")
         assert refused.returncode == 2
-        assert "data.path" in refused.stderr
+        assert "--data" in refused.stderr
         (tmp_path / "digits").rename(tmp_path / "moved")
         assert "bit for bit" in run("verify", "best.yaml", "--data", "moved")
         (tmp_path / "moved").rename(tmp_path / "digits")
