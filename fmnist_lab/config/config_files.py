@@ -5,8 +5,8 @@ no code and no folders. It is checked before anything is composed from it.
 """
 
 import builtins
+import copy
 import os
-import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -307,10 +307,9 @@ class FileConfigSource(file_config_source.FileConfigSource):
             return self._load_exported(path)
         # Every trial of a sweep is composed of the same files. Hydra changes what it is given.
         key, version = (self.path, self.provider, config_path), _version(path)
-        if _known.get(key, (None, b""))[0] != version:
-            _known[key] = version, pickle.dumps(self._load(config_path, path))
-        result: ConfigResult = pickle.loads(_known[key][1])
-        return result
+        if key not in _known or _known[key][0] != version:
+            _known[key] = version, self._load(config_path, path)
+        return copy.deepcopy(_known[key][1])
 
     def _load(self, config_path: str, path: Path) -> ConfigResult:
         name = _short(path)
@@ -379,7 +378,7 @@ def _short(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-_known: dict[tuple[str, str, str], tuple[tuple[int, ...], bytes]] = {}
+_known: dict[tuple[str, str, str], tuple[tuple[int, ...], ConfigResult]] = {}
 
 
 def _version(path: Path) -> tuple[int, ...]:

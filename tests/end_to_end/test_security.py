@@ -27,7 +27,11 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SOURCES = [*ROOT.glob("fmnist_lab/**/*.py"), *ROOT.glob("hydra_plugins/**/*.py")]
 # Between a command and the worker processes that it has started, or whose scheduler it was given.
-MAY_PICKLE = {"fmnist_lab/launcher/worker.py", "fmnist_lab/launcher/script.py"}  # that one writes
+MAY_PICKLE = {
+    "fmnist_lab/launcher/worker.py",
+    "fmnist_lab/launcher/script.py",  # writes alone
+    "fmnist_lab/commands/from_python.py",
+}
 PICKLES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "torch"}
 UNSAFE = {"unsafe_load", "full_load", "UnsafeLoader", "FullLoader", "eval", "exec", "system"}
 OPEN_ADDRESS = "0.0.0.0"
