@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from fmnist_lab import config
 from fmnist_lab.commands import train
 from tests.conftest import TINY, exit_code, run_here
 from tests.support.folders import RESULT, leave_replicates, leave_run, leave_sweep
@@ -326,7 +327,7 @@ def test_a_name_cannot_leave_the_folder_of_sweeps(refused: Refused, name: str) -
     write("mine.yaml", MINE)
     complaint = refused("sweep", name)
     assert "`NAME`" in complaint
-    assert "architectures, clipping, control, demo" in complaint
+    assert ", ".join(config.options("sweeps")) in complaint
 
 
 class TestFolders:

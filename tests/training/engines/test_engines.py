@@ -313,18 +313,18 @@ def test_parameters_are_counted_before_training() -> None:
     assert count_parameters(a_trial(architecture=ARCHITECTURES["notebook"])) == 271_346
 
 
-def test_which_test_images_are_right_is_what_the_model_says_of_each() -> None:
+def test_the_class_of_each_test_image_is_what_the_model_says() -> None:
     trial = a_trial()
     dataset = data.load(trial.data)
     dataset = replace(
         dataset, test_images=dataset.test_images[:99], test_labels=dataset.test_labels[:99]
     )
     model = build_model(trial)
-    loss, correct = evaluate(trial, dataset, model.get_weights())
+    loss, guesses = evaluate(trial, dataset, model.get_weights())
     images = (dataset.test_images.astype(np.float32) / 255 - dataset.mean) / dataset.std
     answers = np.asarray(model(images)).argmax(axis=1)
-    assert correct.tolist() == (answers == dataset.test_labels).tolist()
-    assert 0 < correct.sum() < 99
+    assert guesses.tolist() == answers.tolist()
+    assert len({*guesses}) > 1
     assert loss > 0
 
 
