@@ -13,7 +13,7 @@ from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.statistics import COMPONENTS, MIN_PAIRS, MOST_PAIRS, Verdict
 
-_PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
+PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
 _KEYS = {"seed": "replicates", "search": "searches"}
 _USUAL = 8  # seeds
 _MOST_CONFUSED = 3
@@ -171,7 +171,7 @@ def tested(evidence: Evidence, strategy: str) -> str:
     if pd.isna(mean):
         return ""
     interval = f"95 % interval {measure.value(low)} to {measure.value(high)}"
-    interval += f" over {_PLURAL[evidence.pair]}"
+    interval += f" over {PLURAL[evidence.pair]}"
     if pd.isna(low):
         interval = no_interval(1, evidence.pair)
     lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
@@ -210,7 +210,7 @@ def claim(evidence: Evidence) -> str:
     if evidence.multirun:
         return (
             "The verdicts are about the strategies as they were run; the intervals cover "
-            f"{_PLURAL[evidence.pair]} alone."
+            f"{PLURAL[evidence.pair]} alone."
         )
     about = (
         "The verdicts are about these tuned configurations, the ones that this search has "
@@ -221,7 +221,7 @@ def claim(evidence: Evidence) -> str:
             "The verdicts are about the strategies, each tuned anew in every search with the same "
             "budget; the replicates of a search count as one value, their mean."
         )
-    kept, units = evidence.covers_images, _PLURAL[evidence.pair]
+    kept, units = evidence.covers_images, PLURAL[evidence.pair]
     images = (
         "the wider intervals are also for other images like these"
         if kept
@@ -301,7 +301,7 @@ def progress(evidence: Evidence) -> str:
 
 def units(count: int, pair: str) -> str:
     """`1 seed`, `8 seeds`, `6 searches`."""
-    return f"{count} {pair if count == 1 else _PLURAL[pair]}"
+    return f"{count} {pair if count == 1 else PLURAL[pair]}"
 
 
 def interval(evidence: Evidence, row: dict[str, Any]) -> str:
@@ -311,7 +311,7 @@ def interval(evidence: Evidence, row: dict[str, Any]) -> str:
     """
     if pd.isna(row["low"]):
         return no_interval(int(row["pairs"]), evidence.pair)
-    alone, unit = ends(evidence, row), _PLURAL[evidence.pair]
+    alone, unit = ends(evidence, row), PLURAL[evidence.pair]
     if not (wide := ends(evidence, row, "images_")):
         return f"interval {alone}"
     return f"interval {wide} over {unit} and images, {alone} over {unit} alone"
@@ -350,9 +350,9 @@ def _wanted(evidence: Evidence, row: dict[str, Any]) -> str:
         return "the last look is made"
     more = row["more_pairs"]
     if pd.isna(more):
-        return f"how many more {_PLURAL[pair]} would decide cannot be known from these"
+        return f"how many more {PLURAL[pair]} would decide cannot be known from these"
     if more >= _FAR:
-        return f"not even {MOST_PAIRS} {_PLURAL[pair]} would be likely to decide"
+        return f"not even {MOST_PAIRS} {PLURAL[pair]} would be likely to decide"
     total = int(row["pairs"] + more)
     if evidence.multirun:
         return f"a new multirun of about {units(total, pair)} would decide"

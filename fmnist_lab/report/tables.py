@@ -50,7 +50,7 @@ def verdicts(evidence: Evidence) -> str:
 def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     opponent = str(frame["opponent"].iloc[0])
     judged = {row["strategy"]: row for row in sentences.records(frame)}
-    units, measure = sentences.units(2, evidence.pair).removeprefix("2 "), evidence.measure
+    units, measure = sentences.PLURAL[evidence.pair], evidence.measure
     rows: list[dict[str, Any]] = []
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
