@@ -27,6 +27,7 @@ from fmnist_lab.foundation.installed import beside, installed_path
 from fmnist_lab.foundation.interruption import interrupted
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import summary
+from fmnist_lab.results import foreign
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,7 +123,8 @@ def compare(name: str | Path | None = None, *, stopping: str | None = None) -> C
     Reads the folders of the trials; writes nothing.
 
     Args:
-        name: A sweep or multirun, or its folder as a `Path`; None: the latest.
+        name: A sweep or multirun, or its folder as a `Path`, also that of another application's
+            multirun, whose sweeper has a direction; None: the latest.
         stopping: Only trials with this early stopping, where it differs.
 
     Returns:
@@ -139,7 +141,11 @@ def compare(name: str | Path | None = None, *, stopping: str | None = None) -> C
     """
     is_folder = isinstance(name, Path) and name.is_dir()
     place = Path(str(name)) if is_folder else results.find(None if name is None else str(name))
-    found = report.gather(place, results.trials(results.ended(place)), stopping)
+    ended = results.ended(place)
+    if is_folder and not ended:
+        found = report.gather_foreign(foreign.read(place.resolve()), baseline=None, margin=None)
+    else:
+        found = report.gather(place, results.trials(ended), stopping)
     rows, verdicts = summary(found), found.versus_baseline
     return Comparison(
         folder=found.folder,

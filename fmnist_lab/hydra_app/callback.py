@@ -53,6 +53,8 @@ progress = Progress()  # of the command that runs in this process
 class Gate(Callback):
     """Checks what is composed, and notes where Hydra is about to make a folder."""
 
+    leaves_results = True  # of a trial in `result.json`, so the launcher need not
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before it makes the folder of a trial."""
         _check(config, RunMode.RUN)

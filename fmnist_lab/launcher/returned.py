@@ -23,6 +23,8 @@ TARGET = f"{__name__}.RecordReturns"
 class RecordReturns(Callback):
     """Hydra callback: leaves `returned.json` in the folder of each job that ends."""
 
+    leaves_results = True  # the launcher adds this callback where none has it
+
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra before a job; an earlier attempt in the same folder does not count."""
         _file(config).unlink(missing_ok=True)

@@ -60,10 +60,10 @@ class DaskLauncher(Launcher):
         """Called by Hydra before anything else."""
         with sweep_request(), installed_first(beside()):
             self._settings = Settings.checked(self._values)
-        callbacks = (config.hydra.get("callbacks") or {}).values()
-        if not any(str(node.get("_target_")).startswith("fmnist_lab.") for node in callbacks):
-            # Our own application leaves more than this, and a user may have asked for it.
-            hydra_context.callbacks.callbacks.append(RecordReturns())
+        callbacks = hydra_context.callbacks.callbacks
+        # Our own application leaves more than this, and a user may have asked for it.
+        if not any(getattr(callback, "leaves_results", False) for callback in callbacks):
+            callbacks.append(RecordReturns())
         self._hydra_context = hydra_context
         self._task_function = task_function
         self.config = config

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import fmnist_lab
 from fmnist_lab import cli, metrics, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import write_json
@@ -69,6 +70,13 @@ class TestByOurSweeper:
         shown = re.sub(r"<script>.*?</script>|<style>.*?</style>", "", page, flags=re.DOTALL)
         ours = r"\b(test|images?|accurac.*|points|epochs?|learning|MLflow)\b"
         assert not re.search(ours, shown, re.IGNORECASE)
+
+    @pytest.mark.slow
+    def test_from_python(self, place: Path) -> None:
+        found = fmnist_lab.compare(place)
+        assert found.verdicts["verdict"].tolist() == ["worse"]
+        assert len(found.replicates) == 16
+        assert found.answer in repr(found)
 
     @pytest.mark.slow
     def test_another_baseline(self, place: Path) -> None:
