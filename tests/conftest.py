@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from unittest import mock
 
+import hydra.version
 import hypothesis
 import pytest
 from absl import logging as absl_logging
@@ -113,6 +114,7 @@ def exit_code(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr("sys.argv", ["fmnist-lab", *words])
     monkeypatch.setattr("signal.signal", lambda *arguments: None)
     monkeypatch.setattr("sys.path", list(sys.path))
+    hydra.version.setbase("1.3")  # as in a new process; suites of Hydra's choose others
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert isinstance(ended.value.code, int)
