@@ -1,5 +1,6 @@
 """What several test files share: a trial that trains in a moment, and a folder to train it in."""
 
+import gc
 import io
 import logging
 import os
@@ -50,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     And lets TensorFlow compute as in a sweep's workers, so that their numbers are the same here.
     """
+    gc.set_threshold(50_000, 20, 20)  # a composition makes 100,000 objects that refer to each other
     if "not faults" in config.option.markexpr:  # those train for longer
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

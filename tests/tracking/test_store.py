@@ -183,16 +183,16 @@ class TestSchemas:
     @pytest.mark.parametrize(
         ("revision", "is_older"),
         [
-            (revisions()[1], True),
-            (revisions()[9], True),
-            (revisions()[-1], True),
+            (1, True),  # places among `revisions`
+            (9, True),
+            (-1, True),
             ("ffffffffffff", False),
             ("v3.2.0.a", False),  # Optuna's
         ],
     )
-    def test_one_sentence(self, folder: Path, revision: str, is_older: bool) -> None:
+    def test_one_sentence(self, folder: Path, revision: str | int, is_older: bool) -> None:
         tracking.open_store()
-        set_revision(folder, revision)
+        set_revision(folder, revision if isinstance(revision, str) else revisions()[revision])
         before = (folder / "mlruns/mlflow.db").read_bytes()
         with pytest.raises(RequestError, match=r"mlflow\.db") as refused:
             tracking.open_store()
