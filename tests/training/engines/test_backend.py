@@ -14,13 +14,27 @@ from fmnist_lab.training.engines.backend import import_tensorflow
 from tests.support.sweeping import ROOT
 
 SETTINGS = """
-import json
+import json, os, sys
+import tensorflow  # which takes seconds and reads none of these settings, once for all
 from fmnist_lab.training.engines.backend import import_tensorflow
-import_tensorflow()
-import keras
-print(json.dumps([keras.config.backend(), keras.config.floatx(), keras.config.image_data_format(),
-    keras.config.epsilon(), keras.config.max_epochs(), keras.config.dtype_policy().name]))
+for home, variables in json.loads(sys.argv[1]).items():
+    if os.fork() == 0:
+        os.environ |= {"KERAS_HOME": home} | variables
+        import_tensorflow()
+        import keras
+        config = keras.config
+        print(json.dumps([config.backend(), config.floatx(), config.image_data_format(),
+            config.epsilon(), config.max_epochs(), config.dtype_policy().name]))
+        break
+    os.wait()
 """
+USERS: dict[str, dict[str, str]] = {  # variables by the content of `keras.json`
+    '{"floatx": "float64", "image_data_format": "channels_first"}': {},
+    '{"floatx": "decimal", "epsilon": 1}': {"KERAS_BACKEND": "jax"},
+    '["no mapping"]': {"KERAS_BACKEND": "", "KERAS_MAX_EPOCHS": "1"},
+    "no JSON": {"KERAS_MAX_STEPS_PER_EPOCH": "2", "KERAS_BACKEND": "torch"},
+    '{"backend": "numpy"}': {"KERAS_NNX_ENABLED": "true"},
+}
 
 
 @pytest.mark.parametrize("seed", [0, 42, 10**9])
@@ -43,24 +57,16 @@ def test_dropout_has_the_masks_that_tensorflow_would_draw(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("content", "variables"),
-    [
-        ('{"floatx": "float64", "image_data_format": "channels_first"}', {}),
-        ('{"floatx": "decimal", "epsilon": 1}', {"KERAS_BACKEND": "jax"}),
-        ('["no mapping"]', {"KERAS_BACKEND": "", "KERAS_MAX_EPOCHS": "1"}),
-        ("no JSON", {"KERAS_MAX_STEPS_PER_EPOCH": "2", "KERAS_BACKEND": "torch"}),
-        ('{"backend": "numpy"}', {"KERAS_NNX_ENABLED": "true"}),
-    ],
-)
-def test_the_users_settings_of_keras_do_not_count(
-    tmp_path: Path, content: str, variables: dict[str, str]
-) -> None:
-    (tmp_path / "keras.json").write_text(content)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "KERAS_HOME": str(tmp_path)} | variables
-    command = [sys.executable, "-c", SETTINGS]
+def test_the_users_settings_of_keras_do_not_count(tmp_path: Path) -> None:
+    homes = {str(tmp_path / f"{number}"): content for number, content in enumerate(USERS)}
+    for home, content in homes.items():
+        Path(home).mkdir()
+        (Path(home) / "keras.json").write_text(content)
+    variables = json.dumps({home: USERS[content] for home, content in homes.items()})
+    command = [sys.executable, "-c", SETTINGS, variables]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
     expected = ["tensorflow", "float32", "channels_last", 1e-7, None, "float32"]
-    assert json.loads(done.stdout) == expected
-    assert (tmp_path / "keras.json").read_text() == content
+    assert list(map(json.loads, done.stdout.splitlines())) == [expected] * len(USERS), done.stderr
+    for home, content in homes.items():
+        assert (Path(home) / "keras.json").read_text() == content

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 EPOCHS = 9
 CUTS = {"compiled": (1, 3, 5), "keras": (4,)}  # each of Keras's trainings compiles for seconds
 MLP = {"_target_": "fmnist_lab.architectures.mlp", "hidden_sizes": [16]}
-ONE_OF_EACH: dict[str, dict[str, Any]] = {
+ONE_OF_EACH: dict[str, dict[str, Any]] = {  # what keeps a state, each once, in few trainings
     # Cuts after every second epoch, two of them before it is cut off; stops by itself, later.
     "plateau, patience, momentum": {
         "architecture": MLP | {"normalization": "before"},
@@ -34,20 +34,17 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
         "scheduler": SCHEDULERS["performance"] | {"patience": 2, "factor": 0.5, "cooldown": 1},
         "stopping": StoppingConfig("patience", min_delta=0.3, patience=6, restore_best=True),
     },
-    "steps, dropout, adam": {
-        "architecture": MLP | {"dropout": 0.2},
+    "steps, dropout, adam, averages of steps": {
+        "architecture": MLP | {"dropout": 0.2, "normalization": "before"},
+        "averaging": AveragingConfig("ema", 0.8, 2),
         "optimizer": ADAM,
         "scheduler": SCHEDULERS["per step"] | {"epochs": EPOCHS, "warmup_epochs": 1},
         "stopping": StoppingConfig("patience", patience=8, restore_best=True),
     },
-    "changed images": {"augmentation": AugmentationConfig("shift_flip", shift=1, flip=True)},
-    "averages of steps": {
-        "architecture": MLP | {"normalization": "before"},
-        "averaging": AveragingConfig("ema", 0.8, 2),
-        "scheduler": SCHEDULERS["relative"],
-    },
-    "averages of epochs": {
+    "relative, changed images, averages of epochs": {
+        "augmentation": AugmentationConfig("shift_flip", shift=1, flip=True),
         "averaging": AveragingConfig("swa", start_from_epoch=2),
+        "scheduler": SCHEDULERS["relative"],
         "stopping": StoppingConfig("patience", patience=8, restore_best=True),
     },
 }
