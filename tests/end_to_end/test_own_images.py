@@ -70,13 +70,14 @@ def test_digits_from_a_sweep_to_the_registered_model(
         return done.stdout
 
     run("train", *named, *SMALL, "tracking=none")
-    run("sweep", "demo", *named, *SMALL, launcher, "hydra.sweeper.n_trials=1", "replicates=1")
+    two = ("~hydra.sweeper.strategies.exponential", "~hydra.sweeper.strategies.one_cycle")
+    run("sweep", "demo", *named, *SMALL, *two, launcher, "hydra.sweeper.n_trials=1", "replicates=1")
     run("compare", "demo")
     folder = tmp_path / "mlruns" / "sweeps" / "demo"
     assert (folder / "report.html").exists()
     trained = [*tmp_path.glob("mlruns/trials/*/result.json"), *folder.glob("*/*/result.json")]
     places = [path.parent for path in trained]
-    assert len(places) == 1 + 4 + 4
+    assert len(places) == 1 + 2 + 2
     (checksum,) = {str(schema.environment(place)["data_checksum"]) for place in places}
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -22,7 +22,6 @@ from tests.support.sweeping import wait_for
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_three_kills(tmp_path: Path, empty_store: Path) -> None:
     total = 2
@@ -42,10 +41,14 @@ def test_three_kills(tmp_path: Path, empty_store: Path) -> None:
         compare(disturbed, calm, total)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_looks_that_are_killed_come_out_the_same(tmp_path: Path) -> None:
-    """Killed while the first look trains, and as soon as a look is recorded."""
+    """Killed while the first look trains, and as soon as a look is recorded.
+
+    `make test` has the same with interruptions, and with replicates that are written:
+    tests/protocol/test_searches.py, test_stages.py.
+    """
     words = (
         *TINY[:-1], "tracking=none", "replicates=[6,8]", "hydra.sweeper.n_trials=1",
         "~hydra.sweeper.strategies.exponential", "~hydra.sweeper.strategies.one_cycle",
