@@ -17,6 +17,7 @@ import hydra.version
 import hypothesis
 import pytest
 from absl import logging as absl_logging
+from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import cli, config
@@ -59,10 +60,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a tracking store as MLflow makes it, which takes seconds; to be copied."""
-    root = tmp_path_factory.mktemp("empty-store")
-    with chdir(root):  # MLflow makes a folder for artifacts where it is
-        create_database(root)
+    """The database of a tracking store as MLflow makes it, which takes seconds; to be copied.
+
+    The first process of the tests that needs one makes it for all.
+    """
+    own = tmp_path_factory.getbasetemp()
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "empty-store"
+    with FileLock(f"{root}.lock"):
+        if not root.exists():
+            root.mkdir()
+            with chdir(root):  # MLflow makes a folder for artifacts where it is
+                create_database(root)
     return store.database(root)
 
 

@@ -25,7 +25,6 @@ from fmnist_lab.trial import (
     StoppingConfig,
     StopReason,
     TrainingConfig,
-    Trial,
 )
 from tests.support.engines import (
     ADAM,
@@ -161,17 +160,19 @@ def keras(name: str, **settings: Any) -> Node:
     return {"_target_": f"keras.optimizers.{name}", "learning_rate": 0.01} | settings
 
 
-# Each optimizer once, every other option twice or more: an engine compiles for seconds. A smaller
-# last batch, once per architecture, costs a second compilation.
-TWINS = [
-    ("notebook", "none", "per epoch", True, ADAM),
-    ("notebook", "global_norm", "performance", False, keras("SGD", momentum=0.9)),
-    ("mlp", "value", "performance", True, keras("RMSprop", learning_rate=1e-3)),
-    ("mlp", "norm", "per step", False, keras("SGD", momentum=0.9, nesterov=True)),
-    ("mlp", "none", "relative", False, keras("Lion", learning_rate=1e-3)),
-    ("cnn", "global_norm", "per step", True, keras("AdamW", weight_decay=0.01)),
-    ("cnn", "value", "per epoch", False, keras("Nadam")),
-]
+# Each optimizer, average and augmentation once, every other option twice or more: an engine
+# compiles for seconds. A smaller last batch, once per architecture, costs a second compilation.
+TWINS: list[tuple[str, str, str, bool, Node, dict[str, Any]]] = [
+    ("notebook", "none", "per epoch", True, ADAM, {"averaging": AVERAGING["ema"]}),
+    ("notebook", "global_norm", "performance", False, keras("SGD", momentum=0.9), {}),
+    ("mlp", "value", "performance", True, keras("RMSprop", learning_rate=1e-3),
+     {"averaging": AVERAGING["swa"]}),
+    ("mlp", "norm", "per step", False, keras("SGD", momentum=0.9, nesterov=True), {}),
+    ("mlp", "none", "relative", False, keras("Lion", learning_rate=1e-3), {}),
+    ("cnn", "global_norm", "per step", True, keras("AdamW", weight_decay=0.01),
+     {"augmentation": AugmentationConfig("shift_flip", shift=2, flip=True)}),
+    ("cnn", "value", "per epoch", False, keras("Nadam"), {}),
+]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -179,37 +180,25 @@ class TestTwins:
     """Both engines see the same batches and agree to rounding, epoch after epoch."""
 
     @pytest.mark.parametrize(
-        ("architecture", "clipping", "scheduler", "smaller", "optimizer"), TWINS
+        ("architecture", "clipping", "scheduler", "smaller", "optimizer", "more"), TWINS
     )
     def test_curves_agree(
-        self, architecture: str, clipping: str, scheduler: str, smaller: bool, optimizer: Node
+        self,
+        architecture: str,
+        clipping: str,
+        scheduler: str,
+        smaller: bool,
+        optimizer: Node,
+        more: dict[str, Any],
     ) -> None:
-        rate = {"initial_learning_rate": optimizer["learning_rate"]}
-        self.compare(
-            a_trial(
-                data=SMALLER_LAST if smaller else a_trial().data,
-                architecture=ARCHITECTURES[architecture],
-                clipping=CLIPPING[clipping],
-                scheduler=SCHEDULERS[scheduler] | rate,
-                optimizer=optimizer,
-            )
+        trial = a_trial(
+            data=SMALLER_LAST if smaller else a_trial().data,
+            architecture=ARCHITECTURES[architecture],
+            clipping=CLIPPING[clipping],
+            scheduler=SCHEDULERS[scheduler] | {"initial_learning_rate": optimizer["learning_rate"]},
+            optimizer=optimizer,
+            **more,
         )
-
-    @pytest.mark.parametrize("kind", AVERAGING)
-    def test_averages_agree(self, kind: str) -> None:
-        self.compare(
-            a_trial(
-                data=SMALLER_LAST,
-                architecture=ARCHITECTURES["notebook"],
-                averaging=AVERAGING[kind],
-            )
-        )
-
-    def test_augmented_images_agree(self) -> None:
-        augmented = AugmentationConfig("shift_flip", shift=2, flip=True)
-        self.compare(a_trial(data=SMALLER_LAST, augmentation=augmented))
-
-    def compare(self, trial: Trial) -> None:
         _, compiled = train(trial, "compiled")
         _, reference = train(trial, "keras")
         assert compiled[0].keys() == reference[0].keys()
