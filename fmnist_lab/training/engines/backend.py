@@ -137,8 +137,8 @@ def _without_what_keras_can_do_without() -> Iterator[None]:
 def _without_collections() -> Iterator[None]:
     """Has the garbage collector not look at the objects of an import: not during it, nor later.
 
-    They are 400,000 and stay. It would go through them again and again: that takes a fifth of an
-    import, and later a fifth of each composition of a trial's configuration.
+    They are 400,000 and stay. It would go through them again and again, which takes a fifth of the
+    import's processor time and a twentieth of each later composition of a configuration.
     """
     if not gc.isenabled():  # the user's choice
         yield
