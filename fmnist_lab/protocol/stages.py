@@ -143,13 +143,13 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
     """
     before = manifest.read(folder).get("openings", [])
     cfg = config.compose([item for item in planned.arguments if not item.startswith("hydra")])
-    dataset = data.load(config.to_trial(cfg).data)
+    checksum, test_checksum = data.checksums(config.to_trial(cfg).data)
     content = {
         "winners": dict(planned.winners),
         "seeds": list(planned.seeds),
         "looks": list(planned.looks),
         **manifest.asked(folder),
-        "data": dataset.checksum,
+        "data": checksum,
         "versions": environment.describe(),
     }
     replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
@@ -161,7 +161,7 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
         return replicates  # there is nothing left to train, whatever the version is today
     if {"seeds", "looks"} & set(changed) and any(replicates.glob(f"*/{layout.RESULT}")):
         print(f"Test results of this sweep have been seen already. {looks.COST}")
-    manifest.open_test_set(content, dataset.test_checksum, folder)
+    manifest.open_test_set(content, test_checksum, folder)
     if before and any(key.startswith("winners") for key in changed) and replicates.exists():
         replicates.rename(folder / f"{layout.REPLICATES}-{before[-1].get('hash', 'before')[:8]}")
     return replicates
