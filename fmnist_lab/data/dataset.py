@@ -154,12 +154,17 @@ def load(config: DataConfig) -> Dataset:
 
 
 def checksums(config: DataConfig) -> tuple[str, str]:
-    """Returns `checksum` and `test_checksum` of a data set, of which nothing stays in memory.
+    """Returns `checksum` and `test_checksum` of a data set, whose images do not stay in memory.
 
     Raises:
         RequestError, DataUnavailableError: As `load`.
     """
-    dataset = _load.__wrapped__(_found(config))
+    return _checksums(_found(config))
+
+
+@lru_cache(maxsize=3)
+def _checksums(config: DataConfig) -> tuple[str, str]:
+    dataset = _load.__wrapped__(config)
     return dataset.checksum, dataset.test_checksum
 
 
