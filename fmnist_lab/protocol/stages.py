@@ -80,7 +80,7 @@ class Confirmation:
 
 
 def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | None:
-    """What to train, once a search is tuned; None where it is not, or where that is not wanted.
+    """Plans what to train once a search is tuned; None where it is not, or nothing is wanted.
 
     Args:
         sweep: The file in `sweeps/`.
@@ -197,7 +197,7 @@ def batches(planned: Confirmation, folder: Path) -> Iterator[Mapping[str, int]]:
 
 
 def judged(planned: Confirmation, folder: Path) -> list[dict[str, Any]]:
-    """The rows of `compare` at the looks that could be made so far; none before the first."""
+    """Returns the rows of `compare` at the looks that could be made; none before the first."""
     from fmnist_lab import results, statistics  # and pandas, which a sweep does not need to start
 
     runs = results.replicates(results.ended(folder, "replicate"))
@@ -269,7 +269,7 @@ class Outlook:
 
 
 def outlook(strategies: int, replicates: Any, searches: int) -> str | None:
-    """Why no strategy can be found better or worse than the baseline; None where one can."""
+    """Says why no strategy can be found better or worse than the baseline; None where one can."""
     pairs = looks.most(replicates)
     key, pairs = ("searches", searches) if searches > 1 else ("replicates", pairs)
     planned = looks.planned(replicates)

@@ -150,7 +150,7 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per run of `trials` or `replicates`: with what, and on which machine it was trained.
+    """Returns a row per run of `trials` or `replicates`: with what, and where it was trained.
 
     Columns: what `environment.json` holds, `tensorflow` say; NaN where a run does not say.
     """

@@ -163,7 +163,7 @@ class Program:
         }
 
     def evaluate(self, images: Any, labels: Any) -> tuple[float, ...]:
-        """Mean loss and accuracy of images and labels, and if asked for the metrics by class."""
+        """Measures mean loss and accuracy, and if the trial asks for them the metrics by class."""
         inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
         loss, correct, *cells = self._call(self._evaluate_all, *inputs)
         shape = (self._classes, self._classes)

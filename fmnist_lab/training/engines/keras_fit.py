@@ -154,7 +154,7 @@ class ByClass(keras.metrics.Metric):  # type: ignore[misc]
         self._confusion.assign_add(ops.matmul(ops.transpose(pairs[0]), pairs[1]))
 
     def result(self) -> dict[str, Any]:
-        """Both metrics, under the names of Keras's logs."""
+        """Returns both metrics, under the names of Keras's logs."""
         ops = keras.ops
         hits = ops.diagonal(self._confusion)
         actual, guessed = ops.sum(self._confusion, axis=1), ops.sum(self._confusion, axis=0)
