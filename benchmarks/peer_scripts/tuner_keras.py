@@ -1,0 +1,47 @@
+"""Keras Tuner's Bayesian optimization: a chief, and on each core a tuner that keeps its model.
+
+To override `run_trial` is its documented way to a training of one's own. It saves the checkpoints
+of each trial as well, which no other tool writes here.
+"""
+
+import os
+
+import common
+import keras_network
+import keras_tuner
+
+PORT = "8017"
+
+
+class Tuner(keras_tuner.BayesianOptimization):
+    """Trains one model again for each trial."""
+
+    def run_trial(self, trial: keras_tuner.engine.trial.Trial, asked: object) -> dict[str, float]:
+        """Trains and records a trial."""
+        params = trial.hyperparameters.values
+        *_, accuracy = common.trial(asked, keras_network.to_tensors, keras_network.train, params)
+        return {"accuracy": accuracy}
+
+
+def main() -> None:
+    """Answers as chief, or trains until no trial is left."""
+    asked = common.arguments()
+    chief = asked.process == asked.workers
+    os.environ["KERASTUNER_TUNER_ID"] = "chief" if chief else f"tuner{asked.process}"
+    os.environ |= {"KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": PORT}
+    space = keras_tuner.HyperParameters()
+    space.Float("learning_rate", *common.RATES, sampling="log")
+    space.Float("decay_epochs", *common.decays(asked.epochs), sampling="log")
+    tuner = Tuner(
+        hyperparameters=space,
+        tune_new_entries=False,
+        objective=keras_tuner.Objective("accuracy", "max"),
+        max_trials=asked.trials,
+        seed=42,
+        directory=asked.folder,
+    )
+    tuner.search(asked)
+
+
+if __name__ == "__main__":
+    main()
