@@ -285,7 +285,8 @@ def main() -> None:
                 with out.open("a") as file:
                     file.write(json.dumps([asdict(turn), asdict(costs[turn])]) + "\n")
                 print(turn, costs[turn], flush=True)
-        show(costs, rows, asked.rounds, work)
+        if asked.rounds:
+            show(costs, rows, asked.rounds, work)
 
 
 def show(costs: dict[Turn, Cost], rows: Sequence[str], rounds: int, work: Work) -> None:
