@@ -33,7 +33,7 @@ from fmnist_lab import data
 WORKERS = 2
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "benchmarks" / "peer_scripts"
-ENVIRONMENTS = ROOT / ".cache" / "peers"
+ENVIRONMENTS = ROOT / ".peers"  # `.cache` belongs to `make docs`, which empties it
 
 
 class NotInstalledError(Exception):
@@ -263,9 +263,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--out", type=Path, help="a new file in .cache by default")
+    parser.add_argument("--out", type=Path, help="a new file in .peers by default")
     asked = parser.parse_args()
-    out = asked.out or ROOT / ".cache" / f"peers-{datetime.now():%Y-%m-%d-%H-%M-%S}.jsonl"
+    out = asked.out or ENVIRONMENTS / f"{datetime.now():%Y-%m-%d-%H-%M-%S}.jsonl"
     out.parent.mkdir(parents=True, exist_ok=True)
     print(f"Results are in {out}.", flush=True)
     rows, costs = list(asked.only), read(out)

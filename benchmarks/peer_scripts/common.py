@@ -1,7 +1,7 @@
 """What the scripts of all peers share: arguments, data, a run in MLflow for each trial, a study.
 
 The scripts run in environments without fmnist_lab. Their workers import these modules by name, so
-what is cached here lives as long as a worker.
+what is cached here lives as long as a worker. Only processes that train import what takes seconds.
 """
 
 import argparse
@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
-from mlflow.entities import Metric, Param
 
 EXPERIMENT = "peers"
 NAMES = ("train/loss", "train/accuracy", "val/loss", "val/accuracy", "opt/learning_rate")
@@ -47,8 +45,10 @@ def load(path: str, convert: Convert) -> Any:
 
 
 @functools.cache
-def connect(uri: str) -> tuple[mlflow.MlflowClient, str]:
+def connect(uri: str) -> tuple[Any, str]:
     """MLflow's client, and the experiment's id."""
+    import mlflow
+
     client = mlflow.MlflowClient(uri)
     return client, client.get_experiment_by_name(EXPERIMENT).experiment_id
 
@@ -57,6 +57,8 @@ def trial(
     asked: argparse.Namespace, convert: Convert, train: Train, params: dict[str, float]
 ) -> Iterator[float]:
     """Trains a trial and records it as a run; yields the validation accuracy of each epoch."""
+    from mlflow.entities import Metric, Param
+
     client, experiment = connect(asked.mlflow)
     run = client.create_run(experiment).info.run_id
     client.log_batch(run, params=[Param(key, str(value)) for key, value in params.items()])

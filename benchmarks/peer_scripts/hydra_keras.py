@@ -4,7 +4,6 @@ import sys
 
 import common
 import hydra
-import keras_network
 from omegaconf import DictConfig
 
 asked = common.arguments()
@@ -13,6 +12,8 @@ asked = common.arguments()
 @hydra.main(version_base=None)
 def main(config: DictConfig) -> float:
     """Trains a trial in a worker."""
+    import keras_network
+
     params = {str(key): float(value) for key, value in config.items()}
     *_, accuracy = common.trial(asked, keras_network.to_tensors, keras_network.train, params)
     return accuracy

@@ -4,7 +4,6 @@ import argparse
 
 import common
 import ray
-import torch_network
 from optuna.samplers import TPESampler
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
@@ -12,6 +11,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 def objective(config: dict[str, float], asked: argparse.Namespace) -> None:
     """Trains a trial in an actor."""
+    import torch_network
+
     for accuracy in common.trial(asked, torch_network.to_tensors, torch_network.train, config):
         tune.report({"accuracy": accuracy})
 

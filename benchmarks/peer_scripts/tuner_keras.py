@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 import common
-import keras_network
 import keras_tuner
 
 PORT = "8017"
@@ -21,6 +20,8 @@ class Tuner(keras_tuner.Tuner):
 
     def run_trial(self, trial: Any, asked: Any) -> dict[str, float]:
         """Trains and records a trial."""
+        import keras_network
+
         params = trial.hyperparameters.values
         *_, accuracy = common.trial(asked, keras_network.to_tensors, keras_network.train, params)
         return {"accuracy": accuracy}
