@@ -103,8 +103,9 @@ class Average:
 
     Statistics are averaged like weights, as PyTorch's `use_buffers=True` and timm's `ModelEma` do:
     computing them anew would cost a pass over the training images after each epoch. Whole numbers
-    and the states of random generators are not averaged. With the name `none` there is none: the
-    model's weights are what is delivered.
+    and the states of random generators are not averaged. With `schedule_free` statistics are those
+    collected at y, next to the average, whose own they nearly are. With the name `none` there is no
+    average: the model's weights are what is delivered.
     """
 
     def __init__(self, name: str, model: Any) -> None:
