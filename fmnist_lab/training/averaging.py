@@ -67,7 +67,7 @@ class Decays:
         >>> Decays(AveragingConfig("swa", start_from_epoch=2)).of(3, rates)
         array([1. , 1. , 0.5], dtype=float32)
         >>> Decays(AveragingConfig("schedule_free", beta=0.9)).of(0, rates)
-        array([0.        , 0.5       , 0.6666667], dtype=float32)
+        array([0.       , 0.5      , 0.6666667], dtype=float32)
     """
 
     def __init__(self, config: AveragingConfig) -> None:
