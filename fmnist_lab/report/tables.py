@@ -127,7 +127,7 @@ def cell_means(evidence: Evidence) -> str:
     if evidence.cells is None:
         return ""
     percent = evidence.cells.assign(mean=100 * evidence.cells["test_accuracy"])
-    groups = percent.groupby(["strategy", "cell"], sort=False)["mean"]
+    groups = percent.groupby(["strategy", "cell"])["mean"]
     means = groups.agg(lambda own: own.mean(skipna=False)).unstack()
     shown = means.map("{:.2f}".format, na_action="ignore")
     columns = {escape(cell): shown[cell].to_list() for cell in percent["cell"].unique()}
