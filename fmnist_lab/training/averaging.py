@@ -119,8 +119,8 @@ class Average:
         self._weights: Sequence[Any] = [] if name == "none" else floats
         self._values = [tf.Variable(weight.value) for weight in self._weights]
 
-    def lean(self, beta: Any) -> list[Any]:
-        """Moves the model's weights from z to y; returns what `straighten` adds to undo it.
+    def interpolate(self, beta: Any) -> list[Any]:
+        """Moves the model's weights from z to y; returns what `undo` adds again.
 
         Args:
             beta: A float32 scalar; None: there is no other point.
@@ -133,8 +133,8 @@ class Average:
             weight.assign_sub(shift)
         return shifts
 
-    def straighten(self, shifts: Sequence[Any]) -> None:
-        """Takes back what `lean` has done, and keeps what has been done since."""
+    def undo(self, shifts: Sequence[Any]) -> None:
+        """Takes back what `interpolate` did, and keeps what has been done since."""
         for weight, shift in zip(self._weights, shifts, strict=False):  # there may be none
             weight.assign_add(shift)
 

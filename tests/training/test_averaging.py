@@ -172,11 +172,11 @@ def test_schedule_free_is_that_of_its_authors(
     rates = (rate * np.minimum(np.arange(1, 13) / 4, 1)).astype(np.float32)
     decays, found = Decays(AveragingConfig("schedule_free", beta=beta)), []
     for step, decay in enumerate(decays.of(0, rates)):
-        shifts = average.lean(np.float32(beta))
+        shifts = average.interpolate(np.float32(beta))
         gradient = np.reshape(SCALE, (4, 1)) * (weight.value.numpy() - np.reshape(GOAL, (4, 1)))
         optimizer.learning_rate.assign(rates[step])
         optimizer.apply([gradient.astype(np.float32)])
-        average.straighten(shifts)
+        average.undo(shifts)
         average.update(decay)
         found.append(average.state()["average"][0].ravel())
     np.testing.assert_allclose(np.array(found)[[0, 3, 7, 11]], DELIVERED[name], atol=2e-6)

@@ -174,9 +174,9 @@ class Program:
             found = self.evaluate(dataset.val_images, dataset.val_labels)
             return dict(zip(names, found, strict=False))
 
-        shifts = self.average.lean(self.beta)
+        shifts = self.average.interpolate(self.beta)
         raw = {} if self.average.name == "none" else measure(*RAW)
-        self.average.straighten(shifts)
+        self.average.undo(shifts)
         with self.average.swapped():
             return raw | measure("val/loss", "val/accuracy", *BY_CLASS)
 
@@ -224,7 +224,7 @@ class Program:
 
         def update(batch: Any, targets: Any, step: Any, sums: Any) -> Any:
             size = float(batch.shape[0])
-            shifts = self.average.lean(beta)
+            shifts = self.average.interpolate(beta)
             with tf.GradientTape() as tape:
                 probabilities = self._training_call(_pixels(batch, *scaling))
                 loss = self._mean_loss(targets, probabilities)
@@ -234,7 +234,7 @@ class Program:
             )
             self.optimizer.learning_rate.assign(rates[step])
             self.optimizer.apply(gradients, self.model.trainable_variables)
-            self.average.straighten(shifts)
+            self.average.undo(shifts)
             if averages_steps:
                 self.average.update(decays[step])
             news = (loss * size, _correct(targets, probabilities), norm, clipped)

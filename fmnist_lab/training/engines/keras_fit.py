@@ -255,10 +255,10 @@ class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
             self._swap()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        self._shifts = self.average.lean(self._config.beta)
+        self._shifts = self.average.interpolate(self._config.beta)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.average.straighten(self._shifts)
+        self.average.undo(self._shifts)
         decay = self._conductor.decays[batch]
         if self._config.name != "none" and decay < 1:
             self._update(tf.constant(decay))
@@ -269,11 +269,11 @@ class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if self._config.name != "none":
             with self.average.swapped():
-                shifts = self.average.lean(self._config.beta)
+                shifts = self.average.interpolate(self._config.beta)
                 raw = self.model.evaluate(
                     *self._validation, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
                 )
-                self.average.straighten(shifts)
+                self.average.undo(shifts)
             logs |= dict(zip(RAW, (raw["loss"], raw["accuracy"]), strict=True))
 
     def _swap(self) -> None:
