@@ -135,7 +135,7 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
         kind, sweep, strategy, trial, seed, search, folder as in these frames; epoch (int64, from
         0); and the metrics of `curves.jsonl` (float64): train/loss, train/accuracy, val/loss,
         val/accuracy, opt/learning_rate, opt/grad_norm, opt/clipped_fraction, time/epoch_seconds;
-        where weights are averaged also raw/val_loss and raw/val_accuracy, of the last weights.
+        where weights are averaged also raw/val_loss and raw/val_accuracy, of what trains.
     """
     runs = source if isinstance(source, pd.DataFrame) else trials(source)
     lines = [schema.curve(Path(folder)) for folder in runs["folder"]]

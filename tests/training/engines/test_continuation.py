@@ -19,7 +19,7 @@ from fmnist_lab.trial import (
     TrainingConfig,
     Trial,
 )
-from tests.support.engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
+from tests.support.engines import ADAM, CONSTANT, SCHEDULERS, SGD, a_trial, without_time
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,13 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
         "architecture": MLP | {"normalization": "before"},
         "averaging": AveragingConfig("ema", 0.8, 2),
         "scheduler": SCHEDULERS["relative"],
+    },
+    "schedule-free": {
+        "architecture": MLP | {"normalization": "before"},
+        "averaging": AveragingConfig("schedule_free", beta=0.9),
+        "optimizer": ADAM,
+        "scheduler": CONSTANT | {"warmup_epochs": 1.5},
+        "stopping": StoppingConfig("patience", patience=8, restore_best=True),
     },
     "averages of epochs": {
         "averaging": AveragingConfig("swa", start_from_epoch=2),
