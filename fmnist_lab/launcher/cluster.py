@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -182,11 +183,13 @@ class Host:
         """Ends the processes, and waits until they are gone; does nothing the second time."""
         if self._cluster is not None:
             self._cluster.client.close()
+        elif self.process.poll() is None:  # no job was given to them
+            os.killpg(self.process.pid, signal.SIGKILL)
         try:
             # It ends with its standard input, after the jobs have recorded their interruption.
             self.process.communicate(timeout=2 * GRACE + 5)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, 9)
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         shutil.rmtree(self._results, ignore_errors=True)
 
