@@ -1,14 +1,18 @@
 """Times whole sweeps of this project and of its peers, in turns, with the same work.
 
-16 trials of 5 epochs on the full data, the notebook's network, Adam, TPE over rate and decay, two
-workers, curves in MLflow's SQLite store, which each finds ready. From the start of the command to
-its end: seconds, processor seconds, and the largest memory of all its processes (pages that they
-share are counted once; a sample each half second). A peer's environment has the newest releases.
+16 trials of 5 epochs on the full data, the notebook's network, Adam, a search over rate and decay
+by the tool's own sampler, two workers, curves in MLflow's SQLite store, which each finds ready.
+From the start of the command to its end: seconds, processor seconds, and the largest memory of all
+its processes (pages that they share are counted once; a sample each half second). A peer's
+environment has the newest releases; its file `ready` lists them.
 
-    python -m benchmarks.peers [--rounds 3] [--batch 32 128] [--only ours jax keras]
+    python -m benchmarks.peers [--rounds 3] [--batch 32 128] [--only ours jax] [--out FILE]
+
+Each run is a line of FILE as soon as it ends. The same command goes on where an ended one stopped.
 """
 
 import argparse
+import json
 import os
 import sqlite3
 import statistics
@@ -18,17 +22,31 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from fmnist_lab import data
 
-TRIALS, EPOCHS, PROCESSES = 16, 5, 2
+WORKERS = 2
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "benchmarks" / "peer_scripts"
-ENVIRONMENTS = ROOT / ".cache" / "peers"
+ENVIRONMENTS = ROOT / ".peers"  # `.cache` belongs to `make docs`, which empties it
+
+
+class NotInstalledError(Exception):
+    """A peer's packages cannot be had here; the message is the client's."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What each tool has to do."""
+
+    batch: int
+    trials: int
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -42,34 +60,43 @@ class Cost:
 
 @dataclass(frozen=True)
 class Peer:
-    """A script in an environment of its own, run by as many processes, each pinned to a core."""
+    """A script in an environment of its own, run by one process for each entry of `cores`."""
 
     script: str
     packages: Sequence[str]
+    cores: Sequence[str] = tuple(map(str, range(WORKERS)))
 
     def environment(self) -> Path:
-        """Makes it once; returns its Python."""
+        """Makes it once; returns its Python.
+
+        Raises:
+            NotInstalledError: A package cannot be installed.
+        """
         folder = ENVIRONMENTS / self.script
-        python = folder / "bin" / "python"
-        if not (folder / "ready").exists():
-            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-            install = [str(python), "-m", "pip", "install", "--quiet", *self.packages]
-            subprocess.run([*install, "optuna", "mlflow", "numpy"], check=True)
-            (folder / "ready").touch()
+        python, ready = folder / "bin" / "python", folder / "ready"
+        if not ready.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+            pip = [str(python), "-m", "pip", "--quiet"]
+            packages = [*self.packages, "optuna", "mlflow", "numpy"]
+            install = [*pip, "install", *packages]
+            done = subprocess.run(install, stderr=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                raise NotInstalledError(done.stderr)
+            ready.write_bytes(subprocess.check_output([*pip, "freeze"]))
         return python
 
-    def run(self, folder: Path, batch: int) -> tuple[Cost, Path]:
+    def run(self, folder: Path, work: Work) -> tuple[Cost, Path]:
         """Runs the trials in an empty folder; returns the cost and the store."""
         python, store, arrays = self.environment(), folder / "mlflow.db", folder / "data.npz"
         write_data(arrays)
         create_store(str(python), store)
         command = [str(python), str(SCRIPTS / f"{self.script}.py"), "--data", str(arrays)]
-        command += ["--study", str(folder / "study.journal"), "--mlflow", f"sqlite:///{store}"]
-        command += ["--batch", str(batch), "--epochs", str(EPOCHS)]
-        command += ["--trials", str(TRIALS // PROCESSES)]
+        command += ["--folder", str(folder), "--mlflow", f"sqlite:///{store}"]
+        command += [f"--{key}={value}" for key, value in asdict(work).items()]
+        command += [f"--workers={WORKERS}"]
         pinned = [
-            ["taskset", "--cpu-list", str(core), *command, "--seed", str(core)]
-            for core in range(PROCESSES)
+            ["taskset", "--cpu-list", cores, *command, f"--process={number}"]
+            for number, cores in enumerate(self.cores)
         ]
         one_thread = dict.fromkeys(
             ("NPROC", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"
@@ -79,22 +106,32 @@ class Peer:
         return measure(pinned, folder, one_thread | kept), store
 
 
-def ours(folder: Path, batch: int) -> tuple[Cost, Path]:
+def ours(folder: Path, work: Work) -> tuple[Cost, Path]:
     """Runs `fmnist-lab sweep` with all trials on its exponential schedule."""
     store = folder / "mlruns" / "mlflow.db"
     store.parent.mkdir()
     create_store(sys.executable, store)
     left_out = [f"~hydra.sweeper.strategies.{name}" for name in ("constant", "cosine", "one_cycle")]
-    task = [f"training.epochs={EPOCHS}", f"training.batch_size={batch}", "scheduler.update=step"]
+    task = [f"training.epochs={work.epochs}", f"training.batch_size={work.batch}"]
     command = [sys.executable, "-m", "fmnist_lab", "sweep", "demo", *left_out, *task]
-    command += [f"hydra.sweeper.n_trials={TRIALS}", "hydra/sweeper/sampler=tpe", "replicates=0"]
+    command += ["scheduler.update=step", f"hydra.sweeper.n_trials={work.trials}"]
+    command += ["hydra/sweeper/sampler=tpe", "replicates=0"]
     return measure([command], folder, {"PYTHONPATH": str(ROOT)}), store
 
 
-ROWS: dict[str, Callable[[Path, int], tuple[Cost, Path]]] = {
+ALL_CORES = ",".join(map(str, range(WORKERS)))
+# Releases that a plain name does not bring: PyTorch without CUDA, which pip prefers where it finds
+# a wheel `+cpu` of the same release, and Hydra's plugins for the Optuna of today.
+TORCH = "torch==2.13.0"
+HYDRA = ["hydra-optuna-sweeper>=1.4.0rc3", "hydra-joblib-launcher>=1.4.0rc3"]
+ROWS: dict[str, Callable[[Path, Work], tuple[Cost, Path]]] = {
     "ours": ours,
     "jax": Peer("by_hand_jax", ["jax", "optax"]).run,
+    "torch": Peer("optuna_torch", [TORCH]).run,
+    "ray": Peer("ray_tune", ["ray[tune]", TORCH], [ALL_CORES]).run,
+    "hydra": Peer("hydra_keras", [*HYDRA, "tensorflow"], [ALL_CORES]).run,
     "keras": Peer("optuna_keras", ["tensorflow"]).run,
+    "tuner": Peer("tuner_keras", ["keras-tuner", "tensorflow"], ["0", "1", ALL_CORES]).run,
 }
 
 
@@ -183,14 +220,39 @@ def _processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def require_whole(store: Path) -> None:
+def require_whole(store: Path, work: Work) -> None:
     """Raises `RuntimeError` unless as many runs as asked have as many epochs."""
     query = """select count(distinct step) from metrics where key = 'val/accuracy'
                group by run_uuid"""
     with sqlite3.connect(store) as connection:
         epochs = [row[0] for row in connection.execute(query)]
-    if epochs != [EPOCHS] * TRIALS:
-        raise RuntimeError(f"{store} has runs of {epochs} epochs, not {TRIALS} of {EPOCHS}.")
+    if epochs != [work.epochs] * work.trials:
+        raise RuntimeError(f"{store} has runs of {epochs} epochs instead of {work}.")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A row's turn in a round; round 0 fills all caches, and does not count."""
+
+    row: str
+    round: int
+    work: Work
+
+    def take(self) -> Cost:
+        """Runs the row in a folder of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            cost, store = ROWS[self.row](Path(folder), self.work)
+            require_whole(store, self.work)
+        return cost
+
+
+def read(path: Path) -> dict[Turn, Cost]:
+    """The turns that a file has, which need not exist."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = {}
+    for turn, cost in map(json.loads, lines):
+        found[Turn(turn["row"], turn["round"], Work(**turn["work"]))] = Cost(**cost)
+    return found
 
 
 def main() -> None:
@@ -198,33 +260,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--out", type=Path, help="a new file in .peers by default")
     asked = parser.parse_args()
+    out = asked.out or ENVIRONMENTS / f"{datetime.now():%Y-%m-%d-%H-%M-%S}.jsonl"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    print(f"Results are in {out}.", flush=True)
+    rows, costs = list(asked.only), read(out)
     for batch in asked.batch:
-        costs: dict[str, list[Cost]] = {name: [] for name in asked.only}
-        for number in range(asked.rounds + 1):  # the first fills all caches, and does not count
-            for name in asked.only:
-                with tempfile.TemporaryDirectory() as folder:
-                    cost, store = ROWS[name](Path(folder), batch)
-                    require_whole(store)
-                counts = "counts" if number else "does not count"
-                print(f"batch {batch}, {name}: {cost}, {counts}", flush=True)
-                if number:
-                    costs[name].append(cost)
-        print(f"\nBatch {batch}, medians of {asked.rounds} rounds: s, processor s, MB, ratio")
-        own = costs.get("ours", [])
-        for name, found in costs.items():
-            middle = [
-                statistics.median(values) for values in zip(*map(_numbers, found), strict=True)
-            ]
-            ratio = statistics.median(
-                cost.seconds / mine.seconds for cost, mine in zip(found, own or found, strict=True)
-            )
-            print(f"  {name:8} {middle[0]:7.1f} {middle[1]:7.1f} {middle[2]:7.0f}  {ratio:4.2f}x")
+        work = Work(batch, asked.trials, asked.epochs)
+        for number in range(asked.rounds + 1):
+            for row in list(rows):
+                turn = Turn(row, number, work)
+                if turn in costs:
+                    continue
+                try:
+                    costs[turn] = turn.take()
+                except NotInstalledError as error:
+                    print(f"{row} is left out: {error}", flush=True)
+                    rows.remove(row)
+                    continue
+                with out.open("a") as file:
+                    file.write(json.dumps([asdict(turn), asdict(costs[turn])]) + "\n")
+                print(turn, costs[turn], flush=True)
+        if asked.rounds:
+            show(costs, rows, asked.rounds, work)
 
 
-def _numbers(cost: Cost) -> tuple[float, float, float]:
-    return cost.seconds, cost.processor, cost.memory
+def show(costs: dict[Turn, Cost], rows: Sequence[str], rounds: int, work: Work) -> None:
+    """Prints a row's medians, and the median of its ratios to ours, each of the same round."""
+    print(f"\n{work}, medians of {rounds} rounds: s, processor s, MB, ratio to ours")
+    for row in rows:
+        found = [costs[Turn(row, number + 1, work)] for number in range(rounds)]
+        middle = map(statistics.median, zip(*map(astuple, found), strict=True))
+        line = "  {:8} {:7.1f} {:7.1f} {:7.0f}".format(row, *middle)
+        if "ours" in rows:
+            mine = [costs[Turn("ours", number + 1, work)] for number in range(rounds)]
+            pairs = zip(found, mine, strict=True)
+            line += f"  {statistics.median(cost.seconds / own.seconds for cost, own in pairs):.2f}x"
+        print(line)
 
 
 if __name__ == "__main__":

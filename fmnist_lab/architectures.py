@@ -55,7 +55,7 @@ def mlp(  # noqa: PLR0913 - the options, and two that the data decide
     image_shape: Sequence[int] = IMAGE_SHAPE,
     classes: int = CLASSES,
 ) -> Any:
-    """Fully connected layers.
+    """Builds fully connected layers.
 
     Args:
         hidden_sizes: Units of each hidden layer, positive.
@@ -103,7 +103,7 @@ def cnn(  # noqa: PLR0913 - the options, and two that the data decide
     image_shape: Sequence[int] = IMAGE_SHAPE,
     classes: int = CLASSES,
 ) -> Any:
-    """Two convolutions, each followed by 2x2 max pooling, and one dense layer.
+    """Builds two convolutions, each followed by 2x2 max pooling, and one dense layer.
 
     Args:
         filters: Output channels of the two convolutions, positive.

@@ -20,7 +20,7 @@ METRICS = (
     "opt/clipped_fraction",
     "time/epoch_seconds",
 )
-# Where weights are averaged, `val/...` are those of the average; these are the last weights'.
+# Where weights are averaged, `val/...` are those of the average; these are of what trains.
 RAW = ("raw/val_loss", "raw/val_accuracy")
 # For images of the user's own, and where one of them is the objective.
 BY_CLASS = ("val/balanced_accuracy", "val/macro_f1")

@@ -52,9 +52,10 @@ class AugmentationConfig:
 class AveragingConfig:
     """Averages of the weights over the training, which are delivered instead of the last ones."""
 
-    name: str = "none"  # none | ema: exponential, over updates | swa: equal, over ends of epochs
+    name: str = "none"  # none | ema: over updates | swa: over ends of epochs | schedule_free
     decay: float | None = None  # of ema: the part of the average that an update keeps
     start_from_epoch: float = 0.0  # the first epoch that is averaged; a fraction is rounded down
+    beta: float | None = None  # of schedule_free: the average's part in where gradients are taken
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def without_new(settings: dict[str, Any]) -> dict[str, Any]:
     for group in ("augmentation", "averaging"):
         if kept.get(group) == ADDED[group]:
             del kept[group]
+    if kept.get("averaging", {}).get("beta", 0) is None:
+        kept["averaging"] = {k: v for k, v in kept["averaging"].items() if k != "beta"}
     node = kept.get("scheduler", {})
     if str(node.get("_target_")).startswith("fmnist_lab."):  # own ones may mean something else
         kept["scheduler"] = {

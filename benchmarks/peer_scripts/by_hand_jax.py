@@ -105,4 +105,4 @@ def train(data: common.Arrays, batch: int, epochs: int, rate: float, decay: floa
 
 
 if __name__ == "__main__":
-    common.main(train)
+    common.search_with_optuna(dict, train)

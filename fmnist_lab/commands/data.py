@@ -19,7 +19,7 @@ SHADES = " .:-=+*#%@"  # where there are no colours
 
 
 def main(folder: str | None) -> None:
-    """What `fmnist-lab data` does: gets Fashion-MNIST, from a folder if one is named, and shows it.
+    """Gets Fashion-MNIST, from a folder if one is named, and shows it: `fmnist-lab data`.
 
     Raises:
         RequestError: The folder does not have its four files.
@@ -74,7 +74,7 @@ def save_sheet(dataset: Dataset, path: Path, per_class: int = 10) -> None:
 
 
 def examples(dataset: Dataset, per_class: int) -> Pixels:
-    """The first training images of each class, (classes, per_class, 28, 28); empty if too few."""
+    """Returns each class's first images, (classes, per_class, 28, 28); none if too few."""
     sheet = np.zeros((len(dataset.class_names), per_class, 28, 28), np.uint8)
     for label, row in enumerate(sheet):
         images = dataset.train_images[np.flatnonzero(dataset.train_labels == label)[:per_class]]

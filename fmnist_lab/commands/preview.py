@@ -29,7 +29,7 @@ _POINTS = 400  # per curve in the terminal, more than its dots
 
 
 def main(request: list[str]) -> None:
-    """What `fmnist-lab preview` does: draws schedulers, all if none is named, after overrides.
+    """Draws schedulers, all if none is named, after overrides: `fmnist-lab preview`.
 
     Raises:
         RequestError: There is no such scheduler, or an override is refused.

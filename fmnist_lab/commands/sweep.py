@@ -123,7 +123,7 @@ def latest_folder(name: str, root: Path = ROOT) -> Path:
 
 
 def next_folder(name: str, root: Path = ROOT) -> Path:
-    """Where the sweep starts afresh: `root/name`, and `root/name-2` beside it, and so on."""
+    """Returns where the sweep starts afresh: `root/name`, then `root/name-2`, and so on."""
     started = _series(name, root)
     return root / f"{name}-{max(started)[0] + 1}" if started else root / name
 

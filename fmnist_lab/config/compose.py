@@ -293,7 +293,7 @@ def _plain(node: Any) -> Any:
     if isinstance(node, SearchableClipping):
         return ClippingConfig(node.name, node.threshold)
     if isinstance(node, SearchableAveraging):
-        return AveragingConfig(node.name, node.decay, node.start_from_epoch)
+        return AveragingConfig(node.name, node.decay, node.start_from_epoch, node.beta)
     if isinstance(node, dict):
         return {key: value for key, value in node.items() if key != "space"}
     return node

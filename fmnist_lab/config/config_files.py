@@ -62,7 +62,7 @@ _NAMES = TypeAdapter(list[str | _Chosen], config=ConfigDict(strict=True))
 
 
 def config_dir() -> str:
-    """The folder with the configuration files: inside an installed package, else beside it."""
+    """Returns the folder of configuration files: in an installed package, else beside it."""
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return str(installed if installed.is_dir() else package.parent / "conf")

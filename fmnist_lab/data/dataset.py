@@ -29,6 +29,7 @@ CLASS_NAMES = (
     "Ankle boot",
 )
 TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
+PRELOADED = "FMNIST_LAB_PRELOADED"  # a variable: which images, as JSON, `preloaded` is to read
 SEED_OF_SPLIT = "${seed}"  # `data.split_seed` where each seed draws the split
 SPLITS = ("first", "last", "random", "stratified")
 _MOST_IMAGES = 10**12  # no memory holds more
@@ -149,10 +150,30 @@ def load(config: DataConfig) -> Dataset:
         RequestError: a value of `config`, or the folder that the user named, is wrong.
         DataUnavailableError: no source of Fashion-MNIST works.
     """
+    return _load(_found(config))
+
+
+def checksums(config: DataConfig) -> tuple[str, str]:
+    """Returns `checksum` and `test_checksum` of a data set, whose images do not stay in memory.
+
+    Raises:
+        RequestError, DataUnavailableError: As `load`.
+    """
+    return _checksums(_found(config))
+
+
+@lru_cache(maxsize=3)
+def _checksums(config: DataConfig) -> tuple[str, str]:
+    dataset = _load.__wrapped__(config)
+    return dataset.checksum, dataset.test_checksum
+
+
+def _found(config: DataConfig) -> DataConfig:
+    """Checks the values; returns them with the folders that they stand for here and now."""
     validate(config)
     folder = config.dir or os.environ.get(fashion_mnist.FOLDER_VARIABLE) or None
-    path = config.path and str(Path(config.path).expanduser().absolute())  # of this folder alone
-    return _load(replace(config, dir=folder, path=path))
+    path = config.path and str(Path(config.path).expanduser().absolute())
+    return replace(config, dir=folder, path=path)
 
 
 @lru_cache(maxsize=3)

@@ -113,7 +113,7 @@ def to_trial(document: Document) -> Trial:
 
 
 def differing(document: Document) -> list[tuple[str, Any, Any]]:
-    """Where the recipe is no longer the recorded trial: dotted key, recorded value, present one."""
+    """Lists where the recipe is not the recorded trial: dotted key, recorded value, present one."""
     recorded, present = document["exported"]["configuration"], _configuration(to_trial(document))
     return _differences(recorded, present)
 

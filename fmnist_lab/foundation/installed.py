@@ -12,7 +12,7 @@ _OURS = ("fmnist_lab", "hydra_plugins")
 
 
 def beside() -> str:
-    """The folder that Python puts first in the path, the script's; empty where it puts none."""
+    """Returns the folder that Python puts first in the path, the script's; empty if none is."""
     return "" if sys.flags.safe_path else str(Path(sys.path[0]).absolute())
 
 
@@ -39,7 +39,7 @@ def installed_path(beside: str) -> list[str]:
 
 
 def shadowing(beside: str) -> list[str]:
-    """The names of loaded modules that come from the script's folder and hide installed ones."""
+    """Lists loaded modules that come from the script's folder and hide installed ones."""
     others = [entry for entry in installed_path(beside) if entry != beside]
     own = {
         name

@@ -63,7 +63,7 @@ def mask(text: str) -> str:
 
 
 def into_environment(arguments: Sequence[str]) -> list[str]:
-    """The arguments without passwords, which the configuration then reads from the environment.
+    """Moves passwords into the environment, where the configuration reads them.
 
     Hydra copies arguments into every job's folder, and we into descriptions and MLflow.
 

@@ -25,5 +25,5 @@ def spell(value: Any) -> str:
 
 
 def spell_custom(value: Any) -> str:
-    """Like `spell`, for a custom search space, where "[1, 2]" has always meant the list."""
+    """Spells like `spell`, for a custom search space, where "[1, 2]" has always meant the list."""
     return value if isinstance(value, str) and value[:1] in ("[", "{") else spell(value)

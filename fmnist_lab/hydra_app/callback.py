@@ -1,8 +1,10 @@
 """Hydra callback: checks a request before Hydra makes a folder, for every sweeper and launcher."""
 
+import json
 import logging.config
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_lab import config as configuration
+from fmnist_lab.data import PRELOADED
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation.files import require_writable
 
@@ -82,6 +85,7 @@ def _check(config: DictConfig, mode: RunMode) -> None:
             _require_jobs(config)
             _require_baseline(config)
             _add_hooks(config)
+            _preload_images(config)
     except Exception as error:
         # Hydra makes a warning of any other exception of a callback.
         raise Refused(configuration.refusal(error)) from error
@@ -176,6 +180,13 @@ def _require_logging(config: DictConfig) -> None:
             Phrase(f"{type(error).__name__}: {error}"),
         ) from error
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)  # as it was
+
+
+def _preload_images(config: DictConfig) -> None:
+    """Says which images local workers find in memory: those of jobs that choose no others."""
+    with suppress(OmegaConfBaseException):  # they depend on the job
+        images = OmegaConf.to_container(config.data, resolve=True)
+        os.environ[PRELOADED] = json.dumps(images)
 
 
 def _add_hooks(config: DictConfig) -> None:

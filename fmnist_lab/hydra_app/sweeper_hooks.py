@@ -21,7 +21,7 @@ _OTHER_IMAGES = "results on different images are not comparable"
 
 
 def check(cfg: DictConfig) -> None:
-    """Checks a trial, and gets its data, before anything is started: `hydra.sweeper.check`.
+    """Checks a trial and its data before anything is started: `hydra.sweeper.check`.
 
     Raises:
         RequestError: A value is not allowed.
@@ -31,7 +31,7 @@ def check(cfg: DictConfig) -> None:
     require_kind(cfg.kind)
     config.to_tracking(cfg)
     config.refuse_password(cfg)
-    data.load(trial.data)
+    data.checksums(trial.data)  # which the search's plan has, and which need all images
 
 
 def check_together(

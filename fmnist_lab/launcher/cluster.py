@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,7 @@ class Cluster:
                 return
 
     def close(self) -> None:
-        """Disconnects; ends the processes if they are ours, and waits until they are gone.
+        """Closes the connection; ends the processes if they are ours, and waits for their end.
 
         Inside `keep_workers` they wait for the next launch instead.
         """
@@ -107,7 +108,7 @@ class Cluster:
 
 
 def count_workers(settings: Settings) -> int:
-    """How many processes a local cluster has: as many as the cores suffice for, or as asked."""
+    """Counts the processes of a local cluster: as many as the cores suffice for, or as asked."""
     from dask.system import CPU_COUNT
 
     return settings.workers or max(1, int(CPU_COUNT) // settings.threads_per_worker)
@@ -182,16 +183,18 @@ class Host:
         """Ends the processes, and waits until they are gone; does nothing the second time."""
         if self._cluster is not None:
             self._cluster.client.close()
+        elif self.process.poll() is None:  # no job was given to them
+            os.killpg(self.process.pid, signal.SIGKILL)
         try:
             # It ends with its standard input, after the jobs have recorded their interruption.
             self.process.communicate(timeout=2 * GRACE + 5)
         except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, 9)
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         shutil.rmtree(self._results, ignore_errors=True)
 
     def fits(self, settings: Settings) -> bool:
-        """Whether a launch with these settings would start the same; it need not print there."""
+        """Returns whether a launch with these settings, `output` aside, would start the same."""
         there = self._cluster is not None and self._cluster.ended is None
         return there and replace(self._settings, output=None) == replace(settings, output=None)
 

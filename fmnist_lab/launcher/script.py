@@ -69,7 +69,7 @@ class Script:
             multiprocessing.set_start_method(self.method, force=True)
 
     def loads(self, pickled: bytes) -> Any:
-        """What an object of this package and the script is made of; see `installed_first`."""
+        """Reads what an object of this package and the script is made of; see `installed_first`."""
         with installed_first(self.folder):
             return cloudpickle.loads(pickled)
 

@@ -284,7 +284,7 @@ class JobRunner(WorkerPlugin):  # type: ignore[misc]  # Dask is half typed
 
 
 def run(launch: str, key: str, overrides: Sequence[str], job_idx: int) -> bytes | None:
-    """The Dask task: runs a job of the application that was brought under the name `launch`."""
+    """Runs a job of the application that was brought under the name `launch`: the Dask task."""
     runner: JobRunner = get_worker().plugins[launch]
     return runner.run(key, overrides, job_idx)
 

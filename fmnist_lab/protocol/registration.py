@@ -30,14 +30,14 @@ class Registration:
         folder = Path(sweep.folder)
         config = OmegaConf.create(manifest.configuration(folder))
         images: Any = OmegaConf.to_container(config.data, resolve=True)
-        dataset = data.load(DataConfig(**images))
+        checksum, test_checksum = data.checksums(DataConfig(**images))
         name = config.hydra.runtime.choices.get("sweeps")
         manifest.begin(
             folder,
             sweep=name,
             question=_question(name),
-            data=dataset.checksum,
-            test_images=dataset.test_checksum,
+            data=checksum,
+            test_images=test_checksum,
             versions=environment.describe(),
         )
 

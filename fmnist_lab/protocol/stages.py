@@ -80,7 +80,7 @@ class Confirmation:
 
 
 def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | None:
-    """What to train, once a search is tuned; None where it is not, or where that is not wanted.
+    """Plans what to train once a search is tuned; None where it is not, or nothing is wanted.
 
     Args:
         sweep: The file in `sweeps/`.
@@ -143,13 +143,13 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
     """
     before = manifest.read(folder).get("openings", [])
     cfg = config.compose([item for item in planned.arguments if not item.startswith("hydra")])
-    dataset = data.load(config.to_trial(cfg).data)
+    checksum, test_checksum = data.checksums(config.to_trial(cfg).data)
     content = {
         "winners": dict(planned.winners),
         "seeds": list(planned.seeds),
         "looks": list(planned.looks),
         **manifest.asked(folder),
-        "data": dataset.checksum,
+        "data": checksum,
         "versions": environment.describe(),
     }
     replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
@@ -161,7 +161,7 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
         return replicates  # there is nothing left to train, whatever the version is today
     if {"seeds", "looks"} & set(changed) and any(replicates.glob(f"*/{layout.RESULT}")):
         print(f"Test results of this sweep have been seen already. {looks.COST}")
-    manifest.open_test_set(content, dataset.test_checksum, folder)
+    manifest.open_test_set(content, test_checksum, folder)
     if before and any(key.startswith("winners") for key in changed) and replicates.exists():
         replicates.rename(folder / f"{layout.REPLICATES}-{before[-1].get('hash', 'before')[:8]}")
     return replicates
@@ -197,7 +197,7 @@ def batches(planned: Confirmation, folder: Path) -> Iterator[Mapping[str, int]]:
 
 
 def judged(planned: Confirmation, folder: Path) -> list[dict[str, Any]]:
-    """The rows of `compare` at the looks that could be made so far; none before the first."""
+    """Returns the rows of `compare` at the looks that could be made; none before the first."""
     from fmnist_lab import results, statistics  # and pandas, which a sweep does not need to start
 
     runs = results.replicates(results.ended(folder, "replicate"))
@@ -269,7 +269,7 @@ class Outlook:
 
 
 def outlook(strategies: int, replicates: Any, searches: int) -> str | None:
-    """Why no strategy can be found better or worse than the baseline; None where one can."""
+    """Says why no strategy can be found better or worse than the baseline; None where one can."""
     pairs = looks.most(replicates)
     key, pairs = ("searches", searches) if searches > 1 else ("replicates", pairs)
     planned = looks.planned(replicates)

@@ -94,9 +94,10 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             f"Each cell is judged by itself. The chart has the mean differences to {first}, with "
             "their joint intervals where there is a line. The probability of improvement is how "
             f"often a replicate beats one of {first}, on average over the cells, with a bootstrap "
-            "interval over the seeds; it says nothing of other cells.",
+            "interval over the seeds; it says nothing of other cells. The last table has mean test "
+            "accuracies in %: a row shows what a schedule loses in other cells.",
             figures.cells(evidence),
-            tables.cells(evidence),
+            tables.cells(evidence) + tables.cell_means(evidence),
         )
         yield _section(
             "Performance profiles",

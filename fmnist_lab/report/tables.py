@@ -122,6 +122,18 @@ def cells(evidence: Evidence) -> str:
     return table(evidence, columns)
 
 
+def cell_means(evidence: Evidence) -> str:
+    """Returns the mean test accuracy of each schedule in each cell; none where one was lost."""
+    if evidence.cells is None:
+        return ""
+    percent = evidence.cells.assign(mean=100 * evidence.cells["test_accuracy"])
+    groups = percent.groupby(["strategy", "cell"])["mean"]
+    means = groups.agg(lambda own: own.mean(skipna=False)).unstack()
+    shown = means.map("{:.2f}".format, na_action="ignore")
+    columns = {escape(cell): shown[cell].to_list() for cell in percent["cell"].unique()}
+    return table(evidence, {"strategy": shown.index} | columns)
+
+
 def trust(evidence: Evidence) -> str:
     """Returns what to know of each strategy's tuning before believing its score."""
     trials = evidence.trials

@@ -135,7 +135,7 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
         kind, sweep, strategy, trial, seed, search, folder as in these frames; epoch (int64, from
         0); and the metrics of `curves.jsonl` (float64): train/loss, train/accuracy, val/loss,
         val/accuracy, opt/learning_rate, opt/grad_norm, opt/clipped_fraction, time/epoch_seconds;
-        where weights are averaged also raw/val_loss and raw/val_accuracy, of the last weights.
+        where weights are averaged also raw/val_loss and raw/val_accuracy, of what trains.
     """
     runs = source if isinstance(source, pd.DataFrame) else trials(source)
     lines = [schema.curve(Path(folder)) for folder in runs["folder"]]
@@ -150,7 +150,7 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per run of `trials` or `replicates`: with what, and on which machine it was trained.
+    """Returns a row per run of `trials` or `replicates`: with what, and where it was trained.
 
     Columns: what `environment.json` holds, `tensorflow` say; NaN where a run does not say.
     """

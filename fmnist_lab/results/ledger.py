@@ -81,7 +81,7 @@ def record(*entries: Entry, path: Path = PATH) -> None:
 
 
 def read(images: str | None, path: Path = PATH) -> list[Entry]:
-    """The openings of the test set with this checksum, in order; none where there is no ledger.
+    """Reads the openings of the test set with this checksum, in order; none without a ledger.
 
     Raises:
         RequestError: A line of the ledger is no entry.

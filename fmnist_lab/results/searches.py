@@ -23,12 +23,12 @@ def split(folder: Path) -> tuple[Path, int]:
 
 
 def name_of(folder: Path) -> str:
-    """What a search's studies and its run are called: the sweep's name, `demo-search-1`, ..."""
+    """Returns the name of a search's studies and run: the sweep's name, `demo-search-1`, ..."""
     sweep, number = split(folder)
     return f"{sweep.name}-search-{number}" if number else sweep.name
 
 
 def folders(sweep: Path) -> list[Path]:
-    """The folders of the searches that have begun, in order; the sweep's own comes first."""
+    """Lists the folders of the searches that have begun, the sweep's own first."""
     begun = [path for path in listed(sweep / SEARCHES) if path.name.isdigit()]
     return [sweep, *sorted(begun, key=lambda path: int(path.name))]

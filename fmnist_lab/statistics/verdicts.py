@@ -68,7 +68,7 @@ class Pairs:
         }
 
     def differences(self, strategy: str, opponent: str) -> Floats:
-        """Strategy minus opponent; `(pairs,)`, NaN where one of them is missing.
+        """Subtracts the opponent from the strategy; `(pairs,)`, NaN where one of them is missing.
 
         `(1 - a)(1 - b) d - (a - b) M`, where a and b are the shares that they lost and M is the
         largest difference d that they have shown, or the margin: the mean over all ways to put a
@@ -83,7 +83,7 @@ class Pairs:
         return np.asarray((1 - a) * (1 - b) * known - (a - b) * most)
 
     def image_variance(self, strategy: str, opponent: str) -> float:
-        """What other images bring into the mean of the differences; NaN where too few kept any.
+        """Estimates what other images bring into the mean difference; NaN if too few kept any.
 
         What is lost counts the same on all images.
         """
@@ -94,7 +94,7 @@ class Pairs:
         return ended.mean() ** 2 * image_variance(correct[~np.isnan(correct[:, 0])])
 
     def order(self) -> list[str]:
-        """The strategies by how many others they are ahead of, then by their means; best first."""
+        """Orders strategies by how many others they beat, then by their means; best first."""
         names = sorted(map(str, self.means))
         sign = 1 if self.maximised else -1
         means = (sign * self.means.mean()).fillna(-np.inf)

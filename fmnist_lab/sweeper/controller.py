@@ -80,7 +80,10 @@ class Sweep:
             SweepRequestError: The request cannot be searched, or another process runs the sweep.
         """
         # From here on: imports may swallow a KeyboardInterrupt, OmegaConf may disguise it.
-        with Signals() as signals:
+        ending = closing(self.launcher) if self._streams else nullcontext()
+        with Signals() as signals, ending:
+            if self._streams and not self._folder.exists():  # a sweep that goes on may be done
+                self.launcher.prepare()  # workers start while it is planned and checked
             plans = self._planner.plans(self._name, arguments)
             with signals.waiting():  # for data, perhaps
                 self._planner.validate(plans, masked_overrides(self._config))
@@ -96,7 +99,7 @@ class Sweep:
                     OmegaConf.save(masked_config(self._config), file)
                 sweep_files.write_spaces(plans, self._folder)
                 each = zip(plans, studies, range(len(plans)), strict=True)
-                with closing(self.launcher) if self._streams else nullcontext():
+                with ending:  # before another controller may go on
                     self._run([self._strategy(*found, len(plans)) for found in each], signals)
 
     def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:

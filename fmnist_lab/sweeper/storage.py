@@ -60,7 +60,7 @@ class StorageAddress:
         return self.text if self.journal else mask(self.text)
 
     def through_environment(self) -> "StorageAddress":
-        """The same without its password, which child processes find in their environment."""
+        """Moves the password of a storage's address into the environment of child processes."""
         if self.shown == self.text:
             return self
         os.environ[STORAGE] = self.text

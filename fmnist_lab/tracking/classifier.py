@@ -29,7 +29,7 @@ class Classifier(PythonModel):  # type: ignore[misc]
         self._network = load_model(context.artifacts["network"], compile=False, safe_mode=True)
 
     def predict(self, model_input: np.ndarray, params: Any = None) -> pd.DataFrame:
-        """Probabilities, a row per image and a column per class.
+        """Returns probabilities, a row per image and a column per class.
 
         Args:
             model_input: Images as in training, for Fashion-MNIST pixels from 0 to 255, (n, 28, 28).

@@ -162,7 +162,7 @@ class Registry:
             self._client.set_registered_model_alias(name, CHAMPION, version)
 
     def example(self, name: str, version: str) -> Path | None:
-        """The file with a request that the version's server answers, where it is on this disk."""
+        """Finds the file with a request that the version's server answers, if it is here."""
         with self._answering():
             place = urlsplit(self._client.get_model_version_download_uri(name, version))
         file = Path(unquote(place.path)) / "serving_input_example.json"

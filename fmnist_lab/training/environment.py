@@ -34,7 +34,7 @@ def describe() -> dict[str, str | int | None]:
 
 
 def recorded(folder: Path) -> dict[str, Any]:
-    """What `environment.json` in a trial's folder says; `threads` is None where it is not known."""
+    """Reads `environment.json` in a trial's folder; `threads` is None where it is not known."""
     job, threads = folder / ".hydra" / "hydra.yaml", None
     if job.exists():  # trials of earlier versions do not say; the launcher of their process does
         from omegaconf import OmegaConf
@@ -57,7 +57,7 @@ def _processor() -> str:
 
 @lru_cache(maxsize=1)
 def git_commit() -> str | None:
-    """The commit of the checkout that this package runs from, or None where it is installed."""
+    """Returns the commit of the checkout that this package runs from; None if installed."""
     folder = Path(__file__).parents[1]
     command = ["git", "-C", str(folder), "rev-parse", "--show-toplevel", "HEAD"]
     try:

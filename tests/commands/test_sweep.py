@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import psutil  # type: ignore[import-untyped]
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
@@ -41,7 +42,7 @@ from tests.support.sweeping import MINE, ROOT, wait_for
 pytestmark = pytest.mark.slow
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
-UNTUNED = ("notebook", "textbook_confounded")  # whose settings are the notebook's, the book's
+UNTUNED = ("notebook", "robustness", "textbook_confounded")  # the rate is given
 SCHEDULER = """# Choose this when it is yours.
 _target_: fmnist_lab.schedules.exponential
 initial_learning_rate: ${optimizer.learning_rate}
@@ -189,6 +190,13 @@ class TestRefusals:
         assert after.pop(journal).startswith(before.pop(journal))
         assert after == before
         assert "mine: 2 of 2" in run(again, "sweep", "mine", "tracking=none")[0]
+
+    def test_end_the_workers_that_were_starting(self, tmp_path: Path) -> None:
+        before = set(psutil.Process().children(recursive=True))
+        refused = run_here(tmp_path, "sweep", "demo", *TINY, "optimizer.learning_rate=-1")
+        assert refused.returncode == 2
+        assert not list(tmp_path.glob("mlruns/*/*"))
+        assert set(psutil.Process().children(recursive=True)) <= before
 
     @pytest.mark.parametrize(
         ("arguments", "key", "got"),

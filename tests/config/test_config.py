@@ -36,7 +36,7 @@ class TestOptions:
         assert {"architecture", "optimizer", "scheduler", "recipe"} < named.keys()
         assert named["clipping"] == ["global_norm", "none", "norm", "value"]
         assert named["augmentation"] == ["none", "shift_flip"]
-        assert named["averaging"] == ["ema", "none", "swa"]
+        assert named["averaging"] == ["ema", "none", "schedule_free", "swa"]
         assert named["stopping"] == ["none", "patience"]
         assert named["tracking"] == ["local", "none", "server"]
         assert named["data"] == ["fashion_mnist", "images", "synthetic"]

@@ -174,7 +174,8 @@ class TestFile:
         own = leave_trial(place, 0, "averaging=swa", "averaging.start_from_epoch=1", objective=0.7)
         content = document(place)
         assert content["averaging"] == {"start_from_epoch": 1.0}
-        assert content["exported"]["configuration"]["averaging"]["name"] == "swa"
+        recorded = content["exported"]["configuration"]["averaging"]
+        assert recorded == {"name": "swa", "decay": None, "start_from_epoch": 1.0}  # no beta
         assert recipe.to_trial(content).averaging == AveragingConfig("swa", None, 1.0)
         Path("x.yaml").write_text(recipe.to_yaml(content, "x"))
         assert recipe.differing(config_files.read(Path("x.yaml"))) == []

@@ -347,7 +347,8 @@ def test_prepared_workers_take_the_first_job_or_end_without_one(tmp_path: Path) 
         jobs.prepare()
         unused = jobs._host
         assert unused is not None
-    assert prepared.process.returncode == unused.process.returncode == 0
+    assert prepared.process.returncode == 0
+    assert unused.process.returncode == -signal.SIGKILL  # nothing is lost, and it may be starting
 
 
 def test_launches_share_workers_that_are_kept_and_fit(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import cautions, figures, method, page, sentences
+from fmnist_lab.report import cautions, figures, method, page, sentences, tables
 from fmnist_lab.report import evidence as gathering
 from fmnist_lab.statistics import Verdict
 from tests.support.folders import leave_correct, leave_replicates, leave_run, leave_sweep, paired
@@ -610,6 +611,18 @@ class TestCells:
         assert list(lines.data[0].y) == pytest.approx([0.6, -0.6, 0.0], abs=0.02)
         profiles: Any = figures.profiles(found)
         assert {trace.name for trace in profiles.data} == set(LEVELS)
+
+    def test_a_row_has_the_means_of_a_schedule(self, cells: Path) -> None:
+        found = gather(cells)
+        assert tables.cell_means(found) in page.page(found)
+        means = [float(text) for text in re.findall(r"<td>(.{5})</td>", tables.cell_means(found))]
+        rows = [[0.0, 0.0, 0.0], list(GAINS.values())]
+        wanted = [100 * np.mean(paired(0.88, 8, gain, 1e-4)) for row in rows for gain in row]
+        assert means == pytest.approx(wanted, abs=0.006)
+        replicates = found.cells
+        assert replicates is not None
+        lost = replicates.assign(test_accuracy=replicates["test_accuracy"].iloc[1:])
+        assert tables.cell_means(replace(found, cells=lost)).count("<td>-</td>") == 1
 
     def test_several_keys_are_a_table_in_colours(self, cells: Path) -> None:
         self.declare(cells, ["optimizer", "training.epochs"])

@@ -66,6 +66,7 @@ CLIPPING = {
 AVERAGING = {
     "ema": AveragingConfig("ema", 0.8),
     "swa": AveragingConfig("swa", start_from_epoch=1),
+    "schedule_free": AveragingConfig("schedule_free", beta=0.9),
 }
 ADAM: Node = {"_target_": "keras.optimizers.Adam", "learning_rate": 0.01}
 # A last batch that is smaller, of 8 images, costs each engine a second compilation.

@@ -1,6 +1,7 @@
 """The default engine: one XLA program per epoch, kept between trials of the same shape."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.metrics import BY_CLASS, RAW, by_class
 from fmnist_lab.training import augmentation, clipping
-from fmnist_lab.training.averaging import Average, decays
+from fmnist_lab.training.averaging import Average, Decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.early_stopping import EarlyStopping
 from fmnist_lab.training.engines import input_layers, program_cache
@@ -35,6 +36,8 @@ from fmnist_lab.training.engines.engine import (
 from fmnist_lab.trial import Trial
 
 tf = import_tensorflow()
+
+_ALIGNMENT = 64  # bytes, of TensorFlow's own tensors
 
 KEPT_PROGRAMS = 4  # a sweep over more shapes compiles again, instead of filling the memory
 
@@ -77,6 +80,8 @@ def program_for(trial: Trial, dataset: Dataset) -> "Program":
     if len(_programs) > KEPT_PROGRAMS:
         del _programs[next(iter(_programs))]
     program.threshold = tf.constant(trial.clipping.threshold or 0.0, tf.float32)
+    beta = trial.averaging.beta
+    program.beta = None if beta is None else tf.constant(beta, tf.float32)
     moments = (dataset.mean, dataset.std) if is_standardised else ()
     program.scaling = tuple(tf.constant(moment, tf.float32) for moment in moments)
     return program
@@ -111,6 +116,7 @@ class Program:
         self._functions: dict[str, Any] = {}
         # What may differ between trials that share the program.
         self.threshold = tf.constant(0.0)
+        self.beta: Any = None  # of schedule-free averages
         self.scaling: tuple[Any, ...] = ()  # mean and std of pixels that are standardised
 
     def train_epoch(
@@ -137,12 +143,17 @@ class Program:
             `opt/grad_norm` and `opt/clipped_fraction` per step.
         """
         # Putting the images in order beforehand lets every step read one contiguous block.
+        ordered = _aligned((len(order), *images.shape[1:]), images.dtype)
+        np.take(images, order, axis=0, out=ordered, mode="clip")  # other modes copy once more
+        if changes is not None:
+            ordered[...] = augmentation.apply(ordered, changes)
         sums = self._call(
             self._train_epoch,
-            tf.constant(augmentation.apply(images[order], changes)),
+            tf.experimental.dlpack.from_dlpack(ordered.__dlpack__()),  # copies nothing
             tf.constant(labels[order]),
             tf.constant(learning_rates),
             self.threshold,
+            self.beta,
             None if self.average.name == "none" else tf.constant(decays),
             *self.scaling,
         )
@@ -156,7 +167,7 @@ class Program:
         }
 
     def evaluate(self, images: Any, labels: Any) -> tuple[float, ...]:
-        """Mean loss and accuracy of images and labels, and if asked for the metrics by class."""
+        """Measures mean loss and accuracy, and if the trial asks for them the metrics by class."""
         inputs = (tf.constant(images), tf.constant(labels), *self.scaling)
         loss, correct, *cells = self._call(self._evaluate_all, *inputs)
         shape = (self._classes, self._classes)
@@ -164,13 +175,15 @@ class Program:
         return float(loss) / len(labels), float(correct) / len(labels), *more
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
-        """Measures what would be delivered now and, where that is an average, the last weights."""
+        """Measures what would be delivered now and, where that is an average, what trains."""
 
         def measure(*names: str) -> dict[str, float]:
             found = self.evaluate(dataset.val_images, dataset.val_labels)
             return dict(zip(names, found, strict=False))
 
+        shifts = self.average.interpolate(self.beta)
         raw = {} if self.average.name == "none" else measure(*RAW)
+        self.average.undo(shifts)
         with self.average.swapped():
             return raw | measure("val/loss", "val/accuracy", *BY_CLASS)
 
@@ -205,12 +218,20 @@ class Program:
         return result
 
     def _train_epoch(
-        self, images: Any, labels: Any, rates: Any, threshold: Any, decays: Any, *scaling: Any
+        self,
+        images: Any,
+        labels: Any,
+        rates: Any,
+        threshold: Any,
+        beta: Any,
+        decays: Any,
+        *scaling: Any,
     ) -> Any:
-        averages_steps = self.average.name == "ema"
+        averages_steps = self.average.name in ("ema", "schedule_free")
 
         def update(batch: Any, targets: Any, step: Any, sums: Any) -> Any:
             size = float(batch.shape[0])
+            shifts = self.average.interpolate(beta)
             with tf.GradientTape() as tape:
                 probabilities = self._training_call(_pixels(batch, *scaling))
                 loss = self._mean_loss(targets, probabilities)
@@ -220,6 +241,7 @@ class Program:
             )
             self.optimizer.learning_rate.assign(rates[step])
             self.optimizer.apply(gradients, self.model.trainable_variables)
+            self.average.undo(shifts)
             if averages_steps:
                 self.average.update(decays[step])
             news = (loss * size, _correct(targets, probabilities), norm, clipped)
@@ -272,6 +294,16 @@ def _over_batches(images: Any, labels: Any, batch_size: int, body: Any, sums: An
     return totals
 
 
+def _aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Allocates an array that begins where compiled code may read it without a copy."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return array
+
+
 def _pixels(images: Any, *scaling: Any) -> Any:
     pixels = tf.cast(images, tf.float32) / 255.0 if images.dtype == tf.uint8 else images
     if scaling:
@@ -288,11 +320,12 @@ def _correct(targets: Any, probabilities: Any) -> Any:
 def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpoint) -> Outcome:
     """Trains one trial; see `engine` for the contract."""
     scheduler, stopping = schedules.build(trial.scheduler), EarlyStopping(trial.stopping)
+    decays = Decays(trial.averaging)
     program = program_for(trial, dataset)
     size = len(dataset.train_labels)
     steps = steps_per_epoch(size, program.batch_size)
     for epoch, metrics in enumerate(checkpoint.curve):  # for what observes it
-        scheduler.learning_rates(epoch, steps)
+        decays.of(epoch, scheduler.learning_rates(epoch, steps))
         stopping.observe(epoch, metrics)
         scheduler.observe(epoch, metrics)
     if checkpoint.curve:
@@ -302,7 +335,7 @@ def train(trial: Trial, dataset: Dataset, on_epoch: OnEpoch, checkpoint: Checkpo
         start = time.perf_counter()
         rates = scheduler.learning_rates(epoch, steps)
         order = batch_order(trial.seed, epoch, size)
-        kept = decays(trial.averaging, epoch, steps)
+        kept = decays.of(epoch, rates)
         changes = augmentation.draw(trial.augmentation, trial.seed, epoch, size)
         means = program.train_epoch(
             dataset.train_images, dataset.train_labels, order, rates, kept, changes

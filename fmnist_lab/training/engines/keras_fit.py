@@ -12,7 +12,7 @@ from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
 from fmnist_lab.metrics import BY_CLASS, RAW, Metrics
 from fmnist_lab.training import augmentation, clipping
-from fmnist_lab.training.averaging import Average, decays
+from fmnist_lab.training.averaging import Average, Decays
 from fmnist_lab.training.checkpoint import Checkpoint, State
 from fmnist_lab.training.engines.backend import compile_model, import_tensorflow, is_not_compiled
 from fmnist_lab.training.engines.building import (
@@ -82,13 +82,13 @@ def _train(
     else:
         model.compile(jit_compile=False, **settings)
     batches, stopping = TrainingBatches(trial, dataset), _early_stopping(trial)
-    conductor = Conductor(schedules.build(trial.scheduler), batches)
+    conductor = Conductor(schedules.build(trial.scheduler), batches, Decays(trial.averaging))
     plateau = _plateau(conductor.scheduler)
     validation = (
         pixels(dataset.val_images, dataset),
         targets(dataset.val_labels, trial, dataset),
     )
-    averaging = Averaging(trial, Average(trial.averaging.name, model), len(batches), validation)
+    averaging = Averaging(trial, Average(trial.averaging.name, model), conductor, validation)
     observers = (conductor, *plateau, stopping)
     recorder = Recorder(trial, gauge, on_epoch, checkpoint, averaging.average, observers)
     model.fit(
@@ -154,7 +154,7 @@ class ByClass(keras.metrics.Metric):  # type: ignore[misc]
         self._confusion.assign_add(ops.matmul(ops.transpose(pairs[0]), pairs[1]))
 
     def result(self) -> dict[str, Any]:
-        """Both metrics, under the names of Keras's logs."""
+        """Returns both metrics, under the names of Keras's logs."""
         ops = keras.ops
         hits = ops.diagonal(self._confusion)
         actual, guessed = ops.sum(self._confusion, axis=1), ops.sum(self._confusion, axis=0)
@@ -206,14 +206,18 @@ class Conductor(keras.callbacks.Callback):  # type: ignore[misc]
     scheduler gets the metrics from here.
     """
 
-    def __init__(self, scheduler: schedules.Scheduler, batches: TrainingBatches) -> None:
+    def __init__(
+        self, scheduler: schedules.Scheduler, batches: TrainingBatches, decays: Decays
+    ) -> None:
         super().__init__()
-        self.scheduler, self._batches = scheduler, batches
+        self.scheduler, self._batches, self._decays = scheduler, batches, decays
+        self.decays = np.zeros(0, np.float32)  # of the epoch's updates, see `averaging`
         self._rates: NDArray[np.float32] | None = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._batches.start(epoch)
         self._rates = self.scheduler.learning_rates(epoch, len(self._batches))
+        self.decays = self._decays.of(epoch, self._rates)
         if _is_keras(self.scheduler):
             ramp_is_over = epoch > math.ceil(self.scheduler.warmup_epochs)
             self._rates = None if ramp_is_over else self._rates
@@ -236,22 +240,28 @@ class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
     `SwapEMAWeights` does this for an average of its optimizer alone, see `averaging`.
     """
 
-    def __init__(self, trial: Trial, average: Average, steps: int, validation: Any) -> None:
+    def __init__(
+        self, trial: Trial, average: Average, conductor: Conductor, validation: Any
+    ) -> None:
         super().__init__()
         self.average = average
-        self._config, self._steps, self._validation = trial.averaging, steps, validation
-        self._decays = np.zeros(0, np.float32)
+        self._config, self._conductor, self._validation = trial.averaging, conductor, validation
+        self._shifts: list[Any] = []
         self._is_in = False
         self._update = tf.function(average.update)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._decays = decays(self._config, epoch, self._steps)
         if self._is_in:
             self._swap()
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._shifts = self.average.interpolate(self._config.beta)
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._config.name != "none" and self._decays[batch] < 1:
-            self._update(tf.constant(self._decays[batch]))
+        self.average.undo(self._shifts)
+        decay = self._conductor.decays[batch]
+        if self._config.name != "none" and decay < 1:
+            self._update(tf.constant(decay))
 
     def on_test_begin(self, logs: Any = None) -> None:
         self._swap()
@@ -259,9 +269,11 @@ class Averaging(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if self._config.name != "none":
             with self.average.swapped():
+                shifts = self.average.interpolate(self._config.beta)
                 raw = self.model.evaluate(
                     *self._validation, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True
                 )
+                self.average.undo(shifts)
             logs |= dict(zip(RAW, (raw["loss"], raw["accuracy"]), strict=True))
 
     def _swap(self) -> None:

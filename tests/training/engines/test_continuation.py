@@ -19,7 +19,7 @@ from fmnist_lab.trial import (
     TrainingConfig,
     Trial,
 )
-from tests.support.engines import ADAM, SCHEDULERS, SGD, a_trial, without_time
+from tests.support.engines import ADAM, CONSTANT, SCHEDULERS, SGD, a_trial, without_time
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +39,13 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {  # what keeps a state, each once, in 
         "averaging": AveragingConfig("ema", 0.8, 2),
         "optimizer": ADAM,
         "scheduler": SCHEDULERS["per step"] | {"epochs": EPOCHS, "warmup_epochs": 1},
+        "stopping": StoppingConfig("patience", patience=8, restore_best=True),
+    },
+    "schedule-free": {
+        "architecture": MLP | {"normalization": "before"},
+        "averaging": AveragingConfig("schedule_free", beta=0.9),
+        "optimizer": ADAM,
+        "scheduler": CONSTANT | {"warmup_epochs": 1.5},
         "stopping": StoppingConfig("patience", patience=8, restore_best=True),
     },
     "relative, changed images, averages of epochs": {

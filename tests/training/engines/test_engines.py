@@ -17,7 +17,14 @@ from fmnist_lab import data
 from fmnist_lab.errors import RequestError
 from fmnist_lab.metrics import MONITORS, RAW
 from fmnist_lab.training import engines
-from fmnist_lab.training.engines.building import build_model, count_parameters, evaluate
+from fmnist_lab.training.engines.backend import import_tensorflow
+from fmnist_lab.training.engines.building import (
+    build_loss,
+    build_model,
+    count_parameters,
+    evaluate,
+    pixels,
+)
 from fmnist_lab.training.engines.engine import batch_order, steps_per_epoch
 from fmnist_lab.trial import (
     AugmentationConfig,
@@ -64,6 +71,30 @@ class TestContract:
         assert without_time(curve) == without_time(repeated)
         assert all((a == b).all() for a, b in zip(first.weights, again.weights, strict=True))
         assert any((a != b).any() for a, b in zip(first.weights, other.weights, strict=True))
+
+    def test_schedule_free_takes_gradients_between_average_and_weights(self, engine: str) -> None:
+        trial = a_trial(
+            architecture=ARCHITECTURES["mlp"] | {"dropout": 0.0, "normalization": "none"},
+            averaging=AVERAGING["schedule_free"],
+            training=TrainingConfig(epochs=3, batch_size=192),  # an update each
+        )
+        outcome, curve = train(trial, engine)
+        dataset, model = data.load(trial.data), build_model(trial)
+        images, labels = pixels(dataset.train_images, dataset), dataset.train_labels
+        average = weights = [weight.numpy() for weight in model.trainable_weights]
+        losses = []
+        for update in range(3):  # the formulas of Defazio et al. (2024), with a constant rate
+            model.set_weights([0.9 * x + 0.1 * z for x, z in zip(average, weights, strict=True)])
+            with import_tensorflow().GradientTape() as tape:
+                loss = build_loss(trial)(labels, model(images)) + sum(model.losses)
+            gradients = tape.gradient(loss, [v.value for v in model.trainable_variables])
+            weights = [z - 0.01 * g.numpy() for z, g in zip(weights, gradients, strict=True)]
+            share = 1 / (update + 1)
+            average = [(1 - share) * x + share * z for x, z in zip(average, weights, strict=True)]
+            losses.append(float(loss))
+        assert [line["train/loss"] for line in curve] == pytest.approx(losses, rel=1e-5)
+        for ours, theirs in zip(outcome.weights, average, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
     def test_pruning_ends_it_after_the_epoch_that_was_reported(self, engine: str) -> None:
         outcome, curve = train(a_trial(), engine, prune_after=1)
@@ -172,6 +203,7 @@ TWINS: list[tuple[str, str, str, bool, Node, dict[str, Any]]] = [
     ("cnn", "global_norm", "per step", True, keras("AdamW", weight_decay=0.01),
      {"augmentation": AugmentationConfig("shift_flip", shift=2, flip=True)}),
     ("cnn", "value", "per epoch", False, keras("Nadam"), {}),
+    ("notebook", "none", "per epoch", True, SGD, {"averaging": AVERAGING["schedule_free"]}),
 ]  # fmt: skip
 
 
