@@ -115,9 +115,9 @@ def _write(found: report.Evidence) -> None:
         del frames[CURVES_CSV]
     files = [found.folder / name for name in (REPORT, *frames)]
     report.write(found, files[0])
-    for path in files[1:]:
-        with whole_file(path) as temporary:
-            frames[path.name].to_csv(temporary, index=False)
+    for name, frame in frames.items():
+        with whole_file(found.folder / name) as temporary:
+            frame.to_csv(temporary, index=False)
     print(f"\nReport: {files[0]}\nTables: {', '.join(frames)} beside it")
     if not found.multirun and tracking.attach(found.folder, files):
         print("Both are artifacts of the sweep's run, too: fmnist-lab ui")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fmnist_lab import report, results, statistics
@@ -17,6 +16,7 @@ from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import (
     Evidence,
     by_replicates,
+    mean_and_interval,
     ran_to_the_end,
     require_one_objective,
 )
@@ -183,15 +183,11 @@ def _summary(evidence: Evidence, strategy: str) -> dict[str, Any] | None:
         "without_value": int(own["test_accuracy"].isna().sum()),
     }
     for name in ("objective", "test_accuracy", "test_loss"):
-        values = own[name].dropna()
-        if own["search"].nunique() > 1:  # each counts as one value, its mean
-            values = values.groupby(own["search"]).mean()
-        if len(values):
-            low, high = statistics.t_interval(values.to_numpy(dtype=np.float64))
-            numbers = {"mean": values.mean(), "low": low, "high": high}
+        mean, _, low, high = mean_and_interval(own, name)
+        if not math.isnan(mean):
             summary[name] = {
                 key: round(float(number), _DIGITS) if math.isfinite(number) else None
-                for key, number in numbers.items()
+                for key, number in {"mean": mean, "low": low, "high": high}.items()
             }
     return summary
 

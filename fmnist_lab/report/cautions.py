@@ -19,10 +19,10 @@ _EQUAL = 1.1  # a tenth more is still the same budget
 
 def warnings(evidence: Evidence) -> list[str]:
     """Returns all cautions, the gravest first."""
-    if evidence.trials.empty:
-        return [] if evidence.multirun is None else grave(evidence)
-    return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
-            *_edges(evidence), *_diverged(evidence)]  # fmt: skip
+    of_tuning = [] if evidence.trials.empty else [
+        *_budgets(evidence), *_points(evidence), *_stopping(evidence), *_edges(evidence),
+        *_diverged(evidence)]  # fmt: skip
+    return [*grave(evidence), *of_tuning]
 
 
 def grave(evidence: Evidence) -> list[str]:
@@ -31,7 +31,7 @@ def grave(evidence: Evidence) -> list[str]:
         return list(_of_jobs(evidence))
     return [
         *_subject(evidence),
-        *mixed_images(runs_by_kind(evidence), evidence.setup),
+        *mixed_images(_runs_by_kind(evidence), evidence.setup),
         *_mixed_versions(evidence),
         *_changed_rules(evidence.setup),
         *_changed_looks(evidence),
@@ -106,7 +106,7 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
 
 def _mixed_versions(evidence: Evidence) -> Iterator[str]:
     """Yields a caution where versions or commits changed within a sweep."""
-    for runs, frame in runs_by_kind(evidence).items():
+    for runs, frame in _runs_by_kind(evidence).items():
         found = results.environments(frame)
         used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
         shown = [f"{name} ({listed(v)})" for name, v in used.items() if len(v) > 1]
@@ -121,7 +121,7 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
+def _runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
     """Returns the frames of an evidence, by what their rows are called."""
     return {"trials": evidence.trials, "replicates": evidence.replicates}
 

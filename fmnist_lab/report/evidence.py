@@ -1,9 +1,14 @@
-"""What a report rests on: how a sweep was asked for, and the frames of what it has left."""
+"""What a report rests on: how a sweep was asked for, the frames it has left, what they show.
+
+`gather` and `gather_foreign` read folders. What follows from the frames is computed when it is
+asked for.
+"""
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +31,20 @@ _INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler
 _LOST = ("diverged", "failed", "pruned")
 
 
-def _is_job(path: Path) -> bool:
-    """Returns whether a folder is a job's, whatever `hydra.sweep.subdir` calls it."""
-    return path.is_dir() and (path.name.isdigit() or (path / layout.HYDRA).is_dir())
-
-
 @dataclass(frozen=True)
 class Measure:
     """What is compared, and how it is written: test accuracy, or what other applications return."""
 
     column: str = "test_accuracy"  # of the replicates, and of the standings
-    name: str = "test accuracy"
     prefix: str = "test"  # of its further columns
+    name: str = "test accuracy"
+    mean: str = "test accuracy"  # what its mean is called
+    title: str = "Final test accuracy"
+    run: str = "replicate"  # what has a value
     unit: str = " points"  # of a difference
-    percent: bool = True
+    scale: int = 100
+    sign: str = " %"  # behind a value
+    digits: str = ".2f"
     maximised: bool = True
 
     @property
@@ -48,15 +53,12 @@ class Measure:
         return [self.column, *(f"{self.prefix}_{name}" for name in ("sd", "low", "high"))]
 
     def value(self, value: float) -> str:
-        """`89.52` of an accuracy, four digits of anything else."""
-        return f"{100 * value:.2f}" if self.percent else f"{value:.4g}"
+        """`89.52` of an accuracy, four digits of anything else; a dash of NaN."""
+        return "-" if math.isnan(value) else f"{self.scale * value:{self.digits}}"
 
     def difference(self, value: float) -> str:
-        """`+0.62` of a difference."""
-        return f"{100 * value:+.2f}" if self.percent else f"{value:+.4g}"
-
-
-ACCURACY = Measure()
+        """`+0.62` of a difference; a dash of NaN."""
+        return "-" if math.isnan(value) else f"{self.scale * value:+{self.digits}}"
 
 
 @dataclass(frozen=True)
@@ -97,28 +99,27 @@ class Setup:
         begun = searches.folders(place)
         tuned = [read(folder / layout.SWEEP_RESULTS, dict[str, Any]) for folder in begun]
         config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
-        is_whole = all(found.get("ended") for found in tuned)
         manifests = [found for found in map(manifest.read, begun) if found]
         stated = [found.get("plan", {}) | found for found in manifests]
         images = next((found["test_images"] for found in stated if "test_images" in found), None)
-        below = [(folder / layout.TRIALS, folder) for folder in begun]
-        begun_below = [next(filter(Path.is_dir, paths), place).iterdir() for paths in below]
-        left = {path for paths in begun_below for path in paths if _is_job(path)}
+        is_whole = len(begun) >= config.get("searches", 1)
+        homes = (next(filter(Path.is_dir, (at / layout.TRIALS, at)), place) for at in begun)
+        left = (path for home in homes for path in home.iterdir() if path.is_dir())
+        jobs = {path.resolve() for path in left  # whatever `hydra.sweep.subdir` calls them
+                if path.name.isdigit() or (path / layout.HYDRA).is_dir()}  # fmt: skip
         return Setup(
             config=config,
             spaces=read(place / layout.SPACES, schema.Spaces),
             manifests=manifests,
             openings=ledger.read(images),
             environment=schema.environment(trial_folders[0] if trial_folders else place),
-            has_ended=is_whole and len(begun) >= config.get("searches", 1),
+            has_ended=is_whole and all(found.get("ended") for found in tuned),
             own_points=any(
                 found.get("points") is None
                 for results in tuned
                 for found in results.get("strategies", {}).values()
             ),
-            unended=len(
-                {path.resolve() for path in left} - {path.resolve() for path in trial_folders}
-            ),
+            unended=len(jobs - {path.resolve() for path in trial_folders}),
             damaged=damaged,
         )
 
@@ -176,10 +177,8 @@ class Setup:
     @property
     def recentred(self) -> dict[int, Mapping[str, Any]]:
         """The second stages of tuning, by the number of their search."""
-        stated = [found.get("plan", {}) | found for found in self.manifests]
-        return {
-            found.get("search", 0): found["recentred"] for found in stated if "recentred" in found
-        }
+        stated = (found.get("plan", {}) | found for found in self.manifests)
+        return {one.get("search", 0): one["recentred"] for one in stated if "recentred" in one}
 
     @property
     def replicates(self) -> int:
@@ -242,53 +241,150 @@ class Evidence:
 
     folder: Path
     setup: Setup
-    stopping: str  # the track: none (a fixed horizon), or the name of the early stopping
     metric: str  # the objective's
     trials: pd.DataFrame
     replicates: pd.DataFrame
     curves: pd.DataFrame  # of the trials
     replicate_curves: pd.DataFrame
     superseded: int
-    drawn: int  # trials on synthetic images, left out because others are on real ones
-    standings: pd.DataFrame  # a row per strategy, the best first
-    components: pd.DataFrame  # `statistics.components`
-    baseline: str  # what the others are compared with
-    pair: str = "seed"  # what the verdicts pair: seed, search or block
-    measure: Measure = ACCURACY
-    multirun: foreign.Multirun | None = None  # of another application
-    versus_baseline: pd.DataFrame | None = None  # `comparison.compare`; None: no verdict
-    versus_best: pd.DataFrame | None = None  # `comparison.compare_to_best`
+    pair: str  # what the verdicts pair: seed, search or block
+    measure: Measure = Measure()
+    stopping: str = "none"  # the track: a fixed horizon, or the name of the early stopping
+    drawn: int = 0  # trials on synthetic images, left out because others are on real ones
+    images: pd.DataFrame | None = None  # a row per replicate that kept which images are right
     # Where the sweep declares cells: its replicates, by cell, with schedules for strategies. Then
     # no strategy is compared with one of another cell.
     cells: pd.DataFrame | None = None
+    multirun: foreign.Multirun | None = None  # of another application
 
     @property
-    def cell_baseline(self) -> str:
-        """The schedule that the others are compared with in each cell."""
-        assert self.cells is not None
-        found = [self.setup.config.get("baseline"), BASELINE, *self.cells["strategy"]]
-        return str(next(name for name in found if name in set(self.cells["strategy"])))
-
-    @property
-    def in_cells(self) -> pd.DataFrame:
-        """The verdicts in each cell, by `statistics.compare_in_cells`."""
-        assert self.cells is not None
-        rules = {"margin": self.setup.margin, "alpha": self.setup.alpha, "pair": self.pair}
-        return statistics.compare_in_cells(self.cells, self.cell_baseline, **rules)
+    def kind(self) -> str:
+        """A multirun is of Hydra's own `-m`."""
+        is_multirun = self.multirun or self.folder.parent.name == layout.MULTIRUN
+        return "multirun" if is_multirun else "sweep"
 
     @property
     def maximised(self) -> bool:
         """Whether more of the objective is better."""
         return metrics.is_maximised(self.metric)
 
+    @cached_property
+    def standings(self) -> pd.DataFrame:
+        """A row per strategy, the best first.
+
+        Columns: strategy, best (objective of the best trial), trial and search (Int64, its
+        numbers), trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
+        replicates_lost (without), test_accuracy, test_sd, test_low and test_high (mean, standard
+        deviation and 95 % t-interval over the seeds, or over the means of several searches), of
+        the replicates that ended. The order is that of `statistics.order`, where lost ones count.
+        """
+        trials, replicates = self.trials, self.replicates
+        seen = [*trials["strategy"], *replicates["strategy"]]
+        listed = [strategy for strategy in self.setup.strategies if strategy in set(seen)]
+        winners = statistics.winners(trials) if len(trials) else trials
+        first = statistics.rank(winners, maximised=self.maximised)
+        best = first.drop_duplicates("strategy").set_index("strategy")
+        column, *_ = columns = self.measure.columns
+        tests = replicates.groupby("strategy")[column]
+        lost = pd.crosstab(trials["strategy"], trials["stop_reason"]).reindex(columns=_LOST)
+        counts = {"trials": trials.groupby("strategy").size(), **lost, "replicates": tests.count(),
+                  "replicates_lost": tests.size() - tests.count()}  # fmt: skip
+        frame = pd.DataFrame(
+            {"best": best["objective"].astype("float64")}
+            | {number: best[number].astype("Int64") for number in ("trial", "search")}
+            | counts
+            | dict.fromkeys(columns, np.nan),
+            index=pd.Index(dict.fromkeys([*listed, *seen]), name="strategy", dtype=object),
+        )
+        frame[list(counts)] = frame[list(counts)].fillna(0).astype("int64")
+        for strategy, own in replicates.groupby("strategy"):
+            frame.loc[strategy, columns] = mean_and_interval(own, column)
+        if frame[column].isna().all():
+            ranked = statistics.rank(frame.reset_index(), "best", self.maximised)
+            return ranked.reset_index(drop=True)
+        tested = statistics.order(replicates, column, self.pair)
+        return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
+
+    @property
+    def strategies(self) -> list[str]:
+        """The best first."""
+        return self.standings["strategy"].to_list()
+
+    @property
+    def baseline(self) -> str:
+        """What the others are compared with."""
+        return self._baseline(list(self.replicates["strategy"]) or list(self.trials["strategy"]))
+
+    @property
+    def cell_baseline(self) -> str:
+        """The schedule that the others are compared with in each cell."""
+        assert self.cells is not None
+        return self._baseline(list(self.cells["strategy"]))
+
+    def _baseline(self, names: Collection[str]) -> str:
+        wished = [self.setup.config.get("baseline"), BASELINE, *self.setup.strategies, *names]
+        return next((str(name) for name in wished if name in names), BASELINE)
+
+    @property
+    def _rules(self) -> dict[str, Any]:
+        margin = self.setup.margin or sys.float_info.min  # without one all differences matter
+        return {"pair": self.pair, "margin": margin, "alpha": self.setup.alpha}
+
+    @property
+    def _looks(self) -> Mapping[int, float] | None:
+        return self.setup.looks if self.pair == "seed" else None
+
+    @property
+    def judged(self) -> pd.DataFrame:
+        """The replicates that verdicts are about: where looks are planned, of the plan's seeds."""
+        own = self.replicates
+        return own[own["seed"].isin(self.setup.manifest["seeds"])] if self._looks else own
+
+    @cached_property
+    def versus_baseline(self) -> pd.DataFrame | None:
+        """`statistics.compare`; None: no verdict."""
+        column = self.measure.column
+        is_measured = self.multirun or self.replicates[column].notna().any()
+        if self.cells is not None or self.replicates["strategy"].nunique() < 2 or not is_measured:
+            return None
+        rules = self._rules | {"images": self.images, "looks": self._looks}
+        return statistics.compare(self.judged, self.baseline, column, **rules)
+
+    @property
+    def at_looks(self) -> dict[str, Any]:
+        """The looks, and how many were made, as `compare_to_best` takes them; {}: no plan."""
+        if not self._looks or self.versus_baseline is None:
+            return {}
+        return {"looks": self._looks, "made": int(self.versus_baseline["look"].max())}
+
+    @cached_property
+    def versus_best(self) -> pd.DataFrame | None:
+        """`statistics.compare_to_best`; None: no verdict."""
+        if self.versus_baseline is None:
+            return None
+        rules = self._rules | {"images": self.images} | self.at_looks
+        return statistics.compare_to_best(self.judged, self.measure.column, **rules)
+
+    @cached_property
+    def in_cells(self) -> pd.DataFrame:
+        """The verdicts in each cell, by `statistics.compare_in_cells`."""
+        assert self.cells is not None
+        return statistics.compare_in_cells(self.cells, self.cell_baseline, **self._rules)
+
+    @property
+    def components(self) -> pd.DataFrame:
+        """The parts of the variance, by `statistics.components`."""
+        return statistics.components(self.replicates, self.images)
+
     @property
     def chosen(self) -> str | None:
         """The strategy with the best mean objective of its replicates, which `export-best` gives.
 
-        None where fewer than two have replicates: then tuning trials decide.
+        None where fewer than two have replicates: then tuning trials decide. Nothing of another
+        application is exported.
         """
         found = by_replicates(self.replicates, "objective", maximised=self.maximised)
-        return str(found.index[0]) if len(found) > 1 else None
+        return str(found.index[0]) if len(found) > 1 and not self.multirun else None
 
     @property
     def recommended(self) -> str | None:
@@ -304,46 +400,15 @@ class Evidence:
         better = rows[rows["verdict"] == Verdict.BETTER]
         if better.empty:
             return None if (rows["verdict"] == Verdict.UNDECIDED).any() else self.baseline
-        return str(self.chosen if self.is_borne_out else better["difference"].abs().idxmax())
-
-    @property
-    def is_borne_out(self) -> bool:
-        """Whether test images show `chosen` as better than the baseline, and as worse than none."""
-        if self.versus_baseline is None or self.versus_best is None:
-            return False
-        rows, best = (
-            f.set_index("strategy")["verdict"] for f in (self.versus_baseline, self.versus_best)
-        )
-        is_better = rows.get(self.chosen) == Verdict.BETTER
-        return is_better and best.get(self.chosen) != Verdict.WORSE
+        best = self.versus_best.set_index("strategy")["verdict"]
+        is_borne_out = self.chosen in better.index and best.get(self.chosen) != Verdict.WORSE
+        return str(self.chosen if is_borne_out else better["difference"].abs().idxmax())
 
     @property
     def covers_images(self) -> bool:
         """Whether an interval covers other test images, too."""
         rows = self.versus_baseline
         return rows is not None and bool(rows["images_low"].notna().any())
-
-    @property
-    def is_multirun(self) -> bool:
-        """Whether Hydra's own `-m` made these trials."""
-        return self.multirun is not None or self.folder.parent.name == layout.MULTIRUN
-
-    @property
-    def strategies(self) -> list[str]:
-        """The best first."""
-        return self.standings["strategy"].to_list()
-
-    @property
-    def judged(self) -> pd.DataFrame:
-        """The replicates that verdicts are about."""
-        return _planned(self.replicates, self.setup) if self.at_looks else self.replicates
-
-    @property
-    def at_looks(self) -> dict[str, Any]:
-        """The looks, and how many were made, as `compare_to_best` takes them; {}: no plan."""
-        if not self.setup.looks or self.pair != "seed" or self.versus_baseline is None:
-            return {}
-        return {"looks": self.setup.looks, "made": int(self.versus_baseline["look"].max())}
 
     @property
     def is_running(self) -> bool:
@@ -374,44 +439,20 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     trials, replicates = (
         frame[~frame["superseded"]].reset_index(drop=True) for frame in (trials, replicates)
     )
-    metric = str(trials["objective_metric"].iloc[0]) if len(trials) else "val/accuracy"
-    strategies = list(replicates["strategy"]) or list(trials["strategy"])
-    wished = [setup.config.get("baseline"), BASELINE, *setup.strategies, *strategies]
-    baseline = next((str(name) for name in wished if name in strategies), BASELINE)
-    pair = "search" if replicates["search"].nunique() > 1 else "seed"
-    images = _correct(replicates)
-    versus_baseline, versus_best = None, None
-    cells = in_cells(replicates, setup)
-    if (
-        cells is None
-        and replicates["strategy"].nunique() > 1
-        and replicates["test_accuracy"].notna().any()
-    ):
-        at = setup.looks if pair == "seed" else None
-        judged = _planned(replicates, setup) if at else replicates
-        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha}
-        rules |= {"looks": at, "images": images}
-        versus_baseline = statistics.compare(judged, baseline, **rules)
-        made = None if at is None else int(versus_baseline["look"].max())
-        versus_best = statistics.compare_to_best(judged, **rules, made=made)
     return Evidence(
         folder=place,
         setup=setup,
-        stopping=track,
-        metric=metric,
+        metric=str(trials["objective_metric"].iloc[0]) if len(trials) else "val/accuracy",
         trials=trials,
         replicates=replicates,
         curves=results.curves(trials),
         replicate_curves=results.curves(replicates),
         superseded=superseded,
+        pair="search" if replicates["search"].nunique() > 1 else "seed",
+        stopping=track,
         drawn=drawn,
-        standings=_standings(setup, trials, replicates, metric, pair),
-        components=statistics.components(replicates, images),
-        baseline=baseline,
-        pair=pair,
-        versus_baseline=versus_baseline,
-        versus_best=versus_best,
-        cells=cells,
+        images=_correct(replicates),
+        cells=in_cells(replicates, setup),
     )
 
 
@@ -437,42 +478,31 @@ def gather_foreign(
     if margin is not None and not 0 < margin < math.inf:
         raise RequestError("--margin", "be positive", margin)
     first = multirun.first if multirun.first in names else names[0]
-    baseline, metric, pair = baseline or first, jobs["objective_metric"].iloc[0], multirun.pair
-    nothing = jobs.iloc[:0]
-    trials, replicates = (nothing, jobs) if multirun.is_paired else (jobs, nothing)
-    rules: Any = {"pair": pair, "margin": margin or sys.float_info.min, "value": "objective"}
     folders = {path.parent for path in multirun.folder.rglob(f"*/{layout.HYDRA}")}
-    ended = {Path(folder) for folder in multirun.jobs["folder"]}
-    setup = Setup(
-        config={"hydra": multirun.config, "margin": margin or 0.0},
-        spaces=multirun.spaces,
-        has_ended=True,
-        unended=len(folders - ended),
-    )
-    is_judged = replicates["strategy"].nunique() > 1
-    measure = Measure(
-        "objective", metric, "objective", "", percent=False, maximised=metric == metrics.SCORE
-    )
+    metric, nothing = str(jobs["objective_metric"].iloc[0]), jobs.iloc[:0]
     return Evidence(
         folder=multirun.folder,
-        setup=setup,
-        stopping="none",
+        setup=Setup(
+            config={
+                "hydra": {"sweeper": multirun.config.get("sweeper", {})},
+                "baseline": baseline or first,
+                "margin": margin or 0.0,
+            },
+            spaces=multirun.spaces,
+            has_ended=True,
+            unended=len(folders - {Path(folder) for folder in multirun.jobs["folder"]}),
+        ),
         metric=metric,
-        trials=trials,
-        replicates=replicates,
-        curves=pd.DataFrame(),
-        replicate_curves=pd.DataFrame(),
+        trials=nothing if multirun.is_paired else jobs,
+        replicates=jobs if multirun.is_paired else nothing,
+        curves=results.curves(nothing),
+        replicate_curves=results.curves(nothing),
         superseded=int(multirun.jobs["superseded"].sum()),
-        drawn=0,
-        standings=_standings(setup, trials, replicates, metric, pair, measure),
-        components=pd.DataFrame(),
-        baseline=baseline,
-        pair=pair,
-        measure=measure,
+        pair=multirun.pair,
+        measure=Measure("objective", "objective", metric, "mean", "What jobs returned", "job", "",
+                        1, "", ".4g", maximised=metrics.is_maximised(metric)),
         multirun=multirun,
-        versus_baseline=statistics.compare(replicates, baseline, **rules) if is_judged else None,
-        versus_best=statistics.compare_to_best(replicates, **rules) if is_judged else None,
-    )
+    )  # fmt: skip
 
 
 def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
@@ -495,11 +525,6 @@ def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
     texts = [ordered[key].map(lambda value: f"{value:g}" if isinstance(value, float) else value)
              for key in keys]  # fmt: skip
     return ordered.assign(cell=texts[0].str.cat(texts[1:], sep=", "))
-
-
-def _planned(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame:
-    """Returns the replicates with the seeds of the manifest, to which alone its looks belong."""
-    return replicates[replicates["seed"].isin(setup.manifest["seeds"])]
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
@@ -575,58 +600,16 @@ def require_one_objective(trials: pd.DataFrame) -> None:
         raise RequestError("objective.metric", rule, Phrase(", ".join(found)))
 
 
-def _standings(
-    setup: Setup,
-    trials: pd.DataFrame,
-    replicates: pd.DataFrame,
-    metric: str,
-    pair: str,
-    measure: Measure = ACCURACY,
-) -> pd.DataFrame:
-    """Returns a row per strategy, the best first.
+def mean_and_interval(own: pd.DataFrame, column: str) -> tuple[float, float, float, float]:
+    """Returns mean, standard deviation and 95 % t-interval of one strategy's replicates.
 
-    Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
-    trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
-    replicates_lost (without), test_accuracy, test_sd, test_low and test_high (mean, standard
-    deviation and 95 % t-interval over the seeds, or over the means of several searches), of the
-    replicates that ended. The order is that of `statistics.order`, where lost ones count.
+    Where there are several searches, each counts as one value, its mean.
     """
-    seen = [*trials["strategy"], *replicates["strategy"]]
-    listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
-    winners = statistics.winners(trials) if len(trials) else trials
-    first = statistics.rank(winners, maximised=metrics.is_maximised(metric))
-    best = first.drop_duplicates("strategy").set_index("strategy")
-    column, *_ = columns = measure.columns
-    tests = replicates.groupby("strategy")[column]
-    counts = {
-        "trials": trials.groupby("strategy").size(),
-        **{
-            reason: (trials["stop_reason"] == reason).groupby(trials["strategy"]).sum()
-            for reason in _LOST
-        },
-        "replicates": tests.count(),
-        "replicates_lost": tests.size() - tests.count(),
-    }
-    frame = pd.DataFrame(
-        {"best": best["objective"].astype("float64")}
-        | {number: best[number].astype("Int64") for number in ("trial", "search")}
-        | counts
-        | dict.fromkeys(columns, np.nan),
-        index=pd.Index(dict.fromkeys([*listed, *seen]), name="strategy", dtype=object),
-    )
-    frame[list(counts)] = frame[list(counts)].fillna(0).astype("int64")
-    for strategy, own in replicates.groupby("strategy"):
-        values = own[column].dropna()
-        if own["search"].nunique() > 1:  # each counts as one value, its mean
-            values = values.groupby(own["search"]).mean()
-        interval = statistics.t_interval(values.to_numpy(dtype=np.float64))
-        frame.loc[strategy, columns] = (values.mean(), values.std(), *interval)
-    by_test = bool(frame[column].notna().any())
-    if not by_test:
-        score, is_maximised = "best", metrics.is_maximised(metric)
-        return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
-    tested = statistics.order(replicates, column, pair)
-    return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
+    values = own[column].dropna()
+    if own["search"].nunique() > 1:
+        values = values.groupby(own["search"]).mean()
+    low, high = statistics.t_interval(values.to_numpy(dtype=np.float64))
+    return values.mean(), values.std(), low, high
 
 
 def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> pd.Series:

@@ -155,7 +155,7 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     if standings.empty:
         return None
     tested = evidence.replicates.dropna(subset=column)
-    factor, digits, unit = (100, ".2f", " %") if measure.percent else (1, ".4g", "")
+    factor, shown = measure.scale, f"%{{x:{measure.digits}}}{measure.sign}<extra></extra>"
     traces: list[dict[str, Any]] = []
     for row, (strategy, own) in enumerate(style.by_strategy(evidence, tested)):
         stroke = {"color": style.colour(evidence, strategy)}
@@ -165,15 +165,14 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
                 "x": factor * own[column], "y": row + style.spread(len(own), 0.4),
                 "marker": stroke | {"size": 9, "opacity": 0.55}, "showlegend": False,
                 "customdata": own[["seed", "search"]].to_numpy(),
-                "hovertemplate":
-                    f"{strategy}, seed %{{customdata[0]}}: %{{x:{digits}}}{unit}<extra></extra>",
+                "hovertemplate": f"{strategy}, seed %{{customdata[0]}}: {shown}",
             },
             style.dots(1) | {
                 "x": [mean], "y": [row], "showlegend": False,
                 "marker": stroke | {"size": 13, "symbol": "line-ns", "line": stroke | {"width": 3}},
                 "error_x": stroke | {"array": [high - mean], "arrayminus": [mean - low],
                                      "thickness": 2},
-                "hovertemplate": f"{strategy}: mean %{{x:{digits}}}{unit}<extra></extra>",
+                "hovertemplate": f"{strategy}: mean {shown}",
             },
         ]  # fmt: skip
     baseline = factor * standings[column].get(evidence.baseline, np.nan)
@@ -182,7 +181,7 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     return style.figure(
         traces,
         height=110 + 4 * style.ROW // 3 * len(standings),
-        xaxis={"title": f"{measure.name}{',' * measure.percent}{unit}"},
+        xaxis={"title": f"{measure.name}{',' * bool(measure.sign)}{measure.sign}"},
         yaxis=style.rows_axis(list(standings.index)),
         shapes=[] if np.isnan(baseline) else [upright | {"line": line}],
     )
@@ -256,9 +255,9 @@ def budget(evidence: Evidence) -> "go.Figure | None":
     if not (evidence.standings["trials"] > 1).any():
         return None
     if evidence.setup.is_independent:
-        title, guess = "expected best", 0.1 if evidence.maximised else float(np.log(10))
+        title, known = "expected best", evidence.trials["objective"]
+        guess = 0.1 if evidence.maximised else float(np.log(10))
         if evidence.multirun:  # as bad as the worst that is known
-            known = evidence.trials["objective"]
             guess = float(known.min() if evidence.maximised else known.max())
         curves = statistics.expected_best(evidence.trials, guess)
     else:  # as each search went; the mean of several

@@ -66,8 +66,8 @@ def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
         return "No verdict: no cell has replicates of two schedules so far."
     cells, parts = found["cell"].nunique(), []
     for name in dict.fromkeys(found["strategy"]):
-        counts = found[found["strategy"] == name]["verdict"].value_counts()
-        better, worse = (int(counts.get(kind, 0)) for kind in (Verdict.BETTER, Verdict.WORSE))
+        own = found.loc[found["strategy"] == name, "verdict"]
+        better, worse = ((own == kind).sum() for kind in (Verdict.BETTER, Verdict.WORSE))
         parts.append(f"{name} is better in {better} and worse in {worse}")
     keys = listed(evidence.setup.config["cells"], "and")
     return (
@@ -79,27 +79,25 @@ def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
 def differing(evidence: Evidence) -> str:
     """Why `export-best` gives another strategy than the verdicts, as a further sentence, or ""."""
     named, chosen, baseline = evidence.recommended, evidence.chosen, evidence.baseline
-    if evidence.multirun or named is None or chosen is None or chosen == named:
+    if named is None or chosen is None or chosen == named:
         return ""
-    best = records(evidence.versus_best)
-    worse = [row for row in best if row["strategy"] == chosen and row["verdict"] == Verdict.WORSE]
-    why = f"test images do not show it as better than {baseline}"
-    if worse:
-        why = f"test images show it as worse than {worse[0]['opponent']}"
-    elif chosen == baseline:
-        why = f"test images show {named} as better"
+    why = f"do not show it as better than {baseline}"
+    if chosen == baseline:
+        why = f"show {named} as better"
+    for row in records(evidence.versus_best):
+        if row["strategy"] == chosen and row["verdict"] == Verdict.WORSE:
+            why = f"show it as worse than {row['opponent']}"
     command = f"fmnist-lab export-best {shlex.quote(evidence.folder.name)} --strategy {named}"
     return (
-        f" Validation images are for {chosen}, which export-best gives; {why}. To export {named}: "
-        f"{command}."
+        f" Validation images are for {chosen}, which export-best gives; test images {why}. To "
+        f"export {named}: {command}."
     )
 
 
 def _added(evidence: Evidence) -> str:
     """Returns what a verdict owes to seeds that no plan had, as a further sentence."""
-    if evidence.pair != "seed" or not evidence.setup.has_added_seeds:
-        return ""
-    return " Seeds were added after a look: a false verdict is likelier than its numbers say."
+    text = " Seeds were added after a look: a false verdict is likelier than its numbers say."
+    return text if evidence.pair == "seed" and evidence.setup.has_added_seeds else ""
 
 
 def no_verdict(evidence: Evidence) -> str | None:
@@ -145,19 +143,12 @@ def with_more(evidence: Evidence, pairs: int) -> str:
     """The command that goes on to so many pairs, as the end of a sentence; "" for a multirun."""
     hydra = evidence.setup.config.get("hydra", {})
     name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
-    if not name or not evidence.setup.sweeper or evidence.multirun:
+    if not name or not evidence.setup.sweeper:
         return ""
-    overrides = hydra.get("overrides", {})
+    overrides, more = hydra.get("overrides", {}), _KEYS[evidence.pair]
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
-    more = _KEYS[evidence.pair]
-    changed = [
-        "sweeps",
-        "hydra.mode",
-        "hydra.sweep.dir",
-        "hydra.sweeper.recentred",
-        "recentre",
-        more,
-    ]
+    changed = ["sweeps", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.recentred", "recentre",
+               more]  # fmt: skip
     if evidence.setup.draws_splits:  # what has begun so goes on so
         changed += ["data.split", "data.split_seed"]
     kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
@@ -170,15 +161,12 @@ def tested(evidence: Evidence, strategy: str) -> str:
     mean, _, low, high = (row[name] for name in measure.columns)
     if pd.isna(mean):
         return ""
-    interval = f"95 % interval {measure.value(low)} to {measure.value(high)}"
-    interval += f" over {PLURAL[evidence.pair]}"
+    ends = f"{measure.value(low)} to {measure.value(high)}"
+    interval = f"95 % interval {ends} over {PLURAL[evidence.pair]}"
     if pd.isna(low):
         interval = no_interval(1, evidence.pair)
     lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
-    shown = f"Its test accuracy is {measure.value(mean)} %"
-    if evidence.multirun:
-        shown = f"Its mean is {measure.value(mean)}"
-    return f" {shown} ({interval}{lost})."
+    return f" Its {measure.mean} is {measure.value(mean)}{measure.sign} ({interval}{lost})."
 
 
 def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
@@ -186,7 +174,7 @@ def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
     opponent, measure = row["opponent"], evidence.measure
     at = "" if pd.isna(row["look"]) else f", at look {row['look']}"
     if row["verdict"] == Verdict.EQUIVALENT:
-        margin = evidence.setup.margin * (100 if measure.percent else 1)
+        margin = evidence.setup.margin * measure.scale
         return f"As good as {opponent}, give or take {margin:g}{measure.unit}{at}."
     if row["verdict"] != Verdict.UNDECIDED:
         return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}{at}."
@@ -199,9 +187,8 @@ def losses(evidence: Evidence, row: dict[str, Any]) -> str:
     lost = [f"{name} with {units(int(count), evidence.pair)}" for count, name in counts if count]
     if not lost:
         return ""
-    rest = ""
-    if not pd.isna(row["conditional"]):
-        rest = f"; without them {evidence.measure.difference(row['conditional'])}"
+    without = evidence.measure.difference(row["conditional"])
+    rest = "" if pd.isna(row["conditional"]) else f"; without them {without}"
     return f" Lost, which ranks last: {listed(lost, 'and')}{rest}."
 
 
@@ -221,12 +208,9 @@ def claim(evidence: Evidence) -> str:
             "The verdicts are about the strategies, each tuned anew in every search with the same "
             "budget; the replicates of a search count as one value, their mean."
         )
-    kept, units = evidence.covers_images, PLURAL[evidence.pair]
-    images = (
-        "the wider intervals are also for other images like these"
-        if kept
-        else f"the intervals cover {units} alone"
-    )
+    images = f"the intervals cover {PLURAL[evidence.pair]} alone"
+    if evidence.covers_images:
+        images = "the wider intervals are also for other images like these"
     return (
         f"{about} They hold for one architecture, one number of epochs and these test "
         f"images; {images}."
@@ -256,10 +240,10 @@ def components(evidence: Evidence) -> str:
     if "image" not in pooled:
         text += " Which test images are right was not kept."
     if whole > 0:
-        shares = listed(
-            [f"{name} {100 * part / whole:.0f} %" for name, part in pooled.items()], "and"
+        shares = [f"{name} {100 * part / whole:.0f} %" for name, part in pooled.items()]
+        text += (
+            f" All strategies pooled: {listed(shares, 'and')} of {1e4 * whole:.4f} points\u00b2."
         )
-        text += f" All strategies pooled: {shares} of {1e4 * whole:.4f} points\u00b2."
     return text
 
 
@@ -278,10 +262,10 @@ def confusions(strategy: str, names: Sequence[str], counts: NDArray[np.int64]) -
 
 def progress(evidence: Evidence) -> str:
     """Returns how far the sweep has come."""
-    done, planned = len(evidence.trials), evidence.setup.planned
-    again = len(evidence.replicates)
-    of = f"{done} of " if evidence.is_running else ""
-    text = of + wording.count(planned or 0 if of else done, "tuning trial")
+    done, again = len(evidence.trials), len(evidence.replicates)
+    text = wording.count(done, "tuning trial")
+    if evidence.is_running:
+        text = f"{done} of {wording.count(evidence.setup.planned or 0, 'tuning trial')}"
     if evidence.multirun:
         text = wording.count(done + again, "job")
     elif again:
@@ -289,13 +273,13 @@ def progress(evidence: Evidence) -> str:
         text += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
     text = f"{text} {'has' if done + again == 1 else 'have'} ended"
     if lost := evidence.superseded:
-        text += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
-        text += f"and {'does' if lost == 1 else 'do'} not count"
+        were, do = ("was", "does") if lost == 1 else ("were", "do")
+        text += f"; {lost} more {were} interrupted or tried again, and {do} not count"
     if unended := evidence.setup.unended:
+        what = "began and left no result yet: still running, or lost"
         if evidence.setup.has_ended:
-            text += f"; {unended} more {'was' if unended == 1 else 'were'} cut off without a result"
-        else:
-            text += f"; {unended} more began and left no result yet: still running, or lost"
+            what = f"{'was' if unended == 1 else 'were'} cut off without a result"
+        text += f"; {unended} more {what}"
     return f"{text}."
 
 
@@ -309,12 +293,11 @@ def interval(evidence: Evidence, row: dict[str, Any]) -> str:
 
     The one over pairs and images comes first, where there is one, the one over pairs beside it.
     """
-    if pd.isna(row["low"]):
+    alone, wide, unit = ends(evidence, row), ends(evidence, row, "images_"), PLURAL[evidence.pair]
+    if not alone:
         return no_interval(int(row["pairs"]), evidence.pair)
-    alone, unit = ends(evidence, row), PLURAL[evidence.pair]
-    if not (wide := ends(evidence, row, "images_")):
-        return f"interval {alone}"
-    return f"interval {wide} over {unit} and images, {alone} over {unit} alone"
+    all_of_it = f"{wide} over {unit} and images, {alone} over {unit} alone" if wide else alone
+    return f"interval {all_of_it}"
 
 
 def ends(evidence: Evidence, row: dict[str, Any], prefix: str = "") -> str:
@@ -332,33 +315,29 @@ def no_interval(pairs: int, pair: str) -> str:
 
 def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
     pair, measure = evidence.pair, evidence.measure
-    difference = f"{measure.difference(row['difference'])}{measure.unit}"
     range_ = "" if pd.isna(row["low"]) else f"{100 * (1 - evidence.setup.alpha):g} % "
     p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
     at = "" if pd.isna(row["look"]) or not row["look"] else f" at look {row['look']}"
     return (
-        f"{difference} over {row['opponent']} "
+        f"{measure.difference(row['difference'])}{measure.unit} over {row['opponent']} "
         f"({range_}{interval(evidence, row)}, {units(int(row['pairs']), pair)}, joint p {p}{at})"
     )
 
 
 def _wanted(evidence: Evidence, row: dict[str, Any]) -> str:
-    pair = evidence.pair
+    pair, more = evidence.pair, row["more_pairs"]
     if not pd.isna(row["next_look"]):
         return f"the next look is at {units(int(row['next_look']), pair)}"
     if not pd.isna(row["look"]):
         return "the last look is made"
-    more = row["more_pairs"]
     if pd.isna(more):
         return f"how many more {PLURAL[pair]} would decide cannot be known from these"
     if more >= _FAR:
         return f"not even {MOST_PAIRS} {PLURAL[pair]} would be likely to decide"
     total = int(row["pairs"] + more)
-    if evidence.multirun:
-        return f"a new multirun of about {units(total, pair)} would decide"
-    is_planned = pair == "seed" and total <= looks.most("auto")
-    key, plan = _KEYS[pair], "auto" if is_planned else total
-    return f"a new sweep of about {units(total, pair)} would decide (--new {key}={plan})"
+    plan = "auto" if pair == "seed" and total <= looks.most("auto") else total
+    how = "" if evidence.multirun else f" (--new {_KEYS[pair]}={plan})"
+    return f"a new {evidence.kind} of about {units(total, pair)} would decide{how}"
 
 
 def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from fmnist_lab import statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import sentences, style
-from fmnist_lab.report.evidence import RATE, Evidence
+from fmnist_lab.report.evidence import RATE, Evidence, Measure
 
 
 def table(evidence: Evidence, columns: Mapping[str, Any] | pd.DataFrame, kind: str = "") -> str:
@@ -51,6 +51,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     opponent = str(frame["opponent"].iloc[0])
     judged = {row["strategy"]: row for row in sentences.records(frame)}
     units, measure = sentences.PLURAL[evidence.pair], evidence.measure
+    over = f"{measure.unit} over {escape(opponent)}".strip()
     rows: list[dict[str, Any]] = []
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
@@ -58,7 +59,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             verdict = escape(sentences.verdict(evidence, row) + sentences.losses(evidence, row))
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
-                f"{measure.unit} over {escape(opponent)}".strip(): _difference(evidence, row),
+                over: measure.difference(row["difference"]),
                 "interval": _interval(evidence, row, units),
                 units: str(row["pairs"]),
                 "p": _number(row["p_joint"], ".3f"),
@@ -67,13 +68,9 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells["verdict"] = "What the others are compared with."
         else:
             continue
-        rows.append(cells | {_heading(evidence): _tested(evidence, standing)})
+        rows.append(cells | _tested(measure, standing))
     columns = max(rows, key=len)  # of any but the opponent's
     return table(evidence, pd.DataFrame(rows, columns=list(columns)), "verdicts")
-
-
-def _heading(evidence: Evidence) -> str:
-    return f"{evidence.measure.name}, %" if evidence.measure.percent else "mean"
 
 
 def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
@@ -85,22 +82,20 @@ def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
 
 def _ranking(evidence: Evidence) -> str:
     """Returns the strategies by the best trial, where nothing else is known."""
-    standings = evidence.standings
+    standings, digits = evidence.standings, ".4g" if evidence.multirun else ".4f"
     columns = {
         "strategy": standings["strategy"],
-        f"best {evidence.metric}": [
-            _number(best, ".4f" if evidence.measure.percent else ".4g")
-            for best in standings["best"]
-        ],
+        f"best {evidence.metric}": [_number(best, digits) for best in standings["best"]],
         "in trial": [_number(trial, "d") for trial in standings["trial"]],
         "trials": standings["trials"],
     }
     lost = [name for name in ("pruned", "diverged", "failed") if standings[name].any()]
     columns |= {name: standings[name] for name in lost}
+    frame = pd.DataFrame(columns)
     if standings[evidence.measure.column].notna().any():
-        rows = sentences.records(standings)
-        columns[_heading(evidence)] = [_tested(evidence, row) for row in rows]
-    return table(evidence, columns)
+        rows = [_tested(evidence.measure, row) for row in sentences.records(standings)]
+        frame = frame.join(pd.DataFrame(rows, index=frame.index))
+    return table(evidence, frame)
 
 
 def cells(evidence: Evidence) -> str:
@@ -126,41 +121,31 @@ def trust(evidence: Evidence) -> str:
     """Returns what to know of each strategy's tuning before believing its score."""
     trials = evidence.trials
     gaps = statistics.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
-    widths: dict[str, dict[str, Any]] = {}
-    if RATE in trials and evidence.maximised:
-        found = sentences.records(statistics.good_range(trials))
-        widths = {row["strategy"]: row for row in found if row["good"]}
-    ends, again = (
-        {row["strategy"]: row for row in sentences.records(statistics.divergence(runs))}
-        for runs in (trials, evidence.replicates)
+    ends, again, widths = (
+        {row["strategy"]: row for row in sentences.records(frame)}
+        for frame in (
+            statistics.divergence(trials),
+            statistics.divergence(evidence.replicates),
+            statistics.good_range(trials) if RATE in trials and evidence.maximised else None,
+        )
     )
     rows = []
     for name in filter(ends.get, evidence.strategies):
-        width, gap = widths.get(name), gaps.get(name)
-        cells = {
-            "strategy": name,
-            "diverged": f"{ends[name]['diverged']} of {ends[name]['trials']}",
-        }
+        cells = dict.fromkeys(("strategy", "diverged", "replicates that diverge, %",
+                               "good learning rates", "decades", "optimism"))  # fmt: skip
+        cells |= {"strategy": name, "diverged": "{diverged} of {trials}".format(**ends[name])}
         if name in again:
             share = [f"{100 * again[name][end]:.0f}" for end in ("share", "low", "high")]
             cells["replicates that diverge, %"] = "{} ({} to {})".format(*share)
-        if width:
-            ends_of_range = dict.fromkeys(f"{width[end]:.2g}" for end in ("low", "high"))
-            cells["good learning rates"] = " to ".join(ends_of_range)
-            cells["decades"] = f"{width['decades']:.1f}"
-        if not pd.isna(gap):
+        if (width := widths.get(name)) and width["good"]:
+            range_ = dict.fromkeys(f"{width[end]:.2g}" for end in ("low", "high"))
+            cells |= {"good learning rates": " to ".join(range_)}
+            cells |= {"decades": f"{width['decades']:.1f}"}
+        if not pd.isna(gap := gaps.get(name)):
             is_points = evidence.maximised
             cells["optimism"] = f"{100 * gap:+.2f} points" if is_points else f"{gap:+.4f}"
         rows.append(cells)
-    columns = [
-        "strategy",
-        "diverged",
-        "replicates that diverge, %",
-        "good learning rates",
-        "decades",
-        "optimism",
-    ]
-    return table(evidence, pd.DataFrame(rows, columns=columns))
+    return table(evidence, pd.DataFrame(rows))
 
 
 def spent(evidence: Evidence, frame: pd.DataFrame) -> str:
@@ -215,17 +200,11 @@ def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
     return table(evidence, columns)
 
 
-def _tested(evidence: Evidence, standing: Mapping[str, Any]) -> str:
-    """Returns the mean of what is compared, and its interval where there is one."""
-    measure = evidence.measure
-    values = (standing[name] for name in measure.columns)
-    mean, _, low, high = ("-" if pd.isna(value) else measure.value(value) for value in values)
-    return mean if low == "-" else f"{mean} ({low} to {high})"
-
-
-def _difference(evidence: Evidence, row: dict[str, Any]) -> str:
-    value = row["difference"]
-    return "-" if pd.isna(value) else evidence.measure.difference(value)
+def _tested(measure: Measure, standing: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the mean of what is compared, and its interval where there is one, by its heading."""
+    mean, _, low, high = (measure.value(standing[name]) for name in measure.columns)
+    heading = f"{measure.mean}{',' * bool(measure.sign)}{measure.sign}"
+    return {heading: mean if low == "-" else f"{mean} ({low} to {high})"}
 
 
 def _number(value: Any, spec: str) -> str:
