@@ -54,11 +54,11 @@ class Measure:
 
     def value(self, value: float) -> str:
         """`89.52` of an accuracy, four digits of anything else; a dash of NaN."""
-        return "-" if math.isnan(value) else f"{self.scale * value:{self.digits}}"
+        return "-" if pd.isna(value) else f"{self.scale * value:{self.digits}}"
 
     def difference(self, value: float) -> str:
         """`+0.62` of a difference; a dash of NaN."""
-        return "-" if math.isnan(value) else f"{self.scale * value:+{self.digits}}"
+        return "-" if pd.isna(value) else f"{self.scale * value:+{self.digits}}"
 
 
 @dataclass(frozen=True)
