@@ -44,13 +44,11 @@ _REASONS = {
 def learning_rates(evidence: Evidence) -> "go.Figure | None":
     """Draws the learning rate of each strategy's best trial, at every epoch's last step."""
     best = _best(evidence)
-    rates = best[_RATE].where(best[_RATE] > 0)
+    rates, epochs = best[_RATE].where(best[_RATE] > 0), best["epoch"] + 1
     if not rates.notna().any():
         return None
-    epochs = best["epoch"] + 1
-    top = rates.max()
-    lowest = max(rates.min(), top / 10**_DECADES)
-    ends = [float(np.log10(lowest)) - 0.1, float(np.log10(top)) + 0.1]
+    top = float(np.log10(rates.max()))
+    ends = [max(float(np.log10(rates.min())), top - _DECADES) - 0.1, top + 0.1]
     return style.figure(
         style.lines(evidence, best.assign(epoch=epochs, rate=rates), "epoch", "rate",
                     "%{y:.3g} after epoch %{x}"),
@@ -73,10 +71,10 @@ def validation(evidence: Evidence) -> "go.Figure | None":
     With replicates the line is their mean, and the band reaches from the worst to the best. Without
     them the line is the best trial, and the band holds the middle half of all trials.
     """
-    curves = evidence.replicate_curves
-    of_replicates = not curves.empty
-    lines = curves if of_replicates else _best(evidence)
-    bands = curves if of_replicates else evidence.curves
+    lines = bands = evidence.replicate_curves
+    quantiles = (0.0, 1.0)
+    if lines.empty:
+        lines, bands, quantiles = _best(evidence), evidence.curves, (0.25, 0.75)
     panels = [metric for metric in _PANELS if lines[metric].notna().any()]
     if not panels:
         return None
@@ -87,14 +85,14 @@ def validation(evidence: Evidence) -> "go.Figure | None":
         for frame in (lines, bands)
     )
     mean, runs = line.mean(), band.count()
-    low, high = (band.quantile(end) for end in ((0.0, 1.0) if of_replicates else (0.25, 0.75)))
+    low, high = map(band.quantile, quantiles)
     whole_epochs = style.whole_numbers(mean.index.get_level_values("epoch").max() + 1)
     grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
     layout: dict[str, Any] = {"grid": grid}
     traces: list[dict[str, Any]] = []
     for row, metric in enumerate(panels, 1):
-        columns = {"mean": mean, "runs": runs, "low": low, "high": high}
-        frame = pd.DataFrame({name: column[metric] for name, column in columns.items()})
+        columns = [mean[metric], runs[metric], low[metric], high[metric]]
+        frame = pd.concat(columns, axis=1, keys=["mean", "runs", "low", "high"])
         known = frame.dropna(subset="mean").index.unique("strategy")
         for strategy in reversed(evidence.strategies):  # the best on top
             if strategy in known:
@@ -243,11 +241,10 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
 
 def _where_it_matters(objectives: pd.Series, maximised: bool) -> tuple[float, float]:
     """Returns a range without the hopeless: at most thrice as far from the best as the median."""
-    best = objectives.max() if maximised else objectives.min()
+    low, high = objectives.min(), objectives.max()
+    best = high if maximised else low
     far = best - 3 * (best - objectives.median())
-    if maximised:
-        return max(objectives.min(), far), best
-    return best, min(objectives.max(), far)
+    return (max(low, far), high) if maximised else (low, min(high, far))
 
 
 def budget(evidence: Evidence) -> "go.Figure | None":
@@ -287,8 +284,7 @@ def cells(evidence: Evidence) -> "go.Figure | None":
     """
     if evidence.cells is None or (found := evidence.in_cells).empty:
         return None
-    points = found[["difference", "low", "high"]] * 100
-    found = found.assign(**points)
+    found = found.assign(**found[["difference", "low", "high"]] * 100)
     (key, *others) = evidence.setup.config["cells"]
     ahead = {"title": f"points over {evidence.cell_baseline}", "zeroline": True}
     if not others and pd.api.types.is_numeric_dtype(evidence.cells[key]):
@@ -366,23 +362,19 @@ def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
     best = statistics.rank(trials, maximised=evidence.maximised).head(_MOST_LINES)
     if best.empty or not _searched(best):
         return None
-    choices = {"all strategies": best}
-    if len(evidence.strategies) > 1:
-        choices |= dict(style.by_strategy(evidence, best))
+    own = style.by_strategy(evidence, best) if len(evidence.strategies) > 1 else ()
+    choices = {"all strategies": best, **dict(own)}
     traces = [
         {"type": "parcoords", "dimensions": _dimensions(evidence, own), "visible": own is best,
          "line": {"color": own["objective"], "colorscale": "Viridis",
                   "reversescale": not evidence.maximised}}
         for own in choices.values()
     ]  # fmt: skip
-    buttons = [
-        {"label": name, "method": "update",
-         "args": [{"visible": [other == name for other in choices]}]}
-        for name in choices
-    ]  # fmt: skip
+    buttons = [{"label": name, "method": "update", "args": [{"visible": [
+                   other == name for other in choices]}]} for name in choices]  # fmt: skip
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.28, "yanchor": "top"}
     margin = {"t": 110, "b": 30, "l": 30 + 7 * max(map(len, evidence.strategies)), "r": 60}
-    menus = [menu] if len(buttons) > 1 else []
+    menus = [menu] * (len(buttons) > 1)
     return style.figure(traces, 420, updatemenus=menus, margin=margin, meta={"wide": True})
 
 

@@ -83,38 +83,35 @@ def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
 def _ranking(evidence: Evidence) -> str:
     """Returns the strategies by the best trial, where nothing else is known."""
     standings, digits = evidence.standings, ".4g" if evidence.multirun else ".4f"
-    columns = {
-        "strategy": standings["strategy"],
-        f"best {evidence.metric}": [_number(best, digits) for best in standings["best"]],
-        "in trial": [_number(trial, "d") for trial in standings["trial"]],
-        "trials": standings["trials"],
-    }
     lost = [name for name in ("pruned", "diverged", "failed") if standings[name].any()]
-    columns |= {name: standings[name] for name in lost}
-    frame = pd.DataFrame(columns)
-    if standings[evidence.measure.column].notna().any():
-        rows = [_tested(evidence.measure, row) for row in sentences.records(standings)]
-        frame = frame.join(pd.DataFrame(rows, index=frame.index))
-    return table(evidence, frame)
+    is_tested = standings[evidence.measure.column].notna().any()
+    rows = [
+        {
+            "strategy": row["strategy"],
+            f"best {evidence.metric}": _number(row["best"], digits),
+            "in trial": _number(row["trial"], "d"),
+            **{name: row[name] for name in ("trials", *lost)},
+            **(_tested(evidence.measure, row) if is_tested else {}),
+        }
+        for row in sentences.records(standings)
+    ]
+    return table(evidence, pd.DataFrame(rows))
 
 
 def cells(evidence: Evidence) -> str:
     """Returns in how many cells each schedule has which verdict, and how often it is ahead."""
     if evidence.cells is None or (found := evidence.in_cells).empty:
         return ""
-    counts = found.groupby(["strategy", "verdict"]).size().unstack(fill_value=0)
-    chances = statistics.improvement(
-        evidence.cells, evidence.cell_baseline, alpha=evidence.setup.alpha
-    ).set_index("strategy")
+    counts = pd.crosstab(found["strategy"], found["verdict"])
     kinds = counts.reindex(columns=list(statistics.Verdict), fill_value=0)
-    shown = chances.loc[kinds.index]
-    columns: dict[str, Any] = {"strategy": kinds.index}
-    columns |= {f"{kind} in cells": kinds[kind].to_list() for kind in kinds}
-    columns["probability of improvement"] = [
-        f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        for row in sentences.records(shown)
+    alpha = evidence.setup.alpha
+    chances = statistics.improvement(evidence.cells, evidence.cell_baseline, alpha=alpha)
+    shown = sentences.records(chances.set_index("strategy").loc[kinds.index])
+    frame = kinds.add_suffix(" in cells").reset_index()
+    frame["probability of improvement"] = [
+        f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in shown
     ]
-    return table(evidence, columns)
+    return table(evidence, frame)
 
 
 def trust(evidence: Evidence) -> str:
@@ -163,15 +160,13 @@ def components(evidence: Evidence) -> str:
     found = found[found[statistics.COMPONENTS].count(axis=1) > 1]
     parts = found[statistics.COMPONENTS].clip(lower=0) * 1e4
     total = parts.sum(axis=1)
-    cells = {
-        f"{name}, points&sup2;": [
+    columns: dict[str, Any] = {"strategy": found.index}
+    for name in parts:
+        columns[f"{name}, points&sup2;"] = [
             "-" if pd.isna(part) else f"{part:.4f} ({100 * part / max(whole, 1e-12):.0f} %)"
             for part, whole in zip(parts[name], total, strict=True)
         ]
-        for name in parts
-    }
-    spread = [f"{value:.2f}" for value in total**0.5]
-    columns = {"strategy": found.index, **cells, "standard deviation, points": spread}
+    columns["standard deviation, points"] = [f"{value:.2f}" for value in total**0.5]
     return table(evidence, columns) if len(found) else ""
 
 
