@@ -166,8 +166,10 @@ def _run(command: str, overrides: list[str], name: str = "", new: bool = False) 
             hint = "flags such as --cfg and -m are for the command line"
             raise RequestError("overrides", "be texts such as 'seed=1'", word, hint)
     answer, writer = os.pipe()
-    code = f"import sys; sys.path[:] = {installed_path(beside())!r}"
-    code = f"{code}; from fmnist_lab.commands import from_python; from_python.serve({writer})"
+    code = (
+        f"import sys; sys.path[:] = {installed_path(beside())!r}; "
+        f"from fmnist_lab.commands import from_python; from_python.serve({writer})"
+    )
     # In a terminal the child draws there; a notebook shows what is written to `sys.stdout`, and
     # asks for colours in FORCE_COLOR, which rich would take for a terminal.
     shown = None if sys.stdout.isatty() else subprocess.PIPE

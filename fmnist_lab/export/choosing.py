@@ -107,11 +107,10 @@ def _confirmed(
         raise RequestError("--by", rule, metric)
     chosen = strategy or str(means.index[0])
     own = replicates[replicates["strategy"] == chosen]
-    units = wording.count(len(own), "replicate")
-    why = f"{chosen} has the best mean {metric} of its {units}, {wording.number(means[chosen])}"
+    units, mean = wording.count(len(own), "replicate"), wording.number(means[chosen])
+    why = f"{chosen} has the best mean {metric} of its {units}, {mean}"
     if strategy:
-        why = f"You asked for {chosen}: the mean {metric} of its {units} is "
-        why += wording.number(means[chosen])
+        why = f"You asked for {chosen}: the mean {metric} of its {units} is {mean}"
     if model:
         first = own[ran_to_the_end(own)].sort_values("seed").iloc[0]
         return first, f"{why}; its model is the one with the first seed.", ""
@@ -134,8 +133,7 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
     if own.empty:
         raise RequestError("--strategy", "have a trial that was trained to its end", strategy)
     winners = evidence.setup.manifest.get("winners", {})
-    number = winners.get(strategy, {}).get("trial")
-    same = own[own["trial"] == number]
+    same = own[own["trial"] == winners.get(strategy, {}).get("trial")]
     # Each of several searches has a winner, and numbers of its own.
     is_one = len(same) == 1 and own["search"].nunique() == 1
     return same.iloc[0] if is_one else _best(own)
@@ -155,9 +153,8 @@ def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, metric: str, pair: 
         return f"A verdict takes {enough}, here {here}: any of the others may be as good."
     if rivals.empty:
         return f"All others are worse, with {sentences.units(pairs, pair)} each."
-    close = [
-        f"{row['strategy']} ({_difference(row, metric, pair)})" for row in sentences.records(rivals)
-    ]
+    rows = sentences.records(rivals)
+    close = [f"{row['strategy']} ({_difference(row, metric, pair)})" for row in rows]
     return f"Not shown to be worse: {_listed(close)}."
 
 
@@ -198,12 +195,11 @@ def _tuned(
     """Returns the trial whose delivered weights have the best value of a validation metric."""
     scored = whole.assign(objective=_delivered(evidence, whole, metric), objective_metric=metric)
     own = scored if strategy is None else scored[scored["strategy"] == strategy]
-    best = _best(own)
-    among = f"{wording.count(len(own), 'trial')} trained to the end"
-    of = f" of strategy {strategy}" if strategy else ""
+    best, of = _best(own), f" of strategy {strategy}" if strategy else ""
     why = (
         f"Trial {best['trial']} ({best['strategy']}) has the best {metric}, "
-        f"{wording.number(best['objective'])}, of {among}{of}."
+        f"{wording.number(best['objective'])}, of {wording.count(len(own), 'trial')} trained to "
+        f"the end{of}."
     )
     trial = whole[whole["folder"] == best["folder"]].iloc[0]
     return trial, why, _spread(evidence, scored, best, metric)
@@ -220,14 +216,14 @@ def _delivered(evidence: Evidence, trials: pd.DataFrame, metric: str) -> pd.Seri
 
 def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: str) -> str:
     """Returns how far chance alone separates single seeds, as a sentence."""
-    sentence, error = "One seed decides nothing", None
+    sentence, next_ = "One seed decides nothing", "Next"
     rivals = statistics.winners(scored)
     rivals = rivals[rivals["strategy"] != best["strategy"]]
     validated = evidence.setup.config.get("data", {}).get("val_size")
     if metric == "val/accuracy" and validated:
         # Two shares of one set of images; where their errors coincide the difference is surer.
         error = math.sqrt(best["objective"] * (1 - best["objective"]) / validated)
-        rivals = rivals[best["objective"] - rivals["objective"] <= error]
+        rivals, next_ = rivals[best["objective"] - rivals["objective"] <= error], "Within that"
         sentence += (
             f": {validated} images alone leave {100 * error:.2f} points to chance (one standard "
             "error), and seeds add to that"
@@ -236,8 +232,7 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
         f"{row['strategy']} #{row['trial']} {wording.number(row['objective'])}"
         for row in sentences.records(statistics.rank(rivals))
     ]
-    more = f" {'Within that' if error else 'Next'}: {_listed(close)}." if close else ""
-    return f"{sentence}.{more}"
+    return f"{sentence}. {next_}: {_listed(close)}." if close else f"{sentence}."
 
 
 def _best(trials: pd.DataFrame) -> pd.Series:

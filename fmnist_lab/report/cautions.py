@@ -254,7 +254,8 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
 def _edges(evidence: Evidence) -> Iterator[str]:
     """Yields a sentence for each numeric parameter at an edge, whatever the number of searches."""
     parts = []
-    for search, trials in evidence.trials.groupby("search"):
+    for search in evidence.trials["search"].unique().tolist():
+        trials = evidence.trials[evidence.trials["search"] == search]
         spaces = {
             strategy: {
                 key: (entry["low"], entry["high"], entry["log"])
