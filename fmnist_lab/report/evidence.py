@@ -209,8 +209,8 @@ class Setup:
     @property
     def sampler(self) -> str | None:
         """The sampler's class."""
-        target: str | None = (self.sweeper.get("sampler") or {}).get("_target_")
-        return target and target.rpartition(".")[2]
+        target = (self.sweeper.get("sampler") or {}).get("_target_")
+        return str(target).rpartition(".")[2] if target else None
 
     @property
     def is_independent(self) -> bool:
@@ -225,10 +225,11 @@ class Setup:
             search: In which search; None: in all of them together.
         """
         space = dict(self.spaces.get(strategy, self.spaces.get("", {})))
-        stages = [stage for number, stage in self.recentred.items() if search in (None, number)]
-        for key, (low, high) in (i for s in stages for i in s["ranges"].get(strategy, {}).items()):
-            if "low" in (old := space.get(key, {})):
-                space[key] = old | {"low": min(old["low"], low), "high": max(old["high"], high)}
+        for number, stage in self.recentred.items():
+            ranges = stage["ranges"].get(strategy, {}) if search in (None, number) else {}
+            for key, (low, high) in ranges.items():
+                if "low" in (old := space.get(key, {})):
+                    space[key] = old | {"low": min(old["low"], low), "high": max(old["high"], high)}
         return space
 
 
@@ -405,16 +406,9 @@ class Evidence:
         return str(self.chosen if is_borne_out else better["difference"].abs().idxmax())
 
     @property
-    def covers_images(self) -> bool:
-        """Whether an interval covers other test images, too."""
-        rows = self.versus_baseline
-        return rows is not None and bool(rows["images_low"].notna().any())
-
-    @property
     def is_running(self) -> bool:
         """Whether trials are still to come, or were when the sweep was killed."""
-        planned = self.setup.planned
-        return planned is not None and not self.setup.has_ended and len(self.trials) < planned
+        return not self.setup.has_ended and len(self.trials) < (self.setup.planned or 0)
 
 
 def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Evidence:
@@ -571,8 +565,7 @@ def confusion(evidence: Evidence) -> tuple[str, list[str], NDArray[np.int64]] | 
     """
     winner = evidence.recommended or next(iter(evidence.strategies), "")
     own = evidence.replicates[evidence.replicates["strategy"] == winner]
-    found = filter(None, (weights.read_confusion(Path(folder)) for folder in own["folder"]))
-    kept = list(found)
+    kept = [*filter(None, (weights.read_confusion(Path(folder)) for folder in own["folder"]))]
     alike = [counts for names, counts in kept if names == kept[0][0]]
     return (winner, kept[0][0], np.sum(alike, axis=0)) if kept else None
 
@@ -583,13 +576,10 @@ def _track(stopping: pd.Series, wanted: str | None) -> str:
     if wanted is not None and found and wanted not in found:
         raise RequestError("--stopping", f"be one of {', '.join(found)}", wanted)
     if wanted is None and len(found) > 1:
-        raise RequestError(
-            "stopping",
-            "be one for all that is compared, because early stopping cuts off schedules that get "
-            "better late",
-            Phrase(", ".join(f"{count} trials with {name}" for name, count in counts.items())),
-            f"choose with --stopping {found[0]}",
-        )
+        why = "because early stopping cuts off schedules that get better late"
+        got = Phrase(", ".join(f"{count} trials with {name}" for name, count in counts.items()))
+        hint = f"choose with --stopping {found[0]}"
+        raise RequestError("stopping", f"be one for all that is compared, {why}", got, hint)
     return wanted or next(iter(found), "none")
 
 
@@ -619,8 +609,7 @@ def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> p
     """
     ended = replicates.loc[ran_to_the_end(replicates) & replicates[value].notna(), "strategy"]
     means = replicates.groupby("strategy")[value].agg(lambda values: values.mean(skipna=False))
-    means = means[means.index.isin(ended)]
-    return means.sort_values(ascending=not maximised, kind="stable")
+    return means[means.index.isin(ended)].sort_values(ascending=not maximised, kind="stable")
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:

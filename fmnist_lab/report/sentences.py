@@ -33,8 +33,8 @@ def headline(evidence: Evidence) -> str:
         # One search has found one configuration of it, and says nothing about others.
         is_whole = pair == "search" or evidence.multirun
         what = name if is_whole else f"this configuration of {name}"
-        lost = losses(evidence, first)
-        use = f"Use {what}: {_numbers(evidence, first)}.{lost}{tested(evidence, name)}"
+        use = f"Use {what}: {_numbers(evidence, first)}."
+        use += losses(evidence, first) + tested(evidence, name)
         if first["images_low"] <= 0:
             use += f" On other test images it may be no better than {baseline}."
         rows = [row for row in records(evidence.versus_best) if row["verdict"] != Verdict.WORSE]
@@ -45,16 +45,14 @@ def headline(evidence: Evidence) -> str:
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
         stay = f"Stay with {baseline}: no other strategy is better."
-        return f"{stay}{differing(evidence)}{_added(evidence)}"
+        return stay + differing(evidence) + _added(evidence)
     none = f"Undecided: no strategy is shown to be better than {baseline}."
     if not (measured := [row for row in undecided if row["pairs"]]):
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     sign = 1 if evidence.measure.maximised else -1
-    first = max(
-        measured,
-        key=lambda row: (row["strategy"] == evidence.chosen, sign * float(row["difference"])),
-    )
+    first = max(measured, key=lambda row: (row["strategy"] == evidence.chosen,
+                                           sign * float(row["difference"])))  # fmt: skip
     place = "Ahead" if sign * first["difference"] > 0 else "Next"
     ahead = f"{none} {place} is {first['strategy']}, {_numbers(evidence, first)}"
     return f"{ahead}; {_wanted(evidence, first)}.{losses(evidence, first)}{_added(evidence)}"
@@ -209,7 +207,8 @@ def claim(evidence: Evidence) -> str:
             "budget; the replicates of a search count as one value, their mean."
         )
     images = f"the intervals cover {PLURAL[evidence.pair]} alone"
-    if evidence.covers_images:
+    rows = evidence.versus_baseline
+    if rows is not None and rows["images_low"].notna().any():
         images = "the wider intervals are also for other images like these"
     return (
         f"{about} They hold for one architecture, one number of epochs and these test "

@@ -172,17 +172,14 @@ def components(evidence: Evidence) -> str:
 
 def savings(evidence: Evidence, frame: pd.DataFrame) -> str:
     """Returns what early stopping saved, by `lengths.savings`."""
-    rows = [
-        {
-            "strategy": row["strategy"],
-            "stopped early": f"{row['early_stopped']} of {row['runs']}",
-            "median epochs": _number(row["median_epochs"], ".0f"),
-            "epochs trained": f"{row['epochs']} of {row['horizon']}",
-            "saved": _number(row["saved"], ".0%"),
-        }
-        for row in sentences.records(frame)
-    ]
-    return table(evidence, pd.DataFrame(rows)) if rows else ""
+    columns = {
+        "strategy": frame["strategy"],
+        "stopped early": _of(frame["early_stopped"], frame["runs"]),
+        "median epochs": [_number(epochs, ".0f") for epochs in frame["median_epochs"]],
+        "epochs trained": _of(frame["epochs"], frame["horizon"]),
+        "saved": [_number(share, ".0%") for share in frame["saved"]],
+    }
+    return table(evidence, columns) if len(frame) else ""
 
 
 def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
@@ -190,9 +187,13 @@ def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
     columns = {
         "strategy": frame["strategy"],
         "median epochs": [_number(epochs, ".0f") for epochs in frame["median_epochs"]],
-        "reached": [f"{row['reached']} of {row['trials']}" for row in sentences.records(frame)],
+        "reached": _of(frame["reached"], frame["trials"]),
     }
     return table(evidence, columns)
+
+
+def _of(some: pd.Series, all_: pd.Series) -> pd.Series:
+    return some.astype("str") + " of " + all_.astype("str")
 
 
 def _tested(measure: Measure, standing: Mapping[str, Any]) -> dict[str, str]:

@@ -349,7 +349,8 @@ class TestImages:
 
     def test_without_images_there_is_one_interval(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
-        assert not evidence.covers_images
+        assert evidence.versus_baseline is not None
+        assert evidence.versus_baseline["images_low"].isna().all()
         kept = gather(self.kept(tmp_path / "kept", 0.006))
         assert sentences.claim(evidence) != sentences.claim(kept)
         assert "</small>" not in written(evidence)
