@@ -85,7 +85,7 @@ def choose(
     if by is not None and by not in BY:
         raise RequestError("--by", f"be one of {', '.join(BY)}", by)
     warnings = cautions.grave(evidence)
-    if evidence.is_running or len(replicates) < (evidence.setup.planned_replicates or 0):
+    if evidence.is_running or len(replicates) < evidence.setup.planned_replicates:
         warnings.append(f"The sweep has not ended: {sentences.progress(evidence)}")
     if (is_again and by is None) or str(by).startswith("test/"):
         trial, why, noise = _confirmed(evidence, whole, by, strategy, model=model)

@@ -65,12 +65,7 @@ def _subject(evidence: Evidence) -> Iterator[str]:
 
 
 def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iterator[str]:
-    """Yields a caution where runs were judged on different images.
-
-    Args:
-        runs_by_kind: What is ranked, by what to call it: `trials` or `replicates`.
-        setup: Of their sweep.
-    """
+    """Yields a caution where trials, or replicates, were judged on different images."""
     common = str(setup.config.get("data", {}).get("split", data.DataConfig.split))
     for runs, frame in runs_by_kind.items():
         splits = frame.get("data.split", pd.Series(common, frame.index)).fillna(common)
@@ -193,7 +188,7 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             "chance alone."
         )
         return  # which explains the epochs
-    if evidence.multirun or evidence.cells is not None:
+    if evidence.cells is not None or "epochs_trained" not in evidence.trials:
         return  # no strategy is compared with one of another length
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
     if not evidence.is_running and epochs.max() > _EQUAL * epochs.min():

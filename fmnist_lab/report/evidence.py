@@ -41,10 +41,13 @@ class Measure:
     mean: str = "test accuracy"  # what its mean is called
     title: str = "Final test accuracy"
     run: str = "replicate"  # what has a value
+    lost: str = "replicate that diverged or failed"  # what has none
+    one: str = "this configuration of "  # before the name of a strategy in a single search
     unit: str = " points"  # of a difference
     scale: int = 100
     sign: str = " %"  # behind a value
     digits: str = ".2f"
+    best: str = ".4f"  # digits of an objective
     maximised: bool = True
 
     @property
@@ -167,12 +170,10 @@ class Setup:
         return {key: (plan.get(key), now.get(key)) for key in keys if plan.get(key) != now.get(key)}
 
     @property
-    def planned(self) -> int | None:
-        """How many trials the sweep will have; None if that is not known."""
-        if not self.sweeper:
-            return None
+    def planned(self) -> int:
+        """How many trials the sweep will have; 0 if that is not known."""
         stages = self.searches + len(self.recentred)
-        return int(self.sweeper["n_trials"]) * max(1, len(self.strategies)) * stages
+        return int(self.sweeper.get("n_trials") or 0) * max(1, len(self.strategies)) * stages
 
     @property
     def recentred(self) -> dict[int, Mapping[str, Any]]:
@@ -198,13 +199,12 @@ class Setup:
         return any({"seeds", "looks"} & {*opening.get("changed", [])} for opening in later)
 
     @property
-    def planned_replicates(self) -> int | None:
-        """How many replicates there will be; None if that is not known."""
-        if self.looks and "wanted" in self.manifest:
-            return int(sum(self.manifest["wanted"].values()))
-        if not {"winners", "seeds"} <= self.manifest.keys():
-            return None
-        return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
+    def planned_replicates(self) -> int:
+        """How many replicates there will be; 0 if that is not known."""
+        plan = self.manifest
+        if self.looks and "wanted" in plan:
+            return int(sum(plan["wanted"].values()))
+        return len(plan.get("winners", ())) * len(plan.get("seeds", ())) * self.searches
 
     @property
     def sampler(self) -> str | None:
@@ -344,9 +344,9 @@ class Evidence:
     @cached_property
     def versus_baseline(self) -> pd.DataFrame | None:
         """`statistics.compare`; None: no verdict."""
-        column = self.measure.column
-        is_measured = self.multirun or self.replicates[column].notna().any()
-        if self.cells is not None or self.replicates["strategy"].nunique() < 2 or not is_measured:
+        column, own = self.measure.column, self.replicates
+        is_measured = own["strategy"].nunique() > 1 and own[column].notna().any()
+        if self.cells is not None or not is_measured:
             return None
         rules = self._rules | {"images": self.images, "looks": self._looks}
         return statistics.compare(self.judged, self.baseline, column, **rules)
@@ -408,7 +408,7 @@ class Evidence:
     @property
     def is_running(self) -> bool:
         """Whether trials are still to come, or were when the sweep was killed."""
-        return not self.setup.has_ended and len(self.trials) < (self.setup.planned or 0)
+        return not self.setup.has_ended and len(self.trials) < self.setup.planned
 
 
 def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Evidence:
@@ -493,8 +493,11 @@ def gather_foreign(
         replicate_curves=results.curves(nothing),
         superseded=int(multirun.jobs["superseded"].sum()),
         pair=multirun.pair,
-        measure=Measure("objective", "objective", metric, "mean", "What jobs returned", "job", "",
-                        1, "", ".4g", maximised=metrics.is_maximised(metric)),
+        measure=Measure(
+            column="objective", prefix="objective", name=metric, mean="mean",
+            title="What jobs returned", run="job", lost="job that failed", one="", unit="", scale=1,
+            sign="", digits=".4g", best=".4g", maximised=metrics.is_maximised(metric),
+        ),
         multirun=multirun,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab import statistics
+from fmnist_lab.metrics import OBJECTIVES
 from fmnist_lab.report import style
 from fmnist_lab.report.evidence import RATE, Evidence, ran_to_the_end
 from fmnist_lab.report.evidence import confusion as gathered_confusion
@@ -28,6 +29,8 @@ __all__ = ["budget", "cells", "confusion", "importance", "learning_rates", "para
 _RATE = "opt/learning_rate"  # of an epoch
 _RATES: dict[str, Any] = {"title": "learning rate", "type": "log", "exponentformat": "power",
                           "dtick": 1}  # fmt: skip
+# What an objective is worth without any training; of others the worst that is known.
+_GUESSES = dict.fromkeys(OBJECTIVES, 0.1) | {"val/loss": float(np.log(10))}
 _DECADES = 4  # a rate that has fallen further is as good as zero
 _MOST_CLASSES = 60
 _MOST_LINES = 2000  # of parallel coordinates: the best ones
@@ -253,9 +256,8 @@ def budget(evidence: Evidence) -> "go.Figure | None":
         return None
     if evidence.setup.is_independent:
         title, known = "expected best", evidence.trials["objective"]
-        guess = 0.1 if evidence.maximised else float(np.log(10))
-        if evidence.multirun:  # as bad as the worst that is known
-            guess = float(known.min() if evidence.maximised else known.max())
+        worst = known.min() if evidence.maximised else known.max()
+        guess = _GUESSES.get(evidence.metric, float(worst))
         curves = statistics.expected_best(evidence.trials, guess)
     else:  # as each search went; the mean of several
         title, ended = "best so far", evidence.trials.sort_values(["strategy", "search", "trial"])

@@ -100,9 +100,8 @@ def _verdicts(evidence: Evidence) -> str:
             "Where replicates have kept which test images they get right, a wider interval adds "
             "how much the mean differences vary from image to image. "
         )
-    lost = "job that failed" if evidence.multirun else "replicate that diverged or failed"
     return text + (
-        f"Else, and always with fewer than {MIN_PAIRS} pairs, undecided. A {lost} "
+        f"Else, and always with fewer than {MIN_PAIRS} pairs, undecided. A {measure.lost} "
         "ranks last: it counts as the largest difference between the two, in favour of the "
         "other. Against the best, which is chosen from the same numbers, p-values and intervals "
         "cover all comparisons of any two strategies."

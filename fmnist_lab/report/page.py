@@ -191,7 +191,7 @@ def _search(evidence: Evidence) -> Iterator[str]:
             "Where lines cross, the better strategy depends on the budget."
         )
     spent = ""
-    if evidence.multirun is None:
+    if "seconds" in evidence.trials:
         text += " The table has what tuning took of each, its trials one after the other."
         spent = tables.spent(evidence, lengths.spent(evidence))
     yield _section("Budget", text, figures.budget(evidence), spent)

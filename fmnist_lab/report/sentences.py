@@ -31,8 +31,7 @@ def headline(evidence: Evidence) -> str:
         name = str(evidence.recommended)
         first = next(row for row in better if row["strategy"] == name)
         # One search has found one configuration of it, and says nothing about others.
-        is_whole = pair == "search" or evidence.multirun
-        what = name if is_whole else f"this configuration of {name}"
+        what = name if pair == "search" else f"{evidence.measure.one}{name}"
         use = f"Use {what}: {_numbers(evidence, first)}."
         use += losses(evidence, first) + tested(evidence, name)
         if first["images_low"] <= 0:
@@ -100,7 +99,7 @@ def _added(evidence: Evidence) -> str:
 
 def no_verdict(evidence: Evidence) -> str | None:
     """Returns why there is no verdict on which strategy is better; None where there is one."""
-    replicates, setup = evidence.replicates, evidence.setup
+    replicates, setup, measure = evidence.replicates, evidence.setup, evidence.measure
     if evidence.trials.empty and replicates.empty:
         return "No verdict: no trial has ended yet."
     if len(evidence.strategies) < 2:
@@ -122,14 +121,14 @@ def no_verdict(evidence: Evidence) -> str | None:
         return f"No verdict: {why}. The ranking may be chance; {remedy}."
     if evidence.versus_baseline is None:
         is_alone = replicates["strategy"].nunique() < 2
-        lacking = "the test accuracy of the replicates is not measured yet"
+        lacking = f"the {measure.name} of the {measure.run}s is not measured yet"
         return f"No verdict: {'only one strategy has replicates so far' if is_alone else lacking}."
     pairs = int(evidence.versus_baseline["pairs"].max())
     if pairs >= MIN_PAIRS:
         return None
     planned = setup.searches if evidence.pair == "search" else setup.replicates
     remedy = f"it takes at least {MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}"
-    if planned >= MIN_PAIRS and len(replicates) < (setup.planned_replicates or 0):
+    if planned >= MIN_PAIRS and len(replicates) < setup.planned_replicates:
         remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
@@ -264,7 +263,7 @@ def progress(evidence: Evidence) -> str:
     done, again = len(evidence.trials), len(evidence.replicates)
     text = wording.count(done, "tuning trial")
     if evidence.is_running:
-        text = f"{done} of {wording.count(evidence.setup.planned or 0, 'tuning trial')}"
+        text = f"{done} of {wording.count(evidence.setup.planned, 'tuning trial')}"
     if evidence.multirun:
         text = wording.count(done + again, "job")
     elif again:

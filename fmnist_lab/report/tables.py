@@ -82,13 +82,13 @@ def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
 
 def _ranking(evidence: Evidence) -> str:
     """Returns the strategies by the best trial, where nothing else is known."""
-    standings, digits = evidence.standings, ".4g" if evidence.multirun else ".4f"
+    standings = evidence.standings
     lost = [name for name in ("pruned", "diverged", "failed") if standings[name].any()]
     is_tested = standings[evidence.measure.column].notna().any()
     rows = [
         {
             "strategy": row["strategy"],
-            f"best {evidence.metric}": _number(row["best"], digits),
+            f"best {evidence.metric}": _number(row["best"], evidence.measure.best),
             "in trial": _number(row["trial"], "d"),
             **{name: row[name] for name in ("trials", *lost)},
             **(_tested(evidence.measure, row) if is_tested else {}),

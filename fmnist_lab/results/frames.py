@@ -51,7 +51,8 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
             f"`{root}` must hold a sweep or a multirun to compare, got none; start one with: "
             "fmnist-lab sweep demo."
         )
-    named = [path for path in found if name in (None, path.name) or path == Path(name)]
+    named = [path for path in found
+             if name in (None, path.name) or path.resolve() == Path(name).resolve()]  # fmt: skip
     if not named:
         names = ", ".join(path.name for path in found)
         raise RequestError(f"`NAME` must be one of {names}, got {name!r}.")
