@@ -527,7 +527,7 @@ def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
 def summary(evidence: Evidence) -> pd.DataFrame:
     """The rows of `comparison.csv`: the standings, and what the verdicts say of each strategy.
 
-    The columns of `comparison.compare`, as they are for the baseline and with `best_` in front
+    The columns of `statistics.compare`, as they are for the baseline and with `best_` in front
     for the best one; NaN for the strategy that the others are compared with. After them the
     columns of `statistics.components` as variance_seed, variance_search, variance_image. Of another
     application's multirun the columns that hold something.

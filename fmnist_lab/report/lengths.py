@@ -18,7 +18,7 @@ _EPOCHS, _METRIC = "training.epochs", "val/accuracy"
 
 
 def savings(evidence: Evidence) -> pd.DataFrame:
-    """`comparison.saved_epochs` of trials and replicates together.
+    """`statistics.saved_epochs` of trials and replicates together.
 
     The best strategy first; nothing where the horizon is not known.
     """
@@ -41,7 +41,7 @@ def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
 
     Returns:
         The target, the median of the baseline's last validation accuracies, and
-        `comparison.epochs_to_target`, the best strategy first; None where it has none.
+        `statistics.epochs_to_target`, the best strategy first; None where it has none.
     """
     curves, runs = evidence.replicate_curves, evidence.replicates
     own = curves[curves["strategy"] == evidence.baseline]

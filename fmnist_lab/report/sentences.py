@@ -167,7 +167,7 @@ def tested(evidence: Evidence, strategy: str) -> str:
 
 
 def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
-    """Returns what a row of `comparison.compare` says."""
+    """Returns what a row of `statistics.compare` says."""
     opponent, measure = row["opponent"], evidence.measure
     at = "" if pd.isna(row["look"]) else f", at look {row['look']}"
     if row["verdict"] == Verdict.EQUIVALENT:
@@ -179,7 +179,7 @@ def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
 
 
 def losses(evidence: Evidence, row: dict[str, Any]) -> str:
-    """What was lost of a row of `comparison.compare`, as a further sentence; "" if nothing was."""
+    """What was lost of a row of `statistics.compare`, as a further sentence; "" if nothing was."""
     counts = [(row["lost"], row["strategy"]), (row["opponent_lost"], row["opponent"])]
     lost = [f"{name} with {units(int(count), evidence.pair)}" for count, name in counts if count]
     if not lost:
