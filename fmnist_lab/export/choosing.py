@@ -15,6 +15,7 @@ from fmnist_lab.metrics import is_maximised
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import (
     Evidence,
+    Measure,
     by_replicates,
     mean_and_interval,
     ran_to_the_end,
@@ -160,14 +161,11 @@ def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, metric: str, pair: 
 
 def _difference(row: Any, metric: str, pair: str) -> str:
     """`-0.12 points, interval -0.40 to +0.16, equivalent`; the interval is joint."""
-    interval = sentences.no_interval(int(row["pairs"]), pair)
     if pd.isna(row["difference"]):
-        return interval
-    scale, unit = (100, " points") if is_maximised(metric) else (1, "")
-    if not pd.isna(row["low"]):
-        low, high = (f"{scale * row[end]:+.2f}" for end in ("low", "high"))
-        interval = f"interval {low} to {high}"
-    return f"{scale * row['difference']:+.2f}{unit}, {interval}, {row['verdict']}"
+        return sentences.no_interval(int(row["pairs"]), pair)
+    measure = Measure() if is_maximised(metric) else Measure(unit="", scale=1)
+    interval = sentences.interval(measure, pair, row)
+    return f"{measure.difference(row['difference'])}{measure.unit}, {interval}, {row['verdict']}"
 
 
 def _summary(evidence: Evidence, strategy: str) -> dict[str, Any] | None:

@@ -306,17 +306,17 @@ class Evidence:
         tested = statistics.order(replicates, column, self.pair)
         return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
 
-    @property
+    @cached_property
     def strategies(self) -> list[str]:
         """The best first."""
         return self.standings["strategy"].to_list()
 
-    @property
+    @cached_property
     def baseline(self) -> str:
         """What the others are compared with."""
         return self._baseline(list(self.replicates["strategy"]) or list(self.trials["strategy"]))
 
-    @property
+    @cached_property
     def cell_baseline(self) -> str:
         """The schedule that the others are compared with in each cell."""
         assert self.cells is not None

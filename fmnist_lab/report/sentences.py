@@ -1,7 +1,7 @@
 """Verdicts in plain words, a sentence each; what speaks against them is in `cautions`."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab import looks
 from fmnist_lab.foundation import wording
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import Evidence, Measure
 from fmnist_lab.statistics import COMPONENTS, MIN_PAIRS, MOST_PAIRS, Verdict
 
 PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
@@ -286,23 +286,22 @@ def units(count: int, pair: str) -> str:
     return f"{count} {pair if count == 1 else PLURAL[pair]}"
 
 
-def interval(evidence: Evidence, row: dict[str, Any]) -> str:
+def interval(measure: Measure, pair: str, row: Mapping[str, Any]) -> str:
     """`interval +0.41 to +0.83` of a difference, or why there is none.
 
     The one over pairs and images comes first, where there is one, the one over pairs beside it.
     """
-    alone, wide, unit = ends(evidence, row), ends(evidence, row, "images_"), PLURAL[evidence.pair]
+    alone, wide, unit = ends(measure, row), ends(measure, row, "images_"), PLURAL[pair]
     if not alone:
-        return no_interval(int(row["pairs"]), evidence.pair)
+        return no_interval(int(row["pairs"]), pair)
     all_of_it = f"{wide} over {unit} and images, {alone} over {unit} alone" if wide else alone
     return f"interval {all_of_it}"
 
 
-def ends(evidence: Evidence, row: dict[str, Any], prefix: str = "") -> str:
+def ends(measure: Measure, row: Mapping[str, Any], prefix: str = "") -> str:
     """`+0.41 to +0.83`, over pairs, or with "images_" over images, too; "" if there is none."""
-    low, high = row[f"{prefix}low"], row[f"{prefix}high"]
-    shown = evidence.measure.difference
-    return "" if pd.isna(low) else f"{shown(low)} to {shown(high)}"
+    low, high = (measure.difference(row[f"{prefix}{end}"]) for end in ("low", "high"))
+    return "" if low == "-" else f"{low} to {high}"
 
 
 def no_interval(pairs: int, pair: str) -> str:
@@ -318,7 +317,8 @@ def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
     at = "" if pd.isna(row["look"]) or not row["look"] else f" at look {row['look']}"
     return (
         f"{measure.difference(row['difference'])}{measure.unit} over {row['opponent']} "
-        f"({range_}{interval(evidence, row)}, {units(int(row['pairs']), pair)}, joint p {p}{at})"
+        f"({range_}{interval(measure, pair, row)}, {units(int(row['pairs']), pair)}, joint p {p}"
+        f"{at})"
     )
 
 

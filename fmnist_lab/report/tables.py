@@ -60,7 +60,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
                 over: measure.difference(row["difference"]),
-                "interval": _interval(evidence, row, units),
+                "interval": _interval(measure, evidence.pair, row),
                 units: str(row["pairs"]),
                 "p": _number(row["p_joint"], ".3f"),
             }
@@ -73,11 +73,12 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     return table(evidence, pd.DataFrame(rows, columns=list(columns)), "verdicts")
 
 
-def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
+def _interval(measure: Measure, pair: str, row: Mapping[str, Any]) -> str:
     """Returns the interval over pairs and images, if known, with that over pairs alone below."""
-    if wide := sentences.ends(evidence, row, "images_"):
-        return f"{wide}<br><small>{units} alone: {sentences.ends(evidence, row)}</small>"
-    return sentences.interval(evidence, row).removeprefix("interval ")
+    alone, wide = sentences.ends(measure, row), sentences.ends(measure, row, "images_")
+    if wide:
+        return f"{wide}<br><small>{sentences.PLURAL[pair]} alone: {alone}</small>"
+    return sentences.interval(measure, pair, row).removeprefix("interval ")
 
 
 def _ranking(evidence: Evidence) -> str:
@@ -129,7 +130,7 @@ def trust(evidence: Evidence) -> str:
     rows = []
     for name in filter(ends.get, evidence.strategies):
         cells = dict.fromkeys(("strategy", "diverged", "replicates that diverge, %",
-                               "good learning rates", "decades", "optimism"))  # fmt: skip
+                               "good learning rates", "decades", "optimism"), "-")  # fmt: skip
         cells |= {"strategy": name, "diverged": "{diverged} of {trials}".format(**ends[name])}
         if name in again:
             share = [f"{100 * again[name][end]:.0f}" for end in ("share", "low", "high")]
