@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -230,13 +229,11 @@ def serve(answer_to: int) -> None:
     from fmnist_lab.commands import sweep as sweeping
     from fmnist_lab.commands import train as training
 
-    commands: dict[str, Callable[[], Path]] = {
-        "train": lambda: training.main(overrides),
-        "sweep": lambda: sweeping.main(name, overrides, new),
-    }
-    outcome: object
+    outcome: Path | BaseException
     try:
-        outcome = commands[command]().absolute()
+        is_sweep = command == "sweep"
+        run = sweeping.main(name, overrides, new) if is_sweep else training.main(overrides)
+        outcome = run.absolute()
     except BaseException as error:
         outcome = error
     try:

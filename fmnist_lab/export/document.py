@@ -231,9 +231,8 @@ def _hydra_file(folder: Path, name: str) -> DictConfig:
     try:
         loaded = OmegaConf.load(path)
     except (OSError, yaml.YAMLError) as error:
-        raise RequestError(
-            f"`{path}` must be there and whole to export the trial: {type(error).__name__}."
-        ) from error
+        rule = f"`{path}` must be there and whole to export the trial"
+        raise RequestError(f"{rule}: {type(error).__name__}.") from error
     assert isinstance(loaded, DictConfig)  # Hydra wrote it
     return loaded
 
@@ -325,7 +324,4 @@ def _record(choice: Choice, folder: Path, trial: Trial) -> dict[str, Any]:
         "curve": curve_diff.read(folder),
     }
     # Printable: a text in one line.
-    return {
-        key: " ".join(value.split()) if isinstance(value, str) else value
-        for key, value in record.items()
-    }
+    return {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in record.items()}

@@ -35,9 +35,8 @@ def measured(evidence: Evidence) -> dict[str, str]:
             f"{data.get('val_size')} of the training images, split={data.get('split')}"
             f"{', drawn by each seed' if setup.draws_splits else ''}"
         )
-    facts["Objective"] = (
-        f"{evidence.metric} of the weights that a trial delivers; {_better(evidence)}"
-    )
+    better = _better(evidence)
+    facts["Objective"] = f"{evidence.metric} of the weights that a trial delivers; {better}"
     if evidence.kind == "multirun":
         facts["Search"] = "None: the trials are those of the command line."
     elif setup.sweeper:
@@ -112,17 +111,17 @@ def _of_jobs(evidence: Evidence, multirun: foreign.Multirun) -> dict[str, str]:
     """Returns what is known of a multirun of another application, by headings."""
     pairs = [key for key in (*multirun.blocks, multirun.seed) if key]
     target = str(multirun.config.get("sweeper", {}).get("_target_", ""))
-    strategies = "One: only its seed and what was searched differ."
-    if multirun.strategies:
-        strategies = f"The values of {listed(multirun.strategies, 'and')}."
-    return {
+    facts = {
         "Progress": progress(evidence),
         "Objective": f"What the task function returned; {_better(evidence)}",
-        "Strategies": strategies,
-        **({"Pairs": f"Jobs that agree in {listed(pairs, 'and')}."} if pairs else {}),
-        "Search": f"By {target.rpartition('.')[2]}." if target else "Not known.",
-        "Verdicts": _verdicts(evidence),
+        "Strategies": "One: only its seed and what was searched differ.",
     }
+    if multirun.strategies:
+        facts["Strategies"] = f"The values of {listed(multirun.strategies, 'and')}."
+    if pairs:
+        facts["Pairs"] = f"Jobs that agree in {listed(pairs, 'and')}."
+    search = f"By {target.rpartition('.')[2]}." if target else "Not known."
+    return facts | {"Search": search, "Verdicts": _verdicts(evidence)}
 
 
 def _better(evidence: Evidence) -> str:

@@ -86,7 +86,7 @@ def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
     What an older manifest does not say has not changed.
     """
     before = read(folder)
-    shared = [key for key in content if key in before]
+    shared = sorted(content.keys() & before.keys())
     return [key for name in shared for key in differences(before[name], content[name], name)]
 
 
@@ -100,16 +100,12 @@ def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:
         images: The checksum of the test images.
         folder: Of the search.
     """
-    before = read(folder)
+    before, digest = read(folder), _hash(content)
     openings, changed = before.get("openings", []), changes(content, folder)
-    digest = _hash(content)
     if changed or not openings:
+        runs, number = len(content["winners"]) * len(content["seeds"]), len(ledger.read(images)) + 1
         new = schema.Opening(
-            opened=ledger.now(),
-            hash=digest,
-            changed=changed,
-            runs=len(content["winners"]) * len(content["seeds"]),
-            number=len(ledger.read(images)) + 1,
+            opened=ledger.now(), hash=digest, changed=changed, runs=runs, number=number
         )
         openings = [*openings, new]
     kept = ("begun", "hash", "plan", "recentred") if "plan" in before else ("recentred",)
@@ -139,14 +135,13 @@ def add_looks(
     Returns:
         Those that were not recorded yet.
     """
-    content = read(folder)
-    known = [look for opening in content["openings"] for look in opening.get("looks", [])]
-    keys = ("pairs", "verdicts")
-    new = [look for look in looks if not any(all(k[x] == look[x] for x in keys) for k in known)]
-    last = content["openings"][-1]
-    if new:
-        last["looks"] = [*last.get("looks", []), *({"made": ledger.now(), **look} for look in new)]
-    add(folder, openings=content["openings"], wanted=dict(wanted))
+    openings = read(folder)["openings"]
+    known = [(k["pairs"], k["verdicts"]) for opening in openings for k in opening.get("looks", [])]
+    new = [look for look in looks if (look["pairs"], look["verdicts"]) not in known]
+    made = [{"made": ledger.now(), **look} for look in new]
+    if made:
+        openings[-1]["looks"] = [*openings[-1].get("looks", []), *made]
+    add(folder, openings=openings, wanted=dict(wanted))
     return new
 
 
