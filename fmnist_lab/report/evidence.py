@@ -372,7 +372,7 @@ class Evidence:
         assert self.cells is not None
         return statistics.compare_in_cells(self.cells, self.cell_baseline, **self._rules)
 
-    @property
+    @cached_property
     def components(self) -> pd.DataFrame:
         """The parts of the variance, by `statistics.components`."""
         return statistics.components(self.replicates, self.images)

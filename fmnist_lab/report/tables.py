@@ -137,8 +137,8 @@ def trust(evidence: Evidence) -> str:
             cells["replicates that diverge, %"] = "{} ({} to {})".format(*share)
         if (width := widths.get(name)) and width["good"]:
             range_ = dict.fromkeys(f"{width[end]:.2g}" for end in ("low", "high"))
-            cells |= {"good learning rates": " to ".join(range_)}
-            cells |= {"decades": f"{width['decades']:.1f}"}
+            cells["good learning rates"] = " to ".join(range_)
+            cells["decades"] = f"{width['decades']:.1f}"
         if not pd.isna(gap := gaps.get(name)):
             is_points = evidence.maximised
             cells["optimism"] = f"{100 * gap:+.2f} points" if is_points else f"{gap:+.4f}"
