@@ -310,7 +310,7 @@ class TestImages:
         evidence = gather(self.kept(tmp_path, 0.01))
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["images_low"] < row["low"] < row["high"] < row["images_high"]
-        wide, narrow = sentences.ends(evidence, row, "images_"), sentences.ends(evidence, row)
+        wide, narrow = (sentences.ends(evidence.measure, row, of) for of in ("images_", ""))
         headline = sentences.headline(evidence)
         assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
