@@ -236,7 +236,9 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
 def _best(trials: pd.DataFrame) -> pd.Series:
     """Returns the best trial by objective; of equal ones the first."""
     best = statistics.best(statistics.winners(trials).sort_values("trial", kind="stable"))
-    assert best is not None  # they were trained to the end
+    if best is None:
+        rule = "be a metric that is finite for a trial that was trained to its end"
+        raise RequestError("--by", rule, str(trials["objective_metric"].iloc[0]))
     return best
 
 
