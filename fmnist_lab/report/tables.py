@@ -108,7 +108,7 @@ def cells(evidence: Evidence) -> str:
     alpha = evidence.setup.alpha
     chances = statistics.improvement(evidence.cells, evidence.cell_baseline, alpha=alpha)
     shown = sentences.records(chances.set_index("strategy").loc[kinds.index])
-    frame = kinds.add_suffix(" in cells").reset_index()
+    frame = kinds.add_suffix(" in cells").rename_axis(columns=None).reset_index()
     frame["probability of improvement"] = [
         f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in shown
     ]
