@@ -41,6 +41,8 @@ check: setup ## Lint, check types, imports and YAML, look dependencies up among 
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/yamllint --strict conf sweeps .yamllint.yaml
+	@find tests -name 'test_*.py' | awk -F/ 'first[$$NF] { print "pytest cannot collect two files of one name: " first[$$NF] \
+	  " and " $$0 "."; twice = 1 } { first[$$NF] = $$0 } END { exit twice }'
 	$(BIN)/python -m tools.audit
 
 docs: setup ## Build the documentation into site/, and check its links

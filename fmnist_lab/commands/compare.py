@@ -33,15 +33,7 @@ def main(  # noqa: PLR0913 - an option of the command each
 ) -> None:
     """Shows the sweep's trials and strategies, and writes its report; see the command's help.
 
-    Args:
-        name: Of a sweep or multirun, or the folder of another application's multirun.
-        sort: A column.
-        where: A condition on columns.
-        only_changed: Whether columns are left out that never differ.
-        csv: A file for the trials that are shown.
-        with_report: Whether the report is written.
-        stopping: Only trials with this early stopping.
-        **of_jobs: `strategy`, `seed`, `maximize`, `baseline` and `margin` of another application.
+    The arguments are its options; `of_jobs` are those for a multirun of another application.
 
     Raises:
         RequestError: There is no such sweep or column, the filter cannot be read, or the report
@@ -86,12 +78,9 @@ def main(  # noqa: PLR0913 - an option of the command each
         try:
             _write(found)
         except OSError as error:
-            raise RequestError(
-                str(found.folder),
-                "be a folder that can be written, for the report",
-                Phrase(f"{error.filename}: {error.strerror}"),
-                "without one: --no-report",
-            ) from error
+            rule, hint = "be a folder that can be written, for the report", "without: --no-report"
+            got = Phrase(f"{error.filename}: {error.strerror}")
+            raise RequestError(str(found.folder), rule, got, hint) from error
 
 
 def _folder(name: str | None) -> Path | None:
@@ -115,9 +104,9 @@ def _write(found: report.Evidence) -> None:
         del frames[CURVES_CSV]
     files = [found.folder / name for name in (REPORT, *frames)]
     report.write(found, files[0])
-    for path in files[1:]:
-        with whole_file(path) as temporary:
-            frames[path.name].to_csv(temporary, index=False)
+    for name, frame in frames.items():
+        with whole_file(found.folder / name) as temporary:
+            frame.to_csv(temporary, index=False)
     print(f"\nReport: {files[0]}\nTables: {', '.join(frames)} beside it")
-    if not found.multirun and tracking.attach(found.folder, files):
+    if tracking.attach(found.folder, files):
         print("Both are artifacts of the sweep's run, too: fmnist-lab ui")

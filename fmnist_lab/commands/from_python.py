@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -166,8 +165,10 @@ def _run(command: str, overrides: list[str], name: str = "", new: bool = False) 
             hint = "flags such as --cfg and -m are for the command line"
             raise RequestError("overrides", "be texts such as 'seed=1'", word, hint)
     answer, writer = os.pipe()
-    code = f"import sys; sys.path[:] = {installed_path(beside())!r}"
-    code = f"{code}; from fmnist_lab.commands import from_python; from_python.serve({writer})"
+    code = (
+        f"import sys; sys.path[:] = {installed_path(beside())!r}; "
+        f"from fmnist_lab.commands import from_python; from_python.serve({writer})"
+    )
     # In a terminal the child draws there; a notebook shows what is written to `sys.stdout`, and
     # asks for colours in FORCE_COLOR, which rich would take for a terminal.
     shown = None if sys.stdout.isatty() else subprocess.PIPE
@@ -228,13 +229,11 @@ def serve(answer_to: int) -> None:
     from fmnist_lab.commands import sweep as sweeping
     from fmnist_lab.commands import train as training
 
-    commands: dict[str, Callable[[], Path]] = {
-        "train": lambda: training.main(overrides),
-        "sweep": lambda: sweeping.main(name, overrides, new),
-    }
-    outcome: object
+    outcome: Path | BaseException
     try:
-        outcome = commands[command]().absolute()
+        is_sweep = command == "sweep"
+        run = sweeping.main(name, overrides, new) if is_sweep else training.main(overrides)
+        outcome = run.absolute()
     except BaseException as error:
         outcome = error
     try:

@@ -57,10 +57,9 @@ def select(trials: pd.DataFrame, where: str | None = None, sort: str | None = No
     if column not in counted:
         allowed = ", ".join(counted.columns)
         raise RequestError(f"`--sort` must be one of {allowed}, got {column!r}.")
+    maximised = column in _SCORES and metrics.is_maximised(column)
     if column == "objective":
         maximised = all(map(metrics.is_maximised, counted["objective_metric"].unique()))
-    else:
-        maximised = column in _SCORES and metrics.is_maximised(column)
     is_reversed = sort is not None and sort.startswith("-")
     ranked = statistics.rank(counted, column, maximised=maximised != is_reversed)
     # What an earlier epoch of a diverged trial looked like puts it above no other.

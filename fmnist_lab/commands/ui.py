@@ -6,14 +6,7 @@ import sys
 
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.launcher.options import LOOPBACK
-from fmnist_lab.tracking import (
-    artifacts,
-    database,
-    open_store,
-    runs_page,
-    store_uri,
-    write_views,
-)
+from fmnist_lab.tracking import artifacts, database, open_store, runs_page, store_uri, write_views
 
 HOST = "127.0.0.1"  # this machine alone: the UI has no passwords
 _ADDRESS = "be an address of this machine"

@@ -16,19 +16,6 @@ from fmnist_lab.config.compose import (
 )
 from fmnist_lab.config.config_files import config_dir, options
 
-__all__ = [
-    "STRIDE",
-    "Config",
-    "Tracking",
-    "TrackingConfig",
-    "compose",
-    "config_dir",
-    "load",
-    "options",
-    "refusal",
-    "refuse_password",
-    "register",
-    "to_tracking",
-    "to_trial",
-    "validate_stages",
-]
+__all__ = ["STRIDE", "Config", "Tracking", "TrackingConfig", "compose", "config_dir", "load",
+           "options", "refusal", "refuse_password", "register", "to_tracking", "to_trial",
+           "validate_stages"]  # fmt: skip

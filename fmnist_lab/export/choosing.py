@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from fmnist_lab import report, results, statistics
@@ -16,7 +15,9 @@ from fmnist_lab.metrics import is_maximised
 from fmnist_lab.report import cautions, sentences
 from fmnist_lab.report.evidence import (
     Evidence,
+    Measure,
     by_replicates,
+    mean_and_interval,
     ran_to_the_end,
     require_one_objective,
 )
@@ -85,7 +86,7 @@ def choose(
     if by is not None and by not in BY:
         raise RequestError("--by", f"be one of {', '.join(BY)}", by)
     warnings = cautions.grave(evidence)
-    if evidence.is_running or len(replicates) < (evidence.setup.planned_replicates or 0):
+    if evidence.is_running or len(replicates) < evidence.setup.planned_replicates:
         warnings.append(f"The sweep has not ended: {sentences.progress(evidence)}")
     if (is_again and by is None) or str(by).startswith("test/"):
         trial, why, noise = _confirmed(evidence, whole, by, strategy, model=model)
@@ -107,11 +108,10 @@ def _confirmed(
         raise RequestError("--by", rule, metric)
     chosen = strategy or str(means.index[0])
     own = replicates[replicates["strategy"] == chosen]
-    units = wording.count(len(own), "replicate")
-    why = f"{chosen} has the best mean {metric} of its {units}, {wording.number(means[chosen])}"
+    units, mean = wording.count(len(own), "replicate"), wording.number(means[chosen])
+    why = f"{chosen} has the best mean {metric} of its {units}, {mean}"
     if strategy:
-        why = f"You asked for {chosen}: the mean {metric} of its {units} is "
-        why += wording.number(means[chosen])
+        why = f"You asked for {chosen}: the mean {metric} of its {units} is {mean}"
     if model:
         first = own[ran_to_the_end(own)].sort_values("seed").iloc[0]
         return first, f"{why}; its model is the one with the first seed.", ""
@@ -134,8 +134,7 @@ def _repeated(evidence: Evidence, whole: pd.DataFrame, strategy: str) -> pd.Seri
     if own.empty:
         raise RequestError("--strategy", "have a trial that was trained to its end", strategy)
     winners = evidence.setup.manifest.get("winners", {})
-    number = winners.get(strategy, {}).get("trial")
-    same = own[own["trial"] == number]
+    same = own[own["trial"] == winners.get(strategy, {}).get("trial")]
     # Each of several searches has a winner, and numbers of its own.
     is_one = len(same) == 1 and own["search"].nunique() == 1
     return same.iloc[0] if is_one else _best(own)
@@ -155,22 +154,18 @@ def _rivals(verdicts: pd.DataFrame, ahead: str, chosen: str, metric: str, pair: 
         return f"A verdict takes {enough}, here {here}: any of the others may be as good."
     if rivals.empty:
         return f"All others are worse, with {sentences.units(pairs, pair)} each."
-    close = [
-        f"{row['strategy']} ({_difference(row, metric, pair)})" for row in sentences.records(rivals)
-    ]
+    rows = sentences.records(rivals)
+    close = [f"{row['strategy']} ({_difference(row, metric, pair)})" for row in rows]
     return f"Not shown to be worse: {_listed(close)}."
 
 
 def _difference(row: Any, metric: str, pair: str) -> str:
     """`-0.12 points, interval -0.40 to +0.16, equivalent`; the interval is joint."""
-    interval = sentences.no_interval(int(row["pairs"]), pair)
     if pd.isna(row["difference"]):
-        return interval
-    scale, unit = (100, " points") if is_maximised(metric) else (1, "")
-    if not pd.isna(row["low"]):
-        low, high = (f"{scale * row[end]:+.2f}" for end in ("low", "high"))
-        interval = f"interval {low} to {high}"
-    return f"{scale * row['difference']:+.2f}{unit}, {interval}, {row['verdict']}"
+        return sentences.no_interval(int(row["pairs"]), pair)
+    measure = Measure() if is_maximised(metric) else Measure(unit="", scale=1)
+    interval = sentences.interval(measure, pair, row)
+    return f"{measure.difference(row['difference'])}{measure.unit}, {interval}, {row['verdict']}"
 
 
 def _summary(evidence: Evidence, strategy: str) -> dict[str, Any] | None:
@@ -183,15 +178,11 @@ def _summary(evidence: Evidence, strategy: str) -> dict[str, Any] | None:
         "without_value": int(own["test_accuracy"].isna().sum()),
     }
     for name in ("objective", "test_accuracy", "test_loss"):
-        values = own[name].dropna()
-        if own["search"].nunique() > 1:  # each counts as one value, its mean
-            values = values.groupby(own["search"]).mean()
-        if len(values):
-            low, high = statistics.t_interval(values.to_numpy(dtype=np.float64))
-            numbers = {"mean": values.mean(), "low": low, "high": high}
+        mean, _, low, high = mean_and_interval(own, name)
+        if not math.isnan(mean):
             summary[name] = {
                 key: round(float(number), _DIGITS) if math.isfinite(number) else None
-                for key, number in numbers.items()
+                for key, number in {"mean": mean, "low": low, "high": high}.items()
             }
     return summary
 
@@ -202,12 +193,11 @@ def _tuned(
     """Returns the trial whose delivered weights have the best value of a validation metric."""
     scored = whole.assign(objective=_delivered(evidence, whole, metric), objective_metric=metric)
     own = scored if strategy is None else scored[scored["strategy"] == strategy]
-    best = _best(own)
-    among = f"{wording.count(len(own), 'trial')} trained to the end"
-    of = f" of strategy {strategy}" if strategy else ""
+    best, of = _best(own), f" of strategy {strategy}" if strategy else ""
     why = (
         f"Trial {best['trial']} ({best['strategy']}) has the best {metric}, "
-        f"{wording.number(best['objective'])}, of {among}{of}."
+        f"{wording.number(best['objective'])}, of {wording.count(len(own), 'trial')} trained to "
+        f"the end{of}."
     )
     trial = whole[whole["folder"] == best["folder"]].iloc[0]
     return trial, why, _spread(evidence, scored, best, metric)
@@ -224,14 +214,14 @@ def _delivered(evidence: Evidence, trials: pd.DataFrame, metric: str) -> pd.Seri
 
 def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: str) -> str:
     """Returns how far chance alone separates single seeds, as a sentence."""
-    sentence, error = "One seed decides nothing", None
+    sentence, next_ = "One seed decides nothing", "Next"
     rivals = statistics.winners(scored)
     rivals = rivals[rivals["strategy"] != best["strategy"]]
     validated = evidence.setup.config.get("data", {}).get("val_size")
     if metric == "val/accuracy" and validated:
         # Two shares of one set of images; where their errors coincide the difference is surer.
         error = math.sqrt(best["objective"] * (1 - best["objective"]) / validated)
-        rivals = rivals[best["objective"] - rivals["objective"] <= error]
+        rivals, next_ = rivals[best["objective"] - rivals["objective"] <= error], "Within that"
         sentence += (
             f": {validated} images alone leave {100 * error:.2f} points to chance (one standard "
             "error), and seeds add to that"
@@ -240,14 +230,15 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
         f"{row['strategy']} #{row['trial']} {wording.number(row['objective'])}"
         for row in sentences.records(statistics.rank(rivals))
     ]
-    more = f" {'Within that' if error else 'Next'}: {_listed(close)}." if close else ""
-    return f"{sentence}.{more}"
+    return f"{sentence}. {next_}: {_listed(close)}." if close else f"{sentence}."
 
 
 def _best(trials: pd.DataFrame) -> pd.Series:
     """Returns the best trial by objective; of equal ones the first."""
     best = statistics.best(statistics.winners(trials).sort_values("trial", kind="stable"))
-    assert best is not None  # they were trained to the end
+    if best is None:
+        rule = "be a metric that is finite for a trial that was trained to its end"
+        raise RequestError("--by", rule, str(trials["objective_metric"].iloc[0]))
     return best
 
 

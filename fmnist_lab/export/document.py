@@ -80,17 +80,13 @@ def recipe(folder: Path) -> Document:
     """
     given, hydra = (_hydra_file(folder, name) for name in ("config", "hydra"))
     choices = OmegaConf.select(hydra, "hydra.runtime.choices") or {}
-    document: Document = {
-        "defaults": [
-            {f"override /{group}": str(choices[group])} for group in GROUPS if group in choices
-        ]
-    }
+    chosen = [{f"override /{group}": str(choices[group])} for group in GROUPS if group in choices]
+    document: Document = {"defaults": chosen}
     brought = _settings(_options_alone(document), resolve=False)
     for key, value in _settings(given, resolve=False).items():
-        own = value
-        if key not in _WHOLE:
-            own = {name: one for name, one in value.items() if brought[key].get(name) != one}
-        if key in _WHOLE or own:
+        is_whole, old = key in _WHOLE, brought.get(key) or {}
+        own = value if is_whole else {name: v for name, v in value.items() if old.get(name) != v}
+        if is_whole or own:
             document[key] = _exportable(given, key, own, folder)
     _require_same(document, given, folder)
     return document
@@ -153,7 +149,7 @@ def train_again(recipe: Document, threads: int | None, *more: str, kind: str = "
 def to_yaml(document: Document, name: str) -> str:
     """Writes the document as a file for `conf/best/`, under this name."""
     record = document["exported"]
-    settings = record["configuration"]
+    settings, chosen = record["configuration"], chosen_options(document)
     first = (
         f"Choose this for the best trial of {record['sweep']}: number {record['trial']}, strategy "
         f"{record['strategy']}, {settings['objective']['metric']} {number(record['objective'])}."
@@ -162,7 +158,6 @@ def to_yaml(document: Document, name: str) -> str:
     lines += [f"# fmnist-lab verify conf/best/{name}.yaml", "#"]
     lines += [line for text in remarks(record) for line in _comment(text)]
     lines += [f"# {record['command']}", *_dumped({"defaults": document["defaults"]})]
-    chosen = chosen_options(document)
     brought = _settings(_options_alone(document), resolve=False)
     for key in settings:
         values = document.get(key, {})
@@ -198,20 +193,16 @@ def remarks(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _replicates(again: Mapping[str, Any]) -> str:
     """Means and intervals over the replicates, and of what there is none."""
-    means = {
-        key.replace("_", " "): mean for key, mean in again.items() if isinstance(mean, Mapping)
-    }
-    parts = [
-        f"{name} {number(mean['mean'])}"
-        + (
-            f" (95 % interval {number(mean['low'])} to {number(mean['high'])})"
-            if mean["low"] is not None
-            else ""
-        )
-        for name, mean in means.items()
-    ]
+    parts, lacking = [], []
+    for key, mean in again.items():
+        if isinstance(mean, Mapping):
+            name, ends = key.replace("_", " "), ""
+            if mean["low"] is None:
+                lacking.append(name)
+            else:
+                ends = f" (95 % interval {number(mean['low'])} to {number(mean['high'])})"
+            parts.append(f"{name} {number(mean['mean'])}{ends}")
     sentence = f"With {count(len(again['seeds']), 'fresh seed')}: {', '.join(parts)}."
-    lacking = [name for name, mean in means.items() if mean["low"] is None]
     if lacking:
         sentence += f" No interval of {', '.join(lacking)}: 1 value shows no spread."
     return sentence
@@ -240,9 +231,8 @@ def _hydra_file(folder: Path, name: str) -> DictConfig:
     try:
         loaded = OmegaConf.load(path)
     except (OSError, yaml.YAMLError) as error:
-        raise RequestError(
-            f"`{path}` must be there and whole to export the trial: {type(error).__name__}."
-        ) from error
+        rule = f"`{path}` must be there and whole to export the trial"
+        raise RequestError(f"{rule}: {type(error).__name__}.") from error
     assert isinstance(loaded, DictConfig)  # Hydra wrote it
     return loaded
 
@@ -281,9 +271,7 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
 def _exportable(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     """Returns the value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
-        return {
-            name: _exportable(given, f"{key}.{name}", value, folder) for name, value in raw.items()
-        }
+        return {name: _exportable(given, f"{key}.{name}", v, folder) for name, v in raw.items()}
     if isinstance(raw, str) and "${" in raw and not is_reference(raw):
         raw = OmegaConf.select(given, key)
     if not is_plain(raw) or key.endswith("._target_"):
@@ -336,7 +324,4 @@ def _record(choice: Choice, folder: Path, trial: Trial) -> dict[str, Any]:
         "curve": curve_diff.read(folder),
     }
     # Printable: a text in one line.
-    return {
-        key: " ".join(value.split()) if isinstance(value, str) else value
-        for key, value in record.items()
-    }
+    return {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in record.items()}

@@ -151,8 +151,7 @@ def _bound(node: _Definition) -> set[str]:
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    found = [item for target in targets for item in ast.walk(target)]
-    return {item.id for item in found if isinstance(item, ast.Name)}
+    return {n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)}
 
 
 def _tree(module: ModuleType) -> ast.Module:

@@ -118,18 +118,12 @@ def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler
         arguments["epochs"] -= made.warmup_epochs
     lines = [f"SCHEDULE = {_call(pasted.add(function), arguments, 0)}"]
     if made.warmup_epochs:
-        ramp = {
-            "schedule": Phrase("SCHEDULE"),
-            "warmup_epochs": made.warmup_epochs,
-            "per_epoch": made.update == "epoch",
-        }
+        ramp = {"schedule": Phrase("SCHEDULE"), "warmup_epochs": made.warmup_epochs,
+                "per_epoch": made.update == "epoch"}  # fmt: skip
         lines.append(f"SCHEDULE = {_call(pasted.add(schedules.warmup), ramp, 0)}")
-    values = {
-        "schedule": "\n".join(lines),
-        "positions": pasted.add(positions),
-        "update": made.update,
-    }
-    return _template(_RATES).substitute(values).rstrip("\n")
+    program, at = "\n".join(lines), pasted.add(positions)
+    text = _template(_RATES).substitute(schedule=program, positions=at, update=made.update)
+    return text.rstrip("\n")
 
 
 def _optimizer(trial: Trial, made: schedules.Scheduler) -> str:
@@ -153,24 +147,18 @@ def _callbacks(trial: Trial, made: schedules.Scheduler) -> list[str]:
         arguments = {"monitor": _log(made.monitor)} | {key: getattr(made, key) for key in keys}
         calls.append(_call("keras.callbacks.ReduceLROnPlateau", arguments, 12))
     if stopping.name != "none":
-        arguments = {
-            "monitor": _log(stopping.monitor),
-            "mode": stopping.mode,
-            "min_delta": stopping.min_delta,
-            "patience": stopping.patience,
-            "restore_best_weights": stopping.restore_best,
-            "start_from_epoch": stopping.start_from_epoch,
-        }
+        arguments = {"monitor": _log(stopping.monitor)}
+        arguments |= {key: getattr(stopping, key) for key in ("mode", "min_delta", "patience")}
+        arguments |= {"restore_best_weights": stopping.restore_best,
+                      "start_from_epoch": stopping.start_from_epoch}  # fmt: skip
         calls.append(_call("keras.callbacks.EarlyStopping", arguments, 12))
     return calls
 
 
 def _call(function: str, arguments: Mapping[str, Any], indent: int) -> str:
     """Returns a call as Python writes it; an argument per line where one line is too short."""
-    items = [
-        f"{key}={value if isinstance(value, Phrase) else repr(value)}"
-        for key, value in arguments.items()
-    ]
+    items = [f"{key}={value if isinstance(value, Phrase) else repr(value)}"
+             for key, value in arguments.items()]  # fmt: skip
     line = f"{function}({', '.join(items)})"
     if indent + len(line) < _WIDTH - len("SCHEDULE = "):
         return line

@@ -19,26 +19,20 @@ _EQUAL = 1.1  # a tenth more is still the same budget
 
 def warnings(evidence: Evidence) -> list[str]:
     """Returns all cautions, the gravest first."""
-    if evidence.trials.empty:
-        return [] if evidence.multirun is None else grave(evidence)
-    return [*grave(evidence), *_budgets(evidence), *_points(evidence), *_stopping(evidence),
-            *_edges(evidence), *_diverged(evidence)]  # fmt: skip
+    of_tuning = [] if evidence.trials.empty else [
+        *_budgets(evidence), *_points(evidence), *_stopping(evidence), *_edges(evidence),
+        *_diverged(evidence)]  # fmt: skip
+    return [*grave(evidence), *of_tuning]
 
 
 def grave(evidence: Evidence) -> list[str]:
     """Returns the cautions that stand beside every verdict."""
     if evidence.multirun:
         return list(_of_jobs(evidence))
-    return [
-        *_subject(evidence),
-        *mixed_images(runs_by_kind(evidence), evidence.setup),
-        *_mixed_versions(evidence),
-        *_changed_rules(evidence.setup),
-        *_changed_looks(evidence),
-        *_added_searches(evidence.setup.manifests),
-        *openings(evidence.setup.manifests),
-        *evidence.setup.damaged,
-    ]
+    setup, runs = evidence.setup, {"trials": evidence.trials, "replicates": evidence.replicates}
+    return [*_subject(evidence), *mixed_images(runs, setup), *_mixed_versions(runs),
+            *_changed_rules(setup), *_changed_looks(evidence), *_added_searches(setup.manifests),
+            *openings(setup.manifests), *setup.damaged]  # fmt: skip
 
 
 def _of_jobs(evidence: Evidence) -> Iterator[str]:
@@ -62,10 +56,8 @@ def _subject(evidence: Evidence) -> Iterator[str]:
         )
     elif len(evidence.trials) and (evidence.trials["dataset"] == "synthetic").all():
         yield "The images are SYNTHETIC: nothing here is about Fashion-MNIST."
-    differing = lengths.lengths_and_batches(evidence)
-    apart = evidence.setup.config.get("cells") or []
-    differing = {key: found for key, found in differing.items() if key not in apart}
-    if keys := [f"{key} ({listed(found)})" for key, found in differing.items()]:
+    differing, apart = lengths.lengths_and_batches(evidence), evidence.setup.config.get("cells")
+    if keys := [f"{key} ({listed(v)})" for key, v in differing.items() if key not in (apart or ())]:
         yield (
             f"The strategies differ in {listed(keys, 'and')}, too: what is compared is all of that "
             "together, and no verdict is about one part of it."
@@ -73,12 +65,7 @@ def _subject(evidence: Evidence) -> Iterator[str]:
 
 
 def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iterator[str]:
-    """Yields a caution where runs were judged on different images.
-
-    Args:
-        runs_by_kind: What is ranked, by what to call it: `trials` or `replicates`.
-        setup: Of their sweep.
-    """
+    """Yields a caution where trials, or replicates, were judged on different images."""
     common = str(setup.config.get("data", {}).get("split", data.DataConfig.split))
     for runs, frame in runs_by_kind.items():
         splits = frame.get("data.split", pd.Series(common, frame.index)).fillna(common)
@@ -104,9 +91,9 @@ def mixed_images(runs_by_kind: Mapping[str, pd.DataFrame], setup: Setup) -> Iter
             )
 
 
-def _mixed_versions(evidence: Evidence) -> Iterator[str]:
+def _mixed_versions(runs_by_kind: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """Yields a caution where versions or commits changed within a sweep."""
-    for runs, frame in runs_by_kind(evidence).items():
+    for runs, frame in runs_by_kind.items():
         found = results.environments(frame)
         used = {name: list(found[name].dropna().unique()) for name in COMPUTING if name in found}
         shown = [f"{name} ({listed(v)})" for name, v in used.items() if len(v) > 1]
@@ -121,20 +108,13 @@ def _mixed_versions(evidence: Evidence) -> Iterator[str]:
             )
 
 
-def runs_by_kind(evidence: Evidence) -> dict[str, pd.DataFrame]:
-    """Returns the frames of an evidence, by what their rows are called."""
-    return {"trials": evidence.trials, "replicates": evidence.replicates}
-
-
 def _changed_rules(setup: Setup) -> Iterator[str]:
     """Yields a caution where the rules of the verdicts differ from the plan."""
-    rules = [key for key in manifest.RULES if key in setup.changed]
-    if shown := [f"{key} from {before} to {after}" for key in rules
-                 for before, after in [setup.changed[key]]]:  # fmt: skip
-        yield (
-            f"The rules of the verdicts have changed since the plan was written: "
-            f"{listed(shown, 'and')}."
-        )
+    shown = [f"{key} from {before} to {after}" for key, (before, after) in setup.changed.items()
+             if key in manifest.RULES]  # fmt: skip
+    if shown:
+        text = "The rules of the verdicts have changed since the plan was written"
+        yield f"{text}: {listed(shown, 'and')}."
 
 
 def _changed_looks(evidence: Evidence) -> Iterator[str]:
@@ -151,12 +131,9 @@ def _changed_looks(evidence: Evidence) -> Iterator[str]:
     first = max((at for at, is_other in enumerate(asked) if is_other), default=0)
     for look in (look for opening in openings[first:] for look in opening.get("looks", [])):
         found = again.get(look["pairs"], {})
-        said = {name: verdict for name, verdict in look["verdicts"].items()
-                if found.get(name) != verdict}  # fmt: skip
-        if said:
-            shown = [
-                f"{name} {old}, now {found.get(name, 'missing')}" for name, old in said.items()
-            ]
+        shown = [f"{name} {old}, now {found.get(name, 'missing')}"
+                 for name, old in look["verdicts"].items() if found.get(name) != old]  # fmt: skip
+        if shown:
             yield (
                 f"The look at {look['pairs']} seeds, recorded on {look['made'][:10]}, differs from "
                 f"what the results on disk give today ({'; '.join(shown)}): they have changed "
@@ -185,8 +162,8 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             others = [key for key in changed if key not in ("seeds", "looks")]
             day = str(opening["opened"])[:10]
             if not others:
-                what = f"seeds{where} were added"
-                what = "the planned looks were changed" if "looks" in changed else what
+                is_plan = "looks" in changed
+                what = "the planned looks were changed" if is_plan else f"seeds{where} were added"
                 yield f"On {day} {what} after the test set had been opened. {looks.COST}"
             elif any(key.startswith("winners") for key in changed):
                 yield (
@@ -203,8 +180,7 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _budgets(evidence: Evidence) -> Iterator[str]:
     counts = evidence.standings.set_index("strategy")["trials"]
-    in_turn = 1 if evidence.is_running else 0  # the strategies take turns
-    if counts.min() + in_turn < counts.max():
+    if counts.min() + evidence.is_running < counts.max():  # the strategies take turns
         most, least = counts.idxmax(), counts.idxmin()
         yield (
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
@@ -212,7 +188,7 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
             "chance alone."
         )
         return  # which explains the epochs
-    if evidence.multirun or evidence.cells is not None:
+    if evidence.cells is not None or "epochs_trained" not in evidence.trials:
         return  # no strategy is compared with one of another length
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
     if not evidence.is_running and epochs.max() > _EQUAL * epochs.min():
@@ -248,8 +224,8 @@ def _moved(evidence: Evidence) -> str:
              for name, trial in stage["winners"].items()}  # fmt: skip
     moved = [key for key in first if best.get(key, first[key]) != first[key]]
     counts = Counter(name for _, name in moved)
-    many = len(stages) > 1
-    names = [f"{name} ({n} of {len(stages)})" if many else name for name, n in counts.items()]
+    of = f" of {len(stages)})" if len(stages) > 1 else ""
+    names = [f"{name} ({n}{of}" if of else name for name, n in counts.items()]
     return listed(names, "and") if names else "none"
 
 
@@ -284,8 +260,7 @@ def _edges(evidence: Evidence) -> Iterator[str]:
             for strategy in trials["strategy"].unique()
         }
         parts.append(statistics.at_edge(trials, spaces))
-    frame = pd.concat(parts, ignore_index=True)
-    searches = evidence.trials["search"].nunique()
+    frame, searches = pd.concat(parts, ignore_index=True), len(parts)
     near = frame[frame["at_edge"].fillna(False)]
     for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
         row = group.iloc[0]

@@ -1,9 +1,14 @@
-"""What a report rests on: how a sweep was asked for, and the frames of what it has left."""
+"""What a report rests on: how a sweep was asked for, the frames it has left, what they show.
+
+`gather` and `gather_foreign` read folders. What follows from the frames is computed when it is
+asked for.
+"""
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +31,23 @@ _INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler
 _LOST = ("diverged", "failed", "pruned")
 
 
-def _is_job(path: Path) -> bool:
-    """Returns whether a folder is a job's, whatever `hydra.sweep.subdir` calls it."""
-    return path.is_dir() and (path.name.isdigit() or (path / layout.HYDRA).is_dir())
-
-
 @dataclass(frozen=True)
 class Measure:
     """What is compared, and how it is written: test accuracy, or what other applications return."""
 
     column: str = "test_accuracy"  # of the replicates, and of the standings
-    name: str = "test accuracy"
     prefix: str = "test"  # of its further columns
+    name: str = "test accuracy"
+    mean: str = "test accuracy"  # what its mean is called
+    title: str = "Final test accuracy"
+    run: str = "replicate"  # what has a value
+    lost: str = "replicate that diverged or failed"  # what has none
+    one: str = "this configuration of "  # before the name of a strategy in a single search
     unit: str = " points"  # of a difference
-    percent: bool = True
+    scale: int = 100
+    sign: str = " %"  # behind a value
+    digits: str = ".2f"
+    best: str = ".4f"  # digits of an objective
     maximised: bool = True
 
     @property
@@ -48,15 +56,12 @@ class Measure:
         return [self.column, *(f"{self.prefix}_{name}" for name in ("sd", "low", "high"))]
 
     def value(self, value: float) -> str:
-        """`89.52` of an accuracy, four digits of anything else."""
-        return f"{100 * value:.2f}" if self.percent else f"{value:.4g}"
+        """`89.52` of an accuracy, four digits of anything else; a dash of NaN."""
+        return "-" if pd.isna(value) else f"{self.scale * value:{self.digits}}"
 
     def difference(self, value: float) -> str:
-        """`+0.62` of a difference."""
-        return f"{100 * value:+.2f}" if self.percent else f"{value:+.4g}"
-
-
-ACCURACY = Measure()
+        """`+0.62` of a difference; a dash of NaN."""
+        return "-" if pd.isna(value) else f"{self.scale * value:+{self.digits}}"
 
 
 @dataclass(frozen=True)
@@ -97,28 +102,27 @@ class Setup:
         begun = searches.folders(place)
         tuned = [read(folder / layout.SWEEP_RESULTS, dict[str, Any]) for folder in begun]
         config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
-        is_whole = all(found.get("ended") for found in tuned)
         manifests = [found for found in map(manifest.read, begun) if found]
         stated = [found.get("plan", {}) | found for found in manifests]
         images = next((found["test_images"] for found in stated if "test_images" in found), None)
-        below = [(folder / layout.TRIALS, folder) for folder in begun]
-        begun_below = [next(filter(Path.is_dir, paths), place).iterdir() for paths in below]
-        left = {path for paths in begun_below for path in paths if _is_job(path)}
+        is_whole = len(begun) >= config.get("searches", 1)
+        homes = (next(filter(Path.is_dir, (at / layout.TRIALS, at)), place) for at in begun)
+        left = (path for home in homes for path in home.iterdir() if path.is_dir())
+        jobs = {path.resolve() for path in left  # whatever `hydra.sweep.subdir` calls them
+                if path.name.isdigit() or (path / layout.HYDRA).is_dir()}  # fmt: skip
         return Setup(
             config=config,
             spaces=read(place / layout.SPACES, schema.Spaces),
             manifests=manifests,
             openings=ledger.read(images),
             environment=schema.environment(trial_folders[0] if trial_folders else place),
-            has_ended=is_whole and len(begun) >= config.get("searches", 1),
+            has_ended=is_whole and all(found.get("ended") for found in tuned),
             own_points=any(
                 found.get("points") is None
                 for results in tuned
                 for found in results.get("strategies", {}).values()
             ),
-            unended=len(
-                {path.resolve() for path in left} - {path.resolve() for path in trial_folders}
-            ),
+            unended=len(jobs - {path.resolve() for path in trial_folders}),
             damaged=damaged,
         )
 
@@ -166,20 +170,16 @@ class Setup:
         return {key: (plan.get(key), now.get(key)) for key in keys if plan.get(key) != now.get(key)}
 
     @property
-    def planned(self) -> int | None:
-        """How many trials the sweep will have; None if that is not known."""
-        if not self.sweeper:
-            return None
+    def planned(self) -> int:
+        """How many trials the sweep will have; 0 if that is not known."""
         stages = self.searches + len(self.recentred)
-        return int(self.sweeper["n_trials"]) * max(1, len(self.strategies)) * stages
+        return int(self.sweeper.get("n_trials") or 0) * max(1, len(self.strategies)) * stages
 
     @property
     def recentred(self) -> dict[int, Mapping[str, Any]]:
         """The second stages of tuning, by the number of their search."""
-        stated = [found.get("plan", {}) | found for found in self.manifests]
-        return {
-            found.get("search", 0): found["recentred"] for found in stated if "recentred" in found
-        }
+        stated = (found.get("plan", {}) | found for found in self.manifests)
+        return {one.get("search", 0): one["recentred"] for one in stated if "recentred" in one}
 
     @property
     def replicates(self) -> int:
@@ -199,19 +199,18 @@ class Setup:
         return any({"seeds", "looks"} & {*opening.get("changed", [])} for opening in later)
 
     @property
-    def planned_replicates(self) -> int | None:
-        """How many replicates there will be; None if that is not known."""
-        if self.looks and "wanted" in self.manifest:
-            return int(sum(self.manifest["wanted"].values()))
-        if not {"winners", "seeds"} <= self.manifest.keys():
-            return None
-        return len(self.manifest["winners"]) * len(self.manifest["seeds"]) * self.searches
+    def planned_replicates(self) -> int:
+        """How many replicates there will be; 0 if that is not known."""
+        plan = self.manifest
+        if self.looks and "wanted" in plan:
+            return int(sum(plan["wanted"].values()))
+        return len(plan.get("winners", ())) * len(plan.get("seeds", ())) * self.searches
 
     @property
     def sampler(self) -> str | None:
         """The sampler's class."""
-        target: str | None = (self.sweeper.get("sampler") or {}).get("_target_")
-        return target and target.rpartition(".")[2]
+        target = (self.sweeper.get("sampler") or {}).get("_target_")
+        return str(target).rpartition(".")[2] if target else None
 
     @property
     def is_independent(self) -> bool:
@@ -226,10 +225,11 @@ class Setup:
             search: In which search; None: in all of them together.
         """
         space = dict(self.spaces.get(strategy, self.spaces.get("", {})))
-        stages = [stage for number, stage in self.recentred.items() if search in (None, number)]
-        for key, (low, high) in (i for s in stages for i in s["ranges"].get(strategy, {}).items()):
-            if "low" in (old := space.get(key, {})):
-                space[key] = old | {"low": min(old["low"], low), "high": max(old["high"], high)}
+        for number, stage in self.recentred.items():
+            ranges = stage["ranges"].get(strategy, {}) if search in (None, number) else {}
+            for key, (low, high) in ranges.items():
+                if "low" in (old := space.get(key, {})):
+                    space[key] = old | {"low": min(old["low"], low), "high": max(old["high"], high)}
         return space
 
 
@@ -242,53 +242,150 @@ class Evidence:
 
     folder: Path
     setup: Setup
-    stopping: str  # the track: none (a fixed horizon), or the name of the early stopping
     metric: str  # the objective's
     trials: pd.DataFrame
     replicates: pd.DataFrame
     curves: pd.DataFrame  # of the trials
     replicate_curves: pd.DataFrame
     superseded: int
-    drawn: int  # trials on synthetic images, left out because others are on real ones
-    standings: pd.DataFrame  # a row per strategy, the best first
-    components: pd.DataFrame  # `statistics.components`
-    baseline: str  # what the others are compared with
-    pair: str = "seed"  # what the verdicts pair: seed, search or block
-    measure: Measure = ACCURACY
-    multirun: foreign.Multirun | None = None  # of another application
-    versus_baseline: pd.DataFrame | None = None  # `comparison.compare`; None: no verdict
-    versus_best: pd.DataFrame | None = None  # `comparison.compare_to_best`
+    pair: str  # what the verdicts pair: seed, search or block
+    measure: Measure = Measure()
+    stopping: str = "none"  # the track: a fixed horizon, or the name of the early stopping
+    drawn: int = 0  # trials on synthetic images, left out because others are on real ones
+    images: pd.DataFrame | None = None  # a row per replicate that kept which images are right
     # Where the sweep declares cells: its replicates, by cell, with schedules for strategies. Then
     # no strategy is compared with one of another cell.
     cells: pd.DataFrame | None = None
+    multirun: foreign.Multirun | None = None  # of another application
 
     @property
-    def cell_baseline(self) -> str:
-        """The schedule that the others are compared with in each cell."""
-        assert self.cells is not None
-        found = [self.setup.config.get("baseline"), BASELINE, *self.cells["strategy"]]
-        return str(next(name for name in found if name in set(self.cells["strategy"])))
-
-    @property
-    def in_cells(self) -> pd.DataFrame:
-        """The verdicts in each cell, by `statistics.compare_in_cells`."""
-        assert self.cells is not None
-        rules = {"margin": self.setup.margin, "alpha": self.setup.alpha, "pair": self.pair}
-        return statistics.compare_in_cells(self.cells, self.cell_baseline, **rules)
+    def kind(self) -> str:
+        """A multirun is of Hydra's own `-m`."""
+        is_multirun = self.multirun or self.folder.parent.name == layout.MULTIRUN
+        return "multirun" if is_multirun else "sweep"
 
     @property
     def maximised(self) -> bool:
         """Whether more of the objective is better."""
         return metrics.is_maximised(self.metric)
 
+    @cached_property
+    def standings(self) -> pd.DataFrame:
+        """A row per strategy, the best first.
+
+        Columns: strategy, best (objective of the best trial), trial and search (Int64, its
+        numbers), trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
+        replicates_lost (without), test_accuracy, test_sd, test_low and test_high (mean, standard
+        deviation and 95 % t-interval over the seeds, or over the means of several searches), of
+        the replicates that ended. The order is that of `statistics.order`, where lost ones count.
+        """
+        trials, replicates = self.trials, self.replicates
+        seen = [*trials["strategy"], *replicates["strategy"]]
+        listed = [strategy for strategy in self.setup.strategies if strategy in set(seen)]
+        winners = statistics.winners(trials) if len(trials) else trials
+        first = statistics.rank(winners, maximised=self.maximised)
+        best = first.drop_duplicates("strategy").set_index("strategy")
+        column, *_ = columns = self.measure.columns
+        tests = replicates.groupby("strategy")[column]
+        lost = pd.crosstab(trials["strategy"], trials["stop_reason"]).reindex(columns=_LOST)
+        counts = {"trials": trials.groupby("strategy").size(), **lost, "replicates": tests.count(),
+                  "replicates_lost": tests.size() - tests.count()}  # fmt: skip
+        frame = pd.DataFrame(
+            {"best": best["objective"].astype("float64")}
+            | {number: best[number].astype("Int64") for number in ("trial", "search")}
+            | counts
+            | dict.fromkeys(columns, np.nan),
+            index=pd.Index(dict.fromkeys([*listed, *seen]), name="strategy", dtype=object),
+        )
+        frame[list(counts)] = frame[list(counts)].fillna(0).astype("int64")
+        for strategy, own in replicates.groupby("strategy"):
+            frame.loc[strategy, columns] = mean_and_interval(own, column)
+        if frame[column].isna().all():
+            ranked = statistics.rank(frame.reset_index(), "best", self.maximised)
+            return ranked.reset_index(drop=True)
+        tested = statistics.order(replicates, column, self.pair)
+        return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
+
+    @cached_property
+    def strategies(self) -> list[str]:
+        """The best first."""
+        return self.standings["strategy"].to_list()
+
+    @cached_property
+    def baseline(self) -> str:
+        """What the others are compared with."""
+        return self._baseline(list(self.replicates["strategy"]) or list(self.trials["strategy"]))
+
+    @cached_property
+    def cell_baseline(self) -> str:
+        """The schedule that the others are compared with in each cell."""
+        assert self.cells is not None
+        return self._baseline(list(self.cells["strategy"]))
+
+    def _baseline(self, names: Collection[str]) -> str:
+        wished = [self.setup.config.get("baseline"), BASELINE, *self.setup.strategies, *names]
+        return next((str(name) for name in wished if name in names), BASELINE)
+
+    @property
+    def _rules(self) -> dict[str, Any]:
+        margin = self.setup.margin or sys.float_info.min  # without one all differences matter
+        return {"pair": self.pair, "margin": margin, "alpha": self.setup.alpha}
+
+    @property
+    def _looks(self) -> Mapping[int, float] | None:
+        return self.setup.looks if self.pair == "seed" else None
+
+    @property
+    def judged(self) -> pd.DataFrame:
+        """The replicates that verdicts are about: where looks are planned, of the plan's seeds."""
+        own = self.replicates
+        return own[own["seed"].isin(self.setup.manifest["seeds"])] if self._looks else own
+
+    @cached_property
+    def versus_baseline(self) -> pd.DataFrame | None:
+        """`statistics.compare`; None: no verdict."""
+        column, own = self.measure.column, self.replicates
+        is_measured = own["strategy"].nunique() > 1 and own[column].notna().any()
+        if self.cells is not None or not is_measured:
+            return None
+        rules = self._rules | {"images": self.images, "looks": self._looks}
+        return statistics.compare(self.judged, self.baseline, column, **rules)
+
+    @property
+    def at_looks(self) -> dict[str, Any]:
+        """The looks, and how many were made, as `compare_to_best` takes them; {}: no plan."""
+        if not self._looks or self.versus_baseline is None:
+            return {}
+        return {"looks": self._looks, "made": int(self.versus_baseline["look"].max())}
+
+    @cached_property
+    def versus_best(self) -> pd.DataFrame | None:
+        """`statistics.compare_to_best`; None: no verdict."""
+        if self.versus_baseline is None:
+            return None
+        rules = self._rules | {"images": self.images} | self.at_looks
+        return statistics.compare_to_best(self.judged, self.measure.column, **rules)
+
+    @cached_property
+    def in_cells(self) -> pd.DataFrame:
+        """The verdicts in each cell, by `statistics.compare_in_cells`."""
+        assert self.cells is not None
+        return statistics.compare_in_cells(self.cells, self.cell_baseline, **self._rules)
+
+    @cached_property
+    def components(self) -> pd.DataFrame:
+        """The parts of the variance, by `statistics.components`."""
+        return statistics.components(self.replicates, self.images)
+
     @property
     def chosen(self) -> str | None:
         """The strategy with the best mean objective of its replicates, which `export-best` gives.
 
-        None where fewer than two have replicates: then tuning trials decide.
+        None where fewer than two have replicates: then tuning trials decide. Nothing of another
+        application is exported.
         """
         found = by_replicates(self.replicates, "objective", maximised=self.maximised)
-        return str(found.index[0]) if len(found) > 1 else None
+        return str(found.index[0]) if len(found) > 1 and not self.multirun else None
 
     @property
     def recommended(self) -> str | None:
@@ -304,52 +401,14 @@ class Evidence:
         better = rows[rows["verdict"] == Verdict.BETTER]
         if better.empty:
             return None if (rows["verdict"] == Verdict.UNDECIDED).any() else self.baseline
-        return str(self.chosen if self.is_borne_out else better["difference"].abs().idxmax())
-
-    @property
-    def is_borne_out(self) -> bool:
-        """Whether test images show `chosen` as better than the baseline, and as worse than none."""
-        if self.versus_baseline is None or self.versus_best is None:
-            return False
-        rows, best = (
-            f.set_index("strategy")["verdict"] for f in (self.versus_baseline, self.versus_best)
-        )
-        is_better = rows.get(self.chosen) == Verdict.BETTER
-        return is_better and best.get(self.chosen) != Verdict.WORSE
-
-    @property
-    def covers_images(self) -> bool:
-        """Whether an interval covers other test images, too."""
-        rows = self.versus_baseline
-        return rows is not None and bool(rows["images_low"].notna().any())
-
-    @property
-    def is_multirun(self) -> bool:
-        """Whether Hydra's own `-m` made these trials."""
-        return self.multirun is not None or self.folder.parent.name == layout.MULTIRUN
-
-    @property
-    def strategies(self) -> list[str]:
-        """The best first."""
-        return self.standings["strategy"].to_list()
-
-    @property
-    def judged(self) -> pd.DataFrame:
-        """The replicates that verdicts are about."""
-        return _planned(self.replicates, self.setup) if self.at_looks else self.replicates
-
-    @property
-    def at_looks(self) -> dict[str, Any]:
-        """The looks, and how many were made, as `compare_to_best` takes them; {}: no plan."""
-        if not self.setup.looks or self.pair != "seed" or self.versus_baseline is None:
-            return {}
-        return {"looks": self.setup.looks, "made": int(self.versus_baseline["look"].max())}
+        best = self.versus_best.set_index("strategy")["verdict"]
+        is_borne_out = self.chosen in better.index and best.get(self.chosen) != Verdict.WORSE
+        return str(self.chosen if is_borne_out else better["difference"].abs().idxmax())
 
     @property
     def is_running(self) -> bool:
         """Whether trials are still to come, or were when the sweep was killed."""
-        planned = self.setup.planned
-        return planned is not None and not self.setup.has_ended and len(self.trials) < planned
+        return not self.setup.has_ended and len(self.trials) < self.setup.planned
 
 
 def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Evidence:
@@ -374,44 +433,20 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     trials, replicates = (
         frame[~frame["superseded"]].reset_index(drop=True) for frame in (trials, replicates)
     )
-    metric = str(trials["objective_metric"].iloc[0]) if len(trials) else "val/accuracy"
-    strategies = list(replicates["strategy"]) or list(trials["strategy"])
-    wished = [setup.config.get("baseline"), BASELINE, *setup.strategies, *strategies]
-    baseline = next((str(name) for name in wished if name in strategies), BASELINE)
-    pair = "search" if replicates["search"].nunique() > 1 else "seed"
-    images = _correct(replicates)
-    versus_baseline, versus_best = None, None
-    cells = in_cells(replicates, setup)
-    if (
-        cells is None
-        and replicates["strategy"].nunique() > 1
-        and replicates["test_accuracy"].notna().any()
-    ):
-        at = setup.looks if pair == "seed" else None
-        judged = _planned(replicates, setup) if at else replicates
-        rules: Any = {"pair": pair, "margin": setup.margin, "alpha": setup.alpha}
-        rules |= {"looks": at, "images": images}
-        versus_baseline = statistics.compare(judged, baseline, **rules)
-        made = None if at is None else int(versus_baseline["look"].max())
-        versus_best = statistics.compare_to_best(judged, **rules, made=made)
     return Evidence(
         folder=place,
         setup=setup,
-        stopping=track,
-        metric=metric,
+        metric=str(trials["objective_metric"].iloc[0]) if len(trials) else "val/accuracy",
         trials=trials,
         replicates=replicates,
         curves=results.curves(trials),
         replicate_curves=results.curves(replicates),
         superseded=superseded,
+        pair="search" if replicates["search"].nunique() > 1 else "seed",
+        stopping=track,
         drawn=drawn,
-        standings=_standings(setup, trials, replicates, metric, pair),
-        components=statistics.components(replicates, images),
-        baseline=baseline,
-        pair=pair,
-        versus_baseline=versus_baseline,
-        versus_best=versus_best,
-        cells=cells,
+        images=_correct(replicates),
+        cells=in_cells(replicates, setup),
     )
 
 
@@ -437,42 +472,34 @@ def gather_foreign(
     if margin is not None and not 0 < margin < math.inf:
         raise RequestError("--margin", "be positive", margin)
     first = multirun.first if multirun.first in names else names[0]
-    baseline, metric, pair = baseline or first, jobs["objective_metric"].iloc[0], multirun.pair
-    nothing = jobs.iloc[:0]
-    trials, replicates = (nothing, jobs) if multirun.is_paired else (jobs, nothing)
-    rules: Any = {"pair": pair, "margin": margin or sys.float_info.min, "value": "objective"}
     folders = {path.parent for path in multirun.folder.rglob(f"*/{layout.HYDRA}")}
-    ended = {Path(folder) for folder in multirun.jobs["folder"]}
-    setup = Setup(
-        config={"hydra": multirun.config, "margin": margin or 0.0},
-        spaces=multirun.spaces,
-        has_ended=True,
-        unended=len(folders - ended),
-    )
-    is_judged = replicates["strategy"].nunique() > 1
-    measure = Measure(
-        "objective", metric, "objective", "", percent=False, maximised=metric == metrics.SCORE
-    )
+    metric, nothing = str(jobs["objective_metric"].iloc[0]), jobs.iloc[:0]
     return Evidence(
         folder=multirun.folder,
-        setup=setup,
-        stopping="none",
+        setup=Setup(
+            config={
+                "hydra": {"sweeper": multirun.config.get("sweeper", {})},
+                "baseline": baseline or first,
+                "margin": margin or 0.0,
+            },
+            spaces=multirun.spaces,
+            has_ended=True,
+            unended=len(folders - {Path(folder) for folder in multirun.jobs["folder"]}),
+        ),
         metric=metric,
-        trials=trials,
-        replicates=replicates,
-        curves=pd.DataFrame(),
-        replicate_curves=pd.DataFrame(),
+        trials=nothing if multirun.is_paired else jobs,
+        replicates=jobs if multirun.is_paired else nothing,
+        curves=results.curves(nothing),
+        replicate_curves=results.curves(nothing),
         superseded=int(multirun.jobs["superseded"].sum()),
-        drawn=0,
-        standings=_standings(setup, trials, replicates, metric, pair, measure),
-        components=pd.DataFrame(),
-        baseline=baseline,
-        pair=pair,
-        measure=measure,
+        pair=multirun.pair,
+        measure=Measure(
+            column="objective", prefix="objective", name=metric, mean="mean",
+            title="What jobs returned", run="job", lost="job that failed", one="", unit="", scale=1,
+            sign="", digits=".4g", best=".4g", maximised=metrics.is_maximised(metric),
+        ),
         multirun=multirun,
-        versus_baseline=statistics.compare(replicates, baseline, **rules) if is_judged else None,
-        versus_best=statistics.compare_to_best(replicates, **rules) if is_judged else None,
-    )
+    )  # fmt: skip
 
 
 def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
@@ -497,15 +524,10 @@ def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
     return ordered.assign(cell=texts[0].str.cat(texts[1:], sep=", "))
 
 
-def _planned(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame:
-    """Returns the replicates with the seeds of the manifest, to which alone its looks belong."""
-    return replicates[replicates["seed"].isin(setup.manifest["seeds"])]
-
-
 def summary(evidence: Evidence) -> pd.DataFrame:
     """The rows of `comparison.csv`: the standings, and what the verdicts say of each strategy.
 
-    The columns of `comparison.compare`, as they are for the baseline and with `best_` in front
+    The columns of `statistics.compare`, as they are for the baseline and with `best_` in front
     for the best one; NaN for the strategy that the others are compared with. After them the
     columns of `statistics.components` as variance_seed, variance_search, variance_image. Of another
     application's multirun the columns that hold something.
@@ -546,8 +568,7 @@ def confusion(evidence: Evidence) -> tuple[str, list[str], NDArray[np.int64]] | 
     """
     winner = evidence.recommended or next(iter(evidence.strategies), "")
     own = evidence.replicates[evidence.replicates["strategy"] == winner]
-    found = filter(None, (weights.read_confusion(Path(folder)) for folder in own["folder"]))
-    kept = list(found)
+    kept = [*filter(None, (weights.read_confusion(Path(folder)) for folder in own["folder"]))]
     alike = [counts for names, counts in kept if names == kept[0][0]]
     return (winner, kept[0][0], np.sum(alike, axis=0)) if kept else None
 
@@ -558,13 +579,10 @@ def _track(stopping: pd.Series, wanted: str | None) -> str:
     if wanted is not None and found and wanted not in found:
         raise RequestError("--stopping", f"be one of {', '.join(found)}", wanted)
     if wanted is None and len(found) > 1:
-        raise RequestError(
-            "stopping",
-            "be one for all that is compared, because early stopping cuts off schedules that get "
-            "better late",
-            Phrase(", ".join(f"{count} trials with {name}" for name, count in counts.items())),
-            f"choose with --stopping {found[0]}",
-        )
+        why = "because early stopping cuts off schedules that get better late"
+        got = Phrase(", ".join(f"{count} trials with {name}" for name, count in counts.items()))
+        hint = f"choose with --stopping {found[0]}"
+        raise RequestError("stopping", f"be one for all that is compared, {why}", got, hint)
     return wanted or next(iter(found), "none")
 
 
@@ -575,58 +593,16 @@ def require_one_objective(trials: pd.DataFrame) -> None:
         raise RequestError("objective.metric", rule, Phrase(", ".join(found)))
 
 
-def _standings(
-    setup: Setup,
-    trials: pd.DataFrame,
-    replicates: pd.DataFrame,
-    metric: str,
-    pair: str,
-    measure: Measure = ACCURACY,
-) -> pd.DataFrame:
-    """Returns a row per strategy, the best first.
+def mean_and_interval(own: pd.DataFrame, column: str) -> tuple[float, float, float, float]:
+    """Returns mean, standard deviation and 95 % t-interval of one strategy's replicates.
 
-    Columns: strategy, best (objective of the best trial), trial and search (Int64, its numbers),
-    trials, and of these diverged, failed, pruned; replicates (with a test accuracy),
-    replicates_lost (without), test_accuracy, test_sd, test_low and test_high (mean, standard
-    deviation and 95 % t-interval over the seeds, or over the means of several searches), of the
-    replicates that ended. The order is that of `statistics.order`, where lost ones count.
+    Where there are several searches, each counts as one value, its mean.
     """
-    seen = [*trials["strategy"], *replicates["strategy"]]
-    listed = [strategy for strategy in setup.strategies if strategy in set(seen)]
-    winners = statistics.winners(trials) if len(trials) else trials
-    first = statistics.rank(winners, maximised=metrics.is_maximised(metric))
-    best = first.drop_duplicates("strategy").set_index("strategy")
-    column, *_ = columns = measure.columns
-    tests = replicates.groupby("strategy")[column]
-    counts = {
-        "trials": trials.groupby("strategy").size(),
-        **{
-            reason: (trials["stop_reason"] == reason).groupby(trials["strategy"]).sum()
-            for reason in _LOST
-        },
-        "replicates": tests.count(),
-        "replicates_lost": tests.size() - tests.count(),
-    }
-    frame = pd.DataFrame(
-        {"best": best["objective"].astype("float64")}
-        | {number: best[number].astype("Int64") for number in ("trial", "search")}
-        | counts
-        | dict.fromkeys(columns, np.nan),
-        index=pd.Index(dict.fromkeys([*listed, *seen]), name="strategy", dtype=object),
-    )
-    frame[list(counts)] = frame[list(counts)].fillna(0).astype("int64")
-    for strategy, own in replicates.groupby("strategy"):
-        values = own[column].dropna()
-        if own["search"].nunique() > 1:  # each counts as one value, its mean
-            values = values.groupby(own["search"]).mean()
-        interval = statistics.t_interval(values.to_numpy(dtype=np.float64))
-        frame.loc[strategy, columns] = (values.mean(), values.std(), *interval)
-    by_test = bool(frame[column].notna().any())
-    if not by_test:
-        score, is_maximised = "best", metrics.is_maximised(metric)
-        return statistics.rank(frame.reset_index(), score, is_maximised).reset_index(drop=True)
-    tested = statistics.order(replicates, column, pair)
-    return frame.reindex([*tested, *frame.index.difference(tested, sort=False)]).reset_index()
+    values = own[column].dropna()
+    if own["search"].nunique() > 1:
+        values = values.groupby(own["search"]).mean()
+    low, high = statistics.t_interval(values.to_numpy(dtype=np.float64))
+    return values.mean(), values.std(), low, high
 
 
 def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> pd.Series:
@@ -636,8 +612,7 @@ def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> p
     """
     ended = replicates.loc[ran_to_the_end(replicates) & replicates[value].notna(), "strategy"]
     means = replicates.groupby("strategy")[value].agg(lambda values: values.mean(skipna=False))
-    means = means[means.index.isin(ended)]
-    return means.sort_values(ascending=not maximised, kind="stable")
+    return means[means.index.isin(ended)].sort_values(ascending=not maximised, kind="stable")
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab import statistics
+from fmnist_lab.metrics import OBJECTIVES
 from fmnist_lab.report import style
 from fmnist_lab.report.evidence import RATE, Evidence, ran_to_the_end
 from fmnist_lab.report.evidence import confusion as gathered_confusion
@@ -28,6 +29,8 @@ __all__ = ["budget", "cells", "confusion", "importance", "learning_rates", "para
 _RATE = "opt/learning_rate"  # of an epoch
 _RATES: dict[str, Any] = {"title": "learning rate", "type": "log", "exponentformat": "power",
                           "dtick": 1}  # fmt: skip
+# What an objective is worth without any training; of others the worst that is known.
+_GUESSES = dict.fromkeys(OBJECTIVES, 0.1) | {"val/loss": float(np.log(10))}
 _DECADES = 4  # a rate that has fallen further is as good as zero
 _MOST_CLASSES = 60
 _MOST_LINES = 2000  # of parallel coordinates: the best ones
@@ -44,13 +47,11 @@ _REASONS = {
 def learning_rates(evidence: Evidence) -> "go.Figure | None":
     """Draws the learning rate of each strategy's best trial, at every epoch's last step."""
     best = _best(evidence)
-    rates = best[_RATE].where(best[_RATE] > 0)
+    rates, epochs = best[_RATE].where(best[_RATE] > 0), best["epoch"] + 1
     if not rates.notna().any():
         return None
-    epochs = best["epoch"] + 1
-    top = rates.max()
-    lowest = max(rates.min(), top / 10**_DECADES)
-    ends = [float(np.log10(lowest)) - 0.1, float(np.log10(top)) + 0.1]
+    top = float(np.log10(rates.max()))
+    ends = [max(float(np.log10(rates.min())), top - _DECADES) - 0.1, top + 0.1]
     return style.figure(
         style.lines(evidence, best.assign(epoch=epochs, rate=rates), "epoch", "rate",
                     "%{y:.3g} after epoch %{x}"),
@@ -73,10 +74,10 @@ def validation(evidence: Evidence) -> "go.Figure | None":
     With replicates the line is their mean, and the band reaches from the worst to the best. Without
     them the line is the best trial, and the band holds the middle half of all trials.
     """
-    curves = evidence.replicate_curves
-    of_replicates = not curves.empty
-    lines = curves if of_replicates else _best(evidence)
-    bands = curves if of_replicates else evidence.curves
+    lines = bands = evidence.replicate_curves
+    quantiles = (0.0, 1.0)
+    if lines.empty:
+        lines, bands, quantiles = _best(evidence), evidence.curves, (0.25, 0.75)
     panels = [metric for metric in _PANELS if lines[metric].notna().any()]
     if not panels:
         return None
@@ -87,14 +88,14 @@ def validation(evidence: Evidence) -> "go.Figure | None":
         for frame in (lines, bands)
     )
     mean, runs = line.mean(), band.count()
-    low, high = (band.quantile(end) for end in ((0.0, 1.0) if of_replicates else (0.25, 0.75)))
+    low, high = map(band.quantile, quantiles)
     whole_epochs = style.whole_numbers(mean.index.get_level_values("epoch").max() + 1)
     grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
     layout: dict[str, Any] = {"grid": grid}
     traces: list[dict[str, Any]] = []
     for row, metric in enumerate(panels, 1):
-        columns = {"mean": mean, "runs": runs, "low": low, "high": high}
-        frame = pd.DataFrame({name: column[metric] for name, column in columns.items()})
+        columns = [mean[metric], runs[metric], low[metric], high[metric]]
+        frame = pd.concat(columns, axis=1, keys=["mean", "runs", "low", "high"])
         known = frame.dropna(subset="mean").index.unique("strategy")
         for strategy in reversed(evidence.strategies):  # the best on top
             if strategy in known:
@@ -155,7 +156,7 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     if standings.empty:
         return None
     tested = evidence.replicates.dropna(subset=column)
-    factor, digits, unit = (100, ".2f", " %") if measure.percent else (1, ".4g", "")
+    factor, shown = measure.scale, f"%{{x:{measure.digits}}}{measure.sign}<extra></extra>"
     traces: list[dict[str, Any]] = []
     for row, (strategy, own) in enumerate(style.by_strategy(evidence, tested)):
         stroke = {"color": style.colour(evidence, strategy)}
@@ -165,15 +166,14 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
                 "x": factor * own[column], "y": row + style.spread(len(own), 0.4),
                 "marker": stroke | {"size": 9, "opacity": 0.55}, "showlegend": False,
                 "customdata": own[["seed", "search"]].to_numpy(),
-                "hovertemplate":
-                    f"{strategy}, seed %{{customdata[0]}}: %{{x:{digits}}}{unit}<extra></extra>",
+                "hovertemplate": f"{strategy}, seed %{{customdata[0]}}: {shown}",
             },
             style.dots(1) | {
                 "x": [mean], "y": [row], "showlegend": False,
                 "marker": stroke | {"size": 13, "symbol": "line-ns", "line": stroke | {"width": 3}},
                 "error_x": stroke | {"array": [high - mean], "arrayminus": [mean - low],
                                      "thickness": 2},
-                "hovertemplate": f"{strategy}: mean %{{x:{digits}}}{unit}<extra></extra>",
+                "hovertemplate": f"{strategy}: mean {shown}",
             },
         ]  # fmt: skip
     baseline = factor * standings[column].get(evidence.baseline, np.nan)
@@ -182,7 +182,7 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     return style.figure(
         traces,
         height=110 + 4 * style.ROW // 3 * len(standings),
-        xaxis={"title": f"{measure.name}{',' * measure.percent}{unit}"},
+        xaxis={"title": f"{measure.name}{',' * bool(measure.sign)}{measure.sign}"},
         yaxis=style.rows_axis(list(standings.index)),
         shapes=[] if np.isnan(baseline) else [upright | {"line": line}],
     )
@@ -244,11 +244,10 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
 
 def _where_it_matters(objectives: pd.Series, maximised: bool) -> tuple[float, float]:
     """Returns a range without the hopeless: at most thrice as far from the best as the median."""
-    best = objectives.max() if maximised else objectives.min()
+    low, high = objectives.min(), objectives.max()
+    best = high if maximised else low
     far = best - 3 * (best - objectives.median())
-    if maximised:
-        return max(objectives.min(), far), best
-    return best, min(objectives.max(), far)
+    return (max(low, far), high) if maximised else (low, min(high, far))
 
 
 def budget(evidence: Evidence) -> "go.Figure | None":
@@ -256,10 +255,9 @@ def budget(evidence: Evidence) -> "go.Figure | None":
     if not (evidence.standings["trials"] > 1).any():
         return None
     if evidence.setup.is_independent:
-        title, guess = "expected best", 0.1 if evidence.maximised else float(np.log(10))
-        if evidence.multirun:  # as bad as the worst that is known
-            known = evidence.trials["objective"]
-            guess = float(known.min() if evidence.maximised else known.max())
+        title, known = "expected best", evidence.trials["objective"]
+        worst = known.min() if evidence.maximised else known.max()
+        guess = _GUESSES.get(evidence.metric, float(worst))
         curves = statistics.expected_best(evidence.trials, guess)
     else:  # as each search went; the mean of several
         title, ended = "best so far", evidence.trials.sort_values(["strategy", "search", "trial"])
@@ -288,8 +286,7 @@ def cells(evidence: Evidence) -> "go.Figure | None":
     """
     if evidence.cells is None or (found := evidence.in_cells).empty:
         return None
-    points = found[["difference", "low", "high"]] * 100
-    found = found.assign(**points)
+    found = found.assign(**found[["difference", "low", "high"]] * 100)
     (key, *others) = evidence.setup.config["cells"]
     ahead = {"title": f"points over {evidence.cell_baseline}", "zeroline": True}
     if not others and pd.api.types.is_numeric_dtype(evidence.cells[key]):
@@ -367,23 +364,19 @@ def parallel_coordinates(evidence: Evidence) -> "go.Figure | None":
     best = statistics.rank(trials, maximised=evidence.maximised).head(_MOST_LINES)
     if best.empty or not _searched(best):
         return None
-    choices = {"all strategies": best}
-    if len(evidence.strategies) > 1:
-        choices |= dict(style.by_strategy(evidence, best))
+    own = style.by_strategy(evidence, best) if len(evidence.strategies) > 1 else ()
+    choices = {"all strategies": best, **dict(own)}
     traces = [
         {"type": "parcoords", "dimensions": _dimensions(evidence, own), "visible": own is best,
          "line": {"color": own["objective"], "colorscale": "Viridis",
                   "reversescale": not evidence.maximised}}
         for own in choices.values()
     ]  # fmt: skip
-    buttons = [
-        {"label": name, "method": "update",
-         "args": [{"visible": [other == name for other in choices]}]}
-        for name in choices
-    ]  # fmt: skip
+    buttons = [{"label": name, "method": "update", "args": [{"visible": [
+                   other == name for other in choices]}]} for name in choices]  # fmt: skip
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.28, "yanchor": "top"}
     margin = {"t": 110, "b": 30, "l": 30 + 7 * max(map(len, evidence.strategies)), "r": 60}
-    menus = [menu] if len(buttons) > 1 else []
+    menus = [menu] * (len(buttons) > 1)
     return style.figure(traces, 420, updatemenus=menus, margin=margin, meta={"wide": True})
 
 

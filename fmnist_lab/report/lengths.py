@@ -12,12 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 from fmnist_lab import schedules, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.results import layout
 
 _EPOCHS, _METRIC = "training.epochs", "val/accuracy"
 
 
 def savings(evidence: Evidence) -> pd.DataFrame:
-    """`comparison.saved_epochs` of trials and replicates together.
+    """`statistics.saved_epochs` of trials and replicates together.
 
     The best strategy first; nothing where the horizon is not known.
     """
@@ -40,7 +41,7 @@ def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
 
     Returns:
         The target, the median of the baseline's last validation accuracies, and
-        `comparison.epochs_to_target`, the best strategy first; None where it has none.
+        `statistics.epochs_to_target`, the best strategy first; None where it has none.
     """
     curves, runs = evidence.replicate_curves, evidence.replicates
     own = curves[curves["strategy"] == evidence.baseline]
@@ -53,8 +54,7 @@ def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
 
 def cut_short(evidence: Evidence) -> list[str]:
     """The strategies whose schedule is laid over the whole training, and that were stopped."""
-    frame = savings(evidence)
-    stopped = frame.loc[frame["early_stopped"] > 0, "strategy"]
+    stopped = savings(evidence).query("early_stopped > 0")["strategy"]
     return [name for name in stopped if follows_horizon(_node(evidence, name, "scheduler"))]
 
 
@@ -79,13 +79,13 @@ def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
     if folders.empty:
         return {}
     try:
-        cfg = OmegaConf.load(Path(folders.iloc[0]) / ".hydra" / "config.yaml")
-        selected = OmegaConf.select(cfg, group)
-        if not OmegaConf.is_dict(selected):
+        cfg = OmegaConf.load(Path(folders.iloc[0]) / layout.HYDRA / layout.CONFIG)
+        node = OmegaConf.select(cfg, group)
+        if not OmegaConf.is_dict(node):
             return {}
-        selected.pop("space", None)  # is computed with what only composing knows
-        node: Any = OmegaConf.to_container(selected, resolve=True)
-        return dict(node)
+        node.pop("space", None)  # is computed with what only composing knows
+        resolved: Any = OmegaConf.to_container(node, resolve=True)
+        return dict(resolved)
     except (OSError, ValueError, OmegaConfBaseException):  # elsewhere, or of another application
         return {}
 

@@ -18,35 +18,29 @@ _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "
 
 def measured(evidence: Evidence) -> dict[str, str]:
     """Returns all that is known of how the numbers came about, by headings."""
+    if evidence.multirun:
+        return _of_jobs(evidence, evidence.multirun)
     setup, trials = evidence.setup, evidence.trials
-    facts = {"Progress": progress(evidence)}
-    for name in _CHOICES:
-        if len(found := trials[name].dropna().unique()):
-            facts[name.capitalize()] = ", ".join(found)
+    chosen = {name.capitalize(): ", ".join(trials[name].dropna().unique()) for name in _CHOICES}
+    facts = {"Progress": progress(evidence)} | {name: text for name, text in chosen.items() if text}
     if training := setup.config.get("training"):
-        facts["Training"] = (
-            f"{training.get('epochs')} epochs, batches of {training.get('batch_size')}"
-        )
-        stopping = setup.config.get("stopping", {})
+        epochs, batch = training.get("epochs"), training.get("batch_size")
+        facts["Training"] = f"{epochs} epochs, batches of {batch}"
         facts["Early stopping"] = "none: every trial runs its full length"
         if evidence.stopping != "none":
-            facts["Early stopping"] = (
-                f"on {stopping.get('monitor')}, patience {stopping.get('patience')}"
-            )
+            node = setup.config.get("stopping", {})
+            facts["Early stopping"] = f"on {node.get('monitor')}, patience {node.get('patience')}"
     if data := setup.config.get("data"):
         facts["Validation"] = (
             f"{data.get('val_size')} of the training images, split={data.get('split')}"
             f"{', drawn by each seed' if setup.draws_splits else ''}"
         )
-    facts["Objective"] = (
-        f"{evidence.metric} of the weights that a trial delivers; "
-        f"{'larger' if evidence.maximised else 'smaller'} is better."
-    )
-    if evidence.is_multirun:
+    better = _better(evidence)
+    facts["Objective"] = f"{evidence.metric} of the weights that a trial delivers; {better}"
+    if evidence.kind == "multirun":
         facts["Search"] = "None: the trials are those of the command line."
     elif setup.sweeper:
-        target = (setup.sweeper.get("pruner") or {}).get("_target_", "")
-        pruner = target.rpartition(".")[2]
+        pruner = (setup.sweeper.get("pruner") or {}).get("_target_", "").rpartition(".")[2]
         facts["Search"] = (
             f"{setup.sweeper['n_trials']} trials for each strategy by {setup.sampler}"
             f"{', each in a study of its own' if setup.strategies else ''}"
@@ -82,12 +76,12 @@ def measured(evidence: Evidence) -> dict[str, str]:
     known = setup.environment
     if versions := [f"{name} {known[name]}" for name in _VERSIONS if known.get(name)]:
         facts["Environment"] = ", ".join(versions)
-    return facts | _manifests(evidence)
+    return facts | _manifests(setup)
 
 
 def _verdicts(evidence: Evidence) -> str:
     setup, measure = evidence.setup, evidence.measure
-    margin = setup.margin * (100 if measure.percent else 1)
+    margin = setup.margin * measure.scale
     text = f"Paired differences of {measure.name}. "
     if margin:
         text += (
@@ -105,44 +99,44 @@ def _verdicts(evidence: Evidence) -> str:
             "Where replicates have kept which test images they get right, a wider interval adds "
             "how much the mean differences vary from image to image. "
         )
-    lost = "job that failed" if evidence.multirun else "replicate that diverged or failed"
     return text + (
-        f"Else, and always with fewer than {MIN_PAIRS} pairs, undecided. A {lost} "
+        f"Else, and always with fewer than {MIN_PAIRS} pairs, undecided. A {measure.lost} "
         "ranks last: it counts as the largest difference between the two, in favour of the "
         "other. Against the best, which is chosen from the same numbers, p-values and intervals "
         "cover all comparisons of any two strategies."
     )
 
 
-def of_jobs(evidence: Evidence, multirun: foreign.Multirun) -> dict[str, str]:
+def _of_jobs(evidence: Evidence, multirun: foreign.Multirun) -> dict[str, str]:
     """Returns what is known of a multirun of another application, by headings."""
-    better = "larger" if evidence.maximised else "smaller"
     pairs = [key for key in (*multirun.blocks, multirun.seed) if key]
+    target = str(multirun.config.get("sweeper", {}).get("_target_", ""))
     facts = {
         "Progress": progress(evidence),
-        "Objective": f"What the task function returned; {better} is better.",
-        "Strategies": f"The values of {listed(multirun.strategies, 'and')}."
-        if multirun.strategies
-        else "One: only its seed and what was searched differ.",
+        "Objective": f"What the task function returned; {_better(evidence)}",
+        "Strategies": "One: only its seed and what was searched differ.",
     }
+    if multirun.strategies:
+        facts["Strategies"] = f"The values of {listed(multirun.strategies, 'and')}."
     if pairs:
         facts["Pairs"] = f"Jobs that agree in {listed(pairs, 'and')}."
-    target = str(multirun.config.get("sweeper", {}).get("_target_", ""))
-    facts["Search"] = f"By {target.rpartition('.')[2]}." if target else "Not known."
-    return facts | {"Verdicts": _verdicts(evidence)}
+    search = f"By {target.rpartition('.')[2]}." if target else "Not known."
+    return facts | {"Search": search, "Verdicts": _verdicts(evidence)}
+
+
+def _better(evidence: Evidence) -> str:
+    return f"{'larger' if evidence.maximised else 'smaller'} is better."
 
 
 def _looks_made(setup: Setup) -> str:
     made = [look for one in setup.manifest.get("openings", []) for look in one.get("looks", [])]
-    if not made:
-        return "None is made yet."
     when = [f"at {look['pairs']} on {look['made']}" for look in made]
-    return f"Made: {listed(when, 'and')}."
+    return f"Made: {listed(when, 'and')}." if made else "None is made yet."
 
 
-def _manifests(evidence: Evidence) -> dict[str, str]:
+def _manifests(setup: Setup) -> dict[str, str]:
     """What was trained again, when the test set was opened, and other words of the manifests."""
-    manifests = evidence.setup.manifests
+    manifests, first = setup.manifests, setup.manifest
     winners: dict[str, list[str]] = {}
     for number, manifest in enumerate(manifests, 1):
         search = f"search {number}, " if len(manifests) > 1 else ""
@@ -150,20 +144,16 @@ def _manifests(evidence: Evidence) -> dict[str, str]:
             text = f"{search}trial {winner['trial']}: {' '.join(winner['overrides'])}"
             winners.setdefault(f"Winner {name}", []).append(text)
     facts = {heading: "; ".join(found) for heading, found in winners.items()}
-    times = [one["opened"] for manifest in manifests for one in manifest.get("openings", [])]
-    if times:
+    if times := [one["opened"] for found in manifests for one in found.get("openings", [])]:
         facts["Test set opened"] = ", ".join(dict.fromkeys(times))
-    setup, first = evidence.setup, evidence.setup.manifest
     if setup.openings:
         counts = Counter(f"{entry['command']} {entry['subject']}" for entry in setup.openings)
         what = ", ".join(f"{name}: {count}" for name, count in counts.items())
         facts["Test set in this project"] = f"{ledger.sentence(setup.openings)} {what}."
     if plan := first.get("plan"):
         facts["Plan"] = f"{first['begun']}, {first['hash']}: {plan.get('question')}"
-    if setup.changed:
-        facts["Changed since the plan"] = ", ".join(
-            f"{key} {before} to {after}" for key, (before, after) in setup.changed.items()
-        )
+    if changed := [f"{key} {before} to {after}" for key, (before, after) in setup.changed.items()]:
+        facts["Changed since the plan"] = ", ".join(changed)
     for key, value in flatten({key: first[key] for key in first if key not in _TOLD}).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         facts[f"Manifest: {key}"] = text

@@ -38,17 +38,13 @@ def page(evidence: Evidence) -> str:
     if found := cautions.warnings(evidence):
         items = "".join(f"<li>{escape(text)}</li>" for text in found)
         verdict.append(f'<ul class="warnings">{items}</ul>')
-    if evidence.multirun:
-        measured, charts = method.of_jobs(evidence, evidence.multirun), _charts_of_jobs(evidence)
-    else:
-        measured = method.measured(evidence)
-        charts = _charts(evidence) if len(evidence.trials) else iter(())
     facts = "\n".join(
-        f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>" for heading, text in measured.items()
+        f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>"
+        for heading, text in method.measured(evidence).items()
     )
     sections = [
         _section("Verdict", "", content="\n".join(verdict)),
-        *charts,
+        *(_charts_of_jobs if evidence.multirun else _charts)(evidence),
         _section("How it was measured", "", content=f"<dl>{facts}</dl>"),
     ]
     return f"""<!doctype html>
@@ -65,7 +61,7 @@ def page(evidence: Evidence) -> str:
 <body>
 <main>
 <header>
-<p class="kind">{"Multirun" if evidence.is_multirun else "Sweep"}</p>
+<p class="kind">{evidence.kind.capitalize()}</p>
 <h1>{name}</h1>
 <p class="progress">{escape(sentences.progress(evidence))}</p>{_plan(evidence)}
 </header>
@@ -87,6 +83,8 @@ def _plan(evidence: Evidence) -> str:
 
 def _charts(evidence: Evidence) -> Iterator[str]:
     """Gives a section for all that there is something to show for, in the order of the page."""
+    if evidence.trials.empty:
+        return
     if evidence.cells is not None:
         first = evidence.cell_baseline
         yield _section(
@@ -110,10 +108,9 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         "The rate of each strategy's best trial, at every epoch's last step.",
         figures.learning_rates(evidence),
     )
+    text = "Each strategy's best trial; the band holds the middle half of its trials."
     if len(evidence.replicate_curves):
         text = "Means of each strategy's replicates; the bands reach from the worst to the best."
-    else:
-        text = "Each strategy's best trial; the band holds the middle half of its trials."
     if evidence.stopping != "none":
         text += " Runs that have stopped are missing further on: the means are of those left."
     yield _section("Validation", text, figures.validation(evidence))
@@ -137,7 +134,7 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "there count; where most do not, there is no median.",
             content=tables.speed(evidence, speed[1]),
         )
-    yield _dots(evidence, "Final test accuracy", "replicate")
+    yield _dots(evidence)
     if found := confusion(evidence):
         text, figure = sentences.confusions(*found), figures.confusion(evidence)
         yield _section("Which classes are confused", text, figure, "" if figure else " ")
@@ -164,27 +161,30 @@ def _charts(evidence: Evidence) -> Iterator[str]:
 
 def _charts_of_jobs(evidence: Evidence) -> Iterator[str]:
     """Gives the sections for the jobs of another application."""
-    yield _dots(evidence, "What jobs returned", "job")
+    yield _dots(evidence)
     if len(evidence.trials):
         yield from _search(evidence)
 
 
-def _dots(evidence: Evidence, title: str, run: str) -> str:
+def _dots(evidence: Evidence) -> str:
     """Returns the section with a dot per replicate, or job of another application."""
     return _section(
-        title,
-        f"Every dot is a {run}; the stroke is their mean with its 95 % interval, the dotted "
-        f"line the mean of {evidence.baseline}. These intervals are of the means; the verdicts "
-        f"rest on differences within the same {evidence.pair}, which vary less.",
+        evidence.measure.title,
+        f"Every dot is a {evidence.measure.run}; the stroke is their mean with its 95 % interval, "
+        f"the dotted line the mean of {evidence.baseline}. These intervals are of the means; the "
+        f"verdicts rest on differences within the same {evidence.pair}, which vary less.",
         figures.test_accuracies(evidence),
     )
 
 
 def _search(evidence: Evidence) -> Iterator[str]:
     """Gives the sections on what was searched."""
+    learning = f"The trials of {evidence.setup.sampler} learn from each other"
+    if evidence.setup.recentred:
+        learning = "The second stage of tuning searches around the best of the first"
     text = (
-        f"The best after n trials, as it went. {_learning(evidence)}, so this is one course of "
-        "many that there might have been."
+        f"The best after n trials, as it went. {learning}, so this is one course of many that "
+        "there might have been."
     )
     if evidence.setup.is_independent:
         text = (
@@ -192,7 +192,7 @@ def _search(evidence: Evidence) -> Iterator[str]:
             "Where lines cross, the better strategy depends on the budget."
         )
     spent = ""
-    if evidence.multirun is None:
+    if "seconds" in evidence.trials:
         text += " The table has what tuning took of each, its trials one after the other."
         spent = tables.spent(evidence, lengths.spent(evidence))
     yield _section("Budget", text, figures.budget(evidence), spent)
@@ -208,13 +208,6 @@ def _search(evidence: Evidence) -> Iterator[str]:
         "by Optuna's PED-ANOVA. With few trials a rough guess.",
         figures.importance(evidence),
     )
-
-
-def _learning(evidence: Evidence) -> str:
-    """Why trials depend on one another."""
-    if evidence.setup.recentred:
-        return "The second stage of tuning searches around the best of the first"
-    return f"The trials of {evidence.setup.sampler} learn from each other"
 
 
 def _section(title: str, text: str, figure: "go.Figure | None" = None, content: str = "") -> str:

@@ -1,7 +1,7 @@
 """Verdicts in plain words, a sentence each; what speaks against them is in `cautions`."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab import looks
 from fmnist_lab.foundation import wording
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import Evidence, Measure
 from fmnist_lab.statistics import COMPONENTS, MIN_PAIRS, MOST_PAIRS, Verdict
 
 PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
@@ -31,10 +31,9 @@ def headline(evidence: Evidence) -> str:
         name = str(evidence.recommended)
         first = next(row for row in better if row["strategy"] == name)
         # One search has found one configuration of it, and says nothing about others.
-        is_whole = pair == "search" or evidence.multirun
-        what = name if is_whole else f"this configuration of {name}"
-        lost = losses(evidence, first)
-        use = f"Use {what}: {_numbers(evidence, first)}.{lost}{tested(evidence, name)}"
+        what = name if pair == "search" else f"{evidence.measure.one}{name}"
+        use = f"Use {what}: {_numbers(evidence, first)}."
+        use += losses(evidence, first) + tested(evidence, name)
         if first["images_low"] <= 0:
             use += f" On other test images it may be no better than {baseline}."
         rows = [row for row in records(evidence.versus_best) if row["verdict"] != Verdict.WORSE]
@@ -45,16 +44,14 @@ def headline(evidence: Evidence) -> str:
     undecided = [row for row in rows if row["verdict"] == Verdict.UNDECIDED]
     if not undecided:
         stay = f"Stay with {baseline}: no other strategy is better."
-        return f"{stay}{differing(evidence)}{_added(evidence)}"
+        return stay + differing(evidence) + _added(evidence)
     none = f"Undecided: no strategy is shown to be better than {baseline}."
     if not (measured := [row for row in undecided if row["pairs"]]):
         names = listed([str(row["strategy"]) for row in undecided])
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     sign = 1 if evidence.measure.maximised else -1
-    first = max(
-        measured,
-        key=lambda row: (row["strategy"] == evidence.chosen, sign * float(row["difference"])),
-    )
+    first = max(measured, key=lambda row: (row["strategy"] == evidence.chosen,
+                                           sign * float(row["difference"])))  # fmt: skip
     place = "Ahead" if sign * first["difference"] > 0 else "Next"
     ahead = f"{none} {place} is {first['strategy']}, {_numbers(evidence, first)}"
     return f"{ahead}; {_wanted(evidence, first)}.{losses(evidence, first)}{_added(evidence)}"
@@ -66,8 +63,8 @@ def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
         return "No verdict: no cell has replicates of two schedules so far."
     cells, parts = found["cell"].nunique(), []
     for name in dict.fromkeys(found["strategy"]):
-        counts = found[found["strategy"] == name]["verdict"].value_counts()
-        better, worse = (int(counts.get(kind, 0)) for kind in (Verdict.BETTER, Verdict.WORSE))
+        own = found.loc[found["strategy"] == name, "verdict"]
+        better, worse = ((own == kind).sum() for kind in (Verdict.BETTER, Verdict.WORSE))
         parts.append(f"{name} is better in {better} and worse in {worse}")
     keys = listed(evidence.setup.config["cells"], "and")
     return (
@@ -79,32 +76,30 @@ def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
 def differing(evidence: Evidence) -> str:
     """Why `export-best` gives another strategy than the verdicts, as a further sentence, or ""."""
     named, chosen, baseline = evidence.recommended, evidence.chosen, evidence.baseline
-    if evidence.multirun or named is None or chosen is None or chosen == named:
+    if named is None or chosen is None or chosen == named:
         return ""
-    best = records(evidence.versus_best)
-    worse = [row for row in best if row["strategy"] == chosen and row["verdict"] == Verdict.WORSE]
-    why = f"test images do not show it as better than {baseline}"
-    if worse:
-        why = f"test images show it as worse than {worse[0]['opponent']}"
-    elif chosen == baseline:
-        why = f"test images show {named} as better"
+    why = f"do not show it as better than {baseline}"
+    if chosen == baseline:
+        why = f"show {named} as better"
+    for row in records(evidence.versus_best):
+        if row["strategy"] == chosen and row["verdict"] == Verdict.WORSE:
+            why = f"show it as worse than {row['opponent']}"
     command = f"fmnist-lab export-best {shlex.quote(evidence.folder.name)} --strategy {named}"
     return (
-        f" Validation images are for {chosen}, which export-best gives; {why}. To export {named}: "
-        f"{command}."
+        f" Validation images are for {chosen}, which export-best gives; test images {why}. To "
+        f"export {named}: {command}."
     )
 
 
 def _added(evidence: Evidence) -> str:
     """Returns what a verdict owes to seeds that no plan had, as a further sentence."""
-    if evidence.pair != "seed" or not evidence.setup.has_added_seeds:
-        return ""
-    return " Seeds were added after a look: a false verdict is likelier than its numbers say."
+    text = " Seeds were added after a look: a false verdict is likelier than its numbers say."
+    return text if evidence.pair == "seed" and evidence.setup.has_added_seeds else ""
 
 
 def no_verdict(evidence: Evidence) -> str | None:
     """Returns why there is no verdict on which strategy is better; None where there is one."""
-    replicates, setup = evidence.replicates, evidence.setup
+    replicates, setup, measure = evidence.replicates, evidence.setup, evidence.measure
     if evidence.trials.empty and replicates.empty:
         return "No verdict: no trial has ended yet."
     if len(evidence.strategies) < 2:
@@ -126,14 +121,14 @@ def no_verdict(evidence: Evidence) -> str | None:
         return f"No verdict: {why}. The ranking may be chance; {remedy}."
     if evidence.versus_baseline is None:
         is_alone = replicates["strategy"].nunique() < 2
-        lacking = "the test accuracy of the replicates is not measured yet"
+        lacking = f"the {measure.name} of the {measure.run}s is not measured yet"
         return f"No verdict: {'only one strategy has replicates so far' if is_alone else lacking}."
     pairs = int(evidence.versus_baseline["pairs"].max())
     if pairs >= MIN_PAIRS:
         return None
     planned = setup.searches if evidence.pair == "search" else setup.replicates
     remedy = f"it takes at least {MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}"
-    if planned >= MIN_PAIRS and len(replicates) < (setup.planned_replicates or 0):
+    if planned >= MIN_PAIRS and len(replicates) < setup.planned_replicates:
         remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
     return (
         f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
@@ -145,19 +140,12 @@ def with_more(evidence: Evidence, pairs: int) -> str:
     """The command that goes on to so many pairs, as the end of a sentence; "" for a multirun."""
     hydra = evidence.setup.config.get("hydra", {})
     name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
-    if not name or not evidence.setup.sweeper or evidence.multirun:
+    if not name or not evidence.setup.sweeper:
         return ""
-    overrides = hydra.get("overrides", {})
+    overrides, more = hydra.get("overrides", {}), _KEYS[evidence.pair]
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
-    more = _KEYS[evidence.pair]
-    changed = [
-        "sweeps",
-        "hydra.mode",
-        "hydra.sweep.dir",
-        "hydra.sweeper.recentred",
-        "recentre",
-        more,
-    ]
+    changed = ["sweeps", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.recentred", "recentre",
+               more]  # fmt: skip
     if evidence.setup.draws_splits:  # what has begun so goes on so
         changed += ["data.split", "data.split_seed"]
     kept = [item for item in given if item.lstrip("+").partition("=")[0] not in changed]
@@ -170,23 +158,20 @@ def tested(evidence: Evidence, strategy: str) -> str:
     mean, _, low, high = (row[name] for name in measure.columns)
     if pd.isna(mean):
         return ""
-    interval = f"95 % interval {measure.value(low)} to {measure.value(high)}"
-    interval += f" over {PLURAL[evidence.pair]}"
+    ends = f"{measure.value(low)} to {measure.value(high)}"
+    interval = f"95 % interval {ends} over {PLURAL[evidence.pair]}"
     if pd.isna(low):
         interval = no_interval(1, evidence.pair)
     lost = f", without {int(row['replicates_lost'])} that it lost" if row["replicates_lost"] else ""
-    shown = f"Its test accuracy is {measure.value(mean)} %"
-    if evidence.multirun:
-        shown = f"Its mean is {measure.value(mean)}"
-    return f" {shown} ({interval}{lost})."
+    return f" Its {measure.mean} is {measure.value(mean)}{measure.sign} ({interval}{lost})."
 
 
 def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
-    """Returns what a row of `comparison.compare` says."""
+    """Returns what a row of `statistics.compare` says."""
     opponent, measure = row["opponent"], evidence.measure
     at = "" if pd.isna(row["look"]) else f", at look {row['look']}"
     if row["verdict"] == Verdict.EQUIVALENT:
-        margin = evidence.setup.margin * (100 if measure.percent else 1)
+        margin = evidence.setup.margin * measure.scale
         return f"As good as {opponent}, give or take {margin:g}{measure.unit}{at}."
     if row["verdict"] != Verdict.UNDECIDED:
         return f"{'Better' if row['verdict'] == Verdict.BETTER else 'Worse'} than {opponent}{at}."
@@ -194,14 +179,13 @@ def verdict(evidence: Evidence, row: dict[str, Any]) -> str:
 
 
 def losses(evidence: Evidence, row: dict[str, Any]) -> str:
-    """What was lost of a row of `comparison.compare`, as a further sentence; "" if nothing was."""
+    """What was lost of a row of `statistics.compare`, as a further sentence; "" if nothing was."""
     counts = [(row["lost"], row["strategy"]), (row["opponent_lost"], row["opponent"])]
     lost = [f"{name} with {units(int(count), evidence.pair)}" for count, name in counts if count]
     if not lost:
         return ""
-    rest = ""
-    if not pd.isna(row["conditional"]):
-        rest = f"; without them {evidence.measure.difference(row['conditional'])}"
+    without = evidence.measure.difference(row["conditional"])
+    rest = "" if pd.isna(row["conditional"]) else f"; without them {without}"
     return f" Lost, which ranks last: {listed(lost, 'and')}{rest}."
 
 
@@ -221,12 +205,10 @@ def claim(evidence: Evidence) -> str:
             "The verdicts are about the strategies, each tuned anew in every search with the same "
             "budget; the replicates of a search count as one value, their mean."
         )
-    kept, units = evidence.covers_images, PLURAL[evidence.pair]
-    images = (
-        "the wider intervals are also for other images like these"
-        if kept
-        else f"the intervals cover {units} alone"
-    )
+    images = f"the intervals cover {PLURAL[evidence.pair]} alone"
+    rows = evidence.versus_baseline
+    if rows is not None and rows["images_low"].notna().any():
+        images = "the wider intervals are also for other images like these"
     return (
         f"{about} They hold for one architecture, one number of epochs and these test "
         f"images; {images}."
@@ -256,10 +238,10 @@ def components(evidence: Evidence) -> str:
     if "image" not in pooled:
         text += " Which test images are right was not kept."
     if whole > 0:
-        shares = listed(
-            [f"{name} {100 * part / whole:.0f} %" for name, part in pooled.items()], "and"
+        shares = [f"{name} {100 * part / whole:.0f} %" for name, part in pooled.items()]
+        text += (
+            f" All strategies pooled: {listed(shares, 'and')} of {1e4 * whole:.4f} points\u00b2."
         )
-        text += f" All strategies pooled: {shares} of {1e4 * whole:.4f} points\u00b2."
     return text
 
 
@@ -278,10 +260,10 @@ def confusions(strategy: str, names: Sequence[str], counts: NDArray[np.int64]) -
 
 def progress(evidence: Evidence) -> str:
     """Returns how far the sweep has come."""
-    done, planned = len(evidence.trials), evidence.setup.planned
-    again = len(evidence.replicates)
-    of = f"{done} of " if evidence.is_running else ""
-    text = of + wording.count(planned or 0 if of else done, "tuning trial")
+    done, again = len(evidence.trials), len(evidence.replicates)
+    text = wording.count(done, "tuning trial")
+    if evidence.is_running:
+        text = f"{done} of {wording.count(evidence.setup.planned, 'tuning trial')}"
     if evidence.multirun:
         text = wording.count(done + again, "job")
     elif again:
@@ -289,13 +271,13 @@ def progress(evidence: Evidence) -> str:
         text += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
     text = f"{text} {'has' if done + again == 1 else 'have'} ended"
     if lost := evidence.superseded:
-        text += f"; {lost} more {'was' if lost == 1 else 'were'} interrupted or tried again, "
-        text += f"and {'does' if lost == 1 else 'do'} not count"
+        were, do = ("was", "does") if lost == 1 else ("were", "do")
+        text += f"; {lost} more {were} interrupted or tried again, and {do} not count"
     if unended := evidence.setup.unended:
+        what = "began and left no result yet: still running, or lost"
         if evidence.setup.has_ended:
-            text += f"; {unended} more {'was' if unended == 1 else 'were'} cut off without a result"
-        else:
-            text += f"; {unended} more began and left no result yet: still running, or lost"
+            what = f"{'was' if unended == 1 else 'were'} cut off without a result"
+        text += f"; {unended} more {what}"
     return f"{text}."
 
 
@@ -304,24 +286,22 @@ def units(count: int, pair: str) -> str:
     return f"{count} {pair if count == 1 else PLURAL[pair]}"
 
 
-def interval(evidence: Evidence, row: dict[str, Any]) -> str:
+def interval(measure: Measure, pair: str, row: Mapping[str, Any]) -> str:
     """`interval +0.41 to +0.83` of a difference, or why there is none.
 
     The one over pairs and images comes first, where there is one, the one over pairs beside it.
     """
-    if pd.isna(row["low"]):
-        return no_interval(int(row["pairs"]), evidence.pair)
-    alone, unit = ends(evidence, row), PLURAL[evidence.pair]
-    if not (wide := ends(evidence, row, "images_")):
-        return f"interval {alone}"
-    return f"interval {wide} over {unit} and images, {alone} over {unit} alone"
+    alone, wide, unit = ends(measure, row), ends(measure, row, "images_"), PLURAL[pair]
+    if not alone:
+        return no_interval(int(row["pairs"]), pair)
+    all_of_it = f"{wide} over {unit} and images, {alone} over {unit} alone" if wide else alone
+    return f"interval {all_of_it}"
 
 
-def ends(evidence: Evidence, row: dict[str, Any], prefix: str = "") -> str:
+def ends(measure: Measure, row: Mapping[str, Any], prefix: str = "") -> str:
     """`+0.41 to +0.83`, over pairs, or with "images_" over images, too; "" if there is none."""
-    low, high = row[f"{prefix}low"], row[f"{prefix}high"]
-    shown = evidence.measure.difference
-    return "" if pd.isna(low) else f"{shown(low)} to {shown(high)}"
+    low, high = (measure.difference(row[f"{prefix}{end}"]) for end in ("low", "high"))
+    return "" if low == "-" else f"{low} to {high}"
 
 
 def no_interval(pairs: int, pair: str) -> str:
@@ -332,33 +312,30 @@ def no_interval(pairs: int, pair: str) -> str:
 
 def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
     pair, measure = evidence.pair, evidence.measure
-    difference = f"{measure.difference(row['difference'])}{measure.unit}"
     range_ = "" if pd.isna(row["low"]) else f"{100 * (1 - evidence.setup.alpha):g} % "
     p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
     at = "" if pd.isna(row["look"]) or not row["look"] else f" at look {row['look']}"
     return (
-        f"{difference} over {row['opponent']} "
-        f"({range_}{interval(evidence, row)}, {units(int(row['pairs']), pair)}, joint p {p}{at})"
+        f"{measure.difference(row['difference'])}{measure.unit} over {row['opponent']} "
+        f"({range_}{interval(measure, pair, row)}, {units(int(row['pairs']), pair)}, joint p {p}"
+        f"{at})"
     )
 
 
 def _wanted(evidence: Evidence, row: dict[str, Any]) -> str:
-    pair = evidence.pair
+    pair, more = evidence.pair, row["more_pairs"]
     if not pd.isna(row["next_look"]):
         return f"the next look is at {units(int(row['next_look']), pair)}"
     if not pd.isna(row["look"]):
         return "the last look is made"
-    more = row["more_pairs"]
     if pd.isna(more):
         return f"how many more {PLURAL[pair]} would decide cannot be known from these"
     if more >= _FAR:
         return f"not even {MOST_PAIRS} {PLURAL[pair]} would be likely to decide"
     total = int(row["pairs"] + more)
-    if evidence.multirun:
-        return f"a new multirun of about {units(total, pair)} would decide"
-    is_planned = pair == "seed" and total <= looks.most("auto")
-    key, plan = _KEYS[pair], "auto" if is_planned else total
-    return f"a new sweep of about {units(total, pair)} would decide (--new {key}={plan})"
+    plan = "auto" if pair == "seed" and total <= looks.most("auto") else total
+    how = "" if evidence.multirun else f" (--new {_KEYS[pair]}={plan})"
+    return f"a new {evidence.kind} of about {units(total, pair)} would decide{how}"
 
 
 def records(frame: pd.DataFrame | None) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pandas as pd
 from fmnist_lab import statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import sentences, style
-from fmnist_lab.report.evidence import RATE, Evidence
+from fmnist_lab.report.evidence import RATE, Evidence, Measure
 
 
 def table(evidence: Evidence, columns: Mapping[str, Any] | pd.DataFrame, kind: str = "") -> str:
@@ -51,6 +51,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     opponent = str(frame["opponent"].iloc[0])
     judged = {row["strategy"]: row for row in sentences.records(frame)}
     units, measure = sentences.PLURAL[evidence.pair], evidence.measure
+    over = f"{measure.unit} over {escape(opponent)}".strip()
     rows: list[dict[str, Any]] = []
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
@@ -58,8 +59,8 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             verdict = escape(sentences.verdict(evidence, row) + sentences.losses(evidence, row))
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
-                f"{measure.unit} over {escape(opponent)}".strip(): _difference(evidence, row),
-                "interval": _interval(evidence, row, units),
+                over: measure.difference(row["difference"]),
+                "interval": _interval(measure, evidence.pair, row),
                 units: str(row["pairs"]),
                 "p": _number(row["p_joint"], ".3f"),
             }
@@ -67,59 +68,51 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells["verdict"] = "What the others are compared with."
         else:
             continue
-        rows.append(cells | {_heading(evidence): _tested(evidence, standing)})
+        rows.append(cells | _tested(measure, standing))
     columns = max(rows, key=len)  # of any but the opponent's
     return table(evidence, pd.DataFrame(rows, columns=list(columns)), "verdicts")
 
 
-def _heading(evidence: Evidence) -> str:
-    return f"{evidence.measure.name}, %" if evidence.measure.percent else "mean"
-
-
-def _interval(evidence: Evidence, row: dict[str, Any], units: str) -> str:
+def _interval(measure: Measure, pair: str, row: Mapping[str, Any]) -> str:
     """Returns the interval over pairs and images, if known, with that over pairs alone below."""
-    if wide := sentences.ends(evidence, row, "images_"):
-        return f"{wide}<br><small>{units} alone: {sentences.ends(evidence, row)}</small>"
-    return sentences.interval(evidence, row).removeprefix("interval ")
+    alone, wide = sentences.ends(measure, row), sentences.ends(measure, row, "images_")
+    if wide:
+        return f"{wide}<br><small>{sentences.PLURAL[pair]} alone: {alone}</small>"
+    return sentences.interval(measure, pair, row).removeprefix("interval ")
 
 
 def _ranking(evidence: Evidence) -> str:
     """Returns the strategies by the best trial, where nothing else is known."""
     standings = evidence.standings
-    columns = {
-        "strategy": standings["strategy"],
-        f"best {evidence.metric}": [
-            _number(best, ".4f" if evidence.measure.percent else ".4g")
-            for best in standings["best"]
-        ],
-        "in trial": [_number(trial, "d") for trial in standings["trial"]],
-        "trials": standings["trials"],
-    }
     lost = [name for name in ("pruned", "diverged", "failed") if standings[name].any()]
-    columns |= {name: standings[name] for name in lost}
-    if standings[evidence.measure.column].notna().any():
-        rows = sentences.records(standings)
-        columns[_heading(evidence)] = [_tested(evidence, row) for row in rows]
-    return table(evidence, columns)
+    is_tested = standings[evidence.measure.column].notna().any()
+    rows = [
+        {
+            "strategy": row["strategy"],
+            f"best {evidence.metric}": _number(row["best"], evidence.measure.best),
+            "in trial": _number(row["trial"], "d"),
+            **{name: row[name] for name in ("trials", *lost)},
+            **(_tested(evidence.measure, row) if is_tested else {}),
+        }
+        for row in sentences.records(standings)
+    ]
+    return table(evidence, pd.DataFrame(rows))
 
 
 def cells(evidence: Evidence) -> str:
     """Returns in how many cells each schedule has which verdict, and how often it is ahead."""
     if evidence.cells is None or (found := evidence.in_cells).empty:
         return ""
-    counts = found.groupby(["strategy", "verdict"]).size().unstack(fill_value=0)
-    chances = statistics.improvement(
-        evidence.cells, evidence.cell_baseline, alpha=evidence.setup.alpha
-    ).set_index("strategy")
+    counts = pd.crosstab(found["strategy"], found["verdict"])
     kinds = counts.reindex(columns=list(statistics.Verdict), fill_value=0)
-    shown = chances.loc[kinds.index]
-    columns: dict[str, Any] = {"strategy": kinds.index}
-    columns |= {f"{kind} in cells": kinds[kind].to_list() for kind in kinds}
-    columns["probability of improvement"] = [
-        f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})"
-        for row in sentences.records(shown)
+    alpha = evidence.setup.alpha
+    chances = statistics.improvement(evidence.cells, evidence.cell_baseline, alpha=alpha)
+    shown = sentences.records(chances.set_index("strategy").loc[kinds.index])
+    frame = kinds.add_suffix(" in cells").rename_axis(columns=None).reset_index()
+    frame["probability of improvement"] = [
+        f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in shown
     ]
-    return table(evidence, columns)
+    return table(evidence, frame)
 
 
 def cell_means(evidence: Evidence) -> str:
@@ -138,41 +131,31 @@ def trust(evidence: Evidence) -> str:
     """Returns what to know of each strategy's tuning before believing its score."""
     trials = evidence.trials
     gaps = statistics.optimism(trials, evidence.replicates).groupby("strategy")["optimism"].mean()
-    widths: dict[str, dict[str, Any]] = {}
-    if RATE in trials and evidence.maximised:
-        found = sentences.records(statistics.good_range(trials))
-        widths = {row["strategy"]: row for row in found if row["good"]}
-    ends, again = (
-        {row["strategy"]: row for row in sentences.records(statistics.divergence(runs))}
-        for runs in (trials, evidence.replicates)
+    ends, again, widths = (
+        {row["strategy"]: row for row in sentences.records(frame)}
+        for frame in (
+            statistics.divergence(trials),
+            statistics.divergence(evidence.replicates),
+            statistics.good_range(trials) if RATE in trials and evidence.maximised else None,
+        )
     )
     rows = []
     for name in filter(ends.get, evidence.strategies):
-        width, gap = widths.get(name), gaps.get(name)
-        cells = {
-            "strategy": name,
-            "diverged": f"{ends[name]['diverged']} of {ends[name]['trials']}",
-        }
+        cells = dict.fromkeys(("strategy", "diverged", "replicates that diverge, %",
+                               "good learning rates", "decades", "optimism"), "-")  # fmt: skip
+        cells |= {"strategy": name, "diverged": "{diverged} of {trials}".format(**ends[name])}
         if name in again:
             share = [f"{100 * again[name][end]:.0f}" for end in ("share", "low", "high")]
             cells["replicates that diverge, %"] = "{} ({} to {})".format(*share)
-        if width:
-            ends_of_range = dict.fromkeys(f"{width[end]:.2g}" for end in ("low", "high"))
-            cells["good learning rates"] = " to ".join(ends_of_range)
+        if (width := widths.get(name)) and width["good"]:
+            range_ = dict.fromkeys(f"{width[end]:.2g}" for end in ("low", "high"))
+            cells["good learning rates"] = " to ".join(range_)
             cells["decades"] = f"{width['decades']:.1f}"
-        if not pd.isna(gap):
+        if not pd.isna(gap := gaps.get(name)):
             is_points = evidence.maximised
             cells["optimism"] = f"{100 * gap:+.2f} points" if is_points else f"{gap:+.4f}"
         rows.append(cells)
-    columns = [
-        "strategy",
-        "diverged",
-        "replicates that diverge, %",
-        "good learning rates",
-        "decades",
-        "optimism",
-    ]
-    return table(evidence, pd.DataFrame(rows, columns=columns))
+    return table(evidence, pd.DataFrame(rows))
 
 
 def spent(evidence: Evidence, frame: pd.DataFrame) -> str:
@@ -190,31 +173,26 @@ def components(evidence: Evidence) -> str:
     found = found[found[statistics.COMPONENTS].count(axis=1) > 1]
     parts = found[statistics.COMPONENTS].clip(lower=0) * 1e4
     total = parts.sum(axis=1)
-    cells = {
-        f"{name}, points&sup2;": [
+    columns: dict[str, Any] = {"strategy": found.index}
+    for name in parts:
+        columns[f"{name}, points&sup2;"] = [
             "-" if pd.isna(part) else f"{part:.4f} ({100 * part / max(whole, 1e-12):.0f} %)"
             for part, whole in zip(parts[name], total, strict=True)
         ]
-        for name in parts
-    }
-    spread = [f"{value:.2f}" for value in total**0.5]
-    columns = {"strategy": found.index, **cells, "standard deviation, points": spread}
+    columns["standard deviation, points"] = [f"{value:.2f}" for value in total**0.5]
     return table(evidence, columns) if len(found) else ""
 
 
 def savings(evidence: Evidence, frame: pd.DataFrame) -> str:
     """Returns what early stopping saved, by `lengths.savings`."""
-    rows = [
-        {
-            "strategy": row["strategy"],
-            "stopped early": f"{row['early_stopped']} of {row['runs']}",
-            "median epochs": _number(row["median_epochs"], ".0f"),
-            "epochs trained": f"{row['epochs']} of {row['horizon']}",
-            "saved": _number(row["saved"], ".0%"),
-        }
-        for row in sentences.records(frame)
-    ]
-    return table(evidence, pd.DataFrame(rows)) if rows else ""
+    columns = {
+        "strategy": frame["strategy"],
+        "stopped early": _of(frame["early_stopped"], frame["runs"]),
+        "median epochs": [_number(epochs, ".0f") for epochs in frame["median_epochs"]],
+        "epochs trained": _of(frame["epochs"], frame["horizon"]),
+        "saved": [_number(share, ".0%") for share in frame["saved"]],
+    }
+    return table(evidence, columns) if len(frame) else ""
 
 
 def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
@@ -222,22 +200,20 @@ def speed(evidence: Evidence, frame: pd.DataFrame) -> str:
     columns = {
         "strategy": frame["strategy"],
         "median epochs": [_number(epochs, ".0f") for epochs in frame["median_epochs"]],
-        "reached": [f"{row['reached']} of {row['trials']}" for row in sentences.records(frame)],
+        "reached": _of(frame["reached"], frame["trials"]),
     }
     return table(evidence, columns)
 
 
-def _tested(evidence: Evidence, standing: Mapping[str, Any]) -> str:
-    """Returns the mean of what is compared, and its interval where there is one."""
-    measure = evidence.measure
-    values = (standing[name] for name in measure.columns)
-    mean, _, low, high = ("-" if pd.isna(value) else measure.value(value) for value in values)
-    return mean if low == "-" else f"{mean} ({low} to {high})"
+def _of(some: pd.Series, all_: pd.Series) -> pd.Series:
+    return some.astype("str") + " of " + all_.astype("str")
 
 
-def _difference(evidence: Evidence, row: dict[str, Any]) -> str:
-    value = row["difference"]
-    return "-" if pd.isna(value) else evidence.measure.difference(value)
+def _tested(measure: Measure, standing: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the mean of what is compared, and its interval where there is one, by its heading."""
+    mean, _, low, high = (measure.value(standing[name]) for name in measure.columns)
+    heading = f"{measure.mean}{',' * bool(measure.sign)}{measure.sign}"
+    return {heading: mean if low == "-" else f"{mean} ({low} to {high})"}
 
 
 def _number(value: Any, spec: str) -> str:

@@ -25,16 +25,7 @@ if TYPE_CHECKING:
         trials,
     )
 
-__all__ = [
-    "ROOT",
-    "curves",
-    "ended",
-    "environments",
-    "find",
-    "folders",
-    "replicates",
-    "trials",
-]
+__all__ = ["ROOT", "curves", "ended", "environments", "find", "folders", "replicates", "trials"]
 
 
 def __getattr__(name: str) -> Any:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from pathlib import Path
 
 from fmnist_lab import results
@@ -38,7 +38,10 @@ class Departure:
 def read(folder: Path) -> Curve:
     """Returns the metrics in a trial's folder that a repetition must reproduce."""
     frame = results.curves([folder])
-    return {metric: [_finite(value) for value in frame[metric]] for metric in COMPARED}
+    return {
+        metric: [float(value) if math.isfinite(value) else None for value in frame[metric]]
+        for metric in COMPARED
+    }
 
 
 def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
@@ -55,21 +58,17 @@ def departures(recorded: Curve, now: Curve, exact: bool) -> list[Departure]:
         pairs = list(zip_longest(before, after))
         both = min(len(before), len(after))
         parted = [epoch for epoch, (old, new) in enumerate(pairs) if epoch >= both or old != new]
-        if not parted:
-            continue
-        largest = max(_distance(*pair) for pair in pairs) if both == len(pairs) else math.inf
+        same_length = both == len(pairs)
+        largest = max(starmap(_distance, pairs), default=0.0) if same_length else math.inf
         allowed = not exact and largest <= TOLERANCES.get(metric, math.inf)
-        found.append(Departure(metric, parted[0], *pairs[parted[0]], largest, allowed))
+        if parted:
+            found.append(Departure(metric, parted[0], *pairs[parted[0]], largest, allowed))
     return found
 
 
 def shown(value: float | None) -> str:
     """Returns a value for people, with every digit that single precision has."""
     return "-" if value is None else f"{value:.9g}"
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _distance(old: float | None, new: float | None) -> float:

@@ -134,14 +134,14 @@ def _name(values: Mapping[str, Any]) -> str:
 
 def _row(place: Path, file: Path, job: dict[str, Any]) -> dict[str, Any]:
     values = job.get("values") or []
-    value = float(values[0]) if len(values) == 1 else np.nan
-    reason = StopReason.COMPLETED if np.isfinite(value) else StopReason.FAILED
+    value = float(values[0]) if len(values) == 1 and np.isfinite(values[0]) else np.nan
+    reason = StopReason.FAILED if np.isnan(value) else StopReason.COMPLETED
     return {
         "kind": "job",
         "sweep": place.name,
         "trial": job["number"],
         "search": 0,
-        "objective": value if np.isfinite(value) and not job["pruned"] else np.nan,
+        "objective": np.nan if job["pruned"] else value,
         "stop_reason": str(StopReason.PRUNED if job["pruned"] else reason),
         "folder": str(file.parent),
     }
@@ -151,11 +151,8 @@ def _metric(sweeper: dict[str, Any], maximised: bool | None) -> str:
     direction = sweeper.get("direction")
     one = direction[0] if isinstance(direction, list) and len(direction) == 1 else direction
     if maximised is None and one not in ("minimize", "maximize"):
-        raise RequestError(
-            "--maximize",
-            "be given, or --minimize, where the sweeper has no direction",
-            Phrase("neither" if one is None else str(one)),
-        )
+        rule = "be given, or --minimize, where the sweeper has no direction"
+        raise RequestError("--maximize", rule, Phrase("neither" if one is None else str(one)))
     is_maximised = one == "maximize" if maximised is None else maximised
     return SCORE if is_maximised else COST
 
@@ -168,7 +165,7 @@ def _intervals(place: Path) -> list[str]:
 
 
 def _require(option: str, differ: Sequence[str], asked: Sequence[str]) -> None:
+    rule = f"be a key that differs between jobs ({', '.join(differ) or 'there is none'})"
     for key in asked:
         if key not in differ:
-            rule = f"be a key that differs between jobs ({', '.join(differ) or 'there is none'})"
             raise RequestError(option, rule, key)

@@ -10,15 +10,7 @@ import pandas as pd
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.files import listed
 from fmnist_lab.results import overrides, schema, searches
-from fmnist_lab.results.layout import (
-    HYDRA,
-    MULTIRUN,
-    RESULT,
-    ROOT,
-    STAGES,
-    SWEEP_CONFIG,
-    SWEEPS,
-)
+from fmnist_lab.results.layout import HYDRA, MULTIRUN, RESULT, ROOT, STAGES, SWEEP_CONFIG, SWEEPS
 from fmnist_lab.results.schema import METRICS
 from fmnist_lab.trial import StopReason
 
@@ -28,15 +20,13 @@ LABELS = ("kind", "sweep", "strategy", "trial", "seed", "search")  # the first c
 _TESTED = ("test_loss", "test_accuracy")  # of replicates
 TYPES = {  # of the columns; all others are keys that jobs were given
     **dict.fromkeys(LABELS[:3], "str"),
-    **dict.fromkeys([*LABELS[3:]], "int64"),
+    **dict.fromkeys(LABELS[3:], "int64"),
     **dict.fromkeys(["objective", *_TESTED], "float64"),
     **dict.fromkeys(["objective_metric", "stop_reason"], "str"),
     "superseded": "bool",
     "epochs_trained": "int64",
-    **dict.fromkeys(
-        ["best_epoch", "best_val_loss", "best_val_accuracy", "delivered_epoch", "seconds"],
-        "float64",
-    ),
+    **dict.fromkeys(["best_epoch", "best_val_loss", "best_val_accuracy"], "float64"),
+    **dict.fromkeys(["delivered_epoch", "seconds"], "float64"),
     "parameters": "int64",
     **dict.fromkeys(["architecture", "scheduler", "clipping", "optimizer", "dataset"], "str"),
     **dict.fromkeys(["averaging", "engine", "stopping", "mlflow_run_id", "folder"], "str"),
@@ -55,14 +45,14 @@ def find(name: str | None = None, root: Path = ROOT) -> Path:
         RequestError: There is none of that name, or none at all.
     """
     below = [*listed(root / SWEEPS), *listed(root / MULTIRUN)]
-    found = [path for path in below if path.is_dir()]
-    found.sort(key=_started)
+    found = sorted((path for path in below if path.is_dir()), key=_started)
     if not found:
         raise RequestError(
             f"`{root}` must hold a sweep or a multirun to compare, got none; start one with: "
             "fmnist-lab sweep demo."
         )
-    named = [path for path in found if name in (None, path.name) or path == Path(name)]
+    named = [path for path in found
+             if name in (None, path.name) or path.resolve() == Path(name).resolve()]  # fmt: skip
     if not named:
         names = ", ".join(path.name for path in found)
         raise RequestError(f"`NAME` must be one of {names}, got {name!r}.")
@@ -140,13 +130,12 @@ def curves(source: Source | pd.DataFrame = None) -> pd.DataFrame:
     runs = source if isinstance(source, pd.DataFrame) else trials(source)
     lines = [schema.curve(Path(folder)) for folder in runs["folder"]]
     metrics = pd.DataFrame([line for trial in lines for line in trial])
-    repeated = runs[[*LABELS, "folder"]].iloc[
-        np.repeat(np.arange(len(runs)), list(map(len, lines)))
-    ]
     if metrics.empty:
         metrics = pd.DataFrame(columns=["epoch", *METRICS])
     types = {name: "int64" if name == "epoch" else "float64" for name in metrics}
-    return pd.concat([repeated.reset_index(drop=True), metrics.astype(types)], axis=1)
+    of_each = np.repeat(np.arange(len(runs)), list(map(len, lines)))
+    labels = runs[[*LABELS, "folder"]].iloc[of_each].reset_index(drop=True)
+    return pd.concat([labels, metrics.astype(types)], axis=1)
 
 
 def environments(runs: pd.DataFrame) -> pd.DataFrame:
@@ -182,17 +171,12 @@ def _row(folder: Path) -> dict[str, Any]:
 
 def _superseded(frame: pd.DataFrame, given: list[dict[str, Any]]) -> list[bool]:
     """Returns which runs were interrupted, or failed and were repeated later."""
-    last = {_asked(row): number for row, number in zip(given, frame["trial"], strict=True)}
-    rows = zip(frame["stop_reason"], frame["trial"], given, strict=True)
+    asked = [tuple(sorted((key, str(value)) for key, value in row.items())) for row in given]
+    last = dict(zip(asked, frame["trial"], strict=True))
     return [
-        reason == StopReason.INTERRUPTED
-        or (reason == StopReason.FAILED and number < last[_asked(row)])
-        for reason, number, row in rows
+        reason == StopReason.INTERRUPTED or (reason == StopReason.FAILED and number < last[row])
+        for reason, number, row in zip(frame["stop_reason"], frame["trial"], asked, strict=True)
     ]
-
-
-def _asked(row: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((key, str(value)) for key, value in row.items()))
 
 
 def _parameters(given: list[dict[str, Any]]) -> pd.DataFrame:

@@ -31,10 +31,8 @@ def read(folder: Path) -> dict[str, Any]:
     Raises:
         RequestError: It has another shape: its warnings would be lost.
     """
-    remedy = "bring it back: it says how often the test set was opened"
-    path = folder / MANIFEST
-    content: dict[str, Any] = schema.read_if_there(path, schema.Manifest, "its sweep", remedy)
-    return content
+    path, remedy = folder / MANIFEST, "bring it back: it says how often the test set was opened"
+    return dict(schema.read_if_there(path, schema.Manifest, "its sweep", remedy))
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,9 +73,7 @@ def asked(folder: Path) -> dict[str, Any]:
 
 def configuration(folder: Path) -> dict[str, Any]:
     """Returns the composed configuration of a search, as its sweeper has left it."""
-    text = (folder / SWEEP_CONFIG).read_text(encoding="utf-8")
-    config: dict[str, Any] = yaml.safe_load(text)
-    return config
+    return dict(yaml.safe_load((folder / SWEEP_CONFIG).read_text(encoding="utf-8")))
 
 
 def _hash(content: Mapping[str, Any]) -> str:
@@ -90,8 +86,8 @@ def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
     What an older manifest does not say has not changed.
     """
     before = read(folder)
-    shared = {key: value for key, value in content.items() if key in before}
-    return differences({key: before[key] for key in shared}, shared)
+    shared = sorted(content.keys() & before.keys())
+    return [key for name in shared for key in differences(before[name], content[name], name)]
 
 
 def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:
@@ -104,37 +100,26 @@ def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:
         images: The checksum of the test images.
         folder: Of the search.
     """
-    before = read(folder)
+    before, digest = read(folder), _hash(content)
     openings, changed = before.get("openings", []), changes(content, folder)
-    digest = _hash(content)
     if changed or not openings:
+        runs, number = len(content["winners"]) * len(content["seeds"]), len(ledger.read(images)) + 1
         new = schema.Opening(
-            opened=ledger.now(),
-            hash=digest,
-            changed=changed,
-            runs=len(content["winners"]) * len(content["seeds"]),
-            number=len(ledger.read(images)) + 1,
+            opened=ledger.now(), hash=digest, changed=changed, runs=runs, number=number
         )
         openings = [*openings, new]
-    began = {key: before[key] for key in ("begun", "hash", "plan") if "plan" in before}
-    began |= {key: before[key] for key in ("recentred",) if key in before}
+    kept = ("begun", "hash", "plan", "recentred") if "plan" in before else ("recentred",)
+    began = {key: before[key] for key in kept if key in before}
     content = {"hash": digest, **began, "openings": openings, "test_images": images, **content}
     write_json(folder / MANIFEST, content)
     sweep, search = searches.split(folder)
-    ledger.record(
-        *(
-            ledger.Entry(
-                opened=opening["opened"],
-                images=images,
-                command=ledger.Command.SWEEP,
-                subject=sweep.name,
-                search=search,
-                manifest=opening.get("hash", ""),
-                runs=opening.get("runs"),
-            )
-            for opening in openings
-        )
-    )
+    entries = [
+        ledger.Entry(opened=opening["opened"], images=images, command=ledger.Command.SWEEP,
+                     subject=sweep.name, search=search, manifest=opening.get("hash", ""),
+                     runs=opening.get("runs"))
+        for opening in openings
+    ]  # fmt: skip
+    ledger.record(*entries)
 
 
 def add_looks(
@@ -150,14 +135,13 @@ def add_looks(
     Returns:
         Those that were not recorded yet.
     """
-    content = read(folder)
-    known = [look for opening in content["openings"] for look in opening.get("looks", [])]
-    keys = ("pairs", "verdicts")
-    new = [look for look in looks if not any(all(k[x] == look[x] for x in keys) for k in known)]
-    last = content["openings"][-1]
-    if new:
-        last["looks"] = [*last.get("looks", []), *({"made": ledger.now(), **look} for look in new)]
-    add(folder, openings=content["openings"], wanted=dict(wanted))
+    openings = read(folder)["openings"]
+    known = [(k["pairs"], k["verdicts"]) for opening in openings for k in opening.get("looks", [])]
+    new = [look for look in looks if (look["pairs"], look["verdicts"]) not in known]
+    made = [{"made": ledger.now(), **look} for look in new]
+    if made:
+        openings[-1]["looks"] = [*openings[-1].get("looks", []), *made]
+    add(folder, openings=openings, wanted=dict(wanted))
     return new
 
 
@@ -165,10 +149,8 @@ def differences(before: Any, after: Any, key: str = "") -> list[str]:
     """Returns the dotted keys whose values differ."""
     if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
         return [] if before == after else [key]
-    return [
-        found
+    parts = (
+        differences(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
         for name in sorted({**before, **after})
-        for found in differences(
-            before.get(name), after.get(name), f"{key}.{name}" if key else str(name)
-        )
-    ]
+    )
+    return [found for part in parts for found in part]

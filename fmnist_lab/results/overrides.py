@@ -9,13 +9,8 @@ from fmnist_lab.results import layout, schema
 from fmnist_lab.results.manifest import RULES
 
 PRIVATE = ("hydra.", "hydra/", "tracking.", "tracking=")  # they make no other trial of it
-_OF_THE_SWEEP = (
-    "sweeps",
-    "replicates",
-    "searches",
-    "recentre",
-    *RULES,
-)  # its file, stages and verdicts
+# Its file, stages and verdicts.
+_OF_THE_SWEEP = ("sweeps", "replicates", "searches", "recentre", *RULES)
 _NULL, _QUOTES = ("null", ""), ("'", '"')
 
 

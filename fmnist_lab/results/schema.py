@@ -31,7 +31,6 @@ _WRITER, _REMEDY = "its trial", "move the trial's folder away to go on without i
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Whole = Annotated[int, Field(ge=0, lt=int(MOST))]
 
-
 # What `result.json` holds: the fields of `Labels` and `TrialResult`, and two more. What earlier
 # versions have not written is not required.
 _FIELDS = get_type_hints(Labels) | get_type_hints(TrialResult)
@@ -259,8 +258,7 @@ def environment(folder: Path) -> dict[str, Any]:
     Raises:
         RequestError: It has another shape.
     """
-    content: dict[str, Any] = read_if_there(folder / ENVIRONMENT, Environment)
-    return content
+    return dict(read_if_there(folder / ENVIRONMENT, Environment))
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
@@ -276,27 +274,16 @@ def curve(folder: Path) -> list[dict[str, float]]:
         return []
     if torn:
         log.warning("The last line of %s was not whole: left out.", path)
-    lines = whole.splitlines()
+    lines, epochs = whole.splitlines(), list[dict[str, float]]()
     try:
-        epochs: list[dict[str, float]] = _adapter(_Epochs).validate_json(b"[%s]" % b",".join(lines))
-        wrong = next(
-            (
-                n
-                for n, line in enumerate(epochs)
-                if line.get("epoch") != n or not line.keys() >= _EPOCH
-            ),
-            None,
-        )
+        epochs = _adapter(_Epochs).validate_json(b"[%s]" % b",".join(lines))
+        wrong = [number for number, line in enumerate(epochs)
+                 if line.get("epoch") != number or not line.keys() >= _EPOCH]  # fmt: skip
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if not first["loc"]:
+        wrong = [int(key) for key in error.errors(include_url=False)[0]["loc"][:1]]
+        if not wrong:
             raise refusal(path, _problem(error)) from None
-        wrong = int(first["loc"][0])
-    if wrong is not None:
-        rule = f"in line {wrong + 1} instead of epoch {wrong} with a number for each metric"
-        raise refusal(path, f"{_short(lines[wrong].decode())} {rule}")
+    if wrong:
+        rule = f"in line {wrong[0] + 1} instead of epoch {wrong[0]} with a number for each metric"
+        raise refusal(path, f"{_short(lines[wrong[0]].decode())} {rule}")
     return epochs
-
-
-def _is_epoch(line: dict[str, float], number: int) -> bool:
-    return line.keys() >= _EPOCH and line["epoch"] == number

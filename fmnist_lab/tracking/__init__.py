@@ -18,18 +18,6 @@ from fmnist_lab.tracking.sweep_run import SweepRun
 from fmnist_lab.tracking.trial_run import MlflowTracker, flatten
 from fmnist_lab.tracking.views import runs_page, write_views
 
-__all__ = [
-    "ROOT",
-    "MlflowTracker",
-    "SweepRun",
-    "artifacts",
-    "attach",
-    "database",
-    "flatten",
-    "open_experiment",
-    "open_store",
-    "runs_page",
-    "store_uri",
-    "sync",
-    "write_views",
-]
+__all__ = ["ROOT", "MlflowTracker", "SweepRun", "artifacts", "attach", "database", "flatten",
+           "open_experiment", "open_store", "runs_page", "store_uri", "sync",
+           "write_views"]  # fmt: skip

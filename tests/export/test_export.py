@@ -124,6 +124,12 @@ class TestChoosing:
         (warning,) = choice.warnings
         assert warning.startswith("1 ")
 
+    def test_a_metric_that_is_finite_nowhere(self, folder: Path) -> None:
+        path = leave_run(folder / "mlruns/multirun/night/0", objective=0.5) / "curves.jsonl"
+        path.write_text(re.sub(r'("val/loss"): [^,}]+', r"\1: Infinity", path.read_text()))
+        with pytest.raises(RequestError, check=lambda error: error.key == "--by"):
+            choosing.choose(None, by="val/loss")
+
     @pytest.mark.parametrize(
         ("asked", "key"),
         [

@@ -311,7 +311,7 @@ class TestImages:
         evidence = gather(self.kept(tmp_path, 0.01))
         (row,) = sentences.records(evidence.versus_baseline)
         assert row["images_low"] < row["low"] < row["high"] < row["images_high"]
-        wide, narrow = sentences.ends(evidence, row, "images_"), sentences.ends(evidence, row)
+        wide, narrow = (sentences.ends(evidence.measure, row, of) for of in ("images_", ""))
         headline = sentences.headline(evidence)
         assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
@@ -350,7 +350,8 @@ class TestImages:
 
     def test_without_images_there_is_one_interval(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
-        assert not evidence.covers_images
+        assert evidence.versus_baseline is not None
+        assert evidence.versus_baseline["images_low"].isna().all()
         kept = gather(self.kept(tmp_path / "kept", 0.006))
         assert sentences.claim(evidence) != sentences.claim(kept)
         assert "</small>" not in written(evidence)

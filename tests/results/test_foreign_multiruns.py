@@ -224,7 +224,7 @@ def test_a_sampler_that_learns_is_a_caution(tmp_path: Path) -> None:
 
 def test_a_sweep_of_ours_by_its_path(folder: Path) -> None:
     place = leave_sweep(Path("mlruns"), {"constant": [1e-3]}, {"constant": 0.9})
-    assert invoke(str(place)) == invoke("night")
+    assert invoke(str(place)) == invoke(str(place.resolve())) == invoke("night")
     for words in (["--minimize"], ["--margin", "0"], ["--strategy", "x"]):
         assert words[0].replace("minim", "maxim") in invoke("night", *words, code=2)
 
