@@ -196,8 +196,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: sweep.main("demi", []),
         "`NAME` must be one of architectures, budgets, clipping, control, demo, early_stopping, "
-        "factors, learning_rate, mlp, notebook, schedules, shape, textbook, textbook_confounded, "
-        "got 'demi'.",
+        "factors, learning_rate, mlp, notebook, robustness, schedules, shape, textbook, "
+        "textbook_confounded, got 'demi'.",
     ),
     (
         lambda: sweep.main("demo", ["scheduler=linear"]),

@@ -247,7 +247,7 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
 
 
 def _edges(evidence: Evidence) -> Iterator[str]:
-    """Yields a sentence for each numeric parameter at an edge, whatever the number of searches."""
+    """Yields a sentence for each numeric parameter and the edge at which strategies have it."""
     parts = []
     for search in evidence.trials["search"].unique().tolist():
         trials = evidence.trials[evidence.trials["search"] == search]
@@ -262,18 +262,19 @@ def _edges(evidence: Evidence) -> Iterator[str]:
         parts.append(statistics.at_edge(trials, spaces))
     frame, searches = pd.concat(parts, ignore_index=True), len(parts)
     near = frame[frame["at_edge"].fillna(False)]
+    found: dict[tuple[str, str], list[str]] = {}  # strategies, by parameter and place
     for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
         row = group.iloc[0]
         which = f"in {len(group)} of {searches} searches" if searches > 1 else f"{row['value']:.4g}"
-        where, ends = "lies at the edge of what was searched", ("low", "high")
+        where, ends = "at the edge of what was searched", ("low", "high")
         if not group["near_end"].any():
-            where, ends = "is an end of what was tried", ("tried_low", "tried_high")
+            where, ends = "an end of what was tried", ("tried_low", "tried_high")
         low, high = (f"{row[end]:.4g}" for end in ends)
         still = "still " if set(group["search"]) & evidence.setup.recentred.keys() else ""
-        yield (
-            f"The best {parameter} of {strategy}, {which}, {still}{where} ({low} to {high}): a "
-            "better one may lie beyond."
-        )
+        place = f"is {still}{where}, {low} to {high}: a better one may lie beyond."
+        found.setdefault((str(parameter), place), []).append(f"{strategy} ({which})")
+    for (key, place), names in found.items():
+        yield f"The best {key} of {listed(names, 'and')} {place}"
 
 
 def _diverged(evidence: Evidence) -> Iterator[str]:

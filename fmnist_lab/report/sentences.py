@@ -58,18 +58,30 @@ def headline(evidence: Evidence) -> str:
 
 
 def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
-    """Returns in how many cells each schedule is better or worse than the baseline."""
+    """Returns in how many cells each schedule is better or worse than the baseline, and the best.
+
+    The best of a cell has the highest mean test accuracy there.
+    """
     if found.empty:
         return "No verdict: no cell has replicates of two schedules so far."
-    cells, parts = found["cell"].nunique(), []
+    alike: dict[tuple[int, ...], list[str]] = {}  # names, by the numbers of their verdicts
     for name in dict.fromkeys(found["strategy"]):
         own = found.loc[found["strategy"] == name, "verdict"]
-        better, worse = ((own == kind).sum() for kind in (Verdict.BETTER, Verdict.WORSE))
-        parts.append(f"{name} is better in {better} and worse in {worse}")
+        counts = tuple(int((own == kind).sum()) for kind in (Verdict.BETTER, Verdict.WORSE))
+        alike.setdefault(counts, []).append(name)
+    parts = (f"{listed(names, 'and')} better in {better} and worse in {worse}"
+             for (better, worse), names in alike.items())  # fmt: skip
+    assert evidence.cells is not None
+    means = evidence.cells.groupby(["strategy", "cell"], sort=False)["test_accuracy"].mean()
+    best: dict[str, list[str]] = {}  # cells, by the schedule that is ahead there
+    for cell, name in means.dropna().unstack("cell").idxmax().items():
+        best.setdefault(str(name), []).append(str(cell))
+    ahead = ", ".join(f"{name} ({'; '.join(cells)})" for name, cells in best.items())
     keys = listed(evidence.setup.config["cells"], "and")
     return (
-        f"Compared with {evidence.cell_baseline} in {cells} cells ({keys}): {'; '.join(parts)}. "
-        f"Each cell is judged by itself, with an error of {evidence.setup.alpha:.0%}."
+        f"Compared with {evidence.cell_baseline} in {found['cell'].nunique()} cells ({keys}): "
+        f"{'; '.join(parts)}. Each cell is judged by itself, with an error of "
+        f"{evidence.setup.alpha:.0%}. The highest means, without a test of their own: {ahead}."
     )
 
 

@@ -404,8 +404,9 @@ class TestSearches:
         assert evidence.standings["test_sd"].tolist() == pytest.approx(spread.tolist())
         assert not evidence.is_running
         edges = [text for text in cautions.warnings(evidence) if "optimizer.learning_rate" in text]
-        assert "constant, in 5 of 6 " in edges[0]
-        assert len(edges) == 2
+        assert len(edges) == 1
+        assert "constant (in 5 of 6 searches)" in edges[0]
+        assert "cosine (in " in edges[0]
         assert "6 searches" in page.page(evidence)
 
     def test_those_to_come_are_counted(self, tmp_path: Path) -> None:
