@@ -481,12 +481,8 @@ class TestEvidence:
     def test_a_winner_at_an_end_of_what_was_tried(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, dict.fromkeys(BOTH, (1e-5, 1e-4, 5e-4)), LEVELS)
         (warned,) = cautions.warnings(gather(place))
-        assert numbers(warned) == [
-            0.0005,
-            0.0005,
-            1e-05,
-            0.0005,
-        ]  # the winners', and what was tried
+        assert warned.count("(0.0005)") == len(BOTH)
+        assert "1e-05 to 0.0005" in warned
 
     def test_much_divergence(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
