@@ -135,6 +135,10 @@ class Host:
                 raise
             rule, got = "be a folder for files", Phrase(f"{error.filename}: {error.strerror}")
             raise RequestError("hydra.launcher.local_directory", rule, got) from error
+        self._made: list[Path] = []  # the file for output and its folders, as far as they are new
+        if settings.output is not None:
+            there = Path(settings.output)
+            self._made = [path for path in (there, *there.parents) if not path.exists()]
         self._answer, writer = os.pipe()
         request = {
             "workers": count_workers(settings),
@@ -183,8 +187,11 @@ class Host:
         """Ends the processes, and waits until they are gone; does nothing the second time."""
         if self._cluster is not None:
             self._cluster.client.close()
-        elif self.process.poll() is None:  # no job was given to them
+        elif self.process.poll() is None:  # no job was given to them: nothing is left of them
             os.killpg(self.process.pid, signal.SIGKILL)
+            for path in self._made:
+                with contextlib.suppress(OSError):  # a folder has other files
+                    path.unlink() if path.is_file() else path.rmdir()
         try:
             # It ends with its standard input, after the jobs have recorded their interruption.
             self.process.communicate(timeout=2 * GRACE + 5)

@@ -121,6 +121,8 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         if isinstance(error, Exception) and not interrupted.is_set():
             raise
         reason = StopReason.INTERRUPTED
+        for epoch in range(_recorded(folder), len(curve)):  # it came before this was done
+            record(epoch, curve[epoch])
         raise KeyboardInterrupt from error
     finally:
         result = _summarise(
@@ -144,6 +146,12 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         finally:  # the disk may be full
             tracker.finish(result, folder)
     return result
+
+
+def _recorded(folder: Path) -> int:
+    """Returns how many epochs the curve on disk has."""
+    path = folder / "curves.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def _draw(curve: list[Metrics], labels: Labels, folder: Path) -> None:

@@ -351,6 +351,14 @@ def test_prepared_workers_take_the_first_job_or_end_without_one(tmp_path: Path) 
     assert unused.process.returncode == -signal.SIGKILL  # nothing is lost, and it may be starting
 
 
+def test_workers_that_are_not_used_leave_no_file(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "folder" / "workers.log"
+    with launcher(task, tmp_path, "workers=1", f"output={output}") as jobs:
+        jobs.prepare()
+        assert output.exists()
+    assert not (tmp_path / "new").exists()
+
+
 def test_launches_share_workers_that_are_kept_and_fit(tmp_path: Path) -> None:
     seen = []
     with keep_workers():

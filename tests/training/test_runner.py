@@ -208,6 +208,20 @@ class TestOtherEnds:
             assert written["objective"] == objective
         assert [result.stop_reason for result in tracker.finished] == [reason]
 
+    def test_an_interruption_before_an_epoch_is_written_loses_none(
+        self, tiny: ComposeTrial, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(path: Path, content: object) -> None:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(runner, "append_line", interrupt)
+        tracker = Notebook()
+        with pytest.raises(KeyboardInterrupt):
+            runner.run(tiny(), labels, tmp_path, tracker)
+        assert len(read_curve(tmp_path)) == len(tracker.epochs) == 1
+        assert read_result(tmp_path)["epochs_trained"] == 1
+
     def test_an_interruption_may_come_out_as_another_error(
         self, tiny: ComposeTrial, labels: Labels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
