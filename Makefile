@@ -26,7 +26,7 @@ demo: setup ## Search four schedules on Fashion-MNIST, on every core, and compar
 test: setup ## Run the tests, the examples of the documentation among them
 	$(BIN)/python -m pytest
 
-test-fast: setup ## Run the tests that train nothing and start no process or server, in about two minutes on two cores
+test-fast: setup ## Run the tests that train nothing and start no process or server, in one to two minutes on two cores
 	$(BIN)/python -m pytest --numprocesses auto -m "not slow and not faults and not soak"
 
 test-faults: setup ## Kill processes of sweeps at random, a hundred times in all
