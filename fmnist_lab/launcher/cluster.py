@@ -187,11 +187,14 @@ class Host:
         """Ends the processes, and waits until they are gone; does nothing the second time."""
         if self._cluster is not None:
             self._cluster.client.close()
-        elif self.process.poll() is None:  # no job was given to them: nothing is left of them
+        elif self.process.poll() is None:  # no job was given to them
             os.killpg(self.process.pid, signal.SIGKILL)
             for path in self._made:
                 with contextlib.suppress(OSError):  # a folder has other files
-                    path.unlink() if path.is_file() else path.rmdir()
+                    if path.is_dir():
+                        path.rmdir()
+                    elif not path.stat().st_size:  # else it says why they did not start
+                        path.unlink()
         try:
             # It ends with its standard input, after the jobs have recorded their interruption.
             self.process.communicate(timeout=2 * GRACE + 5)

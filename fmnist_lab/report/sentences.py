@@ -69,8 +69,11 @@ def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
         own = found.loc[found["strategy"] == name, "verdict"]
         counts = tuple(int((own == kind).sum()) for kind in (Verdict.BETTER, Verdict.WORSE))
         alike.setdefault(counts, []).append(name)
-    parts = (f"{listed(names, 'and')} better in {better} and worse in {worse}"
-             for (better, worse), names in alike.items())  # fmt: skip
+    parts = [
+        f"{listed(names, 'and')} {'are' if names[1:] else 'is'} better in {better} and worse in "
+        f"{worse}"
+        for (better, worse), names in alike.items()
+    ]
     assert evidence.cells is not None
     means = evidence.cells.groupby(["strategy", "cell"], sort=False)["test_accuracy"].mean()
     best: dict[str, list[str]] = {}  # cells, by the schedule that is ahead there
