@@ -26,7 +26,7 @@ This page is written by `make docs` from the files under `conf/` and `sweeps/` a
 plugins' settings; do not edit it.
 
 `fmnist-lab train GROUP=OPTION` chooses an option, `GROUP.KEY=VALUE` sets a key, and
-`fmnist-lab train --cfg job` shows what comes of it. An option of your own is a file
+`fmnist-lab train --cfg job` shows the resulting configuration. An option of your own is a file
 `conf/GROUP/NAME.yaml` in the folder where the command runs.
 
 The column *searched* says where a sweep over strategies searches a key of its optimizer, scheduler,
@@ -37,8 +37,7 @@ NOTES = {
     "schedule starts or, where its key is `max_learning_rate`, peaks. `update` says whether the "
     "rate is read once per epoch or before every step, `warmup_epochs` is a linear warm-up in "
     "front, and the schedule's own epochs count from its end.",
-    "recipe": "A recipe lays whole choices over the defaults; what is named on the command line "
-    "goes over the recipe.",
+    "recipe": "A recipe sets several choices at once; the command line overrides it.",
 }
 _HIDDEN = ("defaults", "hydra")
 _INTERNAL = ("_target_", "_recursive_", "_partial_", "defaults")
@@ -118,7 +117,9 @@ def _keys(
             yield from _keys(value, lines, text, f"{dotted}.")
             continue
         source = " ".join(text[value.start_mark.index : value.end_mark.index].split())
-        rest = lines[value.end_mark.line][value.end_mark.column :]
+        is_block = isinstance(value, yaml.SequenceNode) and not value.flow_style
+        end = name.end_mark if is_block else value.end_mark
+        rest = lines[end.line][end.column :]
         yield Key(dotted, source, rest.partition("#")[2].strip())
 
 
@@ -184,7 +185,10 @@ def _search() -> Iterator[str]:
     yield "Keys of `hydra.sweeper`, in a sweep's file or on the command line.\n"
     yield from [*_fields(Settings), ""]
     yield "### Samplers\n"
-    yield "`hydra/sweeper/sampler=NAME`, and their keys under `hydra.sweeper.sampler`.\n"
+    yield (
+        "`hydra/sweeper/sampler=NAME`, and their keys under `hydra.sweeper.sampler`. `sobol`, "
+        "which most files in `sweeps/` use, is `qmc` with `seed: 0` and `scramble: true`.\n"
+    )
     yield from [*_family("sampler", sweeper_options.SAMPLERS), ""]
     yield "### Pruners\n"
     yield "`hydra/sweeper/pruner=NAME`, and their keys under `hydra.sweeper.pruner`.\n"

@@ -1,8 +1,8 @@
 """Puts a sweep's results into docs/results: `python -m docs.publish FOLDER NAME`.
 
-Reports there share one packed copy of plotly and still open without a network; curves are
-compressed (`pandas.read_csv` reads them as they are). Also draws the picture of the answer from
-its CSV, for light and dark pages.
+Reports there share one packed copy of plotly and still open without a network; curves have six
+significant digits and are compressed (`pandas.read_csv` reads them as they are). Also draws the
+picture of the answer from its CSV, for light and dark pages.
 """
 
 import base64
@@ -51,8 +51,10 @@ def publish(sweep: Path, name: str) -> None:
     for file in (layout.TRIALS_CSV, layout.COMPARISON_CSV, layout.MANIFEST):
         if (sweep / file).exists() and sweep != place:
             shutil.copy(sweep / file, place / file)
-    with gzip.GzipFile(place / f"{layout.CURVES_CSV}.gz", "wb", mtime=0) as packed:
-        packed.write((sweep / layout.CURVES_CSV).read_bytes())
+    if (ledger := sweep.parents[1] / layout.OPENINGS).exists():
+        shutil.copy(ledger, place / layout.OPENINGS)
+    if (curves := sweep / layout.CURVES_CSV).exists():
+        pack(curves, place / f"{layout.CURVES_CSV}.gz")
     report = (sweep / layout.REPORT).read_text(encoding="utf-8")
     shared = INLINE.sub('<script src="../plotly.js"></script>', report)
     (place / layout.REPORT).write_text(shared, encoding="utf-8")
@@ -63,10 +65,22 @@ def publish(sweep: Path, name: str) -> None:
             draw_answer(place, scheme)
 
 
+def pack(curves: Path, target: Path) -> None:
+    """Writes curves compressed, at six significant digits: these files stay in a clone forever."""
+    packing: dict[str, Any] = {"method": "gzip", "mtime": 0}
+    read = pd.read_csv(curves, dtype={"seed": "Int64", "search": "Int64"}, low_memory=False)
+    read.to_csv(target, index=False, float_format="%.6g", compression=packing)
+
+
 def draw_answer(place: Path, scheme: str) -> None:
-    """Draws each schedule's replicates, their mean and its 95 % interval, best on top."""
+    """Draws each strategy's searches, or seeds if it has one search; best on top.
+
+    A bar is the mean of the dots with its 95 % interval.
+    """
     trials = pd.read_csv(place / layout.TRIALS_CSV)
-    tested = trials[trials["kind"] == "replicate"].groupby("strategy")["test_accuracy"]
+    trials = trials[trials["kind"] == "replicate"]
+    unit = "search" if trials["search"].nunique() > 1 else "seed"
+    tested = trials.groupby(["strategy", unit])["test_accuracy"].mean().groupby("strategy")
     names = tested.mean().sort_values().index
     ink, line, accent = INKS[scheme]
     inked = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
@@ -82,7 +96,8 @@ def draw_answer(place: Path, scheme: str) -> None:
             axes.plot(values.mean(), row, "|", color=ink, ms=12, mew=2)
         axes.axvline(100 * tested.get_group("constant").mean(), color=ink, lw=1, ls=":")
         axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel("test accuracy in % (dots: seeds; bars: their mean, 95 % interval)")
+        dots = {"search": "searches", "seed": "seeds"}[unit]
+        axes.set_xlabel(f"test accuracy in % (dots: {dots}; bars: their mean, 95 % interval)")
         axes.grid(axis="x", color=line, lw=0.6)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

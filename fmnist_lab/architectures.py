@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.validate import require_share
 
 IMAGE_SHAPE = (28, 28)
 CLASSES = 10
@@ -126,7 +127,7 @@ def cnn(  # noqa: PLR0913 - the options, and two that the data decide
         raise RequestError("architecture.kernel_size", "be from 1 to 7", kernel_size)
     if not 1 <= dense <= MOST_UNITS:
         raise RequestError("architecture.dense", f"be from 1 to {MOST_UNITS}", dense)
-    _check_dropout(dropout)
+    require_share("architecture", dropout=dropout)
     stack: list[Any] = [Input(image_shape)]
     if len(image_shape) == 2:
         stack.append(layers.Reshape((*image_shape, 1)))
@@ -158,11 +159,6 @@ def _check_mlp(hidden_sizes: Sequence[int], normalization: str, dropout: float, 
     if normalization not in NORMALIZATION:
         rule = f"be one of {', '.join(NORMALIZATION)}"
         raise RequestError("architecture.normalization", rule, normalization)
-    _check_dropout(dropout)
+    require_share("architecture", dropout=dropout)
     if not 0 <= l2 < float("inf"):
         raise RequestError("architecture.l2", "be at least 0 and finite", l2)
-
-
-def _check_dropout(dropout: float) -> None:
-    if not 0 <= dropout < 1:
-        raise RequestError("architecture.dropout", "be at least 0 and below 1", dropout)

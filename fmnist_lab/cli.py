@@ -16,6 +16,7 @@ import typer
 
 from fmnist_lab import errors
 from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.foundation.memory import collect_rarely
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130  # exit codes
 
@@ -36,9 +37,9 @@ _Stopping = Annotated[
 
 def main() -> NoReturn:
     """Runs a command; a mistake of the user's is one sentence and exit code 2."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is ignored
-        signal.signal(signal.SIGINT, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     logging.raiseExceptions = False  # a log on a full disk is no reason for tracebacks
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not a notebook's
@@ -87,6 +88,7 @@ def sweep(
     """Try the strategies of a sweep, or continue it; overrides as for train."""
     try:
         with _later(signal.SIGINT, signal.SIGTERM):
+            collect_rarely()
             from fmnist_lab.commands import sweep as application
 
             application.load()
@@ -140,6 +142,7 @@ def compare(  # noqa: PLR0913 - an option each
 
     NAME may be the folder of a multirun of another Hydra application, too.
     """
+    collect_rarely()
     from fmnist_lab.commands import compare as application
 
     application.main(name, sort, where, only_changed=only_changed, csv=csv, with_report=report,
@@ -329,7 +332,11 @@ def _complete(arguments: list[str]) -> None:
 def _later(*signals: signal.Signals) -> Iterator[None]:
     """Holds signals back: modules written in Cython swallow an interruption of their import."""
     received: list[int] = []
-    before = {number: signal.signal(number, lambda n, _: received.append(n)) for number in signals}
+    before = {
+        number: signal.signal(number, lambda n, _: received.append(n))
+        for number in signals
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield
     finally:

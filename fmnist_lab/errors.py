@@ -9,7 +9,7 @@ MOST_CHARACTERS = 800  # of a sentence: the list of a group's options may be lon
 
 
 class Phrase(str):
-    """Words of a message that stand as they are; values are shown as Python spells them."""
+    """Text that a message shows as it is; other values are shown by `repr`."""
 
 
 class RequestError(ValueError):

@@ -1,12 +1,13 @@
 """Planned looks: after how many replicates a sweep judges, and how much each look may err."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from fmnist_lab.errors import RequestError
 
 AUTO = (8, 12, 16, 24)  # what `replicates: auto` means; a look at 6 could decide nothing
-LEAST = 6  # pairs; with 5 the smallest two-sided sign-flip p is 2/2^5 = 0.0625
+LEAST = 6  # pairs, for any verdict; with 5 the smallest two-sided sign-flip p is 2/2^5 = 0.0625
 
 COST = (
     "Who adds seeds until a difference shows finds a false one far too often: in one of six "
@@ -42,6 +43,16 @@ def planned(replicates: Any) -> list[int]:
 def most(replicates: Any) -> int:
     """Returns how many replicates a value of `replicates` comes to at most."""
     return int((planned(replicates) or [replicates])[-1])
+
+
+def least(alpha: float = 0.05) -> int:
+    """Returns how many pairs can show a difference: `2 / 2^n` must be below `alpha`; at least 6.
+
+    Example:
+        >>> least(0.1), least(0.05), least(0.01)
+        (6, 6, 8)
+    """
+    return max(LEAST, math.floor(2 - math.log2(alpha)))
 
 
 def errors(pairs: Sequence[int], alpha: float = 0.05) -> dict[int, float]:

@@ -27,8 +27,8 @@ class StopReason(StrEnum):
 
 
 WHOLE = (StopReason.COMPLETED, StopReason.EARLY_STOPPED)  # trained to their own end
-LOST = (StopReason.DIVERGED, StopReason.FAILED)  # have no result, and never will
-REPEATED = (StopReason.INTERRUPTED, StopReason.FAILED)  # another attempt is made
+LOST = (StopReason.DIVERGED, StopReason.FAILED)  # ended without an objective
+REPEATED = (StopReason.INTERRUPTED, StopReason.FAILED)  # may be tried again, with another number
 
 
 @dataclass(frozen=True)

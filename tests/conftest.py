@@ -1,10 +1,10 @@
 """What several test files share: a trial that trains in a moment, and a folder to train it in."""
 
-import gc
 import io
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 
 from fmnist_lab import cli, config
+from fmnist_lab.foundation.memory import collect_rarely
 from fmnist_lab.tracking import store
 from fmnist_lab.trial import Labels, Trial
 from tests.support.watching import Clock
@@ -52,7 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     And lets TensorFlow compute as in a sweep's workers, so that their numbers are the same here.
     """
-    gc.set_threshold(50_000, 20, 20)  # a composition makes 100,000 objects that refer to each other
+    collect_rarely()
+    # Tests send it to processes that they start, also where a script has begun them with `&`.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if "not faults" in config.option.markexpr:  # those train for longer
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")

@@ -80,7 +80,7 @@ def plan(name: str, *overrides: str) -> list[Plan]:
         cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
         sweeper = cfg.hydra.sweeper
         settings = Settings(**{key: sweeper[key] for key in sweeper if key[0] != "_"})
-        task = [word for word in given if not word.startswith("hydra")]
+        task = [word for word in given if not word.lstrip("+~").startswith("hydra")]
         return Planner(settings, loader, cfg).plans(name, task)
 
 

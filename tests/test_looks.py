@@ -31,10 +31,12 @@ class TestPlanned:
 
     def test_several_searches_have_no_looks(self) -> None:
         with pytest.raises(RequestError, check=lambda error: error.got == "'auto'"):
-            config.validate_stages("auto", 6)
-        config.validate_stages("auto", 1)
+            config.validate_stages("auto", 6, None)
+        config.validate_stages("auto", 1, None)
+        with pytest.raises(RequestError, check=lambda error: error.key == "replicates"):
+            config.validate_stages("auto", 1, ["training.epochs"])
         with pytest.raises(RequestError, check=lambda error: "1000" in error.rule):
-            config.validate_stages([8, 1000], 1)
+            config.validate_stages([8, 1000], 1, None)
 
 
 class TestErrors:

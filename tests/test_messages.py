@@ -158,7 +158,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         "last has at least 6, got 'often'.",
     ),
     (
-        lambda: config.validate_stages("auto", 6),
+        lambda: config.validate_stages("auto", 6, None),
         "`replicates` must be a number with several searches, got 'auto'; looks are at the "
         "seeds of one search; here each search is a pair, so ask for more.",
     ),
@@ -200,7 +200,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
         "textbook_confounded, got 'demi'.",
     ),
     (
-        lambda: sweep.main("demo", ["scheduler=linear"]),
+        lambda: sweep.main("demo", ["hydra/launcher=basic", "scheduler=linear"]),
         "`scheduler` must be left to the strategies of this sweep, got scheduler=linear.",
     ),
     (
@@ -257,9 +257,8 @@ SAID: list[tuple[Callable[[], str | None], str]] = [
     ),
     (
         lambda: sentences.headline(judged(0.006, seeds=5)),
-        "No verdict: 5 seeds per strategy, and fewer than 6 can never reach p < 0.05. The "
-        "ranking may be chance; it takes at least 1 more, with: fmnist-lab sweep night "
-        "replicates=6.",
+        "No verdict: 5 seeds per strategy. The ranking may be chance; a difference with p < 0.05 "
+        "takes at least 6 seeds, with: fmnist-lab sweep night replicates=6.",
     ),
     (
         lambda: sentences.progress(judged(0.006)),

@@ -40,7 +40,7 @@ def main(  # noqa: PLR0913 - an option of the command each
             would mix what cannot be compared.
     """
     logging.basicConfig(format="%(message)s")  # warnings, of a server that is down, say
-    if (place := _folder(name)) is None:
+    if (place := folder_of(name)) is None:
         multirun = foreign.read(Path(str(name)).resolve(), *(of_jobs.get(key) for key in _READING))
         trials = multirun.jobs.drop(columns="block")
         gather = partial(report.gather_foreign, multirun, *(of_jobs.get(key) for key in _JUDGING))
@@ -83,7 +83,7 @@ def main(  # noqa: PLR0913 - an option of the command each
             raise RequestError(str(found.folder), rule, got, hint) from error
 
 
-def _folder(name: str | None) -> Path | None:
+def folder_of(name: str | None) -> Path | None:
     """Returns the folder of a sweep or multirun of ours; None where the name is another folder."""
     try:
         return results.find(name)

@@ -21,6 +21,7 @@ import pandas as pd
 
 from fmnist_lab import report, results
 from fmnist_lab.commands import leaderboard
+from fmnist_lab.commands.compare import folder_of
 from fmnist_lab.errors import RequestError
 from fmnist_lab.foundation.installed import beside, installed_path
 from fmnist_lab.foundation.interruption import interrupted
@@ -138,10 +139,11 @@ def compare(name: str | Path | None = None, *, stopping: str | None = None) -> C
         found = fmnist_lab.compare("demo")
         found.verdicts[["strategy", "difference", "low", "high", "verdict"]]
     """
-    is_folder = isinstance(name, Path) and name.is_dir()
-    place = Path(str(name)) if is_folder else results.find(None if name is None else str(name))
+    given = name.resolve() if isinstance(name, Path) and name.is_dir() else name
+    known = folder_of(None if given is None else str(given))
+    place = known or Path(str(name))  # which may be a sweep of another project
     ended = results.ended(place)
-    if is_folder and not ended:
+    if known is None and not ended:
         found = report.gather_foreign(foreign.read(place.resolve()), baseline=None, margin=None)
     else:
         found = report.gather(place, results.trials(ended), stopping)
@@ -187,6 +189,9 @@ def _run(command: str, overrides: list[str], name: str = "", new: bool = False) 
     ):
         os.close(writer)
         assert child.stdin is not None
+        received: list[bytes] = []  # beside what it prints: a full pipe would stop the child
+        reading = threading.Thread(target=lambda: received.append(reader.read()))
+        reading.start()
         try:
             child.stdin.write(json.dumps([command, overrides, name, new]).encode() + b"\n")
             child.stdin.flush()
@@ -196,7 +201,9 @@ def _run(command: str, overrides: list[str], name: str = "", new: bool = False) 
             child.stdin.close()
             _show(child.stdout)
             raise
-        given = reader.read()
+        finally:
+            reading.join()
+    given = received[0]
     if not given:
         raise ChildProcessError(f"The process that trains ended with code {child.returncode}.")
     outcome = pickle.loads(given)  # by our own process, through a pipe of ours

@@ -12,7 +12,7 @@ from rich.table import Table
 from fmnist_lab import metrics, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.results.frames import TYPES
-from fmnist_lab.trial import StopReason
+from fmnist_lab.trial import LOST
 
 MOST_ROWS = 40  # what is read is on top
 COLUMNS = {  # of trials, with their headings
@@ -63,7 +63,7 @@ def select(trials: pd.DataFrame, where: str | None = None, sort: str | None = No
     is_reversed = sort is not None and sort.startswith("-")
     ranked = statistics.rank(counted, column, maximised=maximised != is_reversed)
     # What an earlier epoch of a diverged trial looked like puts it above no other.
-    lost = ranked["stop_reason"].isin((StopReason.DIVERGED, StopReason.FAILED))
+    lost = ranked["stop_reason"].isin(LOST)
     return pd.concat([ranked[~lost], ranked[lost]]) if column in _QUALITY else ranked
 
 
@@ -105,7 +105,7 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
     remarks = {
         f"... and {left} more: pick with --where, or take all with --csv FILE.": left > 0,
         f"The same for all: {', '.join(common)}.": common,
-        f"{missing} of {len(trials)} trials have no objective: diverged or failed.": missing,
+        f"{missing} of {len(trials)} trials have no objective.": missing,
     }
     for remark in filter(remarks.get, remarks):
         console.print(remark, soft_wrap=True)

@@ -14,11 +14,11 @@ from fmnist_lab.foundation.validate import require_name
 from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.launcher.cluster import keep_workers
 from fmnist_lab.protocol import recentre, stages
-from fmnist_lab.results import searches
+from fmnist_lab.results import layout, overrides, schema, searches
 from fmnist_lab.sweeper.settings import ChangedSweepError
 
 ROOT = Path("mlruns/sweeps")
-_STAGES = ("searches", "replicates", "recentre")
+_STAGES = ("searches", "replicates", "recentre", "cells")
 _command: list[str] = []  # what the user has typed, without passwords
 
 
@@ -55,25 +55,25 @@ def main(name: str, arguments: list[str], new: bool = False) -> Path:
         hydra_run.run(hydra_run.sweep, program, stages.together(ours, arguments))
         return folder
     require_writable(ROOT)
-    own = [item for item in arguments if stages.key_of(item) in _STAGES]
+    typed = overrides.typed(arguments)
+    own = [f"{key}={typed[key]}" for key in _STAGES if key in typed]
     # Which may have a split of its own; of several Hydra says itself what is wrong.
-    own += [item for item in arguments if stages.key_of(item) == "data" and item[5:].isidentifier()]
+    own += [f"data={typed['data']}"] if typed.get("data", "").isidentifier() else []
     cfg = config.compose([f"sweeps={name}", *own])
-    config.validate_stages(cfg.replicates, cfg.searches)
+    config.validate_stages(cfg.replicates, cfg.searches, cfg.cells)
     count = int(cfg.searches)
     arguments = stages.with_splits(folder, recentre.as_begun(folder, arguments, cfg), cfg)
-    for item in arguments:
-        if count > 1 and stages.key_of(item) == "seed" and not item[5:].isdigit():
-            raise RequestError("seed", "be a number with several searches", Phrase(item[5:]))
+    if count > 1 and not (seed := typed.get("seed", "0")).isdigit():
+        raise RequestError("seed", "be a number with several searches", Phrase(seed))
     tuned: dict[Path, list[str]] = {}  # folder of a search: its overrides
     try:
         for number in range(count):
             given = stages.again(folder, number, arguments) if number else arguments
             if count > 1:
                 print(f"\nSearch {number + 1} of {count}")
-            overrides = stages.together(ours[:1] if number else ours, given)
+            words = stages.together(ours[:1] if number else ours, given)
             search = searches.folder_of(folder, number)
-            if not _tune(program, name, search, overrides):
+            if not _tune(program, name, search, words):
                 return folder
             tuned[search] = given
         for number, (search, given) in enumerate(tuned.items(), 1):
@@ -84,10 +84,8 @@ def main(name: str, arguments: list[str], new: bool = False) -> Path:
                 print(f"\nReplicates of search {number}")
             replicates = stages.prepare(planned, search)
             for limits in stages.batches(planned, search):
-                overrides = planned.overrides(replicates, limits)
-                hydra_run.run(
-                    hydra_run.sweep, program, ["--multirun", *overrides], kind="replicate"
-                )
+                words = planned.overrides(replicates, limits)
+                hydra_run.run(hydra_run.sweep, program, ["--multirun", *words], kind="replicate")
     except ChangedSweepError as error:
         raise RequestError(
             f"{error.fact} To start afresh beside {folder}: fmnist-lab sweep {name} --new"
@@ -95,16 +93,16 @@ def main(name: str, arguments: list[str], new: bool = False) -> Path:
     return folder
 
 
-def _tune(program: str, name: str, search: Path, overrides: list[str]) -> bool:
+def _tune(program: str, name: str, search: Path, words: list[str]) -> bool:
     """Tunes the strategies of a search, in one stage or two; whether they all are."""
     found = recentre.begun(search)
     if not found:
-        hydra_run.run(hydra_run.sweep, program, ["--multirun", *overrides])
+        hydra_run.run(hydra_run.sweep, program, ["--multirun", *words])
         if not stages.is_tuned(search):
             return False
         found = recentre.begin(name, search)
     if found:
-        again = stages.together([recentre.override(found)], overrides)
+        again = stages.together([recentre.override(found)], words)
         hydra_run.run(hydra_run.sweep, program, ["--multirun", *again])
     return stages.is_tuned(search)
 
@@ -118,18 +116,42 @@ def command() -> str:
 
 
 def latest_folder(name: str, root: Path = ROOT) -> Path:
-    """Returns where the sweep was started last; `root/name` if it never was."""
-    return max(_series(name, root), default=(1, root / name))[1]
+    """Returns where the sweep was started last; where it starts if it never was."""
+    started = _series(name, root)
+    return max(started)[1] if started else next_folder(name, root)
 
 
 def next_folder(name: str, root: Path = ROOT) -> Path:
-    """Returns where the sweep starts afresh: `root/name`, then `root/name-2`, and so on."""
-    started = _series(name, root)
-    return root / f"{name}-{max(started)[0] + 1}" if started else root / name
+    """Returns where the sweep starts afresh: `root/name`, then `root/name-2`, and so on.
+
+    Names of other sweeps' files and folders are left to them.
+    """
+    number = max(_series(name, root), default=(0, root))[0] + 1
+    others = set(config.options("sweeps")) - {name}
+    while True:
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        if not folder.exists() and folder.name not in others:
+            return folder
+        number += 1
 
 
 def _series(name: str, root: Path) -> list[tuple[int, Path]]:
     found = (
         (re.fullmatch(rf"{re.escape(name)}(?:-(\d+))?", path.name), path) for path in root.glob("*")
     )
-    return [(int(match[1] or 1), path) for match, path in found if match and path.is_dir()]
+    return [
+        (int(match[1] or 1), path)
+        for match, path in found
+        if match and path.is_dir() and _sweep_of(path) in (None, name)
+    ]
+
+
+def _sweep_of(folder: Path) -> str | None:
+    """Returns the file that a folder's sweep is of; None where nothing says it."""
+    try:
+        found = schema.read_if_there(folder / layout.SWEEP_CONFIG, schema.SweepConfig)
+    except RequestError:  # damaged, which does not keep the user from starting afresh
+        found = {}
+    choices = found.get("hydra", {}).get("runtime", {}).get("choices", {})
+    by_name = folder.name if folder.name in config.options("sweeps") else None
+    return choices.get("sweeps") or by_name

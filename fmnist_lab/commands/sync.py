@@ -8,13 +8,14 @@ from rich.progress import track
 from fmnist_lab import tracking
 from fmnist_lab.errors import ConnectionLostError
 from fmnist_lab.foundation.wording import count
+from fmnist_lab.tracking.outbox import PREFIX, UNSENT
 
 
 def main() -> None:
     """Sends it, and prints how many runs were sent to which store.
 
     Raises:
-        ConnectionLostError: Some of it could not be sent.
+        ConnectionLostError: Some of it could not be sent; it says what helps.
     """
     console = Console(stderr=True)
     outcome = tracking.sync(
@@ -26,8 +27,7 @@ def main() -> None:
         print(f"{count(outcome.busy, 'run')} left to commands that are running.")
     if outcome.stuck:
         print(f"{count(outcome.stuck, 'run')} sent, but the run of their sweep is not there yet.")
-    found = (outcome.sent, outcome.busy, outcome.stuck, outcome.refused, outcome.failed)
-    if not any(found):
+    if outcome == tracking.Outcome():
         print("Nothing was missing.")
     for store, runs in outcome.failed.items():
         print(
@@ -35,5 +35,13 @@ def main() -> None:
         )
     for folder, problem in outcome.refused.items():
         print(f"MLflow refuses the run in {folder}: {problem}", file=sys.stderr)
-    if outcome.failed or outcome.refused:
-        raise ConnectionLostError("The rest waits in mlruns; give the same command again.")
+    remedies = []
+    if outcome.failed:
+        remedies.append("The rest waits in mlruns; give the same command again.")
+    if outcome.refused:
+        remedies.append(
+            "A refused run waits in its folder: restore it in MLflow if it was deleted there, or "
+            f"delete its record, {PREFIX}*{UNSENT}."
+        )
+    if remedies:
+        raise ConnectionLostError(" ".join(remedies))

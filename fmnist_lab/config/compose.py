@@ -81,7 +81,8 @@ class Config(Trial):
     strategy: str | None = None  # a name for these choices in comparisons; null: the scheduler's
     kind: str = "trial"  # or replicate: delivered weights see the test set; set by a sweep alone
     replicates: Any = 8  # of each winner, with fresh seeds, once it is tuned: int | auto | looks
-    checkpoint_seconds: float | None = 30.0  # at least, between two; 0: every epoch; None: never
+    # The least time between two checkpoints; 0: one after each epoch; None: none.
+    checkpoint_seconds: float | None = 30.0
     searches: int = 1  # how often a sweep is tuned, each time with other trials and other seeds
     recentre: bool = False  # tune again around a best value that is an end of what was tried
     baseline: str | None = None  # what the others are compared with; null: constant, or the first
@@ -155,9 +156,9 @@ def to_trial(cfg: DictConfig) -> Trial:
         raise RequestError("kind", "be trial or replicate", config.kind)
     if config.strategy is not None:
         require_text("strategy", config.strategy)
-    validate_stages(config.replicates, config.searches)
-    is_list = OmegaConf.is_list(config.cells) or isinstance(config.cells, list)
-    if config.cells is not None and not (is_list and all(isinstance(k, str) for k in config.cells)):
+    validate_stages(config.replicates, config.searches, config.cells)
+    keys = config.cells
+    if keys is not None and not (isinstance(keys, list) and all(isinstance(k, str) for k in keys)):
         raise RequestError("cells", "be a list of keys, or null", config.cells)
     if not 0 < config.margin < 1:
         raise RequestError("margin", "be above 0 and below 1, as accuracies are", config.margin)
@@ -204,7 +205,7 @@ def refuse_password(cfg: DictConfig) -> None:
         )
 
 
-def validate_stages(replicates: Any, searches: int) -> None:
+def validate_stages(replicates: Any, searches: int, cells: Any) -> None:
     """Raises `RequestError` for stages that no sweep could have."""
     if OmegaConf.is_config(replicates):
         replicates = OmegaConf.to_container(replicates)
@@ -214,6 +215,9 @@ def validate_stages(replicates: Any, searches: int) -> None:
     if is_planned and searches > 1:  # whose means over seeds are the pairs, all equally many
         hint = "looks are at the seeds of one search; here each search is a pair, so ask for more"
         raise RequestError("replicates", "be a number with several searches", replicates, hint)
+    if is_planned and cells:
+        hint = "looks are at all strategies together, and here each cell is judged by itself"
+        raise RequestError("replicates", "be a number with cells", replicates, hint)
     if not 1 <= searches <= STRIDE:
         raise RequestError("searches", f"be from 1 to {STRIDE}", searches)
 

@@ -124,20 +124,32 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
-def is_plain(value: object) -> bool:
-    """Tells whether a value may stand in an exported file: a number, a word, a list of these."""
+def is_plain(value: object, words: bool = True) -> bool:
+    """Tells whether a value may stand in an exported file.
+
+    It is a number, a word, a list of these, or a mapping of numbers: of a mapping with words Keras
+    may make an object, of any class.
+    """
+    if isinstance(value, dict):
+        return all(_is_key(key) and is_plain(item, words=False) for key, item in value.items())
     if isinstance(value, list):
-        return all(map(is_plain, value))
+        return all(is_plain(item, words) for item in value)
     if isinstance(value, str):
-        return _TEXT.fullmatch(value) is not None or is_reference(value)
+        return words and (_TEXT.fullmatch(value) is not None or is_reference(value))
     return value is None or isinstance(value, bool | int | float)
+
+
+def _is_key(key: object) -> bool:
+    """Tells whether a key names neither code nor a folder."""
+    return key != "dir" and re.fullmatch(r"[A-Za-z]\w*", str(key), re.ASCII) is not None
 
 
 def _setting(value: Any) -> Any:
     """Accepts a plain value; nothing that names code or reads files."""
     if not is_plain(value):
         raise ValueError(
-            "be a number, a word, a list of these, or a reference such as ${training.epochs}"
+            "be a number, a word, a list of these, a mapping of numbers, or a reference such as "
+            "${training.epochs}"
         )
     return value
 
@@ -145,7 +157,7 @@ def _setting(value: Any) -> Any:
 def _group(node: dict[str, Any]) -> dict[str, Any]:
     """Accepts the keys of a group."""
     for key in node:
-        if key == "dir" or not re.fullmatch(r"[A-Za-z]\w*", key, re.ASCII):
+        if not _is_key(key):
             raise ValueError(f"not set `{key}`: an exported file names no code and no folders")
     return node
 

@@ -13,8 +13,8 @@ from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.validate import (
     require_choice,
     require_non_negative,
-    require_number,
     require_positive,
+    require_share,
     require_whole,
 )
 from fmnist_lab.metrics import MONITORS, OBJECTIVES, direction
@@ -62,12 +62,7 @@ def _validate_training(trial: Trial) -> None:
             raise RequestError(f"training.{name}", f"be at most {most}", value)
     require_choice("training", engines.ENGINES, engine=training.engine)
     require_choice("training", ("integer", "one_hot"), labels=training.labels)
-    require_number(
-        "training",
-        "at least 0 and below 1",
-        lambda value: 0 <= value < 1,
-        label_smoothing=training.label_smoothing,
-    )
+    require_share("training", label_smoothing=training.label_smoothing)
     if training.label_smoothing and training.labels == "integer":
         raise RequestError(
             "training.label_smoothing",
@@ -82,8 +77,7 @@ def _validate_optimizer(node: dict[str, Any]) -> None:
     require_positive("optimizer", learning_rate=node.get("learning_rate"))
     for key, value in node.items():
         if value is not None and key in _SHARES:
-            rule = "at least 0 and below 1"
-            require_number("optimizer", rule, lambda share: 0 <= share < 1, **{key: value})
+            require_share("optimizer", **{key: value})
         if value is not None and key in _NON_NEGATIVE:
             require_non_negative("optimizer", **{key: value})
 

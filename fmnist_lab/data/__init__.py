@@ -15,17 +15,5 @@ from fmnist_lab.data.dataset import (
     validate,
 )
 
-__all__ = [
-    "CLASS_NAMES",
-    "OWN",
-    "PRELOADED",
-    "SEED_OF_SPLIT",
-    "TEST_IMAGES",
-    "TRAIN_IMAGES",
-    "DataConfig",
-    "Dataset",
-    "checksums",
-    "deciding",
-    "load",
-    "validate",
-]
+__all__ = ["CLASS_NAMES", "OWN", "PRELOADED", "SEED_OF_SPLIT", "TEST_IMAGES", "TRAIN_IMAGES",
+           "DataConfig", "Dataset", "checksums", "deciding", "load", "validate"]  # fmt: skip

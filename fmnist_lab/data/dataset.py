@@ -172,7 +172,10 @@ def _found(config: DataConfig) -> DataConfig:
     """Checks the values; returns them with the folders that they stand for here and now."""
     validate(config)
     folder = config.dir or os.environ.get(fashion_mnist.FOLDER_VARIABLE) or None
-    path = config.path and str(Path(config.path).expanduser().absolute())
+    path = config.path
+    if path and config._target_ is None:  # a function's argument may be no path
+        # `Path.expanduser` raises where a user is unknown; here that is a file that is not there.
+        path = str(Path(os.path.expanduser(path)).absolute())  # noqa: PTH111
     return replace(config, dir=folder, path=path)
 
 
@@ -221,8 +224,10 @@ def _own(config: DataConfig) -> tuple[Any, tuple[str, ...], str]:
         rows, apart = _split(wished, len(labels), labels, "test_size")
         parts["test"] = pixels[apart], labels[apart]
     own = labels[rows]
-    chosen: dict[str, Any] = {"train": slice(config.train_size)}
-    if "val" not in parts:
+    chosen: dict[str, Any] = {}
+    if "val" in parts:
+        chosen["train"] = _some(config, len(own), own)
+    else:
         chosen["train"], chosen["val"] = _split(config, len(own), own)
     for name, part in chosen.items():  # each image is copied once at most
         index = part if "test" in found.parts else rows[part]
@@ -231,7 +236,9 @@ def _own(config: DataConfig) -> tuple[Any, tuple[str, ...], str]:
     counts = np.bincount(train[1], minlength=len(found.classes))
     if empty := [found.classes[number] for number in np.flatnonzero(counts == 0)]:
         got = Phrase(f"none of {', '.join(empty)} ({found.source})")
+        is_drawn = config.train_size is not None or {"val", "test"} - found.parts.keys()
         hint = "split=stratified puts images of each class into each part"
+        hint = hint if is_drawn and config.split != "stratified" else ""
         raise RequestError("data.split", "leave images of each class to train on", got, hint)
     known = {_digest(image) for part in (train, val) for image in part[0]}
     if shared := sum(_digest(image) in known for image in test[0]):
@@ -258,9 +265,7 @@ def _split(
     if size < 1 or rest < 1:
         rule = f"leave images on both sides of the split of {count}"
         raise RequestError(f"data.{key}", rule, config.val_size)
-    if config.train_size is not None and config.train_size > rest:
-        raise RequestError("data.train_size", f"be at most {rest}, or null", config.train_size)
-    length = rest if config.train_size is None else config.train_size
+    length = _length(config, rest)
     train: Any
     val: Any
     if config.split == "first":
@@ -268,12 +273,30 @@ def _split(
     elif config.split == "last":
         train, val = slice(length), slice(count - size, count)
     else:
-        order = np.random.default_rng(config.split_seed).permutation(count)
-        if config.split == "stratified":
-            order = order[_interleaved(labels[order])]
-        val, train = np.split(order, [size])
+        val, train = np.split(_order(config, count, labels), [size])
         train = train[:length]
     return train, val
+
+
+def _some(config: DataConfig, count: int, labels: Any) -> Any:
+    """Returns an index of those that train among `count` images, where others validate."""
+    length = _length(config, count)
+    if length == count or config.split in SPLITS[:2]:
+        return slice(length)
+    return _order(config, count, labels)[:length]
+
+
+def _length(config: DataConfig, most: int) -> int:
+    """Returns how many images train."""
+    if config.train_size is not None and config.train_size > most:
+        raise RequestError("data.train_size", f"be at most {most}, or null", config.train_size)
+    return most if config.train_size is None else config.train_size
+
+
+def _order(config: DataConfig, count: int, labels: Any) -> NDArray[np.int64]:
+    """Returns the order in which images are drawn, of which any stretch is a sample."""
+    order = np.random.default_rng(config.split_seed).permutation(count)
+    return order[_interleaved(labels[order])] if config.split == "stratified" else order
 
 
 def _interleaved(labels: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -53,7 +53,7 @@ def read(path: str | None, target: str | None) -> Found:
         rule = "be an .npz file, or a folder that has a folder of images for each class"
         raise RequestError("data.path", rule, None, "data._target_ may name a function instead")
     else:
-        place = Path(path).expanduser()
+        place = Path(path)
         arrays, source = (_from_folder if place.is_dir() else _from_file)(place), str(place)
     return _checked(arrays, "data.path" if target is None else "data._target_", source)
 
@@ -94,7 +94,7 @@ def _call(target: str, path: str | None) -> Arrays:
 
 
 def _from_folder(folder: Path) -> Arrays:
-    parts = {part: folder / part for part in PARTS if (folder / part).is_dir()}
+    parts = {place.name: place for place in _visible(folder, True)}
     if "train" not in parts:
         parts = {"": folder}
     classes = sorted({place.name for part in parts.values() for place in _visible(part, True)})
@@ -153,9 +153,11 @@ class _Check:
 def _checked(given: Arrays, key: str, source: str) -> Found:
     """Checks the arrays, and numbers the classes."""
     check = _Check(key, source)
-    prefixes = {part: f"{part}_" for part in PARTS if f"{part}_images" in given}
-    if "train" not in prefixes:
-        prefixes = {"train": ""}
+    known = ("images", *(f"{part}_images" for part in PARTS))
+    others = [name for name in given if name.endswith("images") and name not in known]
+    check(not others, f"have no parts but {', '.join(PARTS)}", ", ".join(others))
+    named = {part: f"{part}_" for part in PARTS if f"{part}_images" in given}
+    prefixes = {"train": ""} | named  # plain `images` are for training, too
     images: dict[str, NDArray[Any]] = {}
     labels: dict[str, list[Any]] = {}
     for part, prefix in prefixes.items():

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from fmnist_lab import report, results, statistics
+from fmnist_lab.data import OWN
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.foundation import wording
 from fmnist_lab.metrics import is_maximised
@@ -217,7 +218,9 @@ def _spread(evidence: Evidence, scored: pd.DataFrame, best: pd.Series, metric: s
     sentence, next_ = "One seed decides nothing", "Next"
     rivals = statistics.winners(scored)
     rivals = rivals[rivals["strategy"] != best["strategy"]]
-    validated = evidence.setup.config.get("data", {}).get("val_size")
+    images = evidence.setup.config.get("data", {})
+    # Of images of one's own it may be a share, or not count: they may have such a part.
+    validated = None if images.get("name") == OWN else images.get("val_size")
     if metric == "val/accuracy" and validated:
         # Two shares of one set of images; where their errors coincide the difference is surer.
         error = math.sqrt(best["objective"] * (1 - best["objective"]) / validated)

@@ -271,8 +271,11 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str,
 def _exportable(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     """Returns the value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
-        return {name: _exportable(given, f"{key}.{name}", v, folder) for name, v in raw.items()}
-    if isinstance(raw, str) and "${" in raw and not is_reference(raw):
+        raw = {name: _exportable(given, f"{key}.{name}", v, folder) for name, v in raw.items()}
+        if "." not in key:  # a group
+            return raw
+    is_inner = key.count(".") > 1  # a mapping holds numbers alone
+    if isinstance(raw, str) and "${" in raw and (is_inner or not is_reference(raw)):
         raw = OmegaConf.select(given, key)
     if not is_plain(raw) or key.endswith("._target_"):
         raise RequestError(

@@ -16,7 +16,7 @@ from fmnist_lab.config.config_files import Document
 from fmnist_lab.errors import Phrase
 from fmnist_lab.export import document as recipe
 from fmnist_lab.export.pasting import Pasted, refusal
-from fmnist_lab.foundation.instantiate import locate, parameters
+from fmnist_lab.foundation.instantiate import locate
 from fmnist_lab.schedules.scheduler import positions
 from fmnist_lab.training.clipping import KERAS_ARGUMENTS
 from fmnist_lab.training.engines import building
@@ -29,7 +29,6 @@ _SPLITS = {
     "random": "np.random.default_rng({seed}).permutation(len(labels))",
 }
 _PROGRAM, _RATES = "program.txt", "rates.txt"  # templates, beside this file
-_SHARED_KEYS = ("epochs", "update", "warmup_epochs")  # which a schedule need not take
 
 
 def to_python(document: Document, name: str) -> str:
@@ -109,13 +108,7 @@ def _schedule(pasted: Pasted, node: Mapping[str, Any], made: schedules.Scheduler
     function = locate("scheduler", node)
     if function is schedules.sequential:
         raise refusal("the schedule is one function", node["_target_"])
-    taken = parameters("scheduler", function)
-    arguments = _arguments(node)
-    for key in _SHARED_KEYS:
-        if key not in taken:
-            arguments.pop(key, None)
-    if "epochs" in arguments and "warmup_epochs" not in taken:
-        arguments["epochs"] -= made.warmup_epochs
+    arguments = _arguments(schedules.arguments(node))
     lines = [f"SCHEDULE = {_call(pasted.add(function), arguments, 0)}"]
     if made.warmup_epochs:
         ramp = {"schedule": Phrase("SCHEDULE"), "warmup_epochs": made.warmup_epochs,

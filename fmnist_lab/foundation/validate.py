@@ -37,6 +37,11 @@ def require_non_negative(group: str, **values: object) -> None:
     require_number(group, "zero or more", lambda value: value >= 0, **values)
 
 
+def require_share(group: str, **values: object) -> None:
+    """Checks that every value is a finite number from zero to below one."""
+    require_number(group, "at least 0 and below 1", lambda value: 0 <= value < 1, **values)
+
+
 def require_whole(group: str, **values: object) -> None:
     """Checks that every value is an integer from zero upwards."""
     require_number(

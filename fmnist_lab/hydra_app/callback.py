@@ -183,10 +183,15 @@ def _require_logging(config: DictConfig) -> None:
 
 
 def _preload_images(config: DictConfig) -> None:
-    """Says which images local workers find in memory: those of jobs that choose no others."""
+    """Says which images local workers find in memory: those of jobs that choose no others.
+
+    Not those of a user's function: it may start threads, which a fork leaves behind.
+    """
+    os.environ.pop(PRELOADED, None)
     with suppress(OmegaConfBaseException):  # they depend on the job
-        images = OmegaConf.to_container(config.data, resolve=True)
-        os.environ[PRELOADED] = json.dumps(images)
+        images: Any = OmegaConf.to_container(config.data, resolve=True)
+        if images.get("_target_") is None:
+            os.environ[PRELOADED] = json.dumps(images)
 
 
 def _add_hooks(config: DictConfig) -> None:

@@ -67,11 +67,11 @@ def run(
     progress.kind, progress.has_started, progress.new_folder = kind, False, None
     progress.folder = Path()
     interrupted.clear()
+    refused = None
     try:
         application()
-    except Refused as refused:
-        _remove_new_folder(refused.folder)
-        raise refused.error from None
+    except Refused as caught:
+        refused = caught
     except Exception as error:
         if interrupted.is_set():
             raise KeyboardInterrupt from error
@@ -82,6 +82,9 @@ def run(
         if not isinstance(error, SecondControllerError):  # then the folder is the first one's
             _remove_new_folder()
         raise config.refusal(error) from error
+    if refused is not None:
+        _remove_new_folder(refused.folder)
+        raise refused.error  # here: its context would lead back to it, which no pickle survives
     return progress.folder
 
 

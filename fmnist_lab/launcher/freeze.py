@@ -6,5 +6,8 @@ memory. The objects that are there when this module is imported are never looked
 
 import gc
 
+from fmnist_lab.foundation.memory import return_free_memory
+
 gc.collect()
 gc.freeze()
+return_free_memory()

@@ -11,10 +11,13 @@ import signal
 import sys
 from multiprocessing import forkserver
 
+from fmnist_lab.foundation.memory import collect_rarely
+
 
 def main() -> None:
     """Reads settings from the command line, runs until the standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller decides what Ctrl-C means
+    collect_rarely()
     settings = json.loads(sys.argv[1])
     if settings["preload"]:
         settings["preload"] += ["distributed", "fmnist_lab.launcher.freeze"]

@@ -15,7 +15,7 @@ import signal
 import time
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,7 +200,9 @@ class JobStream:
         for address in addresses:
             self._workers.setdefault(address, None)
 
-    def _on_event(self, event: tuple[float, dict[str, Any]]) -> None:
+    def _on_event(self, event: tuple[float, Any]) -> None:
+        if not isinstance(event[1], Mapping) or not {"action", "worker"} <= event[1].keys():
+            return  # Dask's, or other clients', about something other than a worker
         action, address = event[1]["action"], event[1]["worker"]
         if action == "add-worker":
             self._workers.setdefault(address, None)

@@ -1,7 +1,7 @@
 """The seam between sweeper and launcher: jobs go out one by one, results come back as they end."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 from hydra.core.utils import JobReturn
 
@@ -10,7 +10,6 @@ class WorkerLostError(RuntimeError):
     """A job's worker process died, and did so again in every attempt that was allowed."""
 
 
-@runtime_checkable
 class StreamingLauncher(Protocol):
     """A launcher that takes jobs one by one; a sweeper uses it if present, else Hydra's batches."""
 
@@ -42,3 +41,8 @@ class StreamingLauncher(Protocol):
 
     def close(self) -> None:
         """Ends the worker processes; does nothing the second time."""
+
+
+def streams(launcher: object) -> TypeGuard[StreamingLauncher]:
+    """Returns whether a launcher is one; `isinstance` would read `slots`, and so connect."""
+    return hasattr(launcher, "next_result")

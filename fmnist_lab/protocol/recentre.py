@@ -11,9 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_lab import config
@@ -68,8 +66,7 @@ def begin(sweep: str, folder: Path) -> Ranges | None:
     trials = results.trials(results.ended(folder))
     number = searches.split(folder)[1]
     trials = trials[~trials["superseded"] & (trials["search"] == number)]
-    text = (folder / layout.SWEEP_RESULTS).read_text(encoding="utf-8")
-    tuned: dict[str, Any] = yaml.safe_load(text)["strategies"]
+    tuned = manifest.tuned(folder)["strategies"]
     stated = manifest.asked(folder)["spaces"]
     spaces = {
         name: {

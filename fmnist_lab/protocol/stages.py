@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig
 
 from fmnist_lab import config, data, looks
@@ -19,6 +18,7 @@ from fmnist_lab.results import layout, manifest, schema, searches
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
 from fmnist_lab.training import environment
+from fmnist_lab.trial import StopReason
 
 _KEPT = (
     "hydra/launcher",
@@ -89,8 +89,8 @@ def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | N
     """
     if not is_tuned(folder):
         return None
-    strategies = _results(folder)["strategies"]
-    searched = {key for found in strategies.values() for key in found["best_params"]}
+    strategies = manifest.tuned(folder)["strategies"]
+    searched = {key_of(key) for found in strategies.values() for key in found["best_params"]}
     task = [item for item in arguments if not key_of(item).startswith(("hydra", "-"))]
     fixed = [item for item in task if key_of(item) not in searched]
     cfg = config.compose([f"sweeps={sweep}", *fixed])
@@ -106,34 +106,25 @@ def plan(sweep: str, folder: Path, arguments: Sequence[str]) -> Confirmation | N
         for name, found in strategies.items()
     }
     kept = [item for item in arguments if key_of(item).startswith(_KEPT)]
-    seeds = range(cfg.seed + 1, cfg.seed + 1 + looks.most(cfg.replicates))
     found = [f"sweeps={sweep}", *fixed, *kept]
-    name, at = searches.name_of(folder), looks.planned(cfg.replicates)
-    baseline = cfg.baseline or _baseline(folder, list(winners))
-    return Confirmation(name, winners, list(seeds), found, baseline, at, cfg.margin, cfg.alpha)
-
-
-def _baseline(folder: Path, winners: Sequence[str]) -> str:
-    """Returns what the others are compared with: `constant`, or the first in the sweep's file."""
-    wished = ["constant", *manifest.asked(folder)["strategies"]]
-    return next((name for name in wished if name in winners), winners[0])
+    name, at, count = searches.name_of(folder), looks.planned(cfg.replicates), cfg.replicates
+    if at and len(winners) < 2:  # there is nothing to look at
+        at, count = [], at[0]
+    seeds = [cfg.seed + 1 + number for number in range(looks.most(at or count))]
+    wished = manifest.configuration(folder) | {"baseline": cfg.baseline}
+    baseline = manifest.baseline(wished, list(winners))
+    return Confirmation(name, winners, seeds, found, baseline, at, cfg.margin, cfg.alpha)
 
 
 def is_tuned(folder: Path) -> bool:
     """Returns whether a search has come to its end, and every strategy has its best trial."""
     if not (folder / layout.SWEEP_RESULTS).exists():  # the command showed its configuration, say
         return False
-    tuned = _results(folder)
+    tuned = manifest.tuned(folder)
     strategies = tuned.get("strategies", {})
     is_whole = all(found.get("best_overrides") for found in strategies.values())
     end = SweepEnd.read(tuned["ended"])
     return bool(strategies) and is_whole and end is not None and not end.reason.is_cut_short
-
-
-def _results(folder: Path) -> dict[str, Any]:
-    text = (folder / layout.SWEEP_RESULTS).read_text(encoding="utf-8")
-    content: dict[str, Any] = yaml.safe_load(text)
-    return content
 
 
 def prepare(planned: Confirmation, folder: Path) -> Path:
@@ -153,17 +144,23 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
         "versions": environment.describe(),
     }
     replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
+    seeds = manifest.read(folder).get("seeds", [])
+    if changed == ["seeds"] and set(planned.seeds) < set(seeds):  # fewer: nothing new is seen
+        content["seeds"], changed = seeds, []
     content |= {"baseline": planned.baseline} if planned.looks else {}
     wanted = len(planned.winners) * len(planned.seeds)
-    is_whole = bool(before) and len(list(replicates.glob(f"*/{layout.RESULT}"))) >= wanted
+    runs = (schema.result(path.parent) for path in replicates.glob(f"*/{layout.RESULT}"))
+    ended = {(r["strategy"], r["seed"]) for r in runs if r["stop_reason"] != StopReason.INTERRUPTED}
+    is_whole = bool(before) and len(ended) >= wanted
     is_whole |= bool(planned.looks and before) and not _is_open(judged(planned, folder), planned)
-    if is_whole and not any(key.startswith(("winners", "seeds", "looks")) for key in changed):
+    if is_whole and not manifest.has_other_runs(changed):
         return replicates  # there is nothing left to train, whatever the version is today
     if {"seeds", "looks"} & set(changed) and any(replicates.glob(f"*/{layout.RESULT}")):
         print(f"Test results of this sweep have been seen already. {looks.COST}")
-    manifest.open_test_set(content, test_checksum, folder)
-    if before and any(key.startswith("winners") for key in changed) and replicates.exists():
+    # Before the manifest says whose they are: a sweep that ends between the two goes on from here.
+    if before and manifest.has_other_winners(changed) and replicates.exists():
         replicates.rename(folder / f"{layout.REPLICATES}-{before[-1].get('hash', 'before')[:8]}")
+    manifest.open_test_set(content, test_checksum, folder)
     return replicates
 
 
@@ -177,14 +174,18 @@ def batches(planned: Confirmation, folder: Path) -> Iterator[Mapping[str, int]]:
         planned: What is trained.
         folder: The search's.
     """
-    if not planned.looks or len(planned.winners) < 2:
-        yield dict.fromkeys(planned.winners, [*planned.looks, len(planned.seeds)][0])
+    if not planned.looks:
+        yield dict.fromkeys(planned.winners, len(planned.seeds))
         return
+    from fmnist_lab import statistics  # and pandas, which a sweep does not need to start
+
     asked = None
     while True:
         verdicts = judged(planned, folder)
         wanted = _wanted(verdicts, planned)
-        for look in manifest.add_looks(folder, _seen(verdicts, planned), wanted):
+        for look in manifest.add_looks(
+            folder, statistics.seen(verdicts, list(planned.errors)), wanted
+        ):
             print(_described(look))
         if not _is_open(verdicts, planned):
             print("No further look is due: fmnist-lab compare has the verdicts.")
@@ -237,13 +238,6 @@ def _wanted(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> dic
     return everyone | wanted
 
 
-def _seen(verdicts: Sequence[Mapping[str, Any]], planned: Confirmation) -> list[dict[str, Any]]:
-    """Returns the verdicts of each look on the strategies that were undecided before it."""
-    from fmnist_lab.statistics import seen
-
-    return seen(verdicts, list(planned.errors))
-
-
 def _described(look: Mapping[str, Any]) -> str:
     """Returns a look as a sentence."""
     by_verdict: dict[str, list[str]] = {}
@@ -256,34 +250,36 @@ def _described(look: Mapping[str, Any]) -> str:
 class Outlook:
     """Observer that says as a sweep starts where seeds or searches are too few for any verdict."""
 
-    def __init__(self, replicates: Any, searches: int, kind: str) -> None:
+    def __init__(self, replicates: Any, searches: int, kind: str, alpha: float = 0.05) -> None:
         self._replicates = replicates if kind == "trial" else 0
         self._searches = searches
+        self._alpha = alpha
 
     def on_start(self, sweep: SweepInfo, earlier: Sequence[TrialEnd]) -> None:
         """Prints a sentence, or nothing."""
         if not self._replicates or searches.split(Path(sweep.folder))[1]:
             return
-        if sentence := outlook(len(sweep.strategies), self._replicates, self._searches):
+        count = len(sweep.strategies)
+        if sentence := outlook(count, self._replicates, self._searches, self._alpha):
             print(sentence)
 
 
-def outlook(strategies: int, replicates: Any, searches: int) -> str | None:
+def outlook(strategies: int, replicates: Any, searches: int, alpha: float = 0.05) -> str | None:
     """Says why no strategy can be found better or worse than the baseline; None where one can."""
     pairs = looks.most(replicates)
     key, pairs = ("searches", searches) if searches > 1 else ("replicates", pairs)
     planned = looks.planned(replicates)
-    if idle := [count for count in planned if count not in looks.errors(planned)]:
+    if idle := [count for count in planned if count not in looks.errors(planned, alpha)]:
         shown = ", ".join(map(str, idle))
         return (
             f"A look at {shown} replicates decides nothing: its share of the error is below the "
             "smallest p of so few. It is left out."
         )
-    if strategies < 2 or pairs >= looks.LEAST:
+    if strategies < 2 or pairs >= (least := looks.least(alpha)):
         return None
     return (
         f"With {key}={pairs} no strategy can be found better or worse than the baseline: "
-        f"that takes at least {key}={looks.LEAST}, which may be given later, too."
+        f"that takes at least {key}={least}, which may be given later, too."
     )
 
 
@@ -323,7 +319,7 @@ def again(sweep: Path, number: int, arguments: Sequence[str]) -> list[str]:
         number: From 1.
         arguments: Of search 0.
     """
-    first = yaml.safe_load((sweep / layout.SWEEP_CONFIG).read_text(encoding="utf-8"))
+    first = manifest.configuration(sweep)
     sampler: Mapping[str, Any] = first["hydra"]["sweeper"].get("sampler") or {}
     more = [f"seed={first['seed'] + number * config.STRIDE}"]
     if sampler.get("seed") is not None:

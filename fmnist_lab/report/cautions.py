@@ -9,8 +9,9 @@ import pandas as pd
 from fmnist_lab import data, looks, results, statistics
 from fmnist_lab.foundation import wording
 from fmnist_lab.report import lengths
-from fmnist_lab.report.evidence import Evidence, Setup
-from fmnist_lab.report.sentences import listed, records, units
+from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.sentences import listed, records
+from fmnist_lab.report.setup import Setup
 from fmnist_lab.results import manifest
 from fmnist_lab.training.environment import COMPUTING
 
@@ -125,8 +126,7 @@ def _changed_looks(evidence: Evidence) -> Iterator[str]:
     again = {look["pairs"]: look["verdicts"] for look in now}
     openings = evidence.setup.manifest.get("openings", [])
     asked = [  # each time for something else, to which the looks of before do not belong
-        any(key.startswith(("winners", "seeds", "looks")) for key in opening.get("changed", []))
-        for opening in openings
+        manifest.has_other_runs(opening.get("changed", [])) for opening in openings
     ]
     first = max((at for at, is_other in enumerate(asked) if is_other), default=0)
     for look in (look for opening in openings[first:] for look in opening.get("looks", [])):
@@ -146,9 +146,9 @@ def _added_searches(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     opened = [time["opened"] for found in manifests for time in found.get("openings", [])]
     late = [found for found in manifests if opened and found.get("begun", "") > min(opened)]
     if late:
-        which = units(len(late), "search")
+        which = f"{len(late)} more {'search' if len(late) == 1 else 'searches'}"
         yield (
-            f"On {late[0]['begun'][:10]} {which} more began, after the test set had been opened. "
+            f"On {late[0]['begun'][:10]} {which} began, after the test set had been opened. "
             "Adding searches until a difference shows finds false ones more often than p says."
         )
 
@@ -165,7 +165,7 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 is_plan = "looks" in changed
                 what = "the planned looks were changed" if is_plan else f"seeds{where} were added"
                 yield f"On {day} {what} after the test set had been opened. {looks.COST}"
-            elif any(key.startswith("winners") for key in changed):
+            elif manifest.has_other_winners(changed):
                 yield (
                     f"On {day} the test set{where} was opened again, for other winners. They were "
                     "chosen when test results could be seen already."
@@ -179,8 +179,9 @@ def openings(manifests: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _budgets(evidence: Evidence) -> Iterator[str]:
+    goes_on = evidence.is_running and not evidence.setup.has_ended
     counts = evidence.standings.set_index("strategy")["trials"]
-    if counts.min() + evidence.is_running < counts.max():  # the strategies take turns
+    if counts.min() + goes_on < counts.max():  # the strategies take turns
         most, least = counts.idxmax(), counts.idxmin()
         yield (
             f"The strategies had unequal budgets, from {wording.count(counts.min(), 'trial')} "
@@ -191,7 +192,7 @@ def _budgets(evidence: Evidence) -> Iterator[str]:
     if evidence.cells is not None or "epochs_trained" not in evidence.trials:
         return  # no strategy is compared with one of another length
     epochs = lengths.spent(evidence).set_index("strategy")["epochs"]
-    if not evidence.is_running and epochs.max() > _EQUAL * epochs.min():
+    if not goes_on and epochs.max() > _EQUAL * epochs.min():
         most, least = epochs.idxmax(), epochs.idxmin()
         yield (
             f"The strategies had equal trials and unequal epochs, from {epochs.min()} ({least}) to "
@@ -205,7 +206,7 @@ def _points(evidence: Evidence) -> Iterator[str]:
         yield (
             "Tuning had a second stage, in ranges around what each strategy had found: in it the "
             "strategies were tried at the same shares of their ranges, not at the same learning "
-            f"rates. It found better configurations of {_moved(evidence)}."
+            f"rates. {_moved(evidence)}"
         )
     widths = {len(setup.space(strategy)) for strategy in setup.strategies}
     if setup.own_points and setup.sampler == "QMCSampler" and len(widths) > 1:
@@ -217,7 +218,7 @@ def _points(evidence: Evidence) -> Iterator[str]:
 
 
 def _moved(evidence: Evidence) -> str:
-    """The strategies whose best trial is of the second stage, with how many searches that is so."""
+    """Says of which strategies the second stage has found the best trial, in how many searches."""
     best = statistics.winners(evidence.trials).set_index(["search", "strategy"])["trial"]
     stages = evidence.setup.recentred.items()
     first = {(search, name): trial for search, stage in stages
@@ -226,7 +227,9 @@ def _moved(evidence: Evidence) -> str:
     counts = Counter(name for _, name in moved)
     of = f" of {len(stages)})" if len(stages) > 1 else ""
     names = [f"{name} ({n}{of}" if of else name for name, n in counts.items()]
-    return listed(names, "and") if names else "none"
+    if not names:
+        return "It found no better configuration of any strategy."
+    return f"It found better configurations of {listed(names, 'and')}."
 
 
 def _stopping(evidence: Evidence) -> Iterator[str]:
@@ -247,40 +250,21 @@ def _stopping(evidence: Evidence) -> Iterator[str]:
 
 
 def _edges(evidence: Evidence) -> Iterator[str]:
-    """Yields a sentence for each numeric parameter and the edge at which strategies have it."""
-    parts = []
-    for search in evidence.trials["search"].unique().tolist():
-        trials = evidence.trials[evidence.trials["search"] == search]
-        spaces = {
-            strategy: {
-                key: (entry["low"], entry["high"], entry["log"])
-                for key, entry in evidence.setup.space(strategy, search).items()
-                if "low" in entry and key in trials
-            }
-            for strategy in trials["strategy"].unique()
-        }
-        parts.append(statistics.at_edge(trials, spaces))
-    frame, searches = pd.concat(parts, ignore_index=True), len(parts)
-    near = frame[frame["at_edge"].fillna(False)]
-    found: dict[tuple[str, str], list[str]] = {}  # strategies, by parameter and place
-    for (strategy, parameter), group in near.groupby(["strategy", "parameter"], sort=False):
-        row = group.iloc[0]
-        which = f"in {len(group)} of {searches} searches" if searches > 1 else f"{row['value']:.4g}"
-        where, ends = "at the edge of what was searched", ("low", "high")
-        if not group["near_end"].any():
-            where, ends = "an end of what was tried", ("tried_low", "tried_high")
-        low, high = (f"{row[end]:.4g}" for end in ends)
-        still = "still " if set(group["search"]) & evidence.setup.recentred.keys() else ""
-        place = f"is {still}{where}, {low} to {high}: a better one may lie beyond."
-        found.setdefault((str(parameter), place), []).append(f"{strategy} ({which})")
-    for (key, place), names in found.items():
-        yield f"The best {key} of {listed(names, 'and')} {place}"
+    """Yields one caution for all best values at an end; the report has them as a table."""
+    found = evidence.edges.groupby("parameter", sort=False)["strategy"].unique()
+    if parts := [f"{key} of {listed(names, 'and')}" for key, names in found.items()]:
+        yield (
+            "Some best values are at an end of what was searched or tried, and better ones may lie "
+            f"beyond: {'; '.join(parts)}. The report has a table of them."
+        )
 
 
 def _diverged(evidence: Evidence) -> Iterator[str]:
     for row in records(evidence.standings):
         lost = row["diverged"] + row["failed"]
-        if row["trials"] and lost / row["trials"] > 0.25:
+        if row["trials"] and lost == row["trials"]:
+            yield f"All {lost} trials of {row['strategy']} diverged or failed."
+        elif row["trials"] and lost / row["trials"] > 0.25:
             yield (
                 f"{lost} of {row['trials']} trials of {row['strategy']} diverged or failed: it is "
                 "good in a part of its search space only."

@@ -1,13 +1,12 @@
-"""What a report rests on: how a sweep was asked for, the frames it has left, what they show.
+"""What a report rests on: the frames that a sweep has left, and what they show.
 
 `gather` and `gather_foreign` read folders. What follows from the frames is computed when it is
 asked for.
 """
 
 import math
-import sys
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist_lab import looks, metrics, results, statistics
-from fmnist_lab.data import SEED_OF_SPLIT
+from fmnist_lab import metrics, results, statistics
 from fmnist_lab.errors import Phrase, RequestError
-from fmnist_lab.results import foreign, layout, ledger, manifest, schema, searches
+from fmnist_lab.report.setup import Setup
+from fmnist_lab.results import foreign, layout, manifest
 from fmnist_lab.statistics import Verdict
 from fmnist_lab.training import weights
 from fmnist_lab.trial import WHOLE
 
-BASELINE = "constant"
 RATE = "optimizer.learning_rate"
-# Samplers that choose a trial without looking at the results of others.
-_INDEPENDENT = ("QMCSampler", "RandomSampler", "GridSampler", "BruteForceSampler")
-_LOST = ("diverged", "failed", "pruned")
+_NO_VALUE = ("diverged", "failed", "pruned")
+_NO_MARGIN = 1e-100  # without a margin all differences matter; it may be squared
 
 
 @dataclass(frozen=True)
@@ -65,175 +62,6 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What is known beside the trials; everything may be missing, as for a plain multirun."""
-
-    config: Mapping[str, Any] = field(default_factory=dict)  # the composed configuration
-    spaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by strategy
-    manifests: Sequence[Mapping[str, Any]] = ()  # one for each search
-    openings: Sequence[ledger.Entry] = ()  # of this test set in the project, for whatever it was
-    environment: Mapping[str, Any] = field(default_factory=dict)  # of the first trial
-    has_ended: bool = False  # false while the sweep runs, and after a kill
-    unended: int = 0  # trials with a folder and no result: they run, or their worker died
-    own_points: bool = False  # each strategy has a sequence of its own, as in earlier versions
-    damaged: Sequence[str] = ()  # a sentence for each file that nothing could be read from
-
-    @staticmethod
-    def read(place: Path, trial_folders: Sequence[Path]) -> "Setup":
-        """Reads the folder of a sweep or multirun.
-
-        Raises:
-            RequestError: A manifest or the environment has another shape.
-        """
-        damaged: list[str] = []
-
-        def read(path: Path, shape: Any) -> dict[str, Any]:
-            try:
-                return dict(schema.read(path, shape))
-            except FileNotFoundError:
-                return {}
-            except RequestError:
-                damaged.append(
-                    f"{path.name} is not as the sweep has left it: what it says, and what follows "
-                    "from that, is missing here."
-                )
-                return {}
-
-        begun = searches.folders(place)
-        tuned = [read(folder / layout.SWEEP_RESULTS, dict[str, Any]) for folder in begun]
-        config = read(place / layout.SWEEP_CONFIG, schema.SweepConfig)
-        manifests = [found for found in map(manifest.read, begun) if found]
-        stated = [found.get("plan", {}) | found for found in manifests]
-        images = next((found["test_images"] for found in stated if "test_images" in found), None)
-        is_whole = len(begun) >= config.get("searches", 1)
-        homes = (next(filter(Path.is_dir, (at / layout.TRIALS, at)), place) for at in begun)
-        left = (path for home in homes for path in home.iterdir() if path.is_dir())
-        jobs = {path.resolve() for path in left  # whatever `hydra.sweep.subdir` calls them
-                if path.name.isdigit() or (path / layout.HYDRA).is_dir()}  # fmt: skip
-        return Setup(
-            config=config,
-            spaces=read(place / layout.SPACES, schema.Spaces),
-            manifests=manifests,
-            openings=ledger.read(images),
-            environment=schema.environment(trial_folders[0] if trial_folders else place),
-            has_ended=is_whole and all(found.get("ended") for found in tuned),
-            own_points=any(
-                found.get("points") is None
-                for results in tuned
-                for found in results.get("strategies", {}).values()
-            ),
-            unended=len(jobs - {path.resolve() for path in trial_folders}),
-            damaged=damaged,
-        )
-
-    @property
-    def sweeper(self) -> Mapping[str, Any]:
-        """The configuration of our sweeper; empty for a plain multirun."""
-        sweeper: Mapping[str, Any] = self.config.get("hydra", {}).get("sweeper", {})
-        return sweeper if "n_trials" in sweeper else {}
-
-    @property
-    def strategies(self) -> list[str]:
-        """Their names, in the order of the sweep's file."""
-        return list(self.sweeper.get("strategies") or {})
-
-    @property
-    def searches(self) -> int:
-        """How often the sweep is tuned."""
-        return int(self.config.get("searches", 1))
-
-    @property
-    def draws_splits(self) -> bool:
-        """Whether each seed draws which of the training images validate, as in several searches."""
-        return bool(self.config.get("data", {}).get("split_seed") == SEED_OF_SPLIT)
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Of the first search; empty where there is none."""
-        return self.manifests[0] if self.manifests else {}
-
-    @property
-    def margin(self) -> float:
-        """Differences of accuracy below it do not matter."""
-        return float(self.config.get("margin", statistics.MARGIN))
-
-    @property
-    def alpha(self) -> float:
-        """The error rate of the verdicts."""
-        return float(self.config.get("alpha", 0.05))
-
-    @property
-    def changed(self) -> dict[str, tuple[Any, Any]]:
-        """Settings that are others than in the plan: what it says, and what holds now."""
-        plan, now = self.manifest.get("plan", {}), manifest.settings(self.config)
-        keys = manifest.CHANGEABLE if plan else ()
-        return {key: (plan.get(key), now.get(key)) for key in keys if plan.get(key) != now.get(key)}
-
-    @property
-    def planned(self) -> int:
-        """How many trials the sweep will have; 0 if that is not known."""
-        stages = self.searches + len(self.recentred)
-        return int(self.sweeper.get("n_trials") or 0) * max(1, len(self.strategies)) * stages
-
-    @property
-    def recentred(self) -> dict[int, Mapping[str, Any]]:
-        """The second stages of tuning, by the number of their search."""
-        stated = (found.get("plan", {}) | found for found in self.manifests)
-        return {one.get("search", 0): one["recentred"] for one in stated if "recentred" in one}
-
-    @property
-    def replicates(self) -> int:
-        """How often the sweep trains each winner again once it is tuned."""
-        return looks.most(self.config.get("replicates", 0))
-
-    @property
-    def looks(self) -> Mapping[int, float] | None:
-        """The planned looks at the seeds: the error of each by its number of seeds."""
-        asked = self.manifest.get("looks")
-        return looks.errors(asked, self.alpha) if asked else None
-
-    @property
-    def has_added_seeds(self) -> bool:
-        """Whether seeds were added, outside of any plan, once test results could be seen."""
-        later = [opening for found in self.manifests for opening in found.get("openings", [])[1:]]
-        return any({"seeds", "looks"} & {*opening.get("changed", [])} for opening in later)
-
-    @property
-    def planned_replicates(self) -> int:
-        """How many replicates there will be; 0 if that is not known."""
-        plan = self.manifest
-        if self.looks and "wanted" in plan:
-            return int(sum(plan["wanted"].values()))
-        return len(plan.get("winners", ())) * len(plan.get("seeds", ())) * self.searches
-
-    @property
-    def sampler(self) -> str | None:
-        """The sampler's class."""
-        target = (self.sweeper.get("sampler") or {}).get("_target_")
-        return str(target).rpartition(".")[2] if target else None
-
-    @property
-    def is_independent(self) -> bool:
-        """Whether trials are chosen without the results of others, as far as is known."""
-        return not self.sweeper or (self.sampler in _INDEPENDENT and not self.recentred)
-
-    def space(self, strategy: str, search: int | None = None) -> Mapping[str, Any]:
-        """Returns where a strategy is searched, by dotted key; empty if that was not kept.
-
-        Args:
-            strategy: Its name.
-            search: In which search; None: in all of them together.
-        """
-        space = dict(self.spaces.get(strategy, self.spaces.get("", {})))
-        for number, stage in self.recentred.items():
-            ranges = stage["ranges"].get(strategy, {}) if search in (None, number) else {}
-            for key, (low, high) in ranges.items():
-                if "low" in (old := space.get(key, {})):
-                    space[key] = old | {"low": min(old["low"], low), "high": max(old["high"], high)}
-        return space
-
-
-@dataclass(frozen=True)
 class Evidence:
     """A sweep or multirun, as far as it has come.
 
@@ -260,7 +88,7 @@ class Evidence:
 
     @property
     def kind(self) -> str:
-        """A multirun is of Hydra's own `-m`."""
+        """`multirun`: of `train -m`, or of another application; else `sweep`."""
         is_multirun = self.multirun or self.folder.parent.name == layout.MULTIRUN
         return "multirun" if is_multirun else "sweep"
 
@@ -287,7 +115,7 @@ class Evidence:
         best = first.drop_duplicates("strategy").set_index("strategy")
         column, *_ = columns = self.measure.columns
         tests = replicates.groupby("strategy")[column]
-        lost = pd.crosstab(trials["strategy"], trials["stop_reason"]).reindex(columns=_LOST)
+        lost = pd.crosstab(trials["strategy"], trials["stop_reason"]).reindex(columns=_NO_VALUE)
         counts = {"trials": trials.groupby("strategy").size(), **lost, "replicates": tests.count(),
                   "replicates_lost": tests.size() - tests.count()}  # fmt: skip
         frame = pd.DataFrame(
@@ -314,21 +142,48 @@ class Evidence:
     @cached_property
     def baseline(self) -> str:
         """What the others are compared with."""
-        return self._baseline(list(self.replicates["strategy"]) or list(self.trials["strategy"]))
+        names = list(self.replicates["strategy"]) or list(self.trials["strategy"])
+        return manifest.baseline(self.setup.config, names)
 
     @cached_property
     def cell_baseline(self) -> str:
         """The schedule that the others are compared with in each cell."""
         assert self.cells is not None
-        return self._baseline(list(self.cells["strategy"]))
+        strategies = self.replicates.loc[self.cells.index, "strategy"]
+        schedule = dict(zip(strategies, self.cells["strategy"], strict=True))
+        return manifest.baseline(self.setup.config, list(self.cells["strategy"]), schedule)
 
-    def _baseline(self, names: Collection[str]) -> str:
-        wished = [self.setup.config.get("baseline"), BASELINE, *self.setup.strategies, *names]
-        return next((str(name) for name in wished if name in names), BASELINE)
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """The best values that are at an end: of the search space, or of what was tried.
+
+        A row per strategy, parameter and kind of end: strategy, parameter, is_of_space, searches
+        (in how many that is so), value (in the first of them), low, high (the ends, over these
+        searches).
+        """
+        parts = []
+        for search in self.trials["search"].unique().tolist():
+            trials = self.trials[self.trials["search"] == search]
+            spaces = {
+                strategy: {
+                    key: (entry["low"], entry["high"], entry["log"])
+                    for key, entry in self.setup.space(strategy, search).items()
+                    if "low" in entry and key in trials
+                }
+                for strategy in trials["strategy"].unique()
+            }
+            parts.append(statistics.at_edge(trials, spaces))
+        frame = pd.concat(parts, ignore_index=True)
+        near = frame[frame["at_edge"].fillna(False)].rename(columns={"near_end": "is_of_space"})
+        for end in ("low", "high"):
+            near[end] = near[end].where(near["is_of_space"], near[f"tried_{end}"])
+        kinds = near.groupby(["strategy", "parameter", "is_of_space"], sort=False)
+        ends = {"value": ("value", "first"), "low": ("low", "min"), "high": ("high", "max")}
+        return kinds.agg(searches=("search", "size"), **ends).reset_index()
 
     @property
     def _rules(self) -> dict[str, Any]:
-        margin = self.setup.margin or sys.float_info.min  # without one all differences matter
+        margin = self.setup.margin or _NO_MARGIN
         return {"pair": self.pair, "margin": margin, "alpha": self.setup.alpha}
 
     @property
@@ -349,7 +204,7 @@ class Evidence:
         if self.cells is not None or not is_measured:
             return None
         rules = self._rules | {"images": self.images, "looks": self._looks}
-        return statistics.compare(self.judged, self.baseline, column, **rules)
+        return _known(statistics.compare(self.judged, self.baseline, column, **rules))
 
     @property
     def at_looks(self) -> dict[str, Any]:
@@ -364,7 +219,7 @@ class Evidence:
         if self.versus_baseline is None:
             return None
         rules = self._rules | {"images": self.images} | self.at_looks
-        return statistics.compare_to_best(self.judged, self.measure.column, **rules)
+        return _known(statistics.compare_to_best(self.judged, self.measure.column, **rules))
 
     @cached_property
     def in_cells(self) -> pd.DataFrame:
@@ -403,12 +258,14 @@ class Evidence:
             return None if (rows["verdict"] == Verdict.UNDECIDED).any() else self.baseline
         best = self.versus_best.set_index("strategy")["verdict"]
         is_borne_out = self.chosen in better.index and best.get(self.chosen) != Verdict.WORSE
-        return str(self.chosen if is_borne_out else better["difference"].abs().idxmax())
+        first = next(name for name in self.strategies if name in better.index)
+        return str(self.chosen if is_borne_out else first)
 
     @property
     def is_running(self) -> bool:
-        """Whether trials are still to come, or were when the sweep was killed."""
-        return not self.setup.has_ended and len(self.trials) < self.setup.planned
+        """Whether trials are still to come, or were when the sweep was interrupted."""
+        is_over = self.setup.has_ended and not self.setup.is_cut_short
+        return not is_over and len(self.trials) < self.setup.planned
 
 
 def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Evidence:
@@ -505,10 +362,12 @@ def gather_foreign(
 def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
     """Returns replicates by cell: schedules, with their averaging, become the strategies.
 
-    None where the sweep declares no cells, or nothing is tested yet.
+    So do other choices that are no key of a cell and differ. None where the sweep declares no
+    cells, or nothing is tested yet.
 
     Raises:
-        RequestError: A key of `cells` is none that the runs were given.
+        RequestError: A key of `cells` is none that the runs were given, or two strategies of a cell
+            have the same choices.
     """
     keys = setup.config.get("cells") or []
     if not keys or not replicates["test_accuracy"].notna().any():
@@ -516,12 +375,21 @@ def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
     for key in keys:
         if key not in replicates or replicates[key].isna().any():
             raise RequestError("cells", "name keys that every strategy sets", key)
-    averaged = replicates["averaging"].where(replicates["averaging"] != "none", "")
-    names = (replicates["scheduler"] + "_" + averaged).str.removesuffix("_")
+    names = replicates["scheduler"]
+    for group in ("averaging", "clipping", "optimizer", "architecture"):
+        own = replicates[group]
+        if group not in keys and (group == "averaging" or own.nunique() > 1):
+            names = names + ("_" + own).where(own != "none", "")
     ordered = replicates.assign(strategy=names).sort_values(keys, kind="stable")
     texts = [ordered[key].map(lambda value: f"{value:g}" if isinstance(value, float) else value)
              for key in keys]  # fmt: skip
-    return ordered.assign(cell=texts[0].str.cat(texts[1:], sep=", "))
+    found = ordered.assign(cell=texts[0].str.cat(texts[1:], sep=", "))
+    alike = found[found.duplicated(["cell", "strategy", "search", "seed"])]
+    if len(alike):
+        got = Phrase(" and ".join(replicates.loc[alike.index, "strategy"].unique()))
+        rule = "have strategies that differ in an option of a group within each cell"
+        raise RequestError("cells", rule, got)
+    return found
 
 
 def summary(evidence: Evidence) -> pd.DataFrame:
@@ -538,7 +406,7 @@ def summary(evidence: Evidence) -> pd.DataFrame:
             named = verdicts.set_index("strategy").add_prefix(prefix)
             frame = frame.join(named)  # which refuses a name that is there twice
     if evidence.multirun:
-        of_tuning = [] if len(evidence.trials) else ["trials", *_LOST]
+        of_tuning = [] if len(evidence.trials) else ["trials", *_NO_VALUE]
         return frame.drop(columns=of_tuning).dropna(axis=1, how="all").reset_index()
     variances = evidence.components.set_index("strategy")[statistics.COMPONENTS]
     return frame.join(variances.add_prefix("variance_")).reset_index()
@@ -611,8 +479,15 @@ def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> p
     A strategy of which no replicate has ended is left out.
     """
     ended = replicates.loc[ran_to_the_end(replicates) & replicates[value].notna(), "strategy"]
-    means = replicates.groupby("strategy")[value].agg(lambda values: values.mean(skipna=False))
+    means = replicates.groupby("strategy")[value].mean(skipna=False)
     return means[means.index.isin(ended)].sort_values(ascending=not maximised, kind="stable")
+
+
+def _known(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts without differences that nothing but losses and no margin have made."""
+    columns = ["difference", "low", "high"]
+    size = verdicts[columns].abs()
+    return verdicts.assign(**verdicts[columns].mask((size > 0) & (size <= _NO_MARGIN)))
 
 
 def ran_to_the_end(frame: pd.DataFrame) -> pd.Series:

@@ -262,10 +262,15 @@ def budget(evidence: Evidence) -> "go.Figure | None":
     else:  # as each search went; the mean of several
         title, ended = "best so far", evidence.trials.sort_values(["strategy", "search", "trial"])
         scores = ended["objective"].where(ran_to_the_end(ended))
-        groups = scores.groupby([ended["strategy"], ended["search"]])
+        of = [ended["strategy"], ended["search"]]
+        groups = scores.groupby(of)
         best = groups.cummax() if evidence.maximised else groups.cummin()
-        frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=best)
-        curves = frame.groupby(["strategy", "n"])[["expected"]].mean().reset_index()
+        found = best.groupby(of).ffill()  # a trial that was lost leaves what was found before
+        frame = ended[["strategy"]].assign(n=groups.cumcount() + 1, expected=found)
+        of_n = frame.groupby(["strategy", "n"])["expected"]
+        means = of_n.mean(skipna=False)
+        searches = of_n.size().groupby("strategy").transform("max")
+        curves = means[of_n.size() == searches].reset_index()  # where all searches have come to
     axis: dict[str, Any] = {"title": f"{title} {evidence.metric}"}
     finite = curves["expected"][np.isfinite(curves["expected"])]
     if len(finite):  # one trial may be worth next to nothing, and hide how the rest differ

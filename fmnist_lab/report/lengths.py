@@ -23,9 +23,11 @@ def savings(evidence: Evidence) -> pd.DataFrame:
     The best strategy first; nothing where the horizon is not known.
     """
     runs = pd.concat([evidence.trials, evidence.replicates], ignore_index=True)
-    common = evidence.setup.config.get("training", {}).get("epochs")
-    own = runs.get(_EPOCHS, pd.Series(np.nan, runs.index))
-    runs["horizon"] = pd.to_numeric(own, errors="coerce").fillna(common or np.nan)
+    common = evidence.setup.config.get("training", {}).get("epochs", np.nan)
+    fixed = {name: group_of(evidence, name, "training").get("epochs", common)
+             for name in runs["strategy"].unique()}  # fmt: skip
+    own = pd.to_numeric(runs.get(_EPOCHS, pd.Series(np.nan, runs.index)), errors="coerce")
+    runs["horizon"] = own.fillna(runs["strategy"].map(fixed))
     return _best_first(evidence, statistics.saved_epochs(runs.dropna(subset="horizon")))
 
 
@@ -55,14 +57,14 @@ def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
 def cut_short(evidence: Evidence) -> list[str]:
     """The strategies whose schedule is laid over the whole training, and that were stopped."""
     stopped = savings(evidence).query("early_stopped > 0")["strategy"]
-    return [name for name in stopped if follows_horizon(_node(evidence, name, "scheduler"))]
+    return [name for name in stopped if follows_horizon(group_of(evidence, name, "scheduler"))]
 
 
 def lengths_and_batches(evidence: Evidence) -> dict[str, list[int]]:
     """Returns the epochs and batch sizes in which strategies differ that were not searched."""
     found: dict[str, set[int]] = {_EPOCHS: set(), "training.batch_size": set()}
     for strategy in evidence.strategies:
-        node, space = _node(evidence, strategy, "training"), evidence.setup.space(strategy)
+        node, space = group_of(evidence, strategy, "training"), evidence.setup.space(strategy)
         for key in found.keys() - space.keys():
             found[key] |= {value for name, value in node.items() if key == f"training.{name}"}
     return {key: sorted(values) for key, values in found.items() if len(values) > 1}
@@ -73,7 +75,7 @@ def _best_first(evidence: Evidence, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values("strategy", key=lambda names: names.map(place), ignore_index=True)
 
 
-def _node(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
+def group_of(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
     """A group of a strategy's first trial, resolved; empty where its folder does not say."""
     folders = evidence.trials.loc[evidence.trials["strategy"] == strategy, "folder"]
     if folders.empty:

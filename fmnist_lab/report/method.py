@@ -2,8 +2,12 @@
 
 from collections import Counter
 
-from fmnist_lab.report.evidence import Evidence, Setup
+from fmnist_lab.data import OWN
+from fmnist_lab.foundation import wording
+from fmnist_lab.report import lengths
+from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import listed, progress, units
+from fmnist_lab.report.setup import Setup
 from fmnist_lab.results import foreign, ledger
 from fmnist_lab.statistics import MIN_PAIRS
 from fmnist_lab.tracking import flatten
@@ -24,28 +28,35 @@ def measured(evidence: Evidence) -> dict[str, str]:
     chosen = {name.capitalize(): ", ".join(trials[name].dropna().unique()) for name in _CHOICES}
     facts = {"Progress": progress(evidence)} | {name: text for name, text in chosen.items() if text}
     if training := setup.config.get("training"):
-        epochs, batch = training.get("epochs"), training.get("batch_size")
+        differing = lengths.lengths_and_batches(evidence)
+        epochs, batch = (
+            listed(differing.get(f"training.{key}", [training.get(key)]))
+            for key in ("epochs", "batch_size")
+        )
         facts["Training"] = f"{epochs} epochs, batches of {batch}"
         facts["Early stopping"] = "none: every trial runs its full length"
         if evidence.stopping != "none":
-            node = setup.config.get("stopping", {})
+            node = lengths.group_of(evidence, next(iter(evidence.strategies), ""), "stopping")
+            node = node or setup.config.get("stopping", {})
             facts["Early stopping"] = f"on {node.get('monitor')}, patience {node.get('patience')}"
     if data := setup.config.get("data"):
         facts["Validation"] = (
+            f"{'the part that the data have for it, or ' if data.get('name') == OWN else ''}"
             f"{data.get('val_size')} of the training images, split={data.get('split')}"
             f"{', drawn by each seed' if setup.draws_splits else ''}"
         )
     better = _better(evidence)
     facts["Objective"] = f"{evidence.metric} of the weights that a trial delivers; {better}"
-    if evidence.kind == "multirun":
-        facts["Search"] = "None: the trials are those of the command line."
-    elif setup.sweeper:
+    if setup.sweeper:
         pruner = (setup.sweeper.get("pruner") or {}).get("_target_", "").rpartition(".")[2]
         facts["Search"] = (
-            f"{setup.sweeper['n_trials']} trials for each strategy by {setup.sampler}"
-            f"{', each in a study of its own' if setup.strategies else ''}"
+            f"At most {wording.count(setup.sweeper['n_trials'], 'trial')}"
+            f"{' for each strategy, in a study of its own,' if setup.strategies else ''}"
+            f" by {setup.sampler}"
             f"{'' if pruner in ('', _NO_PRUNER) else f'; pruned by {pruner}'}."
         )
+    elif evidence.kind == "multirun":
+        facts["Search"] = "None: the trials are those of the command line."
     if stages := setup.recentred.values():
         when, ends = [stage["begun"] for stage in stages], [stage["at_edge"] for stage in stages]
         names = listed(dict.fromkeys(name for found in ends for name in found), "and")

@@ -192,7 +192,7 @@ def _search(evidence: Evidence) -> Iterator[str]:
             "Where lines cross, the better strategy depends on the budget."
         )
     spent = ""
-    if "seconds" in evidence.trials:
+    if "epochs_trained" in evidence.trials:
         text += " The table has what tuning took of each, its trials one after the other."
         spent = tables.spent(evidence, lengths.spent(evidence))
     yield _section("Budget", text, figures.budget(evidence), spent)
@@ -207,6 +207,12 @@ def _search(evidence: Evidence) -> Iterator[str]:
         "How much each searched parameter matters for being among the best tenth of the trials, "
         "by Optuna's PED-ANOVA. With few trials a rough guess.",
         figures.importance(evidence),
+    )
+    yield _section(
+        "Best values at an end",
+        "A better value may lie beyond. Where several searches are counted, the ends are the "
+        "outermost of them.",
+        content=tables.edges(evidence),
     )
 
 

@@ -12,6 +12,7 @@ from fmnist_lab import looks
 from fmnist_lab.foundation import wording
 from fmnist_lab.report.evidence import Evidence, Measure
 from fmnist_lab.statistics import COMPONENTS, MIN_PAIRS, MOST_PAIRS, Verdict
+from fmnist_lab.trial import LOST
 
 PLURAL = {"seed": "seeds", "search": "searches", "block": "blocks"}
 _KEYS = {"seed": "replicates", "search": "searches"}
@@ -51,6 +52,7 @@ def headline(evidence: Evidence) -> str:
         return f"{none} Of {names} nothing is known: {no_interval(0, pair)}."
     sign = 1 if evidence.measure.maximised else -1
     first = max(measured, key=lambda row: (row["strategy"] == evidence.chosen,
+                                           not pd.isna(row["difference"]),
                                            sign * float(row["difference"])))  # fmt: skip
     place = "Ahead" if sign * first["difference"] > 0 else "Next"
     ahead = f"{none} {place} is {first['strategy']}, {_numbers(evidence, first)}"
@@ -75,16 +77,18 @@ def _in_cells(evidence: Evidence, found: pd.DataFrame) -> str:
         for (better, worse), names in alike.items()
     ]
     assert evidence.cells is not None
-    means = evidence.cells.groupby(["strategy", "cell"], sort=False)["test_accuracy"].mean()
+    tested = evidence.cells.groupby(["strategy", "cell"], sort=False)["test_accuracy"]
+    means = tested.mean(skipna=False)  # one that has lost some is not ahead
     best: dict[str, list[str]] = {}  # cells, by the schedule that is ahead there
     for cell, name in means.dropna().unstack("cell").idxmax().items():
         best.setdefault(str(name), []).append(str(cell))
     ahead = ", ".join(f"{name} ({'; '.join(cells)})" for name, cells in best.items())
     keys = listed(evidence.setup.config["cells"], "and")
+    highest = f" The highest means, without a test of their own: {ahead}." if ahead else ""
     return (
         f"Compared with {evidence.cell_baseline} in {found['cell'].nunique()} cells ({keys}): "
         f"{'; '.join(parts)}. Each cell is judged by itself, with an error of "
-        f"{evidence.setup.alpha:.0%}. The highest means, without a test of their own: {ahead}."
+        f"{evidence.setup.alpha:.0%}.{highest}"
     )
 
 
@@ -126,38 +130,43 @@ def no_verdict(evidence: Evidence) -> str | None:
         why = "one seed per trial" if seeds == 1 else "these trials were compared to choose from"
         remedy = (
             "to get a verdict, train each strategy's best configuration again with at least "
-            f"{MIN_PAIRS} fresh seeds{with_more(evidence, _USUAL)}"
+            f"{MIN_PAIRS} fresh seeds{with_more(evidence, _USUAL, evidence.pair)}"
         )
         if evidence.multirun:
             why = "no two strategies were run with the same seed, all else being equal"
             remedy = f"to get a verdict, run each strategy with the same {MIN_PAIRS} seeds or more"
-        if evidence.is_running and setup.replicates:
+        if evidence.is_running and setup.replicates and evidence.kind == "sweep":
             remedy = "once all is tuned, the sweep itself trains the best configurations again"
-        return f"No verdict: {why}. The ranking may be chance; {remedy}."
+        text = f"No verdict: {why}. The ranking may be chance; {remedy}."
+        is_lost = evidence.trials["objective"].isna().all()
+        return "No verdict: every trial so far diverged or failed." if is_lost else text
     if evidence.versus_baseline is None:
         is_alone = replicates["strategy"].nunique() < 2
         lacking = f"the {measure.name} of the {measure.run}s is not measured yet"
+        if replicates["stop_reason"].isin(LOST).all():
+            lacking = f"every {measure.run} diverged or failed"
         return f"No verdict: {'only one strategy has replicates so far' if is_alone else lacking}."
-    pairs = int(evidence.versus_baseline["pairs"].max())
+    pairs, enough = int(evidence.versus_baseline["pairs"].max()), looks.least(setup.alpha)
     if pairs >= MIN_PAIRS:
         return None
-    planned = setup.searches if evidence.pair == "search" else setup.replicates
-    remedy = f"it takes at least {MIN_PAIRS - pairs} more{with_more(evidence, MIN_PAIRS)}"
+    planned, unit = setup.replicates, evidence.pair
+    if setup.searches > 1:  # also before the second of them has replicates
+        planned, unit = setup.searches, "search"
+    remedy = f"a difference with p < {setup.alpha:g} takes at least {units(enough, unit)}"
+    remedy += with_more(evidence, enough, unit)
     if planned >= MIN_PAIRS and len(replicates) < setup.planned_replicates:
-        remedy = f"the sweep has yet to come to its {units(planned, evidence.pair)}"
-    return (
-        f"No verdict: {units(pairs, evidence.pair)} per strategy, and fewer than {MIN_PAIRS} can "
-        f"never reach p < {setup.alpha:g}. The ranking may be chance; {remedy}."
-    )
+        remedy = f"the sweep has yet to come to its {units(planned, unit)}"
+    here = units(pairs, evidence.pair)
+    return f"No verdict: {here} per strategy. The ranking may be chance; {remedy}."
 
 
-def with_more(evidence: Evidence, pairs: int) -> str:
+def with_more(evidence: Evidence, pairs: int, unit: str) -> str:
     """The command that goes on to so many pairs, as the end of a sentence; "" for a multirun."""
     hydra = evidence.setup.config.get("hydra", {})
     name = hydra.get("runtime", {}).get("choices", {}).get("sweeps")
     if not name or not evidence.setup.sweeper:
         return ""
-    overrides, more = hydra.get("overrides", {}), _KEYS[evidence.pair]
+    overrides, more = hydra.get("overrides", {}), _KEYS[unit]
     given = [*overrides.get("task", []), *overrides.get("hydra", [])]
     changed = ["sweeps", "hydra.mode", "hydra.sweep.dir", "hydra.sweeper.recentred", "recentre",
                more]  # fmt: skip
@@ -282,7 +291,7 @@ def progress(evidence: Evidence) -> str:
     if evidence.multirun:
         text = wording.count(done + again, "job")
     elif again:
-        whole = evidence.setup.planned_replicates or again
+        whole = max(evidence.setup.planned_replicates, again)
         text += f" and {f'{again} of ' * (again < whole)}{wording.count(whole, 'replicate')}"
     text = f"{text} {'has' if done + again == 1 else 'have'} ended"
     if lost := evidence.superseded:
@@ -321,8 +330,9 @@ def ends(measure: Measure, row: Mapping[str, Any], prefix: str = "") -> str:
 
 def no_interval(pairs: int, pair: str) -> str:
     """Returns why fewer than two pairs have no interval."""
-    why = f"{units(pairs, pair)} shows no spread" if pairs else f"no {pair} in common"
-    return f"no interval: {why}"
+    if not pairs:
+        return f"no interval: no {pair} in common"
+    return f"no interval: {units(pairs, pair)} {'shows' if pairs == 1 else 'show'} no spread"
 
 
 def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:

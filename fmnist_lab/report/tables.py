@@ -1,5 +1,6 @@
 """The report's tables as HTML."""
 
+import math
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -36,7 +37,7 @@ def verdicts(evidence: Evidence) -> str:
     if evidence.versus_baseline is None or evidence.versus_best is None:
         return _ranking(evidence)
     best = str(evidence.versus_best["opponent"].iloc[0])
-    tests = len(evidence.strategies) * (len(evidence.strategies) - 1) // 2
+    tests = math.comb(len(evidence.versus_best) + 1, 2)
     return (
         _verdicts(evidence, evidence.versus_baseline)
         + f"<details><summary>Against the best, {escape(best)}</summary>"
@@ -121,7 +122,7 @@ def cell_means(evidence: Evidence) -> str:
         return ""
     percent = evidence.cells.assign(mean=100 * evidence.cells["test_accuracy"])
     groups = percent.groupby(["strategy", "cell"])["mean"]
-    means = groups.agg(lambda own: own.mean(skipna=False)).unstack()
+    means = groups.mean(skipna=False).unstack()
     shown = means.map("{:.2f}".format, na_action="ignore")
     columns = {escape(cell): shown[cell].to_list() for cell in percent["cell"].unique()}
     return table(evidence, {"strategy": shown.index} | columns)
@@ -156,6 +157,23 @@ def trust(evidence: Evidence) -> str:
             cells["optimism"] = f"{100 * gap:+.2f} points" if is_points else f"{gap:+.4f}"
         rows.append(cells)
     return table(evidence, pd.DataFrame(rows))
+
+
+def edges(evidence: Evidence) -> str:
+    """Returns the best values that are at an end of what was searched or tried."""
+    found, searches = evidence.edges, evidence.trials["search"].nunique()
+    value, low, high = (found[name].map("{:.4g}".format) for name in ("value", "low", "high"))
+    counts = found["searches"].astype(str) + f" of {searches}"
+    ends = {True: "the search space", False: "what was tried"}
+    columns = {
+        "strategy": found["strategy"],
+        "parameter": found["parameter"].map(escape),
+        **({"searches": counts} if searches > 1 else {"best": value}),
+        "at an end of": found["is_of_space"].map(ends),
+        "from": low,
+        "to": high,
+    }
+    return table(evidence, columns) if len(found) else ""
 
 
 def spent(evidence: Evidence, frame: pd.DataFrame) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist_lab.errors import Phrase, RequestError
+from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.launcher.returned import RETURNED
 from fmnist_lab.metrics import COST, SCORE
 from fmnist_lab.results import overrides, schema
@@ -47,12 +48,15 @@ class Multirun:
     def first(self) -> str:
         """The strategy of the first choices that our sweeper was given; "" if it is not known."""
         given = [self.spaces.get("", {}).get(key, {}).get("choices") for key in self.strategies]
-        return _name({key: c[0] for key, c in zip(self.strategies, given, strict=True) if c})
+        pairs = zip(self.strategies, given, strict=True)
+        return _name({key: spell(choices[0]) for key, choices in pairs if choices})
 
     @property
     def is_paired(self) -> bool:
-        """Whether any pair has two strategies."""
-        return bool((self.jobs.groupby(self.pair)["strategy"].nunique() > 1).any())
+        """Whether any pair has two strategies, each of them once."""
+        jobs = self.jobs[~self.jobs["superseded"]]
+        is_once = not jobs.duplicated(["strategy", "block"]).any()
+        return is_once and bool((jobs.groupby(self.pair)["strategy"].nunique() > 1).any())
 
 
 def read(
@@ -125,6 +129,8 @@ def read(
     jobs = pd.concat([jobs, values[[key for key in rest if key not in jobs]]], axis=1)
     jobs = jobs.sort_values("trial", kind="stable", ignore_index=True)
     jobs["superseded"] = jobs.duplicated(["strategy", "block"], keep="last")
+    if seed is None:  # then jobs with equal overrides are draws of their own
+        jobs["superseded"] &= jobs["objective"].isna()
     return Multirun(place, jobs, named, seed, blocks, config, spaces)
 
 

@@ -7,8 +7,8 @@ A sweep's folder:   multirun.yaml  spaces.json  optimization_results.yaml  manif
                     study.journal  sweep.log  workers.log
 The root:           mlruns/{trials,multirun,sweeps}/  mlflow.db  artifacts/  test-openings.jsonl
 
-A sweep's `mlflow.json` says which MLflow run is the sweep's; a trial's `.unsent.jsonl` holds what
-MLflow has not received yet.
+A sweep's `mlflow.json` says which MLflow run is the sweep's; a trial's
+`mlflow-<key>.unsent.jsonl` holds what MLflow has not received yet.
 """
 
 from pathlib import Path
@@ -16,10 +16,9 @@ from pathlib import Path
 ROOT = Path("mlruns")
 SWEEPS, MULTIRUN = "sweeps", "multirun"
 MLFLOW_DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
-MLFLOW_RUN, UNSENT = "mlflow.json", ".unsent.jsonl"
+MLFLOW_RUN = "mlflow.json"
 
 RESULT, CURVES, ENVIRONMENT = "result.json", "curves.jsonl", "environment.json"
-CHECKPOINT = "checkpoint.npz"
 HYDRA, CONFIG, OVERRIDES = ".hydra", "config.yaml", "overrides.yaml"
 
 TRIALS, REPLICATES, SEARCHES = "trials", "replicates", "searches"

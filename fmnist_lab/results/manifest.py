@@ -8,7 +8,7 @@ which says what had changed: replicates of before and after it differ in more th
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import yaml
 
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.results import ledger, schema, searches
-from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG
+from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG, SWEEP_RESULTS
 
+BASELINE = "constant"
 RULES = ("baseline", "margin", "alpha", "cells")  # by which verdicts are found
 _SETTINGS = (*RULES, "searches", "replicates", "seed")
 _FIXED = ("objective", "training", "stopping", "recentre")  # which stay as they began
@@ -76,6 +77,27 @@ def configuration(folder: Path) -> dict[str, Any]:
     return dict(yaml.safe_load((folder / SWEEP_CONFIG).read_text(encoding="utf-8")))
 
 
+def tuned(folder: Path) -> dict[str, Any]:
+    """Returns what the sweeper of a search has found, as it has left it."""
+    return dict(yaml.safe_load((folder / SWEEP_RESULTS).read_text(encoding="utf-8")))
+
+
+def baseline(
+    config: Mapping[str, Any], names: Collection[str], within: Mapping[str, str] | None = None
+) -> str:
+    """Returns what the others are compared with: as asked, `constant`, or the first of the file.
+
+    Args:
+        config: The composed configuration of the sweep; may be empty.
+        names: The strategies that there are.
+        within: The name of each strategy in a cell, where that is another.
+    """
+    strategies = config.get("hydra", {}).get("sweeper", {}).get("strategies") or {}
+    wished = [config.get("baseline"), BASELINE, *strategies, *names]
+    known = ((within or {}).get(str(name), str(name)) for name in wished)
+    return next((name for name in known if name in names), BASELINE)
+
+
 def _hash(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -88,6 +110,16 @@ def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
     before = read(folder)
     shared = sorted(content.keys() & before.keys())
     return [key for name in shared for key in differences(before[name], content[name], name)]
+
+
+def has_other_winners(changed: Iterable[str]) -> bool:
+    """Whether an opening with these changes is for other winners."""
+    return any(key.startswith("winners") for key in changed)
+
+
+def has_other_runs(changed: Iterable[str]) -> bool:
+    """Whether these changes ask for other replicates: other winners, seeds or looks."""
+    return has_other_winners(changed) or not {"seeds", "looks"}.isdisjoint(changed)
 
 
 def open_test_set(content: dict[str, Any], images: str, folder: Path) -> None:

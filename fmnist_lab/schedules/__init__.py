@@ -24,9 +24,9 @@ from fmnist_lab.schedules.formulas import (
 )
 from fmnist_lab.schedules.plateau import Performance
 from fmnist_lab.schedules.schedule import Schedule, warmup
-from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, build, sequential
+from fmnist_lab.schedules.scheduler import Scheduled, Scheduler, arguments, build, sequential
 
-__all__ = ["Performance", "Schedule", "Scheduled", "Scheduler", "build", "constant", "cosine",
-           "cosine_restarts", "exponential", "linear", "multi_step", "notebook_linear",
+__all__ = ["Performance", "Schedule", "Scheduled", "Scheduler", "arguments", "build", "constant",
+           "cosine", "cosine_restarts", "exponential", "linear", "multi_step", "notebook_linear",
            "one_cycle", "piecewise", "polynomial", "power", "sequential", "shape", "triangular",
            "warmup", "wsd"]  # fmt: skip

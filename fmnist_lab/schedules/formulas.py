@@ -12,6 +12,7 @@ from fmnist_lab.foundation.validate import (
     require_non_negative,
     require_number,
     require_positive,
+    require_share,
     require_whole,
 )
 from fmnist_lab.schedules.schedule import SAME_EPOCH, Schedule, as_schedule
@@ -254,7 +255,7 @@ def cosine(
     """
     require_positive("scheduler", initial_learning_rate=initial_learning_rate, epochs=epochs)
     _require_fraction(alpha=alpha)
-    _require_part(hold_fraction=hold_fraction)
+    require_share("scheduler", hold_fraction=hold_fraction)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
         progress = np.maximum((epoch / epochs - hold_fraction) / (1 - hold_fraction), 0.0)
@@ -299,9 +300,11 @@ def cosine_restarts(  # noqa: PLR0913  # each one is a key of the configuration
     require_number("scheduler", "1 or more", lambda value: value >= 1, t_mul=t_mul)
     _require_fraction(alpha=alpha)
     edges = _cycle_edges(epochs, cycles, first_decay_epochs, t_mul)
+    # A cycle may be shorter than what counts as the same position.
+    starts = edges[:-1] - np.minimum(SAME_EPOCH, np.diff(edges[:-1], prepend=-1.0) / 2)
 
     def formula(epoch: NDArray[np.float64]) -> Any:
-        begun = np.searchsorted(edges[:-1], epoch + SAME_EPOCH, side="right")
+        begun = np.searchsorted(starts, epoch, side="right")
         cycle = np.maximum(begun - 1, 0)
         progress = (epoch - edges[cycle]) / np.diff(edges)[cycle]
         decay = m_mul**cycle * half_cosine(progress)
@@ -574,10 +577,6 @@ def require_increasing(**values: Sequence[float]) -> None:
             require_positive("scheduler", **{name: epoch})
         if not epochs or np.any(np.diff(epochs) <= 0):
             raise RequestError(f"scheduler.{name}", "be one or more increasing epochs", epochs)
-
-
-def _require_part(**values: object) -> None:
-    require_number("scheduler", "at least 0 and below 1", lambda value: 0 <= value < 1, **values)
 
 
 def _require_fraction(**values: object) -> None:

@@ -66,6 +66,27 @@ class Scheduled:
         """Does nothing."""
 
 
+def arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the node with which `build` calls `_target_`.
+
+    It is without shared keys that the function does not take, and `epochs` is less the warm-up.
+
+    Raises:
+        RequestError: There is no such function, or `epochs` is not positive.
+
+    Example:
+        >>> node = {"_target_": "fmnist_lab.schedules.linear", "initial_learning_rate": 1}
+        >>> arguments(node | {"epochs": 20, "warmup_epochs": 2, "update": "step"})["epochs"]
+        18
+    """
+    taken = parameters("scheduler", locate("scheduler", config))
+    node = {key: value for key, value in config.items() if key in taken or key not in _SHARED_KEYS}
+    if "epochs" in node and "warmup_epochs" not in taken:
+        require_positive("scheduler", epochs=node["epochs"])
+        node["epochs"] -= config.get("warmup_epochs", 0.0)
+    return node
+
+
 def build(config: Mapping[str, Any]) -> Scheduler:
     """Builds the scheduler that a resolved `conf/scheduler` node describes.
 
@@ -73,9 +94,9 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     other keys are its arguments. A function with a parameter `epoch` or `step` is a schedule
     itself. A schedule with a parameter `step`, as Keras's have, counts updates, others epochs.
 
-    Three keys every node may have: `update` and `warmup_epochs` are applied here to a schedule,
+    Three keys the node of any schedule may have: `update` and `warmup_epochs` are applied here,
     and `epochs`, the length of the training, is passed on less the warm-up. A function that has
-    one of these as a parameter gets it unchanged.
+    one of these as a parameter gets it unchanged. A scheduler applies what it takes, and no more.
 
     Raises:
         RequestError: A key is unknown, missing or has a value that is not allowed.
@@ -87,11 +108,7 @@ def build(config: Mapping[str, Any]) -> Scheduler:
     """
     update, warmup_epochs = config.get("update", "step"), config.get("warmup_epochs", 0.0)
     require_timing(update, warmup_epochs, config.get("epochs"))
-    taken = parameters("scheduler", locate("scheduler", config))
-    node = {key: value for key, value in config.items() if key in taken or key not in _SHARED_KEYS}
-    if "epochs" in node and "warmup_epochs" not in taken:
-        require_positive("scheduler", epochs=node["epochs"])
-        node["epochs"] -= warmup_epochs
+    taken, node = parameters("scheduler", locate("scheduler", config)), arguments(config)
     target = ("scheduler._target_", config["_target_"])
     position = next((name for name in ("epoch", "step") if name in taken.keys() - node), None)
     try:
@@ -102,6 +119,10 @@ def build(config: Mapping[str, Any]) -> Scheduler:
         rule = "name a function that takes these keys"
         raise RequestError(target[0], rule, target[1], explain(error)) from error
     if isinstance(made, Scheduler):
+        for key, value, neutral in ("update", update, "step"), ("warmup_epochs", warmup_epochs, 0):
+            if key not in taken and value != neutral:
+                rule = f"be {neutral} where {config['_target_']} does not take it"
+                raise RequestError(f"scheduler.{key}", rule, value)
         return made
     if not callable(made):
         rule = "name a function that returns a schedule"
@@ -117,7 +138,10 @@ def build(config: Mapping[str, Any]) -> Scheduler:
 
 
 def sequential(
-    schedules: Sequence[Mapping[str, Any]], boundaries: Sequence[float], epochs: float
+    schedules: Sequence[Mapping[str, Any]],
+    boundaries: Sequence[float],
+    epochs: float,
+    update: Update = "step",
 ) -> Schedule:
     """Joins schedules: each counts from the epoch at which it begins, and runs to the next one's.
 
@@ -129,9 +153,11 @@ def sequential(
             is the length of the part.
         boundaries: In epochs, increasing; one fewer than schedules.
         epochs: The length of the training.
+        update: Of the whole, and so of each part.
 
     Raises:
-        RequestError: A part is no schedule of epochs, or not as `build` takes it.
+        RequestError: A part is no schedule of epochs, has another `update`, or is not as `build`
+            takes it.
 
     Example:
         >>> flat = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 1}
@@ -149,11 +175,14 @@ def sequential(
     lengths = np.maximum(np.diff(edges), SAME_EPOCH)  # a warm-up may leave nothing for the last
     parts = []
     for node, length in zip(nodes, lengths, strict=True):
-        made = build({"epochs": float(length), **node})
+        made = build({"epochs": float(length), "update": update, **node})
         if not isinstance(made, Scheduled) or made.counts_steps:
             got = Phrase(node["_target_"])
             raise RequestError("scheduler.schedules", "be schedules that count epochs", got)
-        parts.append(warmed_up(made.schedule, "step", made.warmup_epochs))
+        if made.update != update:
+            rule = f"have the update of the whole, {update}"
+            raise RequestError("scheduler.schedules", rule, made.update)
+        parts.append(warmed_up(made.schedule, update, made.warmup_epochs))
 
     def formula(epoch: NDArray[np.float64]) -> Any:
         part = np.searchsorted(boundaries, epoch + SAME_EPOCH, side="right")

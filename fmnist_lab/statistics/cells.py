@@ -111,9 +111,11 @@ def profiles(replicates: pd.DataFrame, value: str = "test_accuracy") -> pd.DataF
     """
     require_columns("replicates", replicates, "cell", "strategy", value)
     known = replicates.assign(error=1 - finite(replicates[value]))
-    errors = known.groupby(["cell", "strategy"])["error"].agg(lambda own: own.mean(skipna=False))
-    ratios = errors.unstack()
-    ratios = ratios.div(ratios.min(axis=1), axis=0).fillna(np.inf)
+    errors = known.groupby(["cell", "strategy"])["error"].mean(skipna=False)
+    unstacked = errors.unstack()
+    least = unstacked.min(axis=1)
+    ratios = unstacked.div(least, axis=0).mask(unstacked.eq(least, axis=0), 1.0)  # 0 / 0, too
+    ratios = ratios.fillna(np.inf)
     rows = []
     for strategy in dict.fromkeys(replicates["strategy"]):
         own = ratios[strategy].to_numpy()

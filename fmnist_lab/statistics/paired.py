@@ -5,7 +5,8 @@ from bisect import bisect_left
 import numpy as np
 import scipy
 
-from fmnist_lab.statistics.joint import MIN_PAIRS, Floats
+from fmnist_lab import looks
+from fmnist_lab.statistics.joint import Floats
 
 MOST_PAIRS = 1000  # no plan looks further
 POWER = 0.8
@@ -58,9 +59,9 @@ def more_pairs(
     The smaller of two plans, each with power 0.8: the difference shows (a two-sided t-test at
     alpha / `tests`, near what a joint test asks of the largest of them), or it is found inside
     the margin (two one-sided tests at alpha / `intervals`). At least 1, and at
-    least up to 6 pairs; looks no further than 1000 pairs in all, so that a large answer means
-    "that many or more". None for fewer than two pairs. The deviation of few pairs is a rough
-    guess, and so is this.
+    least up to `looks.least(alpha)` pairs; looks no further than 1000 pairs in all, so that a large
+    answer means "that many or more". None for fewer than two pairs. The deviation of few pairs is a
+    rough guess, and so is this.
 
     Example:
         >>> more_pairs(np.array([0.01, 0.0, 0.02, -0.01]), margin=0.002)
@@ -71,7 +72,7 @@ def more_pairs(
         return None
     mean, sd = abs(differences.mean()), differences.std(ddof=1)
     sd = max(sd, 1e-3 * max(mean, margin))  # equal differences: as good as certain
-    plans = range(MIN_PAIRS, MOST_PAIRS)
+    plans = range(fewest := looks.least(alpha), MOST_PAIRS)
 
     def shows(pairs: int) -> bool:
         return difference_power(mean / sd, pairs, alpha / tests) >= POWER
@@ -81,7 +82,7 @@ def more_pairs(
         return power >= POWER
 
     first = min(bisect_left(plans, True, key=plan) for plan in (shows, is_inside))
-    return max(MIN_PAIRS + first - n, 1)
+    return max(fewest + first - n, 1)
 
 
 def difference_power(effect: float, pairs: int, alpha: float) -> float:

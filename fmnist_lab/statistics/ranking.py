@@ -1,4 +1,4 @@
-"""Which rows of a frame are better: the only place that puts trials in order, the best first.
+"""Orders rows of a frame, the best first.
 
 Which direction is better comes from `fmnist_lab.metrics`. The checks of frames that all
 statistics share are here, too.

@@ -22,14 +22,14 @@ from optuna.trial import FrozenTrial
 
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.secrets import masked_config, masked_overrides
-from fmnist_lab.launcher.streaming import StreamingLauncher
+from fmnist_lab.launcher.streaming import streams
 from fmnist_lab.sweeper import samplers, sweep_files
 from fmnist_lab.sweeper.job import Channel, RecordedTask, left_in
 from fmnist_lab.sweeper.loop import Loop, Signals
 from fmnist_lab.sweeper.observers import Observers, SweepInfo
 from fmnist_lab.sweeper.plans import Plan, Planner, open_studies, study_names, take_up
 from fmnist_lab.sweeper.settings import Settings, plain
-from fmnist_lab.sweeper.storage import locate, one_controller, open_storage, reaching
+from fmnist_lab.sweeper.storage import RequireHeld, locate, one_controller, open_storage, reaching
 from fmnist_lab.sweeper.strategy import SUPERSEDED, Strategy
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd
 
@@ -67,7 +67,7 @@ class Sweep:
         self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=recorded, config=masked_config(config)
         )
-        self._streams = isinstance(self.launcher, StreamingLauncher)
+        self._streams = streams(self.launcher)
         if not self._streams:
             # Hydra's launchers start local children or write the task to a file.
             storage = self._address.through_environment()
@@ -93,14 +93,15 @@ class Sweep:
                 self._slots()  # connects: without a scheduler there no folder is made
             with one_controller(self._address, self._name, self._folder) as hold:
                 studies = open_studies(open_storage(self._address), plans, self._settings)
-                hold(studies[0])
+                require_held = hold(studies[0])
                 take_up(studies, plans, self._settings, self._slots())
                 with whole_file(self._folder / "multirun.yaml") as file:  # as Hydra's own sweeper
                     OmegaConf.save(masked_config(self._config), file)
                 sweep_files.write_spaces(plans, self._folder)
                 each = zip(plans, studies, range(len(plans)), strict=True)
                 with ending:  # before another controller may go on
-                    self._run([self._strategy(*found, len(plans)) for found in each], signals)
+                    strategies = [self._strategy(*found, len(plans)) for found in each]
+                    self._run(strategies, signals, require_held)
 
     def _strategy(self, plan: Plan, study: optuna.Study, index: int, count: int) -> Strategy:
         settings = self._settings.whole
@@ -126,7 +127,7 @@ class Sweep:
             return None
         return left_in(folder, trial, self._settings.recall)
 
-    def _run(self, strategies: list[Strategy], signals: Signals) -> None:
+    def _run(self, strategies: list[Strategy], signals: Signals, require_held: RequireHeld) -> None:
         observers = Observers(instantiate(self._settings.observers) or [])
         earlier = chain.from_iterable(strategy.resume() for strategy in strategies)
         in_order = sorted(earlier, key=lambda trial: trial.number)
@@ -151,7 +152,7 @@ class Sweep:
         write = functools.partial(
             sweep_files.write_results, strategies, self._folder, self._address.shown
         )
-        loop = Loop(strategies, self.launcher, observers, overrides, write)
+        loop = Loop(strategies, self.launcher, observers, overrides, write, require_held)
         end = None
         try:
             with reaching(self._address):

@@ -52,7 +52,7 @@ class CurrentTrial:
 
     @functools.cached_property
     def _study(self) -> "optuna.Study":
-        """Opened at first use: most tasks never report."""
+        """Opened at first use, in `_reach`: a job runs even if its study cannot be opened."""
         import optuna
 
         from fmnist_lab.sweeper import samplers

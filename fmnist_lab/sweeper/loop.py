@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 
 from fmnist_lab.errors import TooManyFailuresError, is_full_disk
 from fmnist_lab.foundation.interruption import interrupted
-from fmnist_lab.launcher.streaming import StreamingLauncher
+from fmnist_lab.launcher.streaming import StreamingLauncher, streams
 from fmnist_lab.sweeper.observers import Observers, TrialInfo
 from fmnist_lab.sweeper.strategy import Outcome, Strategy, from_return
 from fmnist_lab.sweeper.sweep_end import SweepEnd, TrialEnd
@@ -42,9 +42,8 @@ class Signals:
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
-                    continue  # nohup
-                self._before[number] = signal.signal(number, self._receive)
+                if signal.getsignal(number) != signal.SIG_IGN:  # as by nohup, or & in a script
+                    self._before[number] = signal.signal(number, self._receive)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,6 +84,7 @@ class Loop:
     observers: Observers
     job_overrides: Sequence[str] = ()  # added to every job, beside the suggestion
     write: Callable[[], None] = lambda: None  # writes the results so far
+    require_held: Callable[[], None] = lambda: None  # raises if another controller has the sweep
 
     def __post_init__(self) -> None:
         """Starts with nothing written and nothing ended."""
@@ -109,15 +109,17 @@ class Loop:
         Raises:
             KeyboardInterrupt, SystemExit: A signal; trials that ran will be repeated.
             TooManyFailuresError: Its cause is the last one's error.
+            ConnectionLostError: Another controller has taken the sweep over.
         """
         try:
             with signals.waiting():  # to start workers takes seconds
                 pass
-            if isinstance(self.launcher, StreamingLauncher):
+            if streams(self.launcher):
                 self._stream(self.launcher, signals)
             else:
                 self._batches(signals)
         finally:
+            self.require_held()  # else the trials that run are the other controller's
             for strategy in self.strategies:  # none is left running, whatever happened
                 for trial in strategy.end_running():
                     self._ended(trial)
@@ -144,6 +146,7 @@ class Loop:
                     return
                 with signals.waiting():
                     finished = launcher.next_result(timeout=_POLL)
+                self.require_held()
                 if finished:
                     self._returned(*finished)
                     self.give_up_if_needed()
@@ -178,6 +181,7 @@ class Loop:
                 else:
                     self.conclude(trial.number, lost)
             return
+        self.require_held()
         for trial, returned in zip(batch, returns, strict=True):
             self._returned(trial.number, returned)
 

@@ -30,7 +30,7 @@ from fmnist_lab.sweeper.settings import (
     plain,
     sweep_request,
 )
-from fmnist_lab.sweeper.space import Space, collect, described, parse
+from fmnist_lab.sweeper.space import Space, bare_key, collect, described, parse
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class Planner:
                     del job["hydra"]
                 jobs.append(job)
             for key, distribution in plan.space.distributions.items():
-                choices.setdefault(key.lstrip("+"), []).extend(_ends(distribution))
+                choices.setdefault(key.lstrip("+"), []).extend(_shown_values(distribution))
         if check_together:
             check_together(jobs, choices, self.settings.directions)
         for job in jobs if check else ():
@@ -160,9 +160,9 @@ class Planner:
 
     def _refuse_overlap(self, own: Sequence[str], arguments: Sequence[str]) -> None:
         parser = OverridesParser.create(config_loader=self.loader)
-        keys = {override.get_key_element() for override in parser.parse_overrides(list(own))}
+        keys = set(map(bare_key, parser.parse_overrides(list(own))))
         for override in parser.parse_overrides(list(arguments)):
-            if (key := override.get_key_element()) in keys:
+            if (key := bare_key(override)) in keys:
                 rule = "be left to the strategies of this sweep"
                 raise SweepRequestError(key, rule, Phrase(override.input_line))
 
@@ -179,7 +179,7 @@ class Planner:
         }
 
     def _attempts(self, space: Space) -> list[dict[str, Any]]:
-        first = {name: _ends(item)[0] for name, item in space.distributions.items()}
+        first = {name: _shown_values(item)[0] for name, item in space.distributions.items()}
         attempts = [first]
         for name, distribution in space.distributions.items():
             if not isinstance(distribution, CategoricalDistribution):
@@ -203,7 +203,7 @@ class Planner:
         return function
 
 
-def _ends(distribution: BaseDistribution) -> Sequence[Any]:
+def _shown_values(distribution: BaseDistribution) -> Sequence[Any]:
     """Returns all choices, or the ends of an interval."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices

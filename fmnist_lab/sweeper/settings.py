@@ -50,9 +50,11 @@ def plain(node: Any) -> Any:
 
 @dataclass
 class Settings:
-    """The sweeper; every key says what null or its default means."""
+    """The sweeper; every key says what null or its default means.
 
-    # The comments are shown in `docs/options.md`.
+    The comments are shown in `docs/options.md`.
+    """
+
     sampler: Any = None  # from its group
     pruner: Any = None
     direction: Any = "minimize"  # or maximize, or a list with one for each objective
@@ -68,9 +70,8 @@ class Settings:
     # Choices to compare, each with a study of its own and n_trials trials: a mapping from name
     # to an override, or a list of overrides.
     strategies: dict[str, Any] | None = None
-    limits: dict[str, int] = field(
-        default_factory=dict
-    )  # of a strategy: fewer trials than n_trials
+    # Of a strategy: fewer trials than n_trials.
+    limits: dict[str, int] = field(default_factory=dict)
     # Of a strategy: key and [low, high]. A second stage of tuning: as many trials again, for every
     # strategy, within these ends instead of those that the sweep began with.
     recentred: dict[str, Any] = field(default_factory=dict)
@@ -79,7 +80,7 @@ class Settings:
     # own keys to override grammar; where strategies are compared, those spaces are searched.
     spaces: list[str] | None = None
     may_change: list[str] | None = None  # keys that may differ when a sweep continues
-    # Keys that the configuration has got since, and the values with which older sweeps go on.
+    # Keys that were added after earlier versions, with the values that older sweeps keep.
     added: dict[str, Any] | None = None
     check: str | None = None  # dotted path of f(cfg) -> None, which refuses what cannot run
     # Dotted path of f(folder, since) -> {values, pruned} or None: the result that a job left in its

@@ -54,7 +54,7 @@ class Searched:
     def value(self, suggested: Any) -> Any:
         """Returns the suggestion as the decimal that Optuna means by 0.30000000000000004."""
         if isinstance(self.distribution, FloatDistribution) and self.distribution.step is not None:
-            low, _, step = _ends(self.distribution)
+            low, _, step = _decimals(self.distribution)
             return float(low + round((Decimal(str(suggested)) - low) / step) * step)
         return suggested
 
@@ -89,6 +89,10 @@ class Space:
     def distributions(self) -> dict[str, BaseDistribution]:
         """Optuna's distribution of each searched key."""
         return {name: searched.distribution for name, searched in self.searched.items()}
+
+    def fixes(self, key: str) -> bool:
+        """Tells whether a key is fixed, whichever of the two is given with a `+`."""
+        return key.lstrip("+") in {name.lstrip("+") for name in self.fixed}
 
     def describe(self) -> dict[str, str]:
         """Returns the search space as plain text, which a continued study is compared by."""
@@ -138,17 +142,25 @@ def parse(
     fixed: dict[str, str] = {}
     deletions: list[str] = []
     for override in parser.parse_overrides(list(overrides)):
+        key, bare = override.get_key_element(), bare_key(override)
+        replaced: list[dict[str, Any]] = [searched] if override.is_delete() else [searched, fixed]
+        for held in replaced:
+            for name in [name for name in held if name.lstrip("+") == bare]:
+                del held[name]
+                key = name if key == bare else key  # a new key still needs its +
         if override.is_delete():
             deletions.append(str(override.input_line))
             continue
-        key = override.get_key_element()
-        searched.pop(key, None)
-        fixed.pop(key, None)
         if override.is_sweep_override():
             searched[key] = _searched(override)
         else:
             fixed[key] = override.get_value_element_as_str()
     return Space(searched, fixed, deletions)
+
+
+def bare_key(override: Override) -> str:
+    """Returns the key of an override without `+`, `++` or `~`."""
+    return override.get_key_element().lstrip("+~")
 
 
 def described(search_space: Mapping[str, Any] | None) -> dict[str, Searched]:
@@ -238,11 +250,11 @@ def grid(distribution: BaseDistribution) -> list[Any]:
     if getattr(distribution, "step", None) is None or getattr(distribution, "log", False):
         raise ValueError("a grid needs choices and ranges")
     kind = int if isinstance(distribution, IntDistribution) else float
-    low, high, step = _ends(distribution)
+    low, high, step = _decimals(distribution)
     return [kind(low + index * step) for index in range(int((high - low) / step) + 1)]
 
 
-def _ends(distribution: BaseDistribution) -> tuple[Decimal, Decimal, Decimal]:
+def _decimals(distribution: BaseDistribution) -> tuple[Decimal, Decimal, Decimal]:
     low, high, step = (
         Decimal(str(getattr(distribution, name))) for name in ("low", "high", "step")
     )

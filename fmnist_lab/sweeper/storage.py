@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -210,10 +211,14 @@ def _open_journal(path: Path) -> BaseStorage:
     return JournalStorage(_MendedJournal(str(path), lock))
 
 
+# Raises ConnectionLostError where another process has taken the sweep over.
+RequireHeld = Callable[[], None]
+
+
 @contextmanager
 def one_controller(
     address: StorageAddress, study_name: str, folder: Path
-) -> Iterator[Callable[[optuna.Study], None]]:
+) -> Iterator[Callable[[optuna.Study], RequireHeld]]:
     """Holds the sweep; gives a function to call with the study once that is open.
 
     Raises:
@@ -239,7 +244,7 @@ def one_controller(
     # A file lock does not reach other machines, which may share a database only.
     try:
         with _lease() as take:
-            yield (lambda study: None) if address.journal else take
+            yield (lambda study: lambda: None) if address.journal else take
     finally:
         lock.release()
 
@@ -250,41 +255,60 @@ def _second(study_name: str, first: str) -> SecondControllerError:
 
 
 @contextmanager
-def _lease() -> Iterator[Callable[[optuna.Study], None]]:
+def _lease() -> Iterator[Callable[[optuna.Study], RequireHeld]]:
     """Gives a function that takes a study by an attribute, which is renewed until the block ends.
 
-    A controller that is killed leaves the attribute to go stale.
+    A controller that is killed leaves the attribute to go stale. One that was suspended for so long
+    that another has taken the study over finds the other's token in it.
     """
     taken: list[optuna.Study] = []
-    stop = threading.Event()
+    stop, lost = threading.Event(), threading.Event()
+    token = uuid.uuid4().hex
+
+    def is_ours() -> bool:
+        return bool((taken[0].user_attrs.get(LEASE) or {}).get("token") == token)
 
     def renew() -> None:
         content = {"host": socket.gethostname(), "pid": os.getpid(), "beat": time.time()}
-        taken[0].set_user_attr(LEASE, content)
+        taken[0].set_user_attr(LEASE, content | {"token": token})
 
     def beat() -> None:
         while not stop.wait(_BEAT):
             with suppress(Exception):  # the next beat may get through
+                if not is_ours():
+                    lost.set()
+                    return
                 renew()
 
-    def take(study: optuna.Study) -> None:
+    def require_held() -> None:
+        if lost.is_set():
+            raise ConnectionLostError(
+                f"Another process has taken the study {taken[0].study_name} over, which this one "
+                f"has not renewed for more than {_STALE:.0f} s; this one ends."
+            )
+
+    def take(study: optuna.Study) -> RequireHeld:
         holder = study.user_attrs.get(LEASE)
         if holder and _is_alive(holder):
             first = f"process {holder['pid']} on {holder['host']} has it"
             raise _second(study.study_name, first)
         taken.append(study)
         renew()
+        if not is_ours():
+            raise _second(study.study_name, "one took it at the same time")
         thread.start()
+        return require_held
 
     thread = threading.Thread(target=beat, daemon=True)
     try:
         yield take
     finally:
-        if taken:
-            stop.set()
+        stop.set()
+        if thread.ident is not None:
             thread.join()
             with suppress(Exception):  # a database that is gone; the lease goes stale by itself
-                taken[0].set_user_attr(LEASE, None)
+                if is_ours():
+                    taken[0].set_user_attr(LEASE, None)
 
 
 def _is_alive(holder: dict[str, Any]) -> bool:

@@ -118,9 +118,9 @@ class Strategy:
             except Exception as error:  # a study's choices stay what they are, Optuna says
                 rule = f"be able to extend trials of the study {self.study.study_name!r}"
                 raise SweepRequestError(key, rule, Phrase(explain(error))) from error
-            if overlap := trial.params.keys() & self.space.fixed.keys():
+            if overlap := sorted(filter(self.space.fixes, trial.params)):
                 rule = "not search fixed parameters"
-                raise SweepRequestError(key, rule, Phrase(", ".join(sorted(overlap))))
+                raise SweepRequestError(key, rule, Phrase(", ".join(overlap)))
         params, number = trial.params, self.number(trial)
         self.running.add(number)
         values, overrides = self.space.values(params), self.space.overrides(params)
@@ -188,7 +188,7 @@ class Strategy:
 
     def _check(self, name: str, value: object) -> None:
         key, distributions = "hydra.sweeper.enqueue", self.space.distributions
-        if name in self.space.fixed or not (name in distributions or self.custom):
+        if self.space.fixes(name) or not (name in distributions or self.custom):
             allowed = ", ".join(distributions)
             raise SweepRequestError(key, f"name searched keys ({allowed})", name)
         if (distribution := distributions.get(name)) is None:

@@ -5,7 +5,7 @@ package uses MLflow.
 """
 
 from fmnist_lab.results.layout import ROOT
-from fmnist_lab.tracking.sender import sync
+from fmnist_lab.tracking.sender import Outcome, sync
 from fmnist_lab.tracking.store import (
     artifacts,
     attach,
@@ -18,6 +18,6 @@ from fmnist_lab.tracking.sweep_run import SweepRun
 from fmnist_lab.tracking.trial_run import MlflowTracker, flatten
 from fmnist_lab.tracking.views import runs_page, write_views
 
-__all__ = ["ROOT", "MlflowTracker", "SweepRun", "artifacts", "attach", "database", "flatten",
-           "open_experiment", "open_store", "runs_page", "store_uri", "sync",
+__all__ = ["ROOT", "MlflowTracker", "Outcome", "SweepRun", "artifacts", "attach", "database",
+           "flatten", "open_experiment", "open_store", "runs_page", "store_uri", "sync",
            "write_views"]  # fmt: skip

@@ -111,8 +111,10 @@ class Registry:
                     f"The store {mask(self.address)} must have the trial's run, got none with the "
                     f"id {run_id!r}; was the store moved or replaced?"
                 ) from None
-            found = self._client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        return max((str(version.version) for version in found), key=int, default=None)
+            found = self._client.search_model_versions(f"run_id = '{run_id}'")
+        # A filter cannot hold every name: MLflow has no escape for quotes.
+        versions = (str(version.version) for version in found if version.name == name)
+        return max(versions, key=int, default=None)
 
     def add(
         self, name: str, run_id: str, folder: Path, tags: Mapping[str, str], description: str

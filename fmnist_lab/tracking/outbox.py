@@ -54,7 +54,7 @@ from fmnist_lab.training.checkpoint import FILE as CHECKPOINT
 from fmnist_lab.training.weights import WEIGHTS
 from fmnist_lab.trial import StopReason, TrialResult
 
-UNSENT, SENT = ".unsent.jsonl", ".jsonl"
+UNSENT, SENT, DAMAGED = ".unsent.jsonl", ".jsonl", ".damaged"
 PREFIX = "mlflow-"
 RECORDS = f"{PREFIX}*{SENT}*"  # pattern of the names of records, in whatever state
 UNSENT_RECORDS = f"{PREFIX}*{UNSENT}"
@@ -195,7 +195,7 @@ class Record:
         try:
             return cls(path, file)
         except (ValueError, TypeError) as error:
-            aside = path.replace(path.with_name(f"{path.name}.damaged"))
+            aside = path.replace(path.with_name(f"{path.name}{DAMAGED}"))
             file.close()
             log.warning("%s is damaged (%s): MLflow cannot get the rest of this run.", aside, error)
             return None

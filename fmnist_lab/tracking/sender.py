@@ -17,7 +17,7 @@ from pathlib import Path
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.results.layout import ROOT
-from fmnist_lab.tracking.outbox import Record, RefusedError, unsent
+from fmnist_lab.tracking.outbox import DAMAGED, Record, RefusedError, unsent
 from fmnist_lab.tracking.store import quiet_mlflow, reason, store_name, without_password
 
 SEND_SECONDS = 10.0  # how long points wait for others
@@ -225,6 +225,7 @@ class Outcome:
 
     sent: Counter[str] = field(default_factory=Counter)  # by store
     busy: int = 0  # another process writes or sends them now
+    damaged: int = 0  # set aside, with a warning
     stuck: int = 0  # sent, but the run that they belong to is not there
     refused: dict[Path, str] = field(default_factory=dict)  # for good: folders, with reasons
     failed: Counter[str] = field(default_factory=Counter)  # by store
@@ -262,6 +263,7 @@ def _is_stuck(path: Path, root: Path, outcome: Outcome) -> bool:
     record = Record.take(path)
     if record is None:
         outcome.busy += path.exists()
+        outcome.damaged += path.with_name(f"{path.name}{DAMAGED}").exists()
         return False
     name = store_name(record.header.uri, root)
     with closing(record):

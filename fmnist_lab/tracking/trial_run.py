@@ -27,7 +27,9 @@ WIDEST = 80  # characters of a line in a description
 
 
 class MlflowTracker(Tracker):
-    """Records a trial as an MLflow run; see DESIGN's contract for metric names and tags.
+    """Records a trial as an MLflow run.
+
+    Metrics have the names in `metrics`, tags are the fields of `Labels`.
 
     No method waits for the store, except that `finish` does for a moment.
     """

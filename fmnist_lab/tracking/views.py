@@ -141,12 +141,16 @@ def _runs_of(client: Any, experiment_id: str, name: str, kind: Kind) -> tuple[An
 
     A multirun has no run of its own: None.
     """
-    name = name.replace("'", "''")
     parent = f"{name}{REPLICATES if kind == Kind.REPLICATE else ''}"
-    condition = f"tags.kind = '{Kind.SWEEP}' AND tags.sweep = '{parent}'"
+    condition = f"tags.kind = '{Kind.SWEEP}' AND tags.sweep = {_quoted(parent)}"
     if sweep := _newest(client, [experiment_id], condition):
         return sweep, f"tags.{PARENT} = '{sweep.info.run_id}'"
-    return None, f"tags.sweep = '{name}' AND tags.kind = '{kind}'"
+    return None, f"tags.sweep = {_quoted(name)} AND tags.kind = '{kind}'"
+
+
+def _quoted(value: str) -> str:
+    """Writes a text in a filter: MLflow has no escape for quotes, but two kinds of them."""
+    return f"'{value}'" if '"' in value else f'"{value}"'
 
 
 def _winners(client: Any, experiment_id: str, trials: str, ascending: bool) -> dict[str, Any]:

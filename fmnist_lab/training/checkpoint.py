@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.metrics import Metrics
+from fmnist_lab.results.manifest import differences
 from fmnist_lab.training.environment import DECIDING
 from fmnist_lab.trial import Trial
 
 FILE = "checkpoint.npz"
-SHARE = 20  # writing takes at most one part in so many of the time
+SHARE = 20  # writing takes at most a twentieth of the time
 _SHOWN = 3  # differences in one message
 
 Tell = Callable[[int, Metrics], None]
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 class Attempts:
     """The attempts at a trial that there were and may be besides this one."""
 
-    # At least so many lie between two checkpoints, the first of which comes as long after the
-    # start; 0: one after every epoch; None: none is written or read.
+    # The least time between two checkpoints, and before the first; 0: one after each epoch; None:
+    # none is written or read.
     checkpoint_seconds: float | None = None
     earlier: Sequence[Path] = ()  # folders of attempts under other numbers, the last first
     tell: Tell = lambda epoch, metrics: None  # called for each epoch that they have trained
@@ -113,8 +114,6 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             log.warning("%s is damaged (%s); the trial begins anew.", path, error)
             return
-        from fmnist_lab.results.manifest import differences  # with Optuna, which takes a second
-
         if changed := differences(known, self._basis):
             shown = ", ".join(changed[:_SHOWN]) + (", ..." if len(changed) > _SHOWN else "")
             log.warning("%s was left with another %s; the trial begins anew.", path, shown)

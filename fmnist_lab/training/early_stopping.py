@@ -26,11 +26,6 @@ class EarlyStopping:
         self._wait = 0
 
     @property
-    def best(self) -> float:
-        """Returns the monitored metric in the best epoch; NaN before the first monitored epoch."""
-        return math.nan if self._monitor.best is None else self._monitor.best
-
-    @property
     def restores(self) -> bool:
         """Returns whether the best epoch's weights are delivered in the end."""
         return self.config.name == "patience" and self.config.restore_best

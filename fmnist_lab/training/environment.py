@@ -14,18 +14,15 @@ from fmnist_lab.results import schema
 COMPUTING = ("fmnist-lab", "tensorflow", "keras", "numpy")  # another version, other numbers
 # What decides whether a trial trains again to the same bits.
 DECIDING = (*COMPUTING, "machine", "processor", "threads")
-PACKAGES = ("fmnist-lab", "tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "mlflow")
+PACKAGES = ("tensorflow", "keras", "numpy", "hydra-core", "omegaconf", "mlflow")
 
 
 def describe() -> dict[str, str | int | None]:
     """Versions of Python and of the packages that matter, the machine, and the git commit."""
-    versions: dict[str, str | int | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-            versions[package] = fmnist_lab.__version__ if package == "fmnist-lab" else None
-    return versions | {
+    return {
+        "python": platform.python_version(),
+        "fmnist-lab": fmnist_lab.__version__,  # also in a checkout that is not installed
+        **{package: metadata.version(package) for package in PACKAGES},
         "machine": platform.platform(),
         "processor": _processor(),
         "cpus": os.cpu_count(),

@@ -15,7 +15,7 @@ from fmnist_lab.trial import AveragingConfig, Trial
 
 _KEPT = 0.98  # of the smoothed loss, in each update
 _DIVERGED = 4.0  # times the smallest smoothed loss so far
-_UNSETTLED = 10  # one part in so many, the first, suggests nothing
+_UNSETTLED = 10  # the first tenth of the rates suggests nothing
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from fmnist_lab.training import engines, environment, plots, weights
 from fmnist_lab.training.checkpoint import ONLY, Attempts, Checkpoint, basis
 from fmnist_lab.training.early_stopping import best_epoch
 from fmnist_lab.training.engines import Metrics, OnEpoch
-from fmnist_lab.trial import REPEATED, WHOLE, Labels, StopReason, Trial, TrialResult
+from fmnist_lab.trial import LOST, REPEATED, WHOLE, Labels, StopReason, Trial, TrialResult
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,9 @@ def run(  # noqa: PLR0913 - all but the first four have a default
     """
     dataset = data.load(trial.data)
     log.info("Data: %s", dataset.source)
-    from fmnist_lab.training.engines import building  # TensorFlow, 5 s
+    # TensorFlow, 5 s. The engine first: what TensorFlow computes before cannot be kept.
+    train = engines.get(trial.training.engine)
+    from fmnist_lab.training.engines import building
 
     parameters = building.count_parameters(trial, dataset)
     here = environment.describe() | {
@@ -110,7 +112,7 @@ def run(  # noqa: PLR0913 - all but the first four have a default
         for epoch, metrics in enumerate(curve):
             record(epoch, metrics)
             attempts.tell(epoch, metrics)
-        outcome = engines.get(trial.training.engine)(trial, dataset, on_epoch, checkpoint)
+        outcome = train(trial, dataset, on_epoch, checkpoint)
         if labels.kind == "replicate" and outcome.stop_reason in WHOLE:  # else the test set is shut
             loss, guesses = building.evaluate(trial, dataset, outcome.weights)
             truth, names = dataset.test_labels, dataset.class_names
@@ -176,7 +178,7 @@ def _summarise(
     # From the curve: an interruption may come between an engine's decision and the record.
     best = best_epoch(trial.stopping, curve)
     metric = trial.objective.metric
-    broken = reason in (StopReason.DIVERGED, StopReason.FAILED)
+    broken = reason in LOST
     return TrialResult(
         # A diverged trial has no objective, whatever its earlier epochs reached.
         objective=math.nan if broken else _at(curve, delivered, metric),

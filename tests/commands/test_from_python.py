@@ -17,7 +17,14 @@ from tests.conftest import TINY
 from tests.support.folders import leave_replicates, leave_sweep, paired
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "from-python.ipynb"
-SMALL = ("training.epochs=1", "hydra.sweeper.n_trials=1", "replicates=1", "hydra/launcher=basic")
+SMALL = (
+    "training.epochs=1",
+    "hydra.sweeper.n_trials=1",
+    "replicates=1",
+    "hydra/launcher=basic",
+    "~hydra.sweeper.strategies.exponential",
+    "~hydra.sweeper.strategies.one_cycle",
+)
 
 
 def test_importing_the_package_imports_nothing_that_takes_long() -> None:
@@ -54,6 +61,9 @@ def test_a_comparison_has_the_frames_of_a_sweep(folder: Path) -> None:
     assert not (place / "report.html").exists()
     with pytest.raises(fmnist_lab.RequestError):
         fmnist_lab.compare("day")
+    begun = folder / "mlruns/sweeps/begun"  # not taken for the multirun of another application
+    begun.mkdir()
+    assert fmnist_lab.compare(begun).trials.empty
 
 
 @pytest.mark.slow
@@ -65,6 +75,13 @@ class TestProcesses:
             fmnist_lab.train("training.epochs=0")
         assert (refused.value.key, str(refused.value.got)) == ("training.epochs", "0")
         assert not list(folder.glob("mlruns/trials/*"))
+
+    def test_an_error_of_the_users_code_may_be_longer_than_a_pipe_holds(self, folder: Path) -> None:
+        (folder / "mine.py").write_text("def build(**_):\n    raise OSError('x' * 200_000)\n")
+        with pytest.raises(fmnist_lab.RequestError) as refused:
+            fmnist_lab.train(*TINY, "tracking=none", "architecture._target_=mine.build")
+        assert refused.value.key == "architecture"
+        assert refused.value.hint.count("x") >= 200_000
 
     def test_an_interruption_is_passed_on_and_keeps_what_was_trained(self, folder: Path) -> None:
         given = (*TINY, "training.epochs=100000", "tracking=none")
@@ -94,7 +111,7 @@ class TestProcesses:
                     names["size"] = [*SMALL]
         assert names["trained"].result["dataset"] == "images"
         assert list(names["trained"].curves["epoch"]) == [*range(5)]
-        assert len(names["found"].replicates) == len(names["found"].strategies) == 4
+        assert len(names["found"].replicates) == len(names["found"].strategies) == 2
         printed = capsys.readouterr().out
         assert "training.epochs" in printed
         assert "\x1b" not in printed

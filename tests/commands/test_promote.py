@@ -25,6 +25,7 @@ from fmnist_lab.commands import promote
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.errors import NotReproducedError, RequestError
 from fmnist_lab.export import choosing
+from fmnist_lab.export.document import train_again
 from fmnist_lab.tracking import MlflowTracker
 from fmnist_lab.training import runner
 from fmnist_lab.trial import Labels
@@ -331,7 +332,16 @@ class TestAgain:
         assert "version 1" in capsys.readouterr().out
         assert len(promoted.versions()) == 2
 
-    def test_a_tuning_trial_is_trained_again(self, promoted: Promoted, labels: Labels) -> None:
+    def test_a_tuning_trial_is_trained_again(
+        self, promoted: Promoted, labels: Labels, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def train_once(*given: Any, **more: Any) -> Path:
+            if not trained:
+                trained.append(train_again(*given, **more))
+            return trained[0]
+
+        trained: list[Path] = []
+        monkeypatch.setattr(promote, "train_again", train_once)
         folder = promoted.root / "mlruns" / "sweeps" / "night" / "trials" / "0"
         train(folder, labels, 9, kind="trial")
         run = json.loads((folder / "result.json").read_text())["mlflow_run_id"]

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -19,10 +19,10 @@ import optuna
 import psutil  # type: ignore[import-untyped]
 import pytest
 from hydra import initialize_config_dir
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution
 from scipy.optimize import minimize
@@ -31,11 +31,12 @@ from fmnist_lab import config, schedules
 from fmnist_lab.commands import sweep
 from fmnist_lab.foundation import wording
 from fmnist_lab.foundation.interruption import interrupted
+from fmnist_lab.hydra_app import callback
 from fmnist_lab.hydra_app import run as hydra_run
 from fmnist_lab.protocol.stages import outlook
 from fmnist_lab.sweeper.plans import Plan, Planner
 from fmnist_lab.sweeper.samplers import build_pruner, build_sampler, common_points
-from fmnist_lab.sweeper.settings import Settings
+from fmnist_lab.sweeper.settings import Settings, plain
 from tests.conftest import TINY, run_here
 from tests.support.sweeping import MINE, ROOT, wait_for
 
@@ -96,11 +97,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def swept(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> tuple[Path, str]:
     """A folder in which a sweep of the user's own has ended, and what it printed."""
     folder = tmp_path_factory.mktemp("swept")
     own_files(folder)
-    process = start(folder, "sweep", "mine")
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_store, folder / "mlruns/mlflow.db")
+    process = start(folder, "sweep", "mine", "hydra.launcher.workers=1")
     printed, complaint = process.communicate(timeout=200)
     assert (process.returncode, complaint) == (0, ""), printed
     return folder, printed
@@ -248,19 +251,12 @@ class TestFailures:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_an_interruption_names_what_goes_on(
-    tmp_path: Path, sent: signal.Signals, workers: int
-) -> None:
-    endless = (
-        *TINY[:-1],
-        "training.epochs=100000",
-        "tracking=none",
-        f"hydra.launcher.workers={workers}",
-    )
+def test_an_interruption_names_what_goes_on(tmp_path: Path) -> None:
+    two = "hydra.launcher.workers=2"
+    endless = (*TINY[:-1], "training.epochs=100000", "tracking=none", two)
     process = start(tmp_path, "sweep", "demo", *endless)
     wait_for(lambda: bool(list(tmp_path.rglob("curves.jsonl"))), 120)
-    process.send_signal(sent)
+    process.send_signal(signal.SIGINT)
     printed, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     again = shlex.join(["fmnist-lab", "sweep", "demo", *endless])
@@ -302,15 +298,44 @@ class TestFolders:
         assert sweep.latest_folder("demo", tmp_path) == tmp_path / "demo-10"
         assert sweep.next_folder("demo", tmp_path) == tmp_path / "demo-11"
 
+    def test_files_whose_names_differ_by_a_number_keep_apart(self, folder: Path) -> None:
+        root = folder / "runs"
+        (folder / "sweeps").mkdir()
+
+        def add(name: str) -> None:
+            shutil.copy(ROOT / "sweeps" / "demo.yaml", folder / "sweeps" / f"{name}.yaml")
+
+        def begin(place: Path, name: str) -> Path:
+            place.mkdir(parents=True)
+            with composer() as compose:
+                OmegaConf.save(compose(f"sweeps={name}"), place / "multirun.yaml")
+            return place
+
+        add("mine")
+        first = begin(sweep.latest_folder("mine", root), "mine")
+        second = begin(sweep.next_folder("mine", root), "mine")
+        assert (first.name, second.name) == ("mine", "mine-2")
+        add("mine-2")  # its name is taken, by a sweep that is not its own
+        other = begin(sweep.latest_folder("mine-2", root), "mine-2")
+        assert other.name == "mine-2-2"
+        assert sweep.latest_folder("mine-2", root) == other
+        assert sweep.latest_folder("mine", root) == second
+        shutil.rmtree(second)
+        begin(root / "mine-2", "mine-2")
+        assert sweep.latest_folder("mine", root) == first
+        assert sweep.next_folder("mine", root) == root / "mine-3"
+
 
 @pytest.mark.parametrize("name", SWEEPS)
 class TestFiles:
     """The files in `sweeps/`."""
 
-    def test_every_strategy_can_be_trained(self, name: str) -> None:
-        settings, planner, plans = planned(name)
+    def test_strategies_of_each_shape_can_be_trained(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(callback.progress, "kind", "trial")  # an earlier command may set it
+        _, planner, plans = planned(name)
         planner.validate(plans, [])
-        assert {plan.strategy for plan in plans} == set(settings.strategies or {})
         searched = {"optimizer.learning_rate" in plan.space.searched for plan in plans}
         assert searched == {name not in UNTUNED}
 
@@ -318,19 +343,19 @@ class TestFiles:
         package, question, size = (ROOT / "sweeps" / f"{name}.yaml").read_text().splitlines()[:3]
         assert package == "# @package _global_"
         assert re.fullmatch(r"# Question: .+\?", question)
-        settings, _, plans = planned(name)
-        lengths = sorted({plan.configuration["training.epochs"] for plan in plans})
-        trials = wording.count(settings.n_trials, "trial")
-        counts = (
-            f"# {len(plans)} strategies, {trials} each, {' or '.join(map(str, lengths))} epochs"
-        )
+        strategies, planner, plans = planned(name)
+        stated = re.findall(r"training\.epochs=(\d+)", str(strategies))
+        lengths = {plan.configuration["training.epochs"] for plan in plans} | {*map(int, stated)}
+        trials = wording.count(planner.settings.n_trials, "trial")
+        epochs = " or ".join(map(str, sorted(lengths)))
+        counts = f"# {len(strategies)} strategies, {trials} each, {epochs} epochs"
         assert re.fullmatch(rf"{counts}[.:].*", size)
 
     def test_has_replicates_or_searches_enough_for_a_verdict(self, name: str) -> None:
-        with composer(name) as (loader, settings):
-            cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
+        strategies, planner, _ = planned(name)
+        cfg = planner.config
         if name != "demo":  # which gives none
-            assert outlook(len(settings.strategies or {}), cfg.replicates, cfg.searches) is None
+            assert outlook(len(strategies), cfg.replicates, cfg.searches) is None
 
 
 @pytest.mark.parametrize("name", ["schedules", "early_stopping"])
@@ -344,7 +369,7 @@ def test_schedules_are_compared_with_the_same_rates_and_warm_ups(name: str) -> N
     points = common_points([list(plan.space.searched) for plan in plans])
     assert all([point["columns"][key] for key in shared] == [0, 1] for point in points)
     averaged = {plan.strategy for plan in plans if plan.configuration["averaging.name"] != "none"}
-    assert averaged == {"constant_ema", "constant_swa"}
+    assert averaged == {"constant_ema", "constant_swa", "schedule_free"}
 
 
 class TestShape:
@@ -365,7 +390,8 @@ class TestShape:
         assert one.best(20, 0.1) == pytest.approx(square / 2, rel=1e-4)
 
     def test_the_search_comes_close_to_the_best_sequence(self) -> None:
-        settings, _, plans = planned("shape")
+        _, planner, plans = planned("shape")
+        settings = planner.settings
         (plan,) = (plan for plan in plans if plan.strategy == "shape")
         study = optuna.create_study(
             sampler=build_sampler(settings.sampler, plan.space, 0, at_once=2),
@@ -437,29 +463,39 @@ class Quadratic:
     + [f"hydra/sweeper/sampler={name}" for name in ("tpe", "random", "grid", "qmc")],
 )
 def test_every_launcher_and_sampler_fits_a_sweep_that_ships(chosen: str) -> None:
-    with composer("demo") as (loader, _):
-        given = ["sweeps=demo", chosen]
-        cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
+    with composer() as compose:
+        cfg = compose("sweeps=demo", chosen)
     group, _, name = chosen.partition("=")
     assert cfg.hydra.runtime.choices[group] == name
 
 
 @cache
-def planned(name: str) -> tuple[Settings, Planner, list[Plan]]:
-    """What a sweep would try, on little data; one strategy after the other is composed for it."""
+def planned(name: str) -> tuple[dict[str, Any], Planner, list[Plan]]:
+    """A sweep's strategies, and what the first and last of each shape would try, on little data."""
     given = [f"sweeps={name}", "data=synthetic", "data.train_size=320", "data.val_size=100"]
-    with composer(name) as (loader, settings):
-        cfg = loader.load_configuration("sweep", given, RunMode.MULTIRUN)
-        planner = Planner(settings, loader, cfg)
-        return settings, planner, planner.plans(name, given)
+    with composer() as compose:
+        cfg = compose(*given)
+        strategies = plain(cfg.hydra.sweeper.strategies)
+        last = {shape(words): strategy for strategy, words in strategies.items()}
+        first = {shape(words): strategy for strategy, words in reversed(strategies.items())}
+        kept = {name: strategies[name] for name in {*first.values(), *last.values()}}
+        stated = {key: value for key, value in cfg.hydra.sweeper.items() if key[0] != "_"}
+        settings = Settings(**stated | callback._OUR_HOOKS | {"strategies": kept})
+        planner = Planner(settings, GlobalHydra.instance().config_loader(), cfg)
+        return strategies, planner, planner.plans(name, given)
+
+
+def shape(words: str | list[str]) -> tuple[str, ...]:
+    """A strategy's choices and keys: a value of a key with a dot composes like any other."""
+    words = [words] if isinstance(words, str) else words
+    keys = [word.partition("=")[0] for word in words]
+    return tuple(key if "." in key else word for key, word in zip(keys, words, strict=True))
 
 
 @contextmanager
-def composer(name: str) -> Iterator[tuple[ConfigLoader, Settings]]:
-    """What composes the sweep's configuration, and what the sweep asks of the sweeper."""
+def composer() -> Iterator[Callable[..., DictConfig]]:
+    """What composes the configuration of a sweep."""
     config.register()
     with initialize_config_dir(config.config_dir(), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        cfg = loader.load_configuration("sweep", [f"sweeps={name}"], RunMode.MULTIRUN)
-        sweeper = cfg.hydra.sweeper
-        yield loader, Settings(**{key: sweeper[key] for key in sweeper if key[0] != "_"})
+        yield lambda *given: loader.load_configuration("sweep", [*given], RunMode.MULTIRUN)

@@ -3,18 +3,21 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 
+from fmnist_lab.hydra_app import trial_job
 from tests.conftest import TINY, run_here
+from tests.support.sweeping import wait_for
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -42,18 +45,19 @@ def small(units):
 """
 
 
-def test_own_options_train(folder: Path, lab: Run) -> None:
+def test_own_options_train(folder: Path) -> None:
     for group, text in {
-        "scheduler": "_target_: own_code.halving\n"
+        "scheduler": "_target_: own_options_of_train.halving\n"
         "initial_learning_rate: ${optimizer.learning_rate}\nupdate: epoch\n",
-        "architecture": "_target_: own_code.small\nunits: 8\n",
+        "architecture": "_target_: own_options_of_train.small\nunits: 8\n",
     }.items():
         (folder / "conf" / group).mkdir(parents=True)
         (folder / "conf" / group / "mine.yaml").write_text(text)
-    (folder / "own_code.py").write_text(OWN_CODE)
+    (folder / "own_options_of_train.py").write_text(OWN_CODE)
 
     tiny = [word for word in TINY if not word.startswith("architecture")]
-    done = lab("train", *tiny, "tracking=none", "scheduler=mine", "architecture=mine")
+    words = ["tracking=none", "scheduler=mine", "architecture=mine"]
+    done = run_here(folder, "train", *tiny, *words)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     progress = [line[:9] for line in done.stdout.splitlines() if "rate" in line]
     assert progress == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
@@ -91,43 +95,9 @@ def test_a_multirun_keeps_what_came_before_a_wrong_job(folder: Path) -> None:
     assert str(night.relative_to(folder)) in table.stdout
 
 
-def start_and_interrupt(
-    folder: Path, environment: dict[str, str], number: signal.Signals, *overrides: str
-) -> tuple[int, str, Path]:
-    """Starts an endless training and sends the signal once epochs have been trained."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fmnist_lab", "train", *TINY, "training.epochs=100000", *overrides],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not list(folder.rglob("curves.jsonl")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        process.send_signal(number)
-        _, complaint = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    return process.returncode, complaint, next(folder.glob("mlruns/**/result.json")).parent
-
-
-@pytest.mark.parametrize(
-    ("number", "overrides"),
-    [
-        (signal.SIGINT, ["tracking=local", "tracking.parent='0123'"]),
-        (signal.SIGTERM, ["tracking=none", "-m"]),
-    ],
-)
-def test_an_interruption_keeps_everything(
-    folder: Path, environment: dict[str, str], number: signal.Signals, overrides: list[str]
-) -> None:
-    code, complaint, trial = start_and_interrupt(folder, environment, number, *overrides)
-    assert code == 130
+def require_kept(code: int, complaint: str, trial: Path) -> dict[str, Any]:
+    """Asserts that an interrupted command has kept what it trained; returns the trial's result."""
+    assert code == 130, complaint
     assert complaint.startswith("fmnist-lab: ")
     assert complaint.count("\n") == 1
     result = read_json(trial / "result.json")
@@ -135,22 +105,62 @@ def test_an_interruption_keeps_everything(
     assert result["stop_reason"] == "interrupted"
     assert result["epochs_trained"] == len(lines) > 0
     assert result["objective"] == json.loads(lines[-1])["val/accuracy"]
-    if "tracking=local" in overrides:
-        import mlflow
+    return result
 
-        client = mlflow.MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
-        run = client.get_run(result["mlflow_run_id"])
-        assert run.info.status == "KILLED"
-        assert run.data.tags["stop_reason"] == "interrupted"
-        assert run.data.params["training.epochs"] == "100000"
-        assert run.data.tags["mlflow.parentRunId"] == "0123"
-        again = [*TINY, "training.epochs=100000", "tracking=local"]  # but not in that sweep
-        command = shlex.join(["fmnist-lab", "train", *again])
-        note = run.data.tags["mlflow.note.content"].replace(" \\\n    ", " ")  # a word a line
-        assert f"\n{command}\n" in note
-        listed = {item.path for item in client.list_artifacts(run.info.run_id)}
-        assert listed >= {".hydra", "curves.jsonl", "curves.png", "result.json", "train.log"}
-        assert len(client.get_metric_history(run.info.run_id, "val/loss")) == len(lines)
+
+def test_an_interruption_keeps_everything(
+    folder: Path, environment: dict[str, str], empty_store: Path
+) -> None:
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_store, folder / "mlruns/mlflow.db")
+    again = [*TINY, "training.epochs=100000", "tracking=local"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fmnist_lab", "train", *again, "tracking.parent='0123'"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        curves = folder / "mlruns/trials"
+        wait_for(lambda: any(curves.rglob("curves.jsonl")) or process.poll() is not None, 120)
+        process.send_signal(signal.SIGTERM)
+        _, complaint = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    result = require_kept(process.returncode, complaint, only(folder, "mlruns/trials/*"))
+
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlruns/mlflow.db")
+    run = client.get_run(result["mlflow_run_id"])
+    assert run.info.status == "KILLED"
+    assert run.data.tags["stop_reason"] == "interrupted"
+    assert run.data.params["training.epochs"] == "100000"
+    assert run.data.tags["mlflow.parentRunId"] == "0123"
+    command = shlex.join(["fmnist-lab", "train", *again])  # but not in that sweep
+    note = run.data.tags["mlflow.note.content"].replace(" \\\n    ", " ")  # a word a line
+    assert f"\n{command}\n" in note
+    listed = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert listed >= {".hydra", "curves.jsonl", "curves.png", "result.json", "train.log"}
+    history = client.get_metric_history(run.info.run_id, "val/loss")
+    assert len(history) == result["epochs_trained"]
+
+
+def test_an_interruption_of_a_multirun_keeps_everything(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(study: Any, epoch: int, metrics: Any) -> bool:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(trial_job._Study, "keep_training", interrupted)
+    done = run_here(folder, "train", "-m", *TINY, "tracking=none", "seed=1,2")
+    (trial,) = (path.parent for path in folder.glob("mlruns/**/result.json"))
+    result = require_kept(done.returncode, done.stderr, trial)
+    assert result["epochs_trained"] == 2
 
 
 BROKEN = """\
@@ -165,13 +175,14 @@ class build:
 """
 
 
-def test_work_that_fails_is_exit_code_1(folder: Path, lab: Run) -> None:
-    (folder / "broken.py").write_text(BROKEN)
+def test_an_error_of_own_code_keeps_its_traceback(folder: Path) -> None:
+    (folder / "broken_rates.py").write_text(BROKEN)
     (folder / "conf/scheduler").mkdir(parents=True)
-    (folder / "conf/scheduler/mine.yaml").write_text("_target_: broken.build\n")
-    done = lab("train", *TINY, "tracking=none", "scheduler=mine")
-    assert done.returncode == 1
-    assert "OSError: broken" in done.stderr
+    (folder / "conf/scheduler/mine.yaml").write_text("_target_: broken_rates.build\n")
+    with pytest.raises(OSError, match="broken") as raised:
+        run_here(folder, "train", *TINY, "tracking=none", "scheduler=mine")
+    GlobalHydra.instance().clear()
+    assert Path(raised.traceback[-1].path).name == "broken_rates.py"
 
 
 @pytest.mark.parametrize(

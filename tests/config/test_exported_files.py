@@ -8,11 +8,15 @@ import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.global_hydra import GlobalHydra
+from optuna.distributions import CategoricalDistribution
 
 from fmnist_lab import config
 from fmnist_lab.config import config_files
 from fmnist_lab.config.config_files import Document
 from fmnist_lab.errors import RequestError
+from fmnist_lab.export import document as recipe
+from fmnist_lab.sweeper.space import collect, parse
+from tests.conftest import TINY
 from tests.support.exporting import copied, document, leave_trial
 
 TUNED = ("scheduler=exponential", "scheduler.decay_epochs=2.5", "optimizer.learning_rate=0.004",
@@ -50,6 +54,10 @@ HOSTILE: list[tuple[str, Any, str, str]] = [  # a key, its value, the error's ke
     ("scheduler._target_", "os.system", "evil.yaml: scheduler", "os.system"),
     ("architecture.activation", {"module": "os", "class_name": "system"},
      "evil.yaml: architecture.activation", "{'module': 'os', 'class_name': 'system'}"),
+    ("scheduler.factors", {"_target_": 1}, "evil.yaml: scheduler.factors", "{'_target_': 1}"),
+    ("scheduler.factors", {"a": {"dir": 1}}, "evil.yaml: scheduler.factors", "{'a': {'dir': 1}}"),
+    ("scheduler.factors", {"a": "${strategy}"},
+     "evil.yaml: scheduler.factors", "{'a': '${strategy}'}"),
     ("architecture._args_", ["x"], "evil.yaml: architecture", "['x']"),
     ("hydra.callbacks.x", CODE, "evil.yaml: hydra", str(CODE)),
     ("hydra.searchpath", ["file:///tmp"], "evil.yaml: hydra", "file:///tmp"),
@@ -176,3 +184,23 @@ class TestHostile:
             config_files.read(Path("x.yaml"))
         with pytest.raises(RequestError, check=lambda error: error.got == "'x.py'"):
             config_files.read(Path("x.py"))
+
+
+@pytest.mark.parametrize("option", config.options("scheduler"))
+def test_what_is_exported_can_be_read(folder: Path, option: str) -> None:
+    place = Path("mlruns/multirun/night")
+    chosen = f"scheduler={option}"
+    stated = collect(config.compose([*TINY, chosen]), ["scheduler"])
+    space = parse([f"{key}={text}" for key, text in stated.items()])
+    first = {
+        key: drawn.choices[0] if isinstance(drawn, CategoricalDistribution) else drawn.low  # type: ignore[attr-defined]
+        for key, drawn in space.distributions.items()
+    }
+    asked = [*TINY, chosen, *space.overrides(first), "scheduler.update=epoch"]
+    leave_trial(place, 0, *asked[len(TINY) :], objective=0.7)
+    path = Path("conf/best/it.yaml")
+    path.parent.mkdir(parents=True)
+    path.write_text(recipe.to_yaml(document(place), "it"))
+    trained = config.to_trial(config.compose(asked))
+    assert recipe.to_trial(config_files.read(path)) == trained
+    assert config.to_trial(config.compose(["best=it"])) == trained

@@ -1,4 +1,4 @@
-"""The five sources, played with tiny files, a pretended apt and a pretended Keras."""
+"""The five sources, played with tiny files, a pretended apt and a pretended download."""
 
 import gzip
 import hashlib
@@ -9,10 +9,8 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -67,18 +65,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     programs = tmp_path / "bin"
     programs.mkdir()
     monkeypatch.setenv("PATH", str(programs))
-    pretend_keras(monkeypatch, fail)
+    monkeypatch.setattr(fashion_mnist, "ORIGIN", (tmp_path / "published").as_uri())
     return programs
-
-
-def fail() -> None:
-    raise Exception("URL fetch failure: no network")
-
-
-def pretend_keras(monkeypatch: pytest.MonkeyPatch, load_data: Callable[[], None]) -> None:
-    module = SimpleNamespace(load_data=load_data)
-    keras = SimpleNamespace(datasets=SimpleNamespace(fashion_mnist=module))
-    monkeypatch.setitem(sys.modules, "keras", keras)
 
 
 def pretend_apt(programs: Path, before_download: str = "") -> Path:
@@ -138,9 +126,7 @@ class TestNamedFolder:
 class TestOrder:
     """Which source is used, and what the log has about the others."""
 
-    def test_each_source_steps_in_for_those_before_it(
-        self, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_each_source_steps_in_for_those_before_it(self, home: Path) -> None:
         folders = [fill(own_cache()), fill(keras_cache()), fill(fashion_mnist.PACKAGE_FOLDER)]
         used = []
         for folder in folders:
@@ -150,7 +136,7 @@ class TestOrder:
         used.append(find(files=TINY).source)
         shutil.rmtree(own_cache())
         (home / "apt-get").unlink()
-        pretend_keras(monkeypatch, lambda: void(fill(keras_cache())))
+        fill(home.parent / "published")
         used.append(find(files=TINY).source)
         fetched = [own_cache(), keras_cache()]
         assert [name.endswith(f"({place})") for name, place in zip(
@@ -189,20 +175,29 @@ class TestOrder:
             find(files=TINY)
 
 
-class TestKerasDownload:
+class TestDownload:
     """The last resort."""
 
     def test_cannot_hang_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        limits = []
+        monkeypatch.setattr(fashion_mnist, "SILENCE_SECONDS", 0.1)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            port = silent.getsockname()[1]
+            monkeypatch.setattr(fashion_mnist, "ORIGIN", f"http://127.0.0.1:{port}")
+            with pytest.raises(DataUnavailableError, match="timed out"):
+                find(files=TINY)
 
-        def load_data() -> None:
-            limits.append(socket.getdefaulttimeout())
-            fill(keras_cache())
-
-        pretend_keras(monkeypatch, load_data)
+    def test_needs_no_keras(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "keras", None)  # as where KERAS_BACKEND is not installed
+        fill(home.parent / "published")
         find(files=TINY)
-        assert limits == [15]
-        assert socket.getdefaulttimeout() is None
+        assert sorted(path.name for path in keras_cache().iterdir()) == sorted(
+            f"{name}.gz" for name in CONTENTS
+        )
+
+    def test_replaces_a_damaged_copy(self, home: Path) -> None:
+        damage(fill(keras_cache()))
+        fill(home.parent / "published")
+        assert find(files=TINY).source.endswith(f"({keras_cache()})")
 
 
 class TestPackage:
@@ -253,13 +248,13 @@ class TestPackage:
         assert list(own_cache().iterdir()) == []
 
     @pytest.mark.slow
-    def test_eight_processes_fetch_it_once(self, home: Path) -> None:
+    def test_processes_that_need_it_at_once_fetch_it_once(self, home: Path) -> None:
         calls = pretend_apt(home, "sleep 1")
-        with ProcessPoolExecutor(8, mp_context=SPAWN) as pool:
-            found = list(pool.map(find_elsewhere, [fashion_mnist.PACKAGE_FOLDER] * 8))
+        with ProcessPoolExecutor(3, mp_context=SPAWN) as pool:
+            found = list(pool.map(find_elsewhere, [fashion_mnist.PACKAGE_FOLDER] * 3))
         assert calls.read_text().count("download") == 1
         assert sorted(source.split(" (")[0] for source in found) == sorted(
-            ["the package, by apt-get"] + ["the project's cache"] * 7
+            ["the package, by apt-get"] + ["the project's cache"] * 2
         )
 
     def test_killed_halfway_it_starts_afresh(self, home: Path) -> None:
@@ -295,10 +290,6 @@ def test_the_real_package_comes_without_root_or_lists(
         pytest.skip(str(error))
     assert "apt-get" in found.source
     assert found.train[0].shape == (60_000, 28, 28)
-
-
-def void(_: object) -> None:
-    """Turns an expression into a statement for a lambda."""
 
 
 def find_elsewhere(package_folder: Path) -> str:

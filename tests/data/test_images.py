@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -105,6 +107,14 @@ class TestSources:
         dataset = load(own(_target_=f"{__name__}.digits", path="pairs"))
         assert sizes(dataset) == [34, 6, 20]
 
+    def test_a_functions_argument_reaches_it_as_it_is(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = mock.Mock(return_value=shades())
+        monkeypatch.setattr(f"{__name__}.digits", given)
+        load(own(_target_=f"{__name__}.digits", path="https://host/x.npz"))
+        given.assert_called_once_with("https://host/x.npz")
+
     def test_grey_files_among_colour_files(self, tmp_path: Path) -> None:
         images, labels = shades(20, 2)
         as_folder(tmp_path, images, [f"c{label}" for label in labels])
@@ -161,6 +171,48 @@ class TestSplits:
         few = load(own(path=path, split="stratified", val_size=40, train_size=20))
         assert np.bincount(few.train_labels).tolist() == [18, 2]
 
+    def test_a_test_set_of_its_own_goes_with_plain_images(self, tmp_path: Path) -> None:
+        images, labels = shades()
+        given = {"test_images": 255 - images[:10], "test_labels": labels[:10]}
+        found = load(as_npz(tmp_path, images=images, labels=labels, **given))
+        assert sizes(found) == [51, 9, 10]
+
+    def test_a_part_of_the_training_images_beside_a_validation_set(self, tmp_path: Path) -> None:
+        images, _ = shades(200)
+        labels = np.repeat([0, 1], 100)
+        others = {"val_images": 255 - images[:10], "val_labels": labels[:10],
+                  "test_images": 250 - images[:10], "test_labels": labels[:10]}  # fmt: skip
+        whole = as_npz(tmp_path, train_images=images, train_labels=labels, **others)
+        some = replace(whole, train_size=20)
+        assert refused(replace(some, split="first"))[0] == "data.split"  # they begin with one class
+        assert np.bincount(load(some).train_labels).min() > 2
+        assert load(some).checksum != load(replace(some, split_seed=1)).checksum
+        alike = load(replace(some, split="stratified"))
+        assert np.bincount(alike.train_labels).tolist() == [10, 10]
+        np.testing.assert_array_equal(load(whole).train_images, images)
+        key, rule, got = refused(replace(whole, train_size=201))
+        assert (key, "200" in rule, got) == ("data.train_size", True, "201")
+
+    @pytest.mark.parametrize(
+        ("split", "parts", "is_helped"),
+        [
+            ("first", ("train", "test"), True),
+            ("stratified", ("train", "test"), False),
+            ("first", ("train", "test", "val"), False),
+        ],
+    )
+    def test_stratified_is_advised_where_it_helps(
+        self, tmp_path: Path, split: str, parts: tuple[str, ...], is_helped: bool
+    ) -> None:
+        images, labels = shades(9)
+        arrays = {f"{part}_images": images + np.uint8(n) for n, part in enumerate(parts)}
+        arrays |= {f"{part}_labels": np.minimum(labels, n) for n, part in enumerate(parts)}
+        arrays["train_labels"][0] = "val" not in parts
+        config = replace(as_npz(tmp_path, **arrays), split=split, val_size=5)
+        with pytest.raises(RequestError, check=lambda error: error.key == "data.split") as caught:
+            load(config)
+        assert ("split=stratified" in caught.value.hint) == is_helped
+
     def test_what_decides(self) -> None:
         assert {"path", "_target_", "test_size", "split_seed"} <= set(deciding(own()))
 
@@ -189,6 +241,7 @@ HALVES: Arrays = {"train_images": IMAGES[:30], "train_labels": LABELS[:30]}
         ({"pixels": IMAGES}, "hold images and labels", "pixels"),
         ({"images": IMAGES}, "hold images and labels", "images"),
         ({**HALVES, "test_images": IMAGES}, "hold images and labels", "test_images"),
+        ({**HALVES, "valid_images": IMAGES}, "have no parts but train, val, test", "valid_images"),
         ({"images": IMAGES, "labels": LABELS[:-1]}, "have a label per image", "59 labels of 60"),
         ({"images": IMAGES, "labels": LABELS * 0}, "have two classes or more", "1: 0"),
         ({"images": IMAGES, "labels": np.eye(3)[LABELS]}, "have one label per image", "(60, 3)"),
@@ -255,6 +308,14 @@ def test_bad_folders(spoil: Callable[[Path], None], rule: str, got: str, tmp_pat
     assert got in found
 
 
+def test_a_part_of_another_name(tmp_path: Path) -> None:
+    for part in ("train", "validation"):
+        as_folder(tmp_path / part, IMAGES[:6], [str(label) for label in LABELS[:6]])
+    key, rule, got = refused(own(path=str(tmp_path)))
+    assert (key, rule) == ("data.path", "have no parts but train, val, test")
+    assert "validation_images" in got
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
 def test_bad_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(content)
@@ -288,3 +349,9 @@ def nothing() -> None:
 )
 def test_bad_requests(config: DataConfig, key: str) -> None:
     assert refused(config)[0] == key
+
+
+def test_a_home_that_is_unknown_is_a_file_that_is_not_there() -> None:
+    config = DataConfig("images", path="~no-such-user/digits.npz")
+    with pytest.raises(RequestError, check=lambda error: error.key == "data.path"):
+        load(config)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from fmnist_lab import data
 from fmnist_lab.data import dataset, preloaded
+from fmnist_lab.hydra_app import callback
 from fmnist_lab.hydra_app import run as hydra_run
 from tests.conftest import TINY
 
@@ -44,6 +46,14 @@ def test_a_multirun_says_which(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     hydra_run.run(hydra_run.trials, "fmnist-lab train", words)
     found = data.DataConfig(**json.loads(os.environ[data.PRELOADED]))
     assert (found.name, found.train_size, found.val_size) == ("synthetic", 320, 50)
+
+
+def test_images_of_a_function_are_read_by_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(data.PRELOADED, json.dumps(WANTED))
+    callback._preload_images(
+        OmegaConf.create({"data": {"name": "images", "_target_": "mine.read"}})
+    )
+    assert data.PRELOADED not in os.environ
 
 
 def test_checksums_are_those_of_the_images_and_keep_none() -> None:

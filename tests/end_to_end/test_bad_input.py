@@ -85,7 +85,7 @@ def answer(cfg: DictConfig, key: str, value: Any) -> Trial | str:
         config.refuse_password(cfg)
         if group in ("optimizer", "clipping"):
             building.build_optimizer(trial)
-        if group == "architecture":
+        if group == "architecture" and ".space" not in key:  # a space is no part of a trial
             building.build_model(trial)
     except RequestError as refused:
         return str(refused)

@@ -35,7 +35,8 @@ def test_a_command_ends_with_nothing_to_say_and_nothing_left(tmp_path: Path) -> 
 
 
 def test_a_failed_job_is_an_error_of_the_command(tmp_path: Path) -> None:
-    with command(tmp_path, "+x=1,9", "+seconds=0.1") as process:
+    one = "hydra.launcher.workers=1"
+    with command(tmp_path, "+x=1,9", "+seconds=0.1", one) as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "nine" in output

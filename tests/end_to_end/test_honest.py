@@ -130,7 +130,7 @@ class TestDrawn:
     )
     def test_no_study_may_choose_them(self, folder: Path, asked: str) -> None:
         with pytest.raises(RequestError, match="`data` "):
-            sweep.main("demo", [asked])
+            sweep.main("demo", ["hydra/launcher=basic", asked])
         assert list(folder.iterdir()) == []
 
 

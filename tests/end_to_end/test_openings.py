@@ -69,7 +69,7 @@ class TestRefused:
         (folder / "sweeps").mkdir()
         (folder / "sweeps/mine.yaml").write_text(FILE.format(line=line, word=word))
         with pytest.raises(RequestError, check=lambda error: error.key == "kind"):
-            sweep.main("mine", [*TINY, "tracking=none"])
+            sweep.main("mine", [*TINY, "hydra/launcher=basic", "tracking=none"])
         assert not Path("mlruns").exists()
 
     def test_a_job_of_another_sweeper(self, folder: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_sweep_that_starts_afresh_and_one_with_more_searches(
     printed, count = capsys.readouterr().out, "opened 3 times"
     assert count in printed
     assert " 2 sweeps" in printed
-    assert "1 search " in printed
+    assert "1 more search " in printed
     evidence = report.gather(results.find("demo-2"), results.trials("demo-2"))
     html = page.page(evidence)
     assert count in html

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 Refused = Callable[..., str]
 NEVER = "objective.metric=none"  # is looked at last, and nothing is trained
+HERE = "hydra/launcher=basic"  # else workers start before the sweep is refused
 
 
 @pytest.fixture
@@ -147,10 +149,16 @@ SWEEPS: list[tuple[str, list[str]]] = [
 ]
 
 
+def test_a_refused_sweep_ends_the_workers_that_were_starting(refused: Refused) -> None:
+    write("sweeps/mine.yaml", MINE.replace("scheduler=mine", "x=1"))
+    refused("sweep", "mine", "tracking=none", NEVER)
+    assert not [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+
+
 @pytest.mark.parametrize(("content", "tokens"), SWEEPS)
 def test_a_sweep_of_the_users_own(refused: Refused, content: str, tokens: list[str]) -> None:
     write("sweeps/mine.yaml", content)
-    complaint = refused("sweep", "mine", "tracking=none", NEVER)
+    complaint = refused("sweep", "mine", HERE, "tracking=none", NEVER)
     assert all(token in complaint for token in tokens), complaint
 
 
@@ -193,14 +201,15 @@ def test_other_commands(refused: Refused, words: tuple[str, ...], key: str) -> N
     assert f"`{key}`" in refused(*words)
 
 
-@pytest.mark.parametrize("sweeper", ["basic", "fmnist_lab"])
+@pytest.mark.parametrize("sweeper", [["basic"], ["fmnist_lab", "hydra.sweeper.direction=maximize"]])
 def test_a_scheduler_that_is_not_there(
-    refused: Refused, sweeper: str, monkeypatch: pytest.MonkeyPatch
+    refused: Refused, sweeper: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fmnist_lab.launcher.cluster._CONNECT_TIMEOUT", 0.1)
     address = "hydra.launcher.address=tcp://127.0.0.1:1"
-    words = ("-m", f"hydra/sweeper={sweeper}", "hydra/launcher=dask", address, "seed=1,2")
-    assert "`hydra.launcher.address`" in refused("train", *words)
+    name, *more = sweeper
+    words = (f"hydra/sweeper={name}", *more, "hydra/launcher=dask", address, "seed=1,2")
+    assert "`hydra.launcher.address`" in refused("train", "-m", *words)
 
 
 def test_a_job_leaves_the_result_of_another_as_it_is(folder: Path) -> None:
@@ -252,7 +261,7 @@ def test_a_sweep_whose_trials_cannot_be_compared(
 ) -> None:
     write("sweeps/mine.yaml", content)
     write(SCHEDULER, "_target_: fmnist_lab.schedules.constant\ninitial_learning_rate: 0.1")
-    complaint = refused("sweep", "mine", "tracking=none", *words)
+    complaint = refused("sweep", "mine", HERE, "tracking=none", *words)
     assert all(token in complaint for token in tokens), complaint
 
 
@@ -279,7 +288,10 @@ def test_a_multirun_with_our_sweeper(
     assert all(token in complaint for token in tokens), complaint
 
 
-SMALL = ("tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10")
+SMALL = (
+    HERE, "tracking=none", "data=synthetic", "data.train_size=32", "data.val_size=10",
+    "~hydra.sweeper.strategies.cosine", "~hydra.sweeper.strategies.one_cycle",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

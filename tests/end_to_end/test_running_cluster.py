@@ -84,7 +84,7 @@ def jobs(cluster: Running, tmp_path: Path) -> Iterator[Launcher]:
         yield connected
 
 
-def test_jobs_wait_for_workers_and_workers_may_join_at_any_time(tmp_path: Path) -> None:
+def test_jobs_wait_for_the_first_worker(tmp_path: Path) -> None:
     with (
         running(tmp_path) as cluster,
         launcher(task, tmp_path / "sweep", f"address='{cluster.address}'") as jobs,
@@ -94,8 +94,6 @@ def test_jobs_wait_for_workers_and_workers_may_join_at_any_time(tmp_path: Path) 
         assert jobs.next_result(0.5) is None
         cluster.add_worker()
         assert (jobs.next_result(60) or (None,))[0] == 0
-        cluster.add_worker()
-        wait_for(lambda: jobs.slots == 2)
 
 
 def test_a_later_command_finds_the_workers_as_they_were(jobs: Launcher) -> None:

@@ -35,8 +35,10 @@ def test_three_kills(tmp_path: Path, empty_store: Path) -> None:
         shutil.copy(empty_store, disturbed.root / "mlruns" / "mlflow.db")
         disturbed.strike(Fault(signal.SIGKILL, 1, 0))
         disturbed.strike(Fault(None, 1, 0))
-        disturbed.strike(Fault(signal.SIGINT, 0, 0.5))
-        disturbed.finish()
+        assert disturbed.strike(Fault(signal.SIGTERM, 0, 0.5)) == 130
+        assert "continue with" in disturbed.output
+        disturbed.overrides.remove(one)
+        disturbed.finish_here()
         calm.finish_here()
         compare(disturbed, calm, total)
 

@@ -180,6 +180,7 @@ def refuse_second_controller(site: Site) -> None:
         "elsewhere",
         "hydra.sweeper.storage=${oc.env:FMNIST_LAB_STORAGE}",
         "tracking=none",
+        "hydra/launcher=basic",
         FMNIST_LAB_STORAGE=site.storage,
     )
     assert second.wait(120) == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from fmnist_lab import config
@@ -29,14 +30,22 @@ TUNED = ("scheduler=exponential", "scheduler.decay_epochs=2.5", "optimizer.learn
          "stopping=patience", "stopping.patience=4")  # fmt: skip
 
 
-@pytest.fixture
-def night(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A multirun of two trials, with as many threads as there are; the second one is the best."""
-    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
-    place = folder / "mlruns/multirun/night"
-    leave_trial(place, 0, objective=0.6)
-    leave_trial(place, 1, *TUNED, objective=0.7, stop_reason="early_stopped", stopping="none")
+    place = tmp_path_factory.mktemp("made") / "night"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.parent)
+        patch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+        leave_trial(place, 0, objective=0.6)
+        leave_trial(place, 1, *TUNED, objective=0.7, stop_reason="early_stopped", stopping="none")
     return place
+
+
+@pytest.fixture
+def night(folder: Path, made: Path) -> Path:
+    """A copy of it, to be changed."""
+    return shutil.copytree(made, folder / "mlruns/multirun/night")
 
 
 class TestChoosing:
@@ -45,13 +54,17 @@ class TestChoosing:
     def test_without_replicates_the_best_objective_which_decides_nothing(
         self, folder: Path
     ) -> None:
-        leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
+        place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
         choice = choosing.choose(None)
         assert (choice.trial["strategy"], choice.trial["trial"]) == ("cosine", 1)
         assert all(token in choice.why for token in ("val/accuracy", "0.8900", " 4 "))
         assert "0.44" in choice.noise  # points: the standard error of 5000 images
         assert "constant #2 0.8880" in choice.noise
         assert choice.replicates is None
+        setup = yaml.safe_load((place / "multirun.yaml").read_text())
+        own = {"data": {"name": "images", "val_size": 0.15}}  # a share, of an unknown number
+        (place / "multirun.yaml").write_text(yaml.safe_dump(setup | own))
+        assert choosing.choose(None).noise.startswith("One seed decides nothing. Next: ")
 
     def test_replicates_decide_between_strategies(self, folder: Path) -> None:
         place = leave_sweep(folder / "mlruns", RATES, {"constant": 0.888, "cosine": 0.89})
@@ -260,6 +273,10 @@ class TestFile:
             document(place)
         assert "`optimizer._target_`" in str(refused.value)
         assert "conf/optimizer/NAME.yaml" in str(refused.value)
+        shutil.rmtree(place)
+        leave_trial(place, 0, "architecture.activation={module: os, class_name: system}")
+        with pytest.raises(RequestError, match=r"`architecture\.activation`"):
+            document(place)
 
     def test_an_option_that_has_changed_since(self, night: Path) -> None:
         path = night / "1/.hydra/config.yaml"

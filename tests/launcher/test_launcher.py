@@ -15,6 +15,7 @@ from hydra.test_utils.launcher_common_tests import (
 )
 from hydra.version import _UNSPECIFIED_, VersionBase
 
+from fmnist_lab.launcher.cluster import keep_workers
 from fmnist_lab.launcher.stream import close_stream
 
 pytestmark = pytest.mark.slow
@@ -23,9 +24,11 @@ ONE = "hydra.launcher.workers=1"  # each takes a second to start; `test_stream` 
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    close_stream()
+def _shared_worker() -> Iterator[None]:
+    """The launches in this process share their worker; each command starts its own."""
+    with keep_workers():
+        yield
+        close_stream()
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.sweeping import APPS, results, run, run_script
+from tests.support.sweeping import APPS, refuse_script, results, run
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +102,7 @@ def test_what_the_launcher_cannot_do_is_one_sentence(
 ) -> None:
     words = ["-m", f"hydra.sweep.dir={tmp_path}/sweep", f"hydra/sweeper={sweeper}", "+x=1,2"]
     words += ["hydra/launcher=dask", word]
-    output = run_script(APPS / "two_objectives.py", tmp_path / "log", *words, code=1)
+    output = refuse_script(APPS / "two_objectives.py", tmp_path / "log", *words)
     assert token in output
     assert "Traceback" not in output
 
@@ -114,6 +114,6 @@ def test_a_task_that_cannot_leave_its_process_is_one_sentence(tmp_path: Path) ->
         f"{GUARD}    made(threading.Lock())()"
     )
     words = ("-m", f"hydra.sweep.dir={tmp_path}/sweep", "hydra/launcher=dask", "+x=1,2")
-    output = run_script(tmp_path / "app.py", tmp_path / "log", *words, code=1)
+    output = refuse_script(tmp_path / "app.py", tmp_path / "log", *words)
     assert "'_thread.lock'" in output
     assert "Traceback" not in output

@@ -11,12 +11,13 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from distributed import Client, Security
 from hydra.core.utils import JobReturn, JobStatus
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.launcher.cluster import keep_workers
 from fmnist_lab.launcher.options import Settings, exposure, without_credentials
-from fmnist_lab.launcher.streaming import StreamingLauncher, WorkerLostError
+from fmnist_lab.launcher.streaming import WorkerLostError, streams
 from tests.support.jobs import pids, task
 from tests.support.launchers import Launcher, launcher, wait_for, workers
 from tests.support.sweeping import ROOT
@@ -40,8 +41,14 @@ def one(jobs: Launcher, *overrides: str) -> JobReturn:
 
 
 def test_it_is_a_streaming_launcher(jobs: Launcher) -> None:
-    assert isinstance(jobs, StreamingLauncher)
+    assert streams(jobs)
     assert jobs.slots == 2
+
+
+def test_asking_for_a_streaming_launcher_does_not_connect(tmp_path: Path) -> None:
+    with launcher(task, tmp_path / "sweep", "address=tcp://127.0.0.1:9") as nowhere:
+        assert streams(nowhere)
+    assert not (tmp_path / "sweep").exists()
 
 
 def test_a_free_worker_gets_the_next_job_at_once(jobs: Launcher) -> None:
@@ -53,6 +60,27 @@ def test_a_free_worker_gets_the_next_job_at_once(jobs: Launcher) -> None:
 
 def test_without_jobs_there_is_no_result(jobs: Launcher) -> None:
     assert jobs.next_result() is None
+
+
+def test_events_of_other_clients_are_passed_over(
+    jobs: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one(jobs, "do=nap", "seconds=0")  # opens the stream
+    ours, raised, events = jobs.stream._client, [], []
+    handle = jobs.stream._on_event
+
+    def watch(event: tuple[float, Any]) -> None:
+        events.append(event[1])
+        try:
+            handle(event)
+        except Exception as error:
+            raised.append(error)
+
+    monkeypatch.setitem(ours._event_handlers, "all", watch)
+    with Client(ours.scheduler.address, security=ours.security, set_as_default=False):
+        pass
+    wait_for(lambda: {"add-client", "remove-client"} <= {event["action"] for event in events})
+    assert raised == []
 
 
 def test_a_timeout_gives_none_and_loses_nothing(jobs: Launcher) -> None:
@@ -226,27 +254,14 @@ def test_cancelling_interrupts_forgets_and_leaves_the_workers(
     }
 
 
-def test_closing_twice_is_closing_once_and_jobs_start_workers_again(tmp_path: Path) -> None:
-    with launcher(task, tmp_path, "workers=1") as jobs:
-        first = one(jobs, "do=note", f"file={tmp_path / 'log'}").return_value
-        jobs.close()
-        jobs.close()
-        assert not Path(f"/proc/{first}").exists()
-        assert one(jobs, "do=note", f"file={tmp_path / 'log'}").return_value != first
-
-
-def test_the_local_cluster_lets_in_nobody_else(tmp_path: Path) -> None:
-    from distributed import Client, Security
-
-    with launcher(task, tmp_path, "workers=1") as jobs:
-        jobs.submit(["+do=nap", "+seconds=0"], 0)
-        jobs.next_result()
-        address = jobs.stream._cluster.client.scheduler.address
-        assert address.startswith("tls://127.0.0.1:")
-        strangers = {address.replace("tls", "tcp"): None, address: Security.temporary()}
-        for known_as, papers in strangers.items():
-            with pytest.raises(OSError, match=r"(?i)comm|timed out|cert|reset|closed"):
-                Client(known_as, security=papers, timeout=5)
+def test_the_local_cluster_lets_in_nobody_else(jobs: Launcher) -> None:
+    one(jobs, "do=nap", "seconds=0")  # opens the stream
+    address = jobs.stream._cluster.client.scheduler.address
+    assert address.startswith("tls://127.0.0.1:")
+    strangers = {address.replace("tls", "tcp"): None, address: Security.temporary()}
+    for known_as, papers in strangers.items():
+        with pytest.raises(OSError, match=r"(?i)comm|timed out|cert|reset|closed"):
+            Client(known_as, security=papers, timeout=5)
 
 
 @pytest.mark.parametrize(
@@ -337,12 +352,17 @@ def test_a_module_that_fails_to_load_is_one_sentence(
 
 
 def test_prepared_workers_take_the_first_job_or_end_without_one(tmp_path: Path) -> None:
+    note = ("do=note", f"file={tmp_path / 'log'}")
     with launcher(task, tmp_path, "workers=1") as jobs:
         jobs.prepare()
         prepared = jobs._host
         assert prepared is not None
-        assert one(jobs, "do=nap", "seconds=0").return_value == 0
+        first = one(jobs, *note).return_value
         assert jobs.stream._cluster._host is prepared
+        jobs.close()
+        jobs.close()  # does nothing
+        assert gone(str(first))
+        assert one(jobs, *note).return_value != first  # a job starts workers, too
         jobs.close()
         jobs.prepare()
         unused = jobs._host

@@ -73,6 +73,25 @@ class TestPlan:
         assert kept == ["sweeps=demo", "replicates=8", *TINY, "training.epochs=3",
                         "hydra.launcher.workers=1"]  # fmt: skip
 
+    def test_what_was_added_and_searched_is_not_searched_again(self, tmp_path: Path) -> None:
+        key = "+optimizer.amsgrad"
+        strategy = {"best_params": {key: True}, "best_value": 0.9, "best_trial": 0,
+                    "best_overrides": [f"{key}=true"]}  # fmt: skip
+        folder = tuned(tmp_path / "demo", strategies={"adam": strategy})
+        found = planned(folder, f"{key}=choice(true,false)")
+        assert found.winners["adam"]["overrides"] == [f"{key}=true"]
+        assert not any("choice" in argument for argument in found.arguments)
+
+    def test_one_strategy_has_no_looks(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        strategies = yaml.safe_load((folder / "optimization_results.yaml").read_text())[
+            "strategies"
+        ]
+        tuned(folder, strategies={"cosine": strategies["cosine"]})
+        found = planned(folder, "replicates=auto")
+        assert (found.looks, len(found.seeds)) == ([], 8)
+        assert list(stages.batches(found, folder)) == [{"cosine": 8}]
+
     @pytest.mark.parametrize(
         "changes",
         [
@@ -184,6 +203,27 @@ class TestPrepare:
         assert not stages.prepare(planned(folder), folder).exists()
         assert (folder / f"replicates-{first[:8]}" / "0").exists()
 
+    def test_they_are_aside_before_the_manifest_names_the_others(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        (stages.prepare(planned(folder), folder) / "0").mkdir(parents=True)
+        winner = {"best_params": {}, "best_value": 1, "best_trial": 5, "best_overrides": ["seed=1"]}
+        tuned(folder, strategies={"constant": winner})
+        ledger.PATH.unlink()
+        ledger.PATH.mkdir()
+        for _ in range(2):
+            with pytest.raises(IsADirectoryError):
+                stages.prepare(planned(folder), folder)
+        assert not (folder / "replicates").exists()
+        ledger.PATH.rmdir()
+        assert not stages.prepare(planned(folder), folder).exists()
+
+    def test_fewer_seeds_are_no_other_opening(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        for replicates in (12, 8, 12):
+            stages.prepare(planned(folder, f"replicates={replicates}"), folder)
+        assert len(self.manifest(folder)["openings"]) == 1
+        assert len(self.manifest(folder)["seeds"]) == 12
+
     def test_what_has_changed_is_said(self, tmp_path: Path) -> None:
         folder = tuned(tmp_path / "demo")
         stages.prepare(planned(folder), folder)
@@ -213,12 +253,22 @@ class TestPrepare:
         replicates = stages.prepare(planned(folder, "replicates=1"), folder)
         before = self.manifest(folder)
         write_json(folder / "spaces.json", {})  # or another version, say
-        for number in range(2):
-            write_json(replicates / str(number) / "result.json", {})
+        for number, name in enumerate(("constant", "cosine")):
+            leave_run(replicates / str(number), kind="replicate", strategy=name)
         stages.prepare(planned(folder, "replicates=1"), folder)
         assert self.manifest(folder) == before
         stages.prepare(planned(folder, "replicates=2"), folder)
         assert self.manifest(folder)["openings"][1]["changed"] == ["seeds", "spaces.constant"]
+
+    def test_an_interrupted_replicate_is_left_to_train(self, tmp_path: Path) -> None:
+        folder = tuned(tmp_path / "demo")
+        replicates = stages.prepare(planned(folder, "replicates=1"), folder)
+        write_json(folder / "spaces.json", {})
+        ends = {"constant": "completed", "cosine": "interrupted"}
+        for number, (name, reason) in enumerate(ends.items()):
+            leave_run(replicates / str(number), kind="replicate", strategy=name, stop_reason=reason)
+        stages.prepare(planned(folder, "replicates=1"), folder)
+        assert self.manifest(folder)["openings"][1]["changed"] == ["spaces.constant"]
 
 
 class TestBatches:
@@ -331,6 +381,11 @@ class TestOutlook:
         warning = stages.outlook(strategies, replicates, searches)
         assert warning is not None
         assert re.findall(rf"{key}=\d", warning) == [f"{key}=5", f"{key}=6"]
+
+    def test_a_smaller_error_takes_more(self) -> None:
+        assert stages.outlook(2, 6, 1) is None
+        assert re.findall(r"=(\d)", stages.outlook(2, 6, 1, 0.01) or "") == ["6", "8"]
+        assert stages.outlook(2, "auto", 1, 0.01) is not None  # a look at 8 cannot reach its share
 
     def test_a_look_that_can_decide_nothing(self) -> None:
         warning = stages.outlook(13, [6, 12], 1)

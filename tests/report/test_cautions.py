@@ -14,7 +14,7 @@ from fmnist_lab.commands import compare
 from fmnist_lab.data import SEED_OF_SPLIT
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.report import cautions, lengths, method, page, sentences
-from fmnist_lab.report.evidence import Setup
+from fmnist_lab.report.setup import Setup
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = (1e-4, 1e-3)
@@ -340,7 +340,7 @@ class TestOpenings:
         assert cautions.grave(gather(place)) == []
         write_json(late, {"begun": "2026-11-03T10:00:00.000+00:00"})
         (caution,) = cautions.grave(gather(place))
-        assert "2026-11-03 1 search " in caution
+        assert "2026-11-03 1 more search " in caution
 
     def test_an_older_manifest_does_not_say(self, place: Path) -> None:
         openings = [{"opened": "2026-11-01", "hash": "a"}, {"opened": "2026-11-02", "hash": "b"}]
@@ -392,6 +392,23 @@ class TestSearches:
         assert verdict is not None
         assert verdict.endswith(": fmnist-lab sweep night searches=6.")
 
+    def test_the_first_of_six_has_replicates(self, tmp_path: Path) -> None:
+        place = self.searched(tmp_path, 1).folder
+        asked(place, searches=6)
+        assert "searches=6" in (sentences.no_verdict(gather(place)) or "")
+
+    def test_searches_with_their_best_at_ends_of_other_kinds(self, tmp_path: Path) -> None:
+        """Of what was searched in four of them, of what was tried in one."""
+        place = self.searched(tmp_path, 6).folder
+        shutil.rmtree(place / "searches/1/trials")
+        for number, rate in enumerate((1e-4, 1e-3, 1e-2)):
+            leave_run(place / f"searches/1/trials/{number}", trial=number, search=1,
+                      objective=0.9 + 0.01 * number,
+                      overrides=[f"optimizer.learning_rate={rate}"])  # fmt: skip
+        edges = gather(place).edges
+        own = edges[edges["strategy"] == "constant"].set_index("is_of_space")["searches"]
+        assert own.to_dict() == {True: 4, False: 1}
+
     def test_six_speak_about_the_strategies(self, tmp_path: Path) -> None:
         evidence = self.searched(tmp_path, 6)
         assert evidence.pair == "search"
@@ -403,10 +420,9 @@ class TestSearches:
         spread = means.groupby("strategy").std()[evidence.strategies]
         assert evidence.standings["test_sd"].tolist() == pytest.approx(spread.tolist())
         assert not evidence.is_running
-        edges = [text for text in cautions.warnings(evidence) if "optimizer.learning_rate" in text]
-        assert len(edges) == 1
-        assert "constant (in 5 of 6 searches)" in edges[0]
-        assert "cosine (in " in edges[0]
+        (edges,) = (text for text in cautions.warnings(evidence) if "learning_rate" in text)
+        assert "optimizer.learning_rate of constant and cosine" in edges
+        assert evidence.edges.set_index("strategy").loc["constant", "searches"] == 5
         assert "6 searches" in page.page(evidence)
 
     def test_those_to_come_are_counted(self, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from fmnist_lab import report, results
 from fmnist_lab.foundation.files import write_json
+from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.report import figures, style
+from fmnist_lab.results import searches
 from tests.support.folders import leave_replicates, leave_run, leave_sweep, paired
 
 RATES = tuple(10 ** (-4.5 + 0.25 * step) for step in range(12))
@@ -148,6 +151,44 @@ class TestSearch:
         assert figure is not None
         assert list(traces(figure)[0].y) == pytest.approx([0.88, 0.88, 0.9])
         assert figure.layout.yaxis.title.text.endswith("val/accuracy")
+
+    def test_budget_never_falls_where_trials_were_lost(self, tmp_path: Path) -> None:
+        lost = {"objective": math.nan, "stop_reason": "diverged"}
+        found = {0: [0.8, math.nan, 0.85], 1: [0.9, 0.7, 0.6, 0.95]}  # by search
+        place = leave_sweep(
+            tmp_path, {"constant": (1e-3,)}, LEVELS, "t", "optuna.samplers.TPESampler"
+        )
+        shutil.rmtree(place / "trials")
+        for search, scores in found.items():
+            home = searches.folder_of(place, search) if search else place
+            for number, score in enumerate(scores):
+                leave_run(home / f"trials/{number}", trial=number, search=search,
+                          **(lost if math.isnan(score) else {"objective": score}))  # fmt: skip
+        (trace,) = traces(figures.budget(gather(place)))
+        assert list(trace.y) == pytest.approx([0.85, 0.85, 0.875])
+
+    def test_importance_of_choices_of_any_kind(self, tmp_path: Path) -> None:
+        """Also of those that an override spells in another way, and in a range that was cut."""
+        place = tmp_path / "sweeps/night"
+        random = np.random.default_rng(0)
+        choices: dict[str, list[Any]] = {
+            "optimizer.nesterov": [True, False],
+            "training.batch_size": [32, 64],
+            "scheduler.any": [0.1, "auto"],
+        }
+        for number in range(200):
+            drawn = {key: random.choice(len(values)) for key, values in choices.items()}
+            given = [f"{key}={spell(choices[key][at])}" for key, at in drawn.items()]
+            rate = 10 ** random.uniform(-4, 0)
+            given.append(f"optimizer.learning_rate={rate}")
+            score = 0.5 + drawn["optimizer.nesterov"] / 10 + random.uniform() / 100
+            leave_run(place / f"trials/{number}", trial=number, objective=score, overrides=given)
+        space = {key: {"choices": values} for key, values in choices.items()}
+        cut = {"optimizer.learning_rate": {"low": 1e-4, "high": 0.5, "log": True}}
+        write_json(place / "spaces.json", {"": space | cut})
+        (table,) = traces(figures.importance(gather(place)))
+        assert table.x[0] == "optimizer.nesterov"
+        assert set(table.x) == {*space, *cut}
 
     def test_importance(self, tmp_path: Path) -> None:
         place = tmp_path / "sweeps/night"

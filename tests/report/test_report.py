@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from fmnist_lab import report, results
-from fmnist_lab.data import SEED_OF_SPLIT
+from fmnist_lab.data import OWN, SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import cautions, figures, method, page, sentences, tables
+from fmnist_lab.report import cautions, figures, lengths, method, page, sentences, tables
 from fmnist_lab.report import evidence as gathering
+from fmnist_lab.results import layout
 from fmnist_lab.statistics import Verdict
 from tests.support.folders import leave_correct, leave_replicates, leave_run, leave_sweep, paired
 
@@ -180,7 +182,7 @@ class TestHeadline:
         assert choosing.choose(place, recommended).trial["strategy"] == recommended
 
     @pytest.mark.parametrize(
-        ("seeds", "found"), [(0, [6, 8]), (1, [1, 6, 0.05, 5, 6]), (5, [5, 6, 0.05, 1, 6])]
+        ("seeds", "found"), [(0, [6, 8]), (1, [1, 0.05, 6, 6]), (5, [5, 0.05, 6, 6])]
     )
     def test_too_few_seeds(self, tmp_path: Path, seeds: int, found: list[float]) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -431,7 +433,9 @@ class TestEvidence:
         evidence = gather(place)
         assert numbers(sentences.progress(evidence)) == [6, 8, 1]
         (place / "optimization_results.yaml").write_text("ended: {reason: interrupted}\n")
-        assert sentences.progress(gather(place)) != sentences.progress(evidence)
+        interrupted = sentences.progress(gather(place))
+        assert numbers(interrupted) == [6, 8, 1]
+        assert interrupted != sentences.progress(evidence)
         (warning,) = cautions.warnings(evidence)
         assert re.search(r"\b2 \w+ \(cosine\) to 4 \(constant\)", warning)
 
@@ -474,15 +478,19 @@ class TestEvidence:
         space = {"optimizer.learning_rate": {"low": 1e-3, "high": 1.0, "log": True},
                  "scheduler": {"choices": ["a", "b"]}}  # fmt: skip
         write_json(place / "spaces.json", {"": space})
-        (warned,) = cautions.warnings(gather(place))
+        evidence = gather(place)
+        (warned,) = cautions.warnings(evidence)
         assert all(token in warned for token in ("optimizer.learning_rate", *BOTH))
-        assert numbers(warned) == [0.001, 0.001, 0.001, 1]  # the winners', and where the space ends
+        assert evidence.edges["value"].tolist() == [0.001, 0.001]
+        assert set(zip(evidence.edges["low"], evidence.edges["high"], strict=True)) == {(0.001, 1)}
+        assert "<td>the search space</td>" in page.page(evidence)
 
     def test_a_winner_at_an_end_of_what_was_tried(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, dict.fromkeys(BOTH, (1e-5, 1e-4, 5e-4)), LEVELS)
-        (warned,) = cautions.warnings(gather(place))
-        assert warned.count("(0.0005)") == len(BOTH)
-        assert "1e-05 to 0.0005" in warned
+        edges = gather(place).edges
+        assert edges["value"].tolist() == [0.0005] * len(BOTH)
+        assert edges["is_of_space"].tolist() == [False] * len(BOTH)
+        assert set(zip(edges["low"], edges["high"], strict=True)) == {(1e-5, 0.0005)}
 
     def test_much_divergence(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
@@ -492,6 +500,33 @@ class TestEvidence:
         warnings = cautions.warnings(gather(place))
         assert any(text.startswith("2 of 6") and "constant" in text for text in warnings)
 
+    def test_nothing_of_a_strategy_worked(self, tmp_path: Path) -> None:
+        lost = {"stop_reason": "diverged", "objective": math.nan}
+        place = leave_sweep(tmp_path, {"constant": RATES}, LEVELS)
+        for number in range(8, 12):
+            leave_run(place / f"trials/{number}", trial=number, strategy="cosine", **lost)
+        (warned,) = [text for text in cautions.warnings(gather(place)) if "cosine" in text
+                     if "unequal" not in text]  # fmt: skip
+        assert numbers(warned) == [4]
+
+    def test_nothing_at_all_worked(self, tmp_path: Path) -> None:
+        for number, strategy in enumerate(BOTH):
+            leave_run(tmp_path / f"sweeps/night/trials/{number}", trial=number, strategy=strategy,
+                      stop_reason="diverged", objective=math.nan)  # fmt: skip
+        evidence = gather(tmp_path / "sweeps/night")
+        assert "fresh seeds" not in sentences.headline(evidence)
+
+    def test_every_replicate_was_lost(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        leave_replicates(place, dict.fromkeys(BOTH, [math.nan] * 6))
+        assert "yet" not in sentences.headline(gather(place))
+
+    def test_comparisons_of_those_that_are_compared(self, tmp_path: Path) -> None:
+        three = dict.fromkeys((*BOTH, "exponential"), RATES)
+        place = leave_sweep(tmp_path, three, LEVELS | {"exponential": 0.87})
+        leave_replicates(place, {name: paired(0.88, 8) for name in BOTH})
+        assert re.search(r"all\s+1\s+comparisons? ", tables.verdicts(gather(place)))
+
     def test_the_rows_of_the_comparison(self, tmp_path: Path) -> None:
         evidence = judged(tmp_path, 0.006)
         cosine, constant = gathering.summary(evidence).to_dict("records")
@@ -500,6 +535,22 @@ class TestEvidence:
         assert isinstance(constant["verdict"], float)  # NaN: it is what others are compared with
         untested = gathering.summary(gather(leave_sweep(tmp_path, BOTH, LEVELS, "bare")))
         assert "verdict" not in untested
+
+
+class TestLengths:
+    """What early stopping has saved."""
+
+    def test_a_strategy_of_another_length_saves_of_its_own(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        longer = OmegaConf.create({"training": {"epochs": 20}})
+        trials = gather(place).trials
+        for folder in trials.loc[trials["strategy"] == "cosine", "folder"]:
+            config = Path(folder) / layout.HYDRA / layout.CONFIG
+            config.parent.mkdir()
+            OmegaConf.save(longer, config)
+        evidence = gather(place)
+        saved = lengths.savings(evidence).set_index("strategy")["saved"]
+        assert saved.to_dict() == {"constant": 0, "cosine": 0.75}
 
 
 class TestMethod:
@@ -518,7 +569,7 @@ class TestMethod:
         facts = dict(method.measured(gather(evidence.folder)))
         assert facts["Architecture"] == "notebook"
         assert numbers(facts["Training"]) == [5, 32]
-        assert facts["Search"].startswith("4 ")
+        assert numbers(facts["Search"]) == [4]
         assert "QMCSampler" in facts["Search"]
         assert "8 seeds" in facts["Replicates"]
         assert facts["Environment"] == "python 3.11.7, keras 3"
@@ -526,6 +577,16 @@ class TestMethod:
         assert {"123", "1, 2", "today"} <= set(shown)
         assert any("5: a.b=1 scheduler=cosine" in value for value in shown)
         assert not any("versions" in name for name in facts)
+
+    def test_own_images_may_have_a_part_for_validation(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        usual = dict(method.measured(gather(place)))["Validation"]
+        asked = yaml.safe_load((place / "multirun.yaml").read_text())
+        asked["data"]["name"] = OWN
+        (place / "multirun.yaml").write_text(yaml.safe_dump(asked))
+        own = dict(method.measured(gather(place)))["Validation"]
+        assert own.endswith(usual)
+        assert own != usual
 
     def test_a_multirun_knows_less(self, tmp_path: Path) -> None:
         leave_run(tmp_path / "multirun/night/0")
@@ -626,6 +687,37 @@ class TestCells:
         assert replicates is not None
         lost = replicates.assign(test_accuracy=replicates["test_accuracy"].iloc[1:])
         assert tables.cell_means(replace(found, cells=lost)).count("<td>-</td>") == 1
+
+    def test_a_schedule_that_has_lost_a_replicate_is_not_ahead(self, cells: Path) -> None:
+        found = gather(cells)
+        replicates = found.cells
+        assert replicates is not None
+        leads = (replicates["strategy"] == "cosine") & (replicates["cell"] == "5")
+        lost = replicates["test_accuracy"].mask(leads & (replicates["seed"] == 1000))
+        headline = sentences.headline(replace(found, cells=replicates.assign(test_accuracy=lost)))
+        assert "constant (5" in headline
+
+    def test_the_baseline_may_be_the_strategy_of_any_cell(self, cells: Path) -> None:
+        config = yaml.safe_load((cells / "multirun.yaml").read_text())
+        (cells / "multirun.yaml").write_text(yaml.safe_dump(config | {"baseline": "cosine_10"}))
+        assert set(gather(cells).in_cells["opponent"]) == {"cosine"}
+
+    def test_other_choices_tell_schedules_apart(self, cells: Path) -> None:
+        for number, clipping in enumerate(("norm", "none"), 100):
+            leave_replicates(
+                cells,
+                {f"{clipping}_again": [0.9]},
+                first=number,
+                scheduler="cosine",
+                clipping=clipping,
+                overrides=["training.epochs=5"],
+            )
+            if clipping == "norm":
+                replicates = gather(cells).cells
+                assert replicates is not None
+                assert set(replicates["strategy"]) == {"constant", "cosine", "cosine_norm"}
+        with pytest.raises(RequestError, check=lambda error: "none_again" in error.got):
+            gather(cells)
 
     def test_several_keys_are_a_table_in_colours(self, cells: Path) -> None:
         self.declare(cells, ["optimizer", "training.epochs"])

@@ -101,10 +101,12 @@ class TestByOurSweeper:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", ["hydra/callbacks=record_returns", "hydra/launcher=dask"])
+@pytest.mark.parametrize(
+    "extra", ["hydra/callbacks=record_returns", "hydra/launcher=dask hydra.launcher.workers=1"]
+)
 def test_hydras_own_sweeper(tmp_path: Path, extra: str) -> None:
     place = tmp_path / "multirun"
-    run("groups", place, "db=mysql,postgresql", "schema=school,support,warehouse", extra)
+    run("groups", place, "db=mysql,postgresql", "schema=school,support,warehouse", *extra.split())
     assert "--maximize" in invoke(str(place), code=2)
     invoke(str(place), "--minimize", "--strategy", "db")
     found = foreign.read(place, ["db"], maximised=False)
@@ -157,6 +159,17 @@ class TestJobs:
         found = foreign.read(leave(tmp_path, *jobs, error="..."), maximised=False)
         assert found.jobs["superseded"].tolist() == [True, False, False]
 
+    def test_without_seeds_repetitions_are_draws_and_no_pairs(self, tmp_path: Path) -> None:
+        jobs = [("way=a", 1.0), ("way=a", None), ("way=a", 2.0), ("way=b", 3.0)]
+        found = foreign.read(leave(tmp_path, *jobs, error="..."), maximised=False)
+        assert found.jobs["superseded"].tolist() == [False, True, False, False]
+        assert not found.is_paired
+
+    def test_the_first_choice_is_spelled_as_in_an_override(self, tmp_path: Path) -> None:
+        place = leave(tmp_path, ("flag=false", 1.0), ("flag=true", 2.0))
+        write_json(place / "spaces.json", {"": {"flag": {"choices": [True, False]}}})
+        assert foreign.read(place, maximised=False).first == "flag=true"
+
     def test_what_has_no_number(self, tmp_path: Path) -> None:
         jobs = [("way=a", math.nan), ("way=b", math.inf), ("way=d", None), ("way=c", 1.0)]
         found = foreign.read(leave(tmp_path, *jobs), maximised=False).jobs
@@ -203,6 +216,22 @@ class TestVerdicts:
         write_json(place / "15/returned.json", lost)
         invoke(str(place), "--maximize")
         assert pd.read_csv(place / "comparison.csv")["lost"].sum() == 1
+
+    @pytest.mark.parametrize("lost", [0, 1])  # the first is the baseline
+    def test_a_strategy_that_always_failed_is_worse(self, tmp_path: Path, lost: int) -> None:
+        jobs = [(f"way={way} seed={seed}", None if way == lost else 0.1 * seed)
+                for way in range(2) for seed in range(8)]  # fmt: skip
+        text = invoke(str(leave(tmp_path / "m", *jobs)), "--maximize")
+        (row,) = (
+            pd.read_csv(tmp_path / "m/comparison.csv").dropna(subset="pairs").to_dict("records")
+        )
+        assert row["verdict"] == ("worse" if lost else "better")
+        assert "e-" not in text  # no number so small that it has an exponent
+
+    def test_a_key_called_seconds(self, tmp_path: Path) -> None:
+        jobs = [(f"way={way} seconds={n}", 1.0 * n) for n, way in enumerate("aabb")]
+        invoke(str(leave(tmp_path / "m", *jobs)), "--maximize", "--strategy", "way")
+        assert (tmp_path / "m/report.html").exists()
 
     def test_five_seeds_are_no_verdict(self, tmp_path: Path) -> None:
         text = invoke(str(crossed(tmp_path, seeds=5)), "--maximize")

@@ -63,18 +63,23 @@ def test_another_line_is_refused_by_those_who_read_and_who_write(folder: Path, l
 
 
 @pytest.mark.slow
-def test_eight_processes_lose_nothing(folder: Path) -> None:
+def test_processes_that_write_at_once_lose_nothing(folder: Path) -> None:
     program = f"""
-import sys
+import sys, time
+from pathlib import Path
 from fmnist_lab.results import ledger
+Path("ready-" + sys.argv[1]).touch()
+end = time.monotonic() + 60
+while len(list(Path().glob("ready-*"))) < 3 and time.monotonic() < end:  # imports take longer
+    pass
 for number in range(25):
     ledger.record({entry("x")!r} | {{"subject": sys.argv[1] + "-" + str(number)}})
 """
     program = program.replace("<Command.SWEEP: 'sweep'>", "'sweep'")
     command = [sys.executable, "-c", program]
-    processes = [subprocess.Popen([*command, str(number)]) for number in range(8)]
-    assert [process.wait() for process in processes] == [0] * 8
-    assert len({found["subject"] for found in ledger.read(IMAGES)}) == 200
+    processes = [subprocess.Popen([*command, str(number)]) for number in range(3)]
+    assert [process.wait() for process in processes] == [0] * 3
+    assert len({found["subject"] for found in ledger.read(IMAGES)}) == 75
 
 
 def test_how_often_and_for_what() -> None:

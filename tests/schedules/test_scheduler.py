@@ -280,6 +280,26 @@ class MyScheduler:
         pass
 
 
+class TestSequential:
+    """Parts of a whole, which says how often the rate is read."""
+
+    def parts(self, **keys: Any) -> dict[str, Any]:
+        flat = {"_target_": "fmnist_lab.schedules.constant", "initial_learning_rate": 1.0}
+        return option("sequential", 8, schedules=[flat, flat | keys], boundaries=[4])
+
+    @pytest.mark.parametrize("update", ["epoch", "step"])
+    def test_the_warmup_of_a_part_is_that_of_a_whole(self, update: str) -> None:
+        alone = option("constant", 4, initial_learning_rate=1.0, warmup_epochs=2, update=update)
+        joined = curve(build(self.parts(warmup_epochs=2) | {"update": update}), 8, 2)
+        np.testing.assert_array_equal(joined, [*[1.0] * 8, *curve(build(alone), 4, 2)])
+        assert joined[8] == (0.25 if update == "epoch" else 0)
+
+    def test_a_part_with_another_update(self) -> None:
+        with pytest.raises(RequestError) as refused:
+            build(self.parts(update="epoch"))
+        assert (refused.value.key, refused.value.got) == ("scheduler.schedules", "'epoch'")
+
+
 class TestBuild:
     """From a configuration node to a scheduler."""
 
@@ -291,6 +311,19 @@ class TestBuild:
         made = build({"_target_": f"{__name__}.MyScheduler", "epochs": 9, "update": "step"})
         assert isinstance(made, MyScheduler)
         assert made.settings == (9, "step")
+
+    @pytest.mark.parametrize(
+        ("key", "neutral", "value"), [("update", "step", "epoch"), ("warmup_epochs", 0, 2)]
+    )
+    def test_your_own_scheduler_without_a_shared_key(
+        self, monkeypatch: pytest.MonkeyPatch, key: str, neutral: Any, value: Any
+    ) -> None:
+        monkeypatch.setattr(MyScheduler, "__init__", lambda self: None)
+        node = {"_target_": f"{__name__}.MyScheduler", "epochs": 9}
+        assert isinstance(build(node | {key: neutral}), MyScheduler)
+        with pytest.raises(RequestError) as refused:
+            build(node | {key: value})
+        assert (refused.value.key, refused.value.got) == (f"scheduler.{key}", repr(value))
 
     def test_performance_shows_its_settings(self) -> None:
         made = build(option("performance", warmup_epochs=1, min_lr=1e-5))

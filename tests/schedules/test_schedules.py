@@ -208,6 +208,12 @@ class TestClosedForms:
         assert restarts(12) == 0
         assert restarts(15) == 0
 
+    def test_cycles_may_be_shorter_than_any_update(self) -> None:
+        restarts = schedules.cosine_restarts(
+            initial_learning_rate=RATE, epochs=20, cycles=60, t_mul=2.0, m_mul=0.5
+        )
+        assert restarts(0) == RATE
+
     def test_an_unaligned_cycle_is_cut_off_at_a_high_rate(self) -> None:
         restarts = schedules.cosine_restarts(
             initial_learning_rate=RATE, epochs=10, first_decay_epochs=8, t_mul=1.0

@@ -91,6 +91,11 @@ class TestProfiles:
         }
         assert shares == {"a": [[1, 0.5], [2.5, 1]], "b": [[1, 0.5], [3, 1]]}
 
+    def test_the_best_of_a_cell_may_make_no_error(self) -> None:
+        runs = replicates({"5": {"a": 1.0, "b": 0.8}}, seeds=1)
+        found = statistics.profiles(runs)
+        assert found.set_index("strategy")["share"].to_dict() == {"a": 1.0, "b": 0.0}
+
     def test_a_cell_with_a_loss_is_not_solved(self) -> None:
         runs = replicates({"5": {"a": 0.5, "b": 0.8}, "9": {"a": 0.9, "b": 0.7}})
         runs.loc[(runs["cell"] == "9") & (runs["strategy"] == "a") & (runs["seed"] == 0),

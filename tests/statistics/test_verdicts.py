@@ -48,7 +48,7 @@ def verdicts(frame: pd.DataFrame) -> dict[str, str]:
 
 @pytest.mark.slow
 class TestControls:
-    """What must come out of a hundred experiments whose truth is known."""
+    """What must come out of many experiments whose truth is known."""
 
     def test_constant_under_another_name_is_not_found_better_or_worse(self) -> None:
         rng = np.random.default_rng(11)
@@ -65,8 +65,8 @@ class TestControls:
     def test_half_a_point_is_found_among_twelve_rivals(self) -> None:
         rng = np.random.default_rng(13)
         gains = {"constant": 0, "planted": 0.005} | {f"twin {number}": 0 for number in range(11)}
-        found = [verdicts(compare(simulated(rng, gains))) for _ in range(100)]
-        assert sum(each["planted"] == "better" for each in found) >= 95
+        found = [verdicts(compare(simulated(rng, gains))) for _ in range(40)]
+        assert sum(each["planted"] == "better" for each in found) >= 38
 
     def test_intervals_cover_the_true_differences_together(self) -> None:
         rng = np.random.default_rng(14)
@@ -363,11 +363,13 @@ class TestLost:
         assert row["conditional"] == pytest.approx(0.1)
 
     @staticmethod
-    def experiments(gain: float, lost: tuple[float, float], pairs: int = 10) -> list[str]:
+    def experiments(
+        gain: float, lost: tuple[float, float], pairs: int = 10, number: int = 40
+    ) -> list[str]:
         """The verdicts on a strategy that is better by so much, and loses such shares."""
         rng = np.random.default_rng(17)
         found: list[str] = []
-        for _ in range(100):
+        for _ in range(number):
             scores = rng.normal(0.89, SPREAD / np.sqrt(2), (2, pairs)) + np.array([[0.0], [gain]])
             scores[rng.random(scores.shape) < np.array(lost)[:, None]] = np.nan
             found += verdicts(
@@ -377,17 +379,17 @@ class TestLost:
 
     @pytest.mark.slow
     def test_a_clear_gain_is_found_though_both_lose_some(self) -> None:
-        assert self.experiments(0.013, (0.02, 0.02)).count("better") >= 95
-        assert self.experiments(0.013, (0.02, 0.02), pairs=40).count("better") >= 98
+        assert self.experiments(0.013, (0.02, 0.02)).count("better") >= 38
+        assert self.experiments(0.013, (0.02, 0.02), pairs=40).count("better") >= 39
 
     @pytest.mark.slow
     def test_equal_losses_make_no_verdict(self) -> None:
-        found = self.experiments(0.0, (0.1, 0.1))
+        found = self.experiments(0.0, (0.1, 0.1), number=100)
         assert found.count("better") + found.count("worse") <= 9  # 5, and 2 sd
 
     @pytest.mark.slow
     def test_who_loses_half_is_never_better(self) -> None:
-        assert "better" not in self.experiments(0.0, (0.0, 0.5))
+        assert "better" not in self.experiments(0.0, (0.0, 0.5), number=100)
         assert "better" not in self.experiments(0.013, (0.0, 0.5), pairs=40)
 
 

@@ -87,8 +87,8 @@ class Sweep:
         done = run_here(self.root, "sweep", "demo", *self.overrides, "hydra/launcher=basic")
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def strike(self, fault: Fault) -> None:
-        """Lets a fault happen; returns when the controller has ended, if that was hit."""
+    def strike(self, fault: Fault) -> int | None:
+        """Lets a fault happen; returns the controller's exit code once it ends, if it was hit."""
         controller, ended = self.running(), self.ended + fault.trials
         wait_for(lambda: self.ended >= ended or controller.poll() is not None, 600)
         time.sleep(fault.seconds)
@@ -97,13 +97,14 @@ class Sweep:
             while not (alive := workers(controller.pid)):
                 time.sleep(0.02)
             random.Random(fault.seconds).choice(alive).kill()
-            return
+            return None
         controller.send_signal(fault.to_controller)
         code = controller.wait(timeout=300)
         if fault.to_controller == signal.SIGKILL:
             assert code == -signal.SIGKILL
         elif fault.trials:  # before that, Python itself may have been interrupted
             assert code == 130, self.output
+        return code
 
     @property
     def ended(self) -> int:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from fmnist_lab import data
-from fmnist_lab.data import DataConfig, Dataset
+from fmnist_lab.data import DataConfig
 from fmnist_lab.training import engines
 from fmnist_lab.training.checkpoint import ONLY, Checkpoint
 from fmnist_lab.training.engines import Metrics, Outcome
@@ -88,9 +89,7 @@ def a_trial(**changes: Any) -> Trial:
     return replace(trial, **changes)
 
 
-def train(
-    trial: Trial, engine: str, dataset: Dataset | None = None, prune_after: int = 99
-) -> tuple[Outcome, list[Metrics]]:
+def train(trial: Trial, engine: str, prune_after: int = 99) -> tuple[Outcome, list[Metrics]]:
     curve: list[Metrics] = []
 
     def on_epoch(epoch: int, metrics: Metrics) -> bool:
@@ -98,8 +97,16 @@ def train(
         curve.append(metrics)
         return epoch < prune_after
 
-    outcome = engines.get(engine)(trial, dataset or data.load(trial.data), on_epoch, NOT_KEPT)
+    outcome = engines.get(engine)(trial, data.load(trial.data), on_epoch, NOT_KEPT)
     return outcome, curve
+
+
+def _compile_eagerly(model: Any, **settings: Any) -> None:
+    model.compile(run_eagerly=True, jit_compile=False, **settings)
+
+
+# A small model takes longer to compile than to train: for tests that compiling cannot change.
+eager_keras = mock.patch("fmnist_lab.training.engines.keras_fit.compile_model", _compile_eagerly)
 
 
 def without_time(curve: list[Metrics]) -> list[dict[str, float]]:

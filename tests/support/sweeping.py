@@ -95,6 +95,14 @@ def run_script(script: Path, log: Path, *words: str, code: int = 0, **variables:
     return output
 
 
+def refuse_script(script: Path, log: Path, *words: str) -> str:
+    """Runs a script that is refused before any job, whatever the launcher; what it printed."""
+    code = _run_here(script, log, *words)
+    output = log.read_text()
+    assert code == 1, output
+    return output
+
+
 def _run_here(script: Path, log: Path, *words: str, **variables: str) -> int:
     """Runs a script without the seconds that another Python takes for imports."""
     with (

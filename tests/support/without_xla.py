@@ -42,7 +42,6 @@ def through_text(images: Any) -> Any:
 
 LAYERS = {
     "translation": lambda: layers.RandomTranslation(0.1, 0.1, seed=1),
-    "zoom": lambda: layers.RandomZoom(0.1, seed=1),
     "numpy": lambda: same_shape(through_numpy),
     "python": lambda: same_shape(through_python),
     "text": lambda: same_shape(through_text),

@@ -83,9 +83,10 @@ def sweep_of(project: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["basic", "dask"])
+@pytest.mark.parametrize("launcher", ["basic", "dask hydra.launcher.workers=1"])
 def test_a_project_of_the_templates_layout(project: Path, launcher: str) -> None:
-    words = ("hparams_search=blobs_optuna", "experiment=example", f"hydra/launcher={launcher}")
+    chosen = f"hydra/launcher={launcher}".split()
+    words = ("hparams_search=blobs_optuna", "experiment=example", *chosen)
     run_script(project / "src" / "train.py", project / "log", *words)
     sweep = sweep_of(project)
     found = results(sweep)

@@ -135,7 +135,10 @@ def test_one_file_on_workers_in_a_folder_of_files_named_like_modules(
         file.parent.mkdir(exist_ok=True)
         file.write_text("def lowpass(x): return x")
     monkeypatch.chdir(tmp_path)
-    words = ["hydra/launcher=dask", "hydra/sweeper=fmnist_lab", "hydra.job.chdir=true"]
+    words = [
+        "hydra/launcher=dask", "hydra.launcher.workers=1", "hydra/sweeper=fmnist_lab",
+        "hydra.job.chdir=true",
+    ]  # fmt: skip
     run("one_file", tmp_path / "sweep", *words, "point.x=choice(1,2)", "hydra.sweeper.n_trials=2")
     found = results(tmp_path / "sweep")
     assert found["best_value"] == found["best_params"]["point.x"] ** 2 + 1

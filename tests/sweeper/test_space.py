@@ -85,6 +85,23 @@ def test_later_overrides_replace_earlier_ones() -> None:
     assert space.overrides({"+c": 2, "b": 0}) == ["+c=2", "b=0", "a=3", "e@f=x", "~d"]
 
 
+@pytest.mark.parametrize(
+    ("given", "job"),
+    [
+        (["a=1,2", "++a=3"], ["++a=3"]),
+        (["++a=1,2", "a=3"], ["++a=3"]),
+        (["+a=1", "a=3"], ["+a=3"]),
+        (["a=1", "++a=3"], ["++a=3"]),
+        (["a=1,2", "~a"], ["~a"]),
+        (["a=1,2", "~a=1"], ["~a=1"]),
+    ],
+)
+def test_a_prefix_makes_no_other_key(given: list[str], job: list[str]) -> None:
+    space = parse(given)
+    assert not space.searched
+    assert space.overrides({}) == job
+
+
 def test_fixed_values_stay_as_they_were_written() -> None:
     space = parse(["a='x y'", "b=[1,'2']", "c=null"])
     assert space.overrides({}) == ["a='x y'", "b=[1,'2']", "c=null"]

@@ -174,7 +174,7 @@ class TestOptions:
 
     @pytest.mark.slow
     @pytest.mark.parametrize(("group", "option"), OPTIONS)
-    @settings(max_examples=10)
+    @settings(max_examples=5)
     @given(data=st.data(), epochs=st.integers(1, 100))
     def test_any_suggestion_can_be_trained(
         self, group: str, option: str, data: st.DataObject, epochs: int

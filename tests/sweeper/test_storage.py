@@ -14,6 +14,7 @@ from optuna.exceptions import StorageInternalError
 
 from fmnist_lab.errors import ConnectionLostError, RequestError
 from fmnist_lab.foundation.secrets import into_environment, mask, masked_config, masked_overrides
+from fmnist_lab.sweeper import storage
 from fmnist_lab.sweeper.settings import SweepRequestError
 from fmnist_lab.sweeper.storage import (
     LEASE,
@@ -24,6 +25,7 @@ from fmnist_lab.sweeper.storage import (
     open_storage,
     reaching,
 )
+from tests.support.sweeping import wait_for
 
 DATABASE = "postgresql://me:s3cret@host/db"
 
@@ -359,3 +361,30 @@ def test_one_controller_for_a_database(tmp_path: Path) -> None:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     take(pid=dead.pid)
+
+
+def test_a_controller_that_was_taken_over_ends_and_leaves_the_other_its_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_BEAT", 0.05)
+    where = locate(f"sqlite:///{tmp_path}/study.db", tmp_path)
+    study = new_study(where)
+    with one_controller(where, "s", tmp_path / "a") as hold:
+        first = hold(study)
+        first()
+        monkeypatch.setattr(storage, "_is_alive", lambda holder: False)  # it was suspended
+        with one_controller(where, "s", tmp_path / "b") as take_over:
+            second = take_over(study)
+            wait_for(lambda: raises(first))
+            second()
+        successor = {"token": "another"}
+        study.set_user_attr(LEASE, successor)
+    assert study.user_attrs[LEASE] == successor
+
+
+def raises(require_held: storage.RequireHeld) -> bool:
+    try:
+        require_held()
+    except ConnectionLostError:
+        return True
+    return False

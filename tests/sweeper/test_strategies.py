@@ -10,9 +10,10 @@ import optuna
 import pytest
 import yaml
 from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
 
-from fmnist_lab.errors import TooManyFailuresError
-from fmnist_lab.sweeper.loop import Loop
+from fmnist_lab.errors import ConnectionLostError, TooManyFailuresError
+from fmnist_lab.sweeper.loop import Loop, Signals
 from fmnist_lab.sweeper.observers import Observers
 from fmnist_lab.sweeper.plans import Plan
 from fmnist_lab.sweeper.samplers import build_sampler
@@ -77,13 +78,14 @@ class TestSweep:
 
     def test_an_interrupted_sweep_ends_as_an_undisturbed_one(self, tmp_path: Path) -> None:
         five = "hydra.sweeper.n_trials=5"
-        slow = (five, "hydra/launcher=dask", "hydra.launcher.workers=2")
+        slow = (five, "seconds=0.5")  # which may not change
+        on_workers = ("hydra/launcher=dask", "hydra.launcher.workers=2")
         for sent in (signal.SIGKILL, signal.SIGINT):
             started = list((tmp_path / "disturbed").glob("*/.hydra"))
-            process = start("strategies", tmp_path / "disturbed", *slow, "seconds=0.5")
+            process = start("strategies", tmp_path / "disturbed", *slow, *on_workers)
             wait_for(functools.partial(has_more_jobs, tmp_path / "disturbed", len(started)))
             end(process, sent)
-        run("strategies", tmp_path / "disturbed", *slow, "seconds=0.5")
+        run("strategies", tmp_path / "disturbed", *slow)
         run("strategies", tmp_path / "calm", five)
         for study in STUDIES:
             disturbed, calm = (
@@ -97,7 +99,7 @@ class TestSweep:
     def test_the_command_line_has_the_last_word(self, tmp_path: Path) -> None:
         run("strategies", tmp_path, "way.slope=interval(2,3)", "hydra.sweeper.n_trials=2")
         assert all(2 <= found["way.slope"] <= 3 for s in STUDIES for found in params(tmp_path, s))
-        run("strategies", tmp_path / "fixed", "way.slope=2", "hydra.sweeper.n_trials=2")
+        run("strategies", tmp_path / "fixed", "++way.slope=2", "hydra.sweeper.n_trials=2")
         assert [len(params(tmp_path / "fixed", study)) for study in STUDIES] == [2, 1]
 
 
@@ -133,6 +135,8 @@ class TestRefusals:
         ("request_", "tokens"),
         [
             ("way=bent", ["`way`", "way=bent"]),
+            ("++name=x", ["`name`", "++name=x"]),
+            ("~way", ["`way`", "~way"]),
             ("hydra.sweeper.strategies.bent=3", ["`hydra.sweeper.strategies.bent`", " 3."]),
             ("hydra.sweeper.spaces=[weg]", ["`hydra.sweeper.spaces`", "'weg'"]),
             ("hydra.sweeper.check=strategies.nope",
@@ -167,6 +171,17 @@ def strategies(*settings: dict[str, Any]) -> tuple[Loop, list[Strategy]]:
         own = Settings(**({"direction": "maximize"} | given))
         members.append(Strategy(study, plan, own, index, len(settings)))
     return Loop(members, None, Observers([])), members
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_stays_ignored(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with Signals() as signals, signals.waiting():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 class TestStrategies:
@@ -210,6 +225,18 @@ class TestStrategies:
         assert [trial and trial.number for trial in again] == [2, 3, 4, 5, None]
         assert again[0]
         assert again[0].params == first.params
+
+    def test_trials_that_run_are_left_to_a_controller_that_has_taken_over(self) -> None:
+        loop, members = strategies({"n_trials": 2})
+        assert loop.next()
+
+        def refuse() -> None:
+            raise ConnectionLostError("taken over")
+
+        loop.require_held = refuse
+        with Signals() as signals, pytest.raises(ConnectionLostError):
+            loop.run(signals)
+        assert members[0].study.trials[0].state == TrialState.RUNNING
 
     def test_failures_are_counted_over_all(self) -> None:
         loop, _ = strategies({"n_trials": 2}, {"n_trials": 2})

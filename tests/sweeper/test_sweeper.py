@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def test_custom_search_space_is_conditional_and_quoted(tmp_path: Path) -> None:
 
 
 def test_custom_search_space_must_not_search_what_is_fixed(tmp_path: Path) -> None:
-    output = run("custom_space", tmp_path, "+x=1", "hydra.sweeper.sampler.seed=3", code=1)
+    output = run("custom_space", tmp_path, "++x=1", "hydra.sweeper.sampler.seed=3", code=1)
     assert "+x" in output
     assert not trials(tmp_path, "custom_space", "RUNNING")
 
@@ -189,32 +190,48 @@ def test_other_space_or_direction_is_refused_on_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib", "dask"])
-@pytest.mark.parametrize("kill", ["SIGKILL", "SIGINT", "SIGTERM"])
-def test_an_ended_sweep_continues(tmp_path: Path, kill: str, launcher: str) -> None:
+def test_an_ended_sweep_continues(tmp_path: Path, launcher: str) -> None:
     folder, ledger = tmp_path / "sweep", tmp_path / "ledger"
     command = [
         OURS, "+x=interval(0,1)", f"+ledger={ledger}",
-        "+seconds=0.4", "hydra.sweeper.n_trials=7", "hydra.sweeper.sampler.seed=1",
+        "+seconds=0.4", "hydra.sweeper.n_trials=12", "hydra.sweeper.sampler.seed=1",
     ]  # fmt: skip
-    process = start("slow", folder, *command, f"hydra/launcher={launcher}")
-    wait_for(lambda: ledger.exists() and ledger.read_text().count("start") >= 4)
-    assert end(process, signal.Signals[kill]) != 0
-    if kill != "SIGKILL":
+
+    def noted(word: str) -> list[float]:
+        """The x of every job that has started, or of every one that has ended."""
+        lines = ledger.read_text().splitlines() if ledger.exists() else []
+        return [float(line.split()[2]) for line in lines if line.startswith(word)]
+
+    def stop_by(sent: signal.Signals) -> None:
+        """Starts the sweep, and ends it while at least its fourth job runs."""
+        earlier = len(noted("start"))
+        process = start("slow", folder, *command, f"hydra/launcher={launcher}")
+        wait_for(lambda: len(noted("start")) >= earlier + 4)
+        assert end(process, sent) != 0
+
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        stop_by(sent)
         assert not trials(folder, "slow", "RUNNING")
         assert results(folder)["ended"]["reason"] == "interrupted"
+    # Between a job's last line and its record there is a moment in which SIGKILL costs the trial.
+    kept = set(noted("end"))
+    stop_by(signal.SIGKILL)
+    kept |= {trial.params["+x"] for trial in trials(folder, "slow", "COMPLETE")}
     run("slow", folder, *command, f"hydra/launcher={launcher}")
 
     done = trials(folder, "slow", "COMPLETE")
-    assert len(done) == 7
-    assert len({trial.params["+x"] for trial in done}) == 7
+    assert len(done) == 12
+    assert len({trial.params["+x"] for trial in done}) == 12
     assert not trials(folder, "slow", "RUNNING", "WAITING")
     interrupted = trials(folder, "slow", "FAIL")
     assert all(t.user_attrs["sweep:superseded"] == "interrupted" for t in interrupted)
     assert {t.params["+x"] for t in interrupted} <= {t.params["+x"] for t in done}
-    ends = [line.split()[2] for line in ledger.read_text().splitlines() if "end" in line]
-    assert len(ends) == len(set(ends)) == 7, "a trial that had finished ran again"
+    ends = Counter(noted("end"))
+    assert len(ends) == 12
+    assert all(ends[x] == 1 for x in kept), "a trial that had finished ran again"
+    left = ledger.read_text()
     run("slow", folder, *command)
-    assert ledger.read_text().count("end") == 7
+    assert ledger.read_text() == left
 
 
 def test_a_second_controller_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
 from fmnist_lab.tracking import MlflowTracker, SweepRun
 from fmnist_lab.tracking.outbox import unsent
 from fmnist_lab.tracking.sender import _sender as sender_of
-from fmnist_lab.trial import StopReason, TrialResult
+from fmnist_lab.trial import Labels, StopReason, TrialResult
 from tests.conftest import TINY
 from tests.support.launchers import wait_for
 from tests.support.outages import DOWN, FAULTS, LOST_ANSWERS, OPEN, Gate
@@ -50,6 +49,24 @@ RESULT = TrialResult(
     parameters=1,
     seconds=1.0,
 )
+
+# A command that does not come to its end; takes overrides, address, labels and folder.
+DYING = """
+import time
+from pathlib import Path
+from fmnist_lab import config, data
+from fmnist_lab.config import TrackingConfig
+from fmnist_lab.tracking import MlflowTracker
+from fmnist_lab.trial import Labels
+
+trial = config.to_trial(config.compose([*{}]))
+tracker = MlflowTracker(TrackingConfig(uri={!r}, experiment="killed"), "fmnist-lab train")
+tracker.start(trial, {}, data.load(trial.data), 1, Path({!r}))
+for epoch in range(5):
+    tracker.log(epoch, {{"val/loss": 0.5}})
+print("all is logged", flush=True)
+time.sleep(600)
+"""
 
 
 class TestATrial:
@@ -198,20 +215,19 @@ class TestWhatACommandLeaves:
 
     @pytest.mark.slow
     def test_of_a_killed_one_the_run_ends_as_killed(
-        self, gate: Gate, folder: Path, server: Server
+        self, gate: Gate, folder: Path, server: Server, labels: Labels
     ) -> None:
         gate.turn(DOWN)
-        options = ["tracking=server", f"tracking.uri={gate.url}", "tracking.experiment=killed"]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fmnist_lab", "train", *TINY[:-1],
-             "training.epochs=100000", *options],
+        place = folder / "mlruns/trials/killed"
+        place.mkdir(parents=True)
+        with subprocess.Popen(
+            [sys.executable, "-c", DYING.format(TINY, gate.url, labels, str(place))],
             env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        wait_for(lambda: list(folder.rglob("curves.jsonl")), 200)
-        time.sleep(0.5)
-        process.kill()
-        process.wait()
+            stdout=subprocess.PIPE,
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"all is logged\n"
+            process.kill()
         down = CliRunner().invoke(cli.app, ["sync"])
         assert down.exit_code == 1
         assert f"{gate.url}: [Errno 111]" in down.stderr
@@ -223,6 +239,6 @@ class TestWhatACommandLeaves:
         assert (run.info.status, run.data.tags["stop_reason"]) == ("KILLED", "interrupted")
         (record,) = folder.rglob("mlflow-*.jsonl")
         steps = [step for key, step, *_ in points(record) if key == "val/loss"]
-        assert len(steps) > 1
+        assert steps == [*range(5)]
         assert [step for step, _ in server.curve(run, "val/loss")] == steps
         assert run.info.end_time == max(time for _, _, time, _ in points(record))

@@ -12,6 +12,7 @@ import pytest
 
 from fmnist_lab.foundation.files import write_json
 from fmnist_lab.tracking.outbox import RECORDS, Header, Line, Record, unsent
+from fmnist_lab.tracking.sender import Outcome, sync
 from fmnist_lab.tracking.store import NOTE
 from fmnist_lab.trial import StopReason, TrialResult
 from tests.support.folders import RESULT as WHOLE
@@ -112,6 +113,14 @@ def test_a_damaged_one_is_set_aside_and_said(
     assert aside.name == f"{path.name}.damaged"
     assert aside.match(RECORDS)
     assert list(unsent(tmp_path)) == []
+
+
+def test_sync_counts_a_damaged_one(tmp_path: Path) -> None:
+    (tmp_path / "trials/0").mkdir(parents=True)
+    Record.create(tmp_path / "trials/0", HEADER).close()
+    only(tmp_path / "trials/0").write_text("{bad\n")
+    assert sync(tmp_path).damaged == 1
+    assert sync(tmp_path) == Outcome()
 
 
 def test_a_clock_that_is_set_back_makes_no_time_decrease(tmp_path: Path) -> None:

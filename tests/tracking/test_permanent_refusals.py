@@ -16,7 +16,7 @@ from requests import HTTPError, Response
 
 from fmnist_lab import tracking
 from fmnist_lab.config import TrackingConfig
-from fmnist_lab.tracking.outbox import Header, Record, RefusedError
+from fmnist_lab.tracking.outbox import UNSENT, Header, Record, RefusedError
 from fmnist_lab.tracking.sender import Sender
 from fmnist_lab.tracking.trial_run import spelled
 from tests.conftest import run_here
@@ -171,6 +171,8 @@ def test_a_whole_run_is_refused_and_the_others_are_sent(
     assert done.returncode == 1
     assert done.stdout.startswith("2 ")
     assert "mlruns/trials/a: " in done.stderr
+    assert UNSENT in done.stderr  # the file to delete, instead of advice for a server that is down
+    assert "again" not in done.stderr
     assert run_here(folder, "sync").stdout.startswith("1 ")
 
 

@@ -125,6 +125,16 @@ def test_of_two_sweeps_of_one_name_the_later_one(store: Store) -> None:
     assert store.shown(write(store), "sweep-trials") == [trial]
 
 
+@pytest.mark.parametrize("name", ["it's", 'so "good"', "a' AND tags.kind = 'b"])
+@pytest.mark.parametrize("has_run", [True, False])
+def test_names_with_quotes(store: Store, name: str, has_run: bool) -> None:
+    if has_run:
+        trial = store.trial(store.sweep(name), name, "calm", 0.9)
+    else:  # a multirun has no run of its own
+        trial = store.run({"kind": "trial", "sweep": name, "strategy": "calm"}, 0.9)
+    assert store.shown(write(store), "sweep-trials") == [trial]
+
+
 def test_curves_of_the_best_trial_of_each_strategy(store: Store) -> None:
     night = store.sweep("night")
     store.trial(night, "night", "calm", 0.5)

@@ -1,7 +1,6 @@
 """Imports TensorFlow and Keras without their start-up messages."""
 
 import functools
-import gc
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from fmnist_lab.errors import RequestError
+from fmnist_lab.foundation.memory import without_collections
 from fmnist_lab.training.engines import program_cache
 
 # Without it XLA copies each kernel that a step reads and updates, a seventh of the time that the
@@ -48,7 +48,7 @@ def import_tensorflow() -> ModuleType:
         _quiet_stderr(),
         _without_settings_of_keras(),
         _without_what_keras_can_do_without(),
-        _without_collections(),
+        without_collections(),
     ):
         import keras
         import tensorflow
@@ -113,7 +113,7 @@ def _without_settings_of_keras() -> Iterator[None]:
         try:
             yield
         finally:
-            del os.environ["KERAS_HOME"]  # data sets are still kept where it says
+            del os.environ["KERAS_HOME"]  # `data` still looks for images where the user's says
             os.environ |= given
 
 
@@ -131,24 +131,6 @@ def _without_what_keras_can_do_without() -> Iterator[None]:
     finally:
         for name in skipped:
             del sys.modules[name]
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Has the garbage collector not look at the objects of an import: not during it, nor later.
-
-    They are 400,000 and stay. It would go through them again and again, which takes a fifth of the
-    import's processor time and a twentieth of each later composition of a configuration.
-    """
-    if not gc.isenabled():  # the user's choice
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.freeze()
 
 
 @contextmanager

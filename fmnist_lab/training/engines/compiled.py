@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist_lab import schedules
 from fmnist_lab.data import Dataset
+from fmnist_lab.foundation.memory import return_free_memory
 from fmnist_lab.metrics import BY_CLASS, RAW, by_class
 from fmnist_lab.training import augmentation, clipping
 from fmnist_lab.training.averaging import Average, Decays
@@ -215,6 +216,7 @@ class Program:
             return self._call(body, *inputs)
         self._functions[body.__name__] = function
         program_cache.publish()
+        return_free_memory()
         return result
 
     def _train_epoch(

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+import fmnist_lab
 from fmnist_lab.foundation.files import FolderHeldError, held
 from fmnist_lab.foundation.threads import threads
 
@@ -52,16 +53,18 @@ class ProgramCache:
         self._shared = root / kind
         self._shared.mkdir(parents=True, exist_ok=True, mode=0o700)
         _delete_leftovers(root)
-        self._life = ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=self._shared))
-        self._life.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self._life.enter_context(held(self.folder))
-        for path in self._shared.glob(_PROGRAMS):
-            with suppress(FileNotFoundError):  # another process has deleted it
-                if path.suffix == _checksum(path):
-                    os.link(path, self.folder / path.stem)
-                else:
-                    path.unlink()
+        with ExitStack() as life:
+            life.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            life.enter_context(held(self.folder))
+            for path in self._shared.glob(_PROGRAMS):
+                # Another process has deleted it, or two have compiled it at the same time.
+                with suppress(FileNotFoundError, FileExistsError):
+                    if path.suffix == _checksum(path):
+                        os.link(path, self.folder / path.stem)
+                    else:
+                        path.unlink()
+            self._life = life.pop_all()
 
     def publish(self) -> None:
         """Shares the programs that this process has compiled, each whole and under its checksum."""
@@ -140,7 +143,7 @@ def _kind_of_code(flags: list[str]) -> str:
         platform.machine(),
         _processor(),
         metadata.version("tensorflow"),
-        metadata.version("fmnist_lab"),
+        fmnist_lab.__version__,  # also in a checkout that is not installed
         os.environ.get("XLA_FLAGS", ""),
         *flags,
         str(threads()),

@@ -30,7 +30,7 @@ def network(*middle: Any, **settings: Any) -> Any:
 class TestNormalizedDense:
     """Against differentiation by rules, in double precision."""
 
-    @settings(max_examples=100)
+    @settings(max_examples=40)
     @given(
         seed=st.integers(0, 2**32 - 1),
         batch=st.integers(1, 40),

@@ -17,22 +17,34 @@ from fmnist_lab.training.engines.program_cache import OFF, VARIABLE, ProgramCach
 from tests.support.sweeping import ROOT
 
 TRAIN = """
-import json, os
+import json, os, sys
+from pathlib import Path
 from fmnist_lab import config, data
 from fmnist_lab.training import engines
-from fmnist_lab.training.engines import program_cache
-from tests.conftest import TINY
-from pathlib import Path
 from fmnist_lab.training.checkpoint import ONLY, Checkpoint
-trial = config.to_trial(config.compose([*TINY]))
-curve = []
-def keep(epoch, metrics):
-    curve.append({key: value for key, value in metrics.items() if "time" not in key})
-    return True
-engines.get("compiled")(trial, data.load(trial.data), keep, Checkpoint(Path(), {}, ONLY))
-cache = program_cache.start()
-links = [path.stat().st_nlink for path in cache.folder.glob("*.pb")] if cache else []
-print(json.dumps([curve, sorted(links)]))
+from fmnist_lab.training.engines import compiled, program_cache
+from tests.conftest import TINY
+
+root = Path(os.environ[program_cache.VARIABLE])
+
+def train():
+    trial = config.to_trial(config.compose([*TINY]))
+    curve = []
+    def keep(epoch, metrics):
+        curve.append({key: value for key, value in metrics.items() if "time" not in key})
+        return True
+    engines.get("compiled")(trial, data.load(trial.data), keep, Checkpoint(Path(), {}, ONLY))
+    links = [path.stat().st_nlink for path in root.glob("*/.process-*/*.pb")]
+    print(json.dumps([curve, links]))
+
+for cache in sys.argv[1:]:
+    if os.fork() == 0:
+        os.environ[program_cache.VARIABLE] = cache
+        train()
+        sys.exit()
+    os.wait()
+if not sys.argv[1:]:
+    train()
 """
 
 
@@ -59,6 +71,33 @@ def test_a_process_starts_with_what_another_has_published(root: Path) -> None:
     first.publish()
     assert names(ProgramCache(root, "kind")) == {"train"}
     assert names(ProgramCache(root, "other")) == set()
+
+
+def test_of_two_programs_of_one_name_either_is_taken(root: Path) -> None:
+    for place, content in (("a", b"one"), ("b", b"other")):
+        cache = ProgramCache(root / place, "kind")
+        compiled(cache, "train", content)
+        cache.publish()
+    (other,) = root.glob("b/kind/*.pb.*")
+    other.rename(root / "a" / "kind" / other.name)  # as two processes leave them that end together
+    assert names(ProgramCache(root / "a", "kind")) == {"train"}
+
+
+def test_a_cache_that_cannot_be_opened_leaves_no_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ProgramCache(root, "kind")
+    compiled(cache, "train")
+    cache.publish()
+    cache.close()
+
+    def refuse(*_: object) -> None:
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(OSError, match="hard links"):
+        ProgramCache(root, "kind")
+    assert list(root.glob(f"kind/{program_cache._PRIVATE}*")) == []
 
 
 @pytest.mark.parametrize("damage", [b"", b"cod", b"code of another kind"])
@@ -126,20 +165,24 @@ def test_without_a_folder_to_write_there_is_no_cache(root: Path) -> None:
 def test_the_bits_are_the_same_without_a_cache_with_a_new_one_and_with_a_used_one(
     root: Path,
 ) -> None:
-    def train(cache: str) -> tuple[Any, list[int]]:
-        command = [sys.executable, "-c", TRAIN]
-        environment = os.environ | {VARIABLE: cache, "TF_XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        curve, links = json.loads(done.stdout)
-        return curve, links
+    environment = os.environ | {VARIABLE: str(root), "TF_XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
 
-    without, _ = train(OFF)
-    new, links = train(str(root))
-    assert links == [2, 2]  # published by the first process, which compiled them
+    def train(*forked: str) -> list[tuple[Any, list[int]]]:
+        """Trains with `root`, or with each of these caches in a process that is forked for it.
+
+        As a sweep's workers are: from one that has TensorFlow, and a folder of its own in `root`.
+        """
+        command = [sys.executable, "-c", TRAIN, *forked]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    (without, links), (new, shared) = train(OFF, str(root))
+    assert links == []  # also in the folder of the process that was forked
+    assert shared == [2, 2]  # published by the process that compiled them
     largest = max(root.glob("*/*.pb.*"), key=lambda path: path.stat().st_size)
     smallest = min(root.glob("*/*.pb.*"), key=lambda path: path.stat().st_size)
     smallest.write_bytes(smallest.read_bytes()[:1000])
-    used, links = train(str(root))
+    ((used, links),) = train()
     assert links == [2, 2]  # TensorFlow would have put a file of its own in the place of a link
     assert largest.stat().st_nlink == 1  # the process that linked it has ended
     assert without == new == used
