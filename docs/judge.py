@@ -1,7 +1,7 @@
 """Judges the published sweeps again, by today's tests: `python -m docs.judge` writes the page.
 
-Nothing is trained: the replicates in docs/results/*/trials.csv are compared, and the verdicts that
-were published, in comparison.csv, stand beside.
+Nothing is trained: the replicates in docs/results/*/trials.csv.gz are compared, and the verdicts
+that were published, in comparison.csv, stand beside.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ This page has both verdicts for the same replicates; no network was trained agai
 
 Differences are in points of test accuracy. p-values are adjusted for all comparisons of a table,
 and the intervals hold for all of its rows together, with 95 %. They are over seeds (or searches)
-on the same 10,000 images. `python -m docs.judge` makes the page from the `trials.csv` and the
+on the same 10,000 images. `python -m docs.judge` makes the page from `trials.csv.gz` and
 `comparison.csv` of each folder.
 """
 
@@ -36,7 +36,7 @@ def page() -> str:
 
 def _section(folder: Path) -> str:
     """A published sweep's strategies against its baseline, and against its best one."""
-    runs = pd.read_csv(folder / "trials.csv")
+    runs = pd.read_csv(folder / "trials.csv.gz")
     published = pd.read_csv(folder / "comparison.csv")
     replicates = runs[runs["kind"] == "replicate"]
     pair = "search" if replicates["search"].nunique() > 1 else "seed"

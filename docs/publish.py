@@ -1,8 +1,8 @@
 """Puts a sweep's results into docs/results: `python -m docs.publish FOLDER NAME`.
 
-Reports there share one packed copy of plotly and still open without a network; curves have six
-significant digits and are compressed (`pandas.read_csv` reads them as they are). Also draws the
-picture of the answer from its CSV, for light and dark pages.
+Reports there share one packed copy of plotly and still open without a network; trials and curves
+are compressed (`pandas.read_csv` reads them as they are), curves with six significant digits. Also
+draws the picture of the answer from its CSV, for light and dark pages.
 """
 
 import base64
@@ -48,7 +48,10 @@ def publish(sweep: Path, name: str) -> None:
     """Copies what a page links to from a sweep's folder; `compare` has written it there."""
     place, sweep = RESULTS.resolve() / name, sweep.resolve()
     place.mkdir(exist_ok=True)
-    for file in (layout.TRIALS_CSV, layout.COMPARISON_CSV, layout.MANIFEST):
+    if (trials := sweep / layout.TRIALS_CSV).exists():
+        packed = gzip.compress(trials.read_bytes(), mtime=0)
+        (place / f"{layout.TRIALS_CSV}.gz").write_bytes(packed)
+    for file in (layout.COMPARISON_CSV, layout.MANIFEST):
         if (sweep / file).exists() and sweep != place:
             shutil.copy(sweep / file, place / file)
     if (ledger := sweep.parents[1] / layout.OPENINGS).exists():
@@ -77,7 +80,7 @@ def draw_answer(place: Path, scheme: str) -> None:
 
     A bar is the mean of the dots with its 95 % interval.
     """
-    trials = pd.read_csv(place / layout.TRIALS_CSV)
+    trials = pd.read_csv(place / f"{layout.TRIALS_CSV}.gz")
     trials = trials[trials["kind"] == "replicate"]
     unit = "search" if trials["search"].nunique() > 1 else "seed"
     tested = trials.groupby(["strategy", unit])["test_accuracy"].mean().groupby("strategy")
