@@ -161,10 +161,7 @@ def _labels(trial: Trial, strategy: str | None, kind: str) -> Labels:
         if group not in choices:
             raise RequestError(group, "be the name of one option", Phrase("several or none"))
     many = hydra_config.mode == RunMode.MULTIRUN
-    folder = Path(hydra_config.sweep.dir)
-    if kind == "replicate":  # they have a folder of their own in the sweep's
-        folder = folder.parent
-    folder, search = searches.split(folder)
+    folder, search = searches.split(Path(hydra_config.sweep.dir), kind)
     return Labels(
         kind=kind,
         sweep=folder.name if many else None,

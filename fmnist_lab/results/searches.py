@@ -15,8 +15,14 @@ def folder_of(sweep: Path, number: int) -> Path:
     return sweep / SEARCHES / str(number) if number else sweep
 
 
-def split(folder: Path) -> tuple[Path, int]:
-    """Returns the sweep's folder and the search's number, from the search's folder."""
+def split(folder: Path, kind: str = "trial") -> tuple[Path, int]:
+    """Returns the sweep's folder and the search's number, from that of the search's runs.
+
+    Args:
+        folder: The folder of the search, or for the kind `replicate` that of its replicates.
+        kind: The kind of its runs.
+    """
+    folder = folder.parent if kind == "replicate" else folder
     if folder.parent.name == SEARCHES and folder.name.isdigit():
         return folder.parent.parent, int(folder.name)
     return folder, 0

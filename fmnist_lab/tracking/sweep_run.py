@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from fmnist_lab.config import TrackingConfig, to_tracking
 from fmnist_lab.foundation.files import whole_file
 from fmnist_lab.foundation.spelling import spell
-from fmnist_lab.results import manifest
+from fmnist_lab.results import manifest, searches
 from fmnist_lab.results.layout import MLFLOW_RUN
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import EndReason, SweepEnd, TrialEnd
@@ -48,20 +48,28 @@ class SweepRun:
     at the sweep's start and end all of them, in between those of trials that have ended.
     """
 
-    def __init__(self, tracking: Mapping[str, Any], name: str, metric: str, command: str) -> None:
+    def __init__(
+        self,
+        tracking: Mapping[str, Any],
+        name: str,
+        metric: str,
+        command: str,
+        kind: str = Kind.TRIAL,
+    ) -> None:
         """Opens nothing yet.
 
         Args:
             tracking: The node `tracking` of the configuration.
-            name: The sweep's name.
+            name: The run's name.
             metric: The name of the objective.
             command: The command line that continues the sweep.
+            kind: The kind of the runs that are nested under it.
 
         Raises:
             RequestError: The tracking is not allowed; the message names the key.
         """
         self._config = to_tracking(OmegaConf.create({"tracking": TrackingConfig(**tracking)}))
-        self._name, self._metric, self._command = name, metric, command
+        self._name, self._metric, self._command, self._kind = name, metric, command, kind
         self._ended: set[int] = set()  # trials since the last update
         self._due = 0.0  # when the next update may be sent
         self._is_open = False  # stays so where nothing is recorded
@@ -127,7 +135,9 @@ class SweepRun:
             run_id = str(json.loads(text)["run_id"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or a damaged one
             run_id = None
-        tags = {"kind": Kind.SWEEP, "sweep": self._name, "objective.metric": self._metric}
+        sweep, _ = searches.split(self._folder, self._kind)
+        tags = {"kind": Kind.SWEEP, "sweep": sweep.name, "runs": self._kind}
+        tags["objective.metric"] = self._metric
         # Replicates have a run of their own, and the plan of their search.
         known = manifest.read(self._folder) or manifest.read(self._folder.parent)
         tags |= {"manifest": known["hash"]} if "hash" in known else {}

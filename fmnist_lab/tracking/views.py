@@ -17,7 +17,6 @@ from fmnist_lab.tracking.store import PARENT
 from fmnist_lab.trial import ObjectiveConfig
 
 TAG = "mlflow.sharedViewState."
-REPLICATES = "-replicates"  # ends the name of the sweep that trains the winners again
 MOST_TRIALS = 1000  # looked through for the winners; more than one request for them is slow
 
 COLUMNS = (
@@ -78,8 +77,6 @@ def write_views(client: Any) -> Latest | None:
         return None
     newest = max(found, key=lambda run: run.info.start_time)
     name, experiment_id = newest.data.tags["sweep"], newest.info.experiment_id
-    if newest.data.tags["kind"] == Kind.SWEEP:
-        name = name.removesuffix(REPLICATES)
     views = list(_views(client, experiment_id, name))
     for view in views:
         envelope = {"name": f"{name}: {view.title}", "createdAt": now(), "updatedAt": now()}
@@ -137,15 +134,15 @@ def _views(client: Any, experiment_id: str, name: str) -> Iterator[View]:
 
 
 def _runs_of(client: Any, experiment_id: str, name: str, kind: Kind) -> tuple[Any, str]:
-    """Returns the run of a sweep, the newest of that name, and a filter for its trials' runs.
+    """Returns the run of a sweep, the newest of that name, and a filter for its runs of a kind.
 
-    A multirun has no run of its own: None.
+    A multirun has no run of its own: None. That of an earlier release does not say its kind.
     """
-    parent = f"{name}{REPLICATES if kind == Kind.REPLICATE else ''}"
-    condition = f"tags.kind = '{Kind.SWEEP}' AND tags.sweep = {_quoted(parent)}"
+    of_sweep = f"tags.sweep = {_quoted(name)}"
+    condition = f"{of_sweep} AND tags.kind = '{Kind.SWEEP}' AND tags.runs = '{kind}'"
     if sweep := _newest(client, [experiment_id], condition):
         return sweep, f"tags.{PARENT} = '{sweep.info.run_id}'"
-    return None, f"tags.sweep = {_quoted(name)} AND tags.kind = '{kind}'"
+    return None, f"{of_sweep} AND tags.kind = '{kind}'"
 
 
 def _quoted(value: str) -> str:

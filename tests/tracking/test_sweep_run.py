@@ -156,7 +156,9 @@ class TestStart:
         run = store.client.get_run(run_id)
         assert (run.info.run_name, run.info.status) == ("new", "RUNNING")
         own = {key: value for key, value in run.data.tags.items() if not key.startswith("mlflow.")}
-        assert own == {"kind": "sweep", "sweep": "new", "objective.metric": "val/accuracy"}
+        assert own == {
+            "kind": "sweep", "sweep": "new", "runs": "trial", "objective.metric": "val/accuracy",
+        }  # fmt: skip
         assert run.data.tags["mlflow.source.name"] == "fmnist-lab"
         assert "0 of 4" in store.note(run_id)
         assert f"```\n{COMMAND}\n```" in store.note(run_id)

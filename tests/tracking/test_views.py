@@ -29,8 +29,9 @@ class Store:
         self.client.set_terminated(run.info.run_id, status)
         return str(run.info.run_id)
 
-    def sweep(self, name: str, metric: str = "val/accuracy") -> str:
-        return self.run({"kind": "sweep", "sweep": name, "objective.metric": metric})
+    def sweep(self, name: str, metric: str = "val/accuracy", runs: str = "trial") -> str:
+        tags = {"kind": "sweep", "sweep": name, "runs": runs, "objective.metric": metric}
+        return self.run(tags)
 
     def trial(
         self,
@@ -156,7 +157,7 @@ def test_of_losses_the_smallest_is_the_best(store: Store) -> None:
 def test_replicates_have_a_view_of_their_own(store: Store) -> None:
     night = store.sweep("night")
     trial = store.trial(night, "night", "calm", 0.5)
-    again = store.sweep("night-replicates")
+    again = store.sweep("night", runs="replicate")
     replicate = store.trial(again, "night", "calm", 0.6, kind="replicate")
     latest = write(store)
     assert latest.name == "night"
