@@ -418,7 +418,7 @@ def _verdict(row: dict[str, Any], is_inside: bool, alpha: float, maximised: bool
 
 
 def seen(rows: Sequence[Mapping[str, Any]], looks: Sequence[int]) -> list[dict[str, Any]]:
-    """Tells what each look that was made has said of the strategies that were open then.
+    """Returns the verdicts of each look that was made, of the strategies that were open then.
 
     Args:
         rows: Those of `compare` with looks.

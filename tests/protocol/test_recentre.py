@@ -142,7 +142,7 @@ class TestAsBegun:
 
 
 class TestReport:
-    """What is said of the second stage."""
+    """The sentences about the second stage."""
 
     def place(self, folder: Path, *further: tuple[str, float, float]) -> Path:
         place = tuned(folder, AT_THE_END)
@@ -158,7 +158,7 @@ class TestReport:
             )
         return place
 
-    def said(self, place: Path) -> str:
+    def sentences(self, place: Path) -> str:
         evidence = report.gather(place, results.trials(results.ended(place)))
         assert evidence.setup.planned == 12
         assert not evidence.setup.is_independent
@@ -166,10 +166,10 @@ class TestReport:
 
     def test_which_strategies_have_moved(self, tmp_path: Path) -> None:
         place = self.place(tmp_path, ("constant", 0.005, 0.95), ("cosine", 0.004, 0.1))
-        assert "found better configurations of constant." in self.said(place)
+        assert "found better configurations of constant." in self.sentences(place)
 
     def test_none_has(self, tmp_path: Path) -> None:
-        assert "found no better configuration of any strategy." in self.said(self.place(tmp_path))
+        assert "found no better configuration of any strategy." in self.sentences(self.place(tmp_path))
 
     @pytest.mark.parametrize(("rate", "is_flagged"), [(0.02, True), (0.0005, False)])
     def test_who_is_still_at_an_end(self, tmp_path: Path, rate: float, *, is_flagged: bool) -> None:
