@@ -33,13 +33,13 @@ from fmnist_lab.config.config_files import (
 )
 from fmnist_lab.errors import NotReproducedError, Phrase, RequestError
 from fmnist_lab.export.choosing import Choice
+from fmnist_lab.foundation.nested import differences, flatten
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.foundation.spelling import spell
 from fmnist_lab.foundation.threads import with_threads
 from fmnist_lab.foundation.wording import count, number
 from fmnist_lab.results import curve_diff
 from fmnist_lab.results.overrides import asked
-from fmnist_lab.tracking import flatten
 from fmnist_lab.training import environment
 from fmnist_lab.trial import Trial, without_new
 
@@ -111,7 +111,7 @@ def to_trial(document: Document) -> Trial:
 def differing(document: Document) -> list[tuple[str, Any, Any]]:
     """Lists where the recipe is not the recorded trial: dotted key, recorded value, present one."""
     recorded, present = document["exported"]["configuration"], _configuration(to_trial(document))
-    return _differences(recorded, present)
+    return differences(recorded, present)
 
 
 def train_again(recipe: Document, threads: int | None, *more: str, kind: str = "trial") -> Path:
@@ -262,12 +262,6 @@ def _configuration(trial: Trial) -> dict[str, Any]:
     return whole
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    old, new = flatten(before), flatten(now)
-    pairs = [(key, old.get(key), new.get(key)) for key in sorted({*old, *new})]
-    return [(key, was, is_) for key, was, is_ in pairs if was != is_]
-
-
 def _exportable(given: DictConfig, key: str, raw: Any, folder: Path) -> Any:
     """Returns the value, or values, as they may stand in an exported file."""
     if isinstance(raw, dict):
@@ -292,7 +286,7 @@ def _require_same(document: Document, given: DictConfig, folder: Path) -> None:
         resolved = _settings(given, resolve=True)
     except OmegaConfBaseException as error:
         raise config.refusal(error) from error
-    for key, before, now in _differences(resolved, _configuration(to_trial(document))):
+    for key, before, now in differences(resolved, _configuration(to_trial(document))):
         raise RequestError(
             f"`{key}` of the trial in {folder} must follow from its options and values, got "
             f"{before!r} there and {now!r} from them: the options have changed."

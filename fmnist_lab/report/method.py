@@ -4,13 +4,13 @@ from collections import Counter
 
 from fmnist_lab.data import OWN
 from fmnist_lab.foundation import wording
+from fmnist_lab.foundation.nested import flatten
 from fmnist_lab.report import lengths
 from fmnist_lab.report.evidence import Evidence
 from fmnist_lab.report.sentences import listed, progress, units
 from fmnist_lab.report.setup import Setup
 from fmnist_lab.results import foreign, ledger
 from fmnist_lab.statistics import MIN_PAIRS
-from fmnist_lab.tracking import flatten
 
 _NO_PRUNER = "NopPruner"
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "averaging", "engine")

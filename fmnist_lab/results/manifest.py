@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from fmnist_lab.foundation.files import write_json
+from fmnist_lab.foundation.nested import differences
 from fmnist_lab.results import ledger, schema, searches
 from fmnist_lab.results.layout import MANIFEST, SPACES, SWEEP_CONFIG, SWEEP_RESULTS
 
@@ -109,7 +110,8 @@ def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
     """
     before = read(folder)
     shared = sorted(content.keys() & before.keys())
-    return [key for name in shared for key in differences(before[name], content[name], name)]
+    known, now = ({name: side[name] for name in shared} for side in (before, content))
+    return [key for key, *_ in differences(known, now)]
 
 
 def has_other_winners(changed: Iterable[str]) -> bool:
@@ -175,14 +177,3 @@ def add_looks(
         openings[-1]["looks"] = [*openings[-1].get("looks", []), *made]
     add(folder, openings=openings, wanted=dict(wanted))
     return new
-
-
-def differences(before: Any, after: Any, key: str = "") -> list[str]:
-    """Returns the dotted keys whose values differ."""
-    if not (isinstance(before, Mapping) and isinstance(after, Mapping)):
-        return [] if before == after else [key]
-    parts = (
-        differences(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
-        for name in sorted({**before, **after})
-    )
-    return [found for part in parts for found in part]

@@ -21,6 +21,7 @@ from optuna.study import StudyDirection
 
 from fmnist_lab.errors import Phrase
 from fmnist_lab.foundation import instantiate
+from fmnist_lab.foundation.nested import flatten
 from fmnist_lab.foundation.secrets import mask
 from fmnist_lab.sweeper import samplers
 from fmnist_lab.sweeper.settings import (
@@ -171,7 +172,7 @@ class Planner:
         free = ["hydra", *(self.settings.may_change or [])]
         free += [f"{node}.space" for node in self.settings.spaces or []]
         # Unresolved: what is computed from other keys changes with these.
-        plain = _flatten(OmegaConf.to_container(composed, resolve=False))
+        plain = flatten(OmegaConf.to_container(composed, resolve=False))
         return {
             key: mask(value) if isinstance(value, str) else value
             for key, value in plain.items()
@@ -208,15 +209,6 @@ def _shown_values(distribution: BaseDistribution) -> Sequence[Any]:
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     return [getattr(distribution, end) for end in ("low", "high")]  # which all others have
-
-
-def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict) or not node:
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= _flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def open_studies(

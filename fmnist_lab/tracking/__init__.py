@@ -15,9 +15,9 @@ from fmnist_lab.tracking.store import (
     store_uri,
 )
 from fmnist_lab.tracking.sweep_run import SweepRun
-from fmnist_lab.tracking.trial_run import MlflowTracker, flatten
+from fmnist_lab.tracking.trial_run import MlflowTracker
 from fmnist_lab.tracking.views import runs_page, write_views
 
 __all__ = ["ROOT", "MlflowTracker", "Outcome", "SweepRun", "artifacts", "attach", "database",
-           "flatten", "open_experiment", "open_store", "runs_page", "store_uri", "sync",
+           "open_experiment", "open_store", "runs_page", "store_uri", "sync",
            "write_views"]  # fmt: skip

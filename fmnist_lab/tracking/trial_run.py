@@ -15,6 +15,7 @@ from typing import Any
 
 from fmnist_lab.config import TrackingConfig
 from fmnist_lab.data import Dataset
+from fmnist_lab.foundation.nested import flatten
 from fmnist_lab.tracking.outbox import Header, Kind, Record, now
 from fmnist_lab.tracking.sender import SEND_SECONDS, sender
 from fmnist_lab.tracking.store import NOTE, SOURCE, quiet_mlflow, without_password
@@ -94,17 +95,6 @@ class MlflowTracker(Tracker):
         self._record.finish(result, now())
         self._sender.notify(self._record)
         self._sender.wait(self._record)
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Joins nested keys by dots: `{'a': {'b': 1}}` becomes `{'a.b': 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def spelled(settings: Mapping[str, Any]) -> dict[str, str]:

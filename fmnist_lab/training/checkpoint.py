@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_lab.foundation.files import whole_file
+from fmnist_lab.foundation.nested import differences
 from fmnist_lab.metrics import Metrics
-from fmnist_lab.results.manifest import differences
 from fmnist_lab.training.environment import DECIDING
 from fmnist_lab.trial import Trial
 
@@ -114,7 +114,7 @@ class Checkpoint:
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             log.warning("%s is damaged (%s); the trial begins anew.", path, error)
             return
-        if changed := differences(known, self._basis):
+        if changed := [key for key, *_ in differences(known, self._basis)]:
             shown = ", ".join(changed[:_SHOWN]) + (", ..." if len(changed) > _SHOWN else "")
             log.warning("%s was left with another %s; the trial begins anew.", path, shown)
             return

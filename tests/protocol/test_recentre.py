@@ -169,7 +169,9 @@ class TestReport:
         assert "found better configurations of constant." in self.sentences(place)
 
     def test_none_has(self, tmp_path: Path) -> None:
-        assert "found no better configuration of any strategy." in self.sentences(self.place(tmp_path))
+        assert "found no better configuration of any strategy." in self.sentences(
+            self.place(tmp_path)
+        )
 
     @pytest.mark.parametrize(("rate", "is_flagged"), [(0.02, True), (0.0005, False)])
     def test_who_is_still_at_an_end(self, tmp_path: Path, rate: float, *, is_flagged: bool) -> None:

@@ -342,8 +342,3 @@ class TestStores:
         tracker.finish(RESULT, folder)
         assert tracker.run_id is None
         assert list(folder.iterdir()) == []
-
-
-def test_flatten_joins_keys_by_dots() -> None:
-    nested = {"a": {"b": 1, "c": {"d": None}}, "e": [1, 2], "f": {}}
-    assert tracking.flatten(nested) == {"a.b": 1, "a.c.d": None, "e": [1, 2]}
