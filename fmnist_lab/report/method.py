@@ -15,7 +15,7 @@ from fmnist_lab.statistics import MIN_PAIRS
 _NO_PRUNER = "NopPruner"
 _CHOICES = ("dataset", "architecture", "optimizer", "clipping", "averaging", "engine")
 # Of the manifest, in other words or elsewhere.
-_TOLD = ("winners", "openings", "versions", "strategies", "spaces", "search", "plan", "begun",
+_ELSEWHERE = ("winners", "openings", "versions", "strategies", "spaces", "search", "plan", "begun",
          "hash", "looks", "wanted", "recentred")  # fmt: skip
 _VERSIONS = ("fmnist-lab", "python", "tensorflow", "keras", "machine", "cpus", "git_commit")
 
@@ -165,7 +165,7 @@ def _manifests(setup: Setup) -> dict[str, str]:
         facts["Plan"] = f"{first['begun']}, {first['hash']}: {plan.get('question')}"
     if changed := [f"{key} {before} to {after}" for key, (before, after) in setup.changed.items()]:
         facts["Changed since the plan"] = ", ".join(changed)
-    for key, value in flatten({key: first[key] for key in first if key not in _TOLD}).items():
+    for key, value in flatten({key: first[key] for key in first if key not in _ELSEWHERE}).items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         facts[f"Manifest: {key}"] = text
     return facts
