@@ -335,10 +335,17 @@ def no_interval(pairs: int, pair: str) -> str:
     return f"no interval: {units(pairs, pair)} {'shows' if pairs == 1 else 'show'} no spread"
 
 
+def p_value(p: float, equals: str = "") -> str:
+    """`0.012`, after `equals`, or `< 0.001`."""
+    if pd.isna(p):
+        return f"{equals}-"
+    return f"{equals}{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
 def _numbers(evidence: Evidence, row: dict[str, Any]) -> str:
     pair, measure = evidence.pair, evidence.measure
     range_ = "" if pd.isna(row["low"]) else f"{100 * (1 - evidence.setup.alpha):g} % "
-    p = f"= {row['p_joint']:.3f}" if row["p_joint"] >= 0.001 else "< 0.001"
+    p = p_value(row["p_joint"], "= ")
     at = "" if pd.isna(row["look"]) or not row["look"] else f" at look {row['look']}"
     return (
         f"{measure.difference(row['difference'])}{measure.unit} over {row['opponent']} "

@@ -63,7 +63,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
                 over: measure.difference(row["difference"]),
                 "interval": _interval(measure, evidence.pair, row),
                 units: str(row["pairs"]),
-                "p": _number(row["p_joint"], ".3f"),
+                "p": escape(sentences.p_value(row["p_joint"])),
             }
         elif standing["strategy"] == opponent:
             cells["verdict"] = "What the others are compared with."

@@ -214,6 +214,14 @@ class TestHeadline:
         assert sentences.headline(nothing) == sentences.no_verdict(nothing)
 
 
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(0.0004883, "< 0.001"), (0.001, "0.001"), (0.0127, "0.013"), (math.nan, "-")],
+)
+def test_a_small_p_is_not_shown_as_zero(p: float, shown: str) -> None:
+    assert sentences.p_value(p) == shown
+
+
 class TestVerdicts:
     """A sentence for each row."""
 
