@@ -123,7 +123,7 @@ class TestASweep:
     def play(trainer: Trainer, url: str, experiment: str, acts: Acts, first: int = 0) -> Path:
         """What controller and workers do for two trials of a sweep of four; returns its folder."""
         config = TrackingConfig(name="server", uri=url, experiment=experiment)
-        folder = trainer.root / "mlruns" / "sweeps" / experiment
+        folder = trainer.root / experiment / "night"
         observer = SweepRun(asdict(config), "night", "val/accuracy", "fmnist-lab sweep night")
         (folder / "trials").mkdir(parents=True, exist_ok=True)
         acts.get(-1, int)()
