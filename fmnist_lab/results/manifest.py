@@ -109,7 +109,7 @@ def changes(content: Mapping[str, Any], folder: Path) -> list[str]:
     What an older manifest does not say has not changed.
     """
     before = read(folder)
-    shared = sorted(content.keys() & before.keys())
+    shared = content.keys() & before.keys()
     known, now = ({name: side[name] for name in shared} for side in (before, content))
     return [key for key, *_ in differences(known, now)]
 
