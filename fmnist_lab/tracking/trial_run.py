@@ -106,9 +106,8 @@ def spelled(settings: Mapping[str, Any]) -> dict[str, str]:
     params: dict[str, str] = {}
     for key, value in settings.items():
         name = re.sub(r"[^\w\-. :/]", "_", key)[:LONGEST_KEY]
-        parts = name.split("/")
-        if posixpath.normpath(name) != name or not {"", ".", ".."}.isdisjoint(parts):
-            name = "_" + "_".join(parts)
+        if name == "." or name.startswith(("..", "/")) or posixpath.normpath(name) != name:
+            name = "_" + name.replace("/", "_")
         free, number = name, 2
         while free in params:
             free, number = f"{name}_{number}", number + 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import mlflow
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
@@ -221,6 +221,7 @@ def test_a_run_that_was_deleted_gets_nothing(
         (["architecture.blocks.a,b"], ["architecture.blocks.a_b"]),
         (["a,b", "a;b", "a_b"], ["a_b", "a_b_2", "a_b_3"]),
         (["/a", "b//c", "../d", "e/f"], ["__a", "_b__c", "_.._d", "e/f"]),
+        (["..0", "a/..b", "."], ["_..0", "a/..b", "_."]),
         (["x y:z-1.0"], ["x y:z-1.0"]),
         (["k" * 300], ["k" * 240]),
     ],
@@ -231,6 +232,7 @@ def test_each_key_has_a_name_of_its_own(keys: list[str], names: list[str]) -> No
 
 @settings(max_examples=30)
 @given(st.dictionaries(st.text(min_size=1, max_size=300), st.integers(), max_size=8))
+@example({"..0": 0, ".": 1, "/a": 2})
 def test_no_key_is_refused(client: Any, config: dict[str, int]) -> None:
     from mlflow.entities import Param
 
