@@ -39,13 +39,28 @@
     Plotly.react(element, element.figure.data, layout, options);
   };
 
-  // plotly's own legend takes the chart's room, and on a phone most of it.
+  // plotly's own legend takes the chart's room, and on a phone most of it. Where lines are of
+  // several cells, a menu shows those of one, as they are compared.
   const legend = (element) => {
-    const traces = element.figure.data.filter((trace) => trace.name && trace.showlegend !== false);
+    const { data } = element.figure;
+    const traces = data.filter((trace) => trace.name && trace.showlegend !== false);
     if (traces.length < 2) return;
     traces.sort((one, other) => (one.legendrank ?? 0) - (other.legendrank ?? 0));
     const list = document.createElement("div");
     list.className = "legend";
+    const inOrder = traces.filter((trace) => trace.meta).sort((one, other) => one.meta.order - other.meta.order);
+    const cells = [...new Set(inOrder.map((trace) => trace.meta.cell))];
+    const menu = document.createElement("select");
+    menu.setAttribute("aria-label", "cell");
+    menu.append(...cells.map((cell) => new Option(cell)), new Option("all cells", ""));
+    if (cells.length > 1) list.append(menu);
+    const hidden = new Set();
+    const buttons = new Map();
+    const show = () => {
+      const isInCell = ({ meta }) => cells.length < 2 || !menu.value || meta?.cell === menu.value;
+      for (const trace of data) trace.visible = isInCell(trace) && !hidden.has(trace.name);
+      for (const trace of traces) buttons.get(trace.name).hidden = !isInCell(trace);
+    };
     for (const { name, line, marker } of traces) {
       const button = document.createElement("button");
       const swatch = document.createElement("span");
@@ -55,13 +70,19 @@
       button.append(swatch, name);
       button.setAttribute("aria-pressed", "true");
       button.addEventListener("click", () => {
-        const shown = button.getAttribute("aria-pressed") !== "true";
-        button.setAttribute("aria-pressed", String(shown));
-        for (const trace of element.figure.data) if (trace.name === name) trace.visible = shown;
+        if (!hidden.delete(name)) hidden.add(name);
+        button.setAttribute("aria-pressed", String(!hidden.has(name)));
+        show();
         draw(element);
       });
+      buttons.set(name, button);
       list.append(button);
     }
+    menu.addEventListener("change", () => {
+      show();
+      draw(element);
+    });
+    show();
     element.parentElement.after(list);
   };
 
@@ -71,8 +92,8 @@
     element.figure = JSON.parse(source.textContent);
     source.remove();
     element.classList.toggle("wide", Boolean(element.figure.layout.meta?.wide));
-    draw(element);
     legend(element);
+    draw(element);
   }
   for (const change of [dark, narrow]) change.addEventListener("change", () => charts.forEach(draw));
 })();

@@ -149,9 +149,17 @@ class Evidence:
     def cell_baseline(self) -> str:
         """The schedule that the others are compared with in each cell."""
         assert self.cells is not None
+        schedules = {name: schedule for name, (_, schedule) in self.in_cell.items()}
+        return manifest.baseline(self.setup.config, list(self.cells["strategy"]), schedules)
+
+    @cached_property
+    def in_cell(self) -> dict[str, tuple[str, str]]:
+        """The cell and the schedule of each strategy with replicates; empty without cells."""
+        if self.cells is None:
+            return {}
         strategies = self.replicates.loc[self.cells.index, "strategy"]
-        schedule = dict(zip(strategies, self.cells["strategy"], strict=True))
-        return manifest.baseline(self.setup.config, list(self.cells["strategy"]), schedule)
+        places = zip(self.cells["cell"], self.cells["strategy"], strict=True)
+        return dict(zip(strategies, places, strict=True))
 
     @cached_property
     def edges(self) -> pd.DataFrame:

@@ -115,8 +115,8 @@ def _banded(
     line = style.line(evidence, strategy)
     alpha = 0.18 if len(evidence.strategies) < 6 else 0.07
     known = frame.dropna(subset=["low", "high"])
-    common = {"type": "scatter", "name": strategy, "legendgroup": strategy,
-              "xaxis": f"x{row}", "yaxis": f"y{row}"}  # fmt: skip
+    common = {"type": "scatter", "xaxis": f"x{row}", "yaxis": f"y{row}"}
+    common |= style.named(evidence, strategy)
     band = common | {
         "x": [*(known.index + 1), *(known.index[::-1] + 1)],
         "y": [*known["high"], *known["low"][::-1]], "fill": "toself", "mode": "lines",
@@ -230,7 +230,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
     )  # fmt: skip
     traces = [
         style.dots(len(trials)) | {
-            "x": own[RATE], "y": own["y"], "name": strategy, "legendgroup": strategy,
+            "x": own[RATE], "y": own["y"], **style.named(evidence, strategy),
             "marker": {"color": style.colour(evidence, strategy), "size": 8, "opacity": 0.8,
                        "symbol": symbol},
             "showlegend": frame is not lost,

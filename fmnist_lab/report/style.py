@@ -24,20 +24,32 @@ MANY = 3000  # points; more are drawn on the graphics card
 
 
 def line(evidence: Evidence, strategy: str) -> dict[str, Any]:
-    """Returns a strategy's colour and dash, the same in every chart; no two share both."""
-    names, first = evidence.strategies, evidence.baseline
-    if evidence.cells is not None and strategy not in names:  # a schedule, in several cells
-        names, first = list(evidence.cells["strategy"].unique()), evidence.cell_baseline
-    others = sorted(name for name in names if name != first)
-    if strategy == first:
+    """Returns the colour and dash of a strategy or schedule, the same in every chart.
+
+    No two strategies share both, but those of several cells with the same schedule.
+    """
+    schedules = {name: schedule for name, (_, schedule) in evidence.in_cell.items()}
+    first = evidence.baseline if evidence.cells is None else evidence.cell_baseline
+    others = sorted({schedules.get(name, name) for name in evidence.strategies} - {first})
+    if (name := schedules.get(strategy, strategy)) == first:
         return {"color": BASELINE_COLOUR, "dash": "solid", "width": 2}
-    turn, place = divmod(others.index(strategy), len(COLOURS))
+    turn, place = divmod(others.index(name), len(COLOURS))
     return {"color": COLOURS[place], "dash": DASHES[turn % 3], "width": 2}
 
 
 def colour(evidence: Evidence, strategy: str) -> str:
     """Returns a strategy's colour."""
     return str(line(evidence, strategy)["color"])
+
+
+def named(evidence: Evidence, strategy: str) -> dict[str, Any]:
+    """Returns a trace's name and its cell, of which the page makes a menu."""
+    name = {"name": strategy, "legendgroup": strategy}
+    if evidence.cells is None or strategy not in evidence.in_cell:
+        return name
+    cell, _ = evidence.in_cell[strategy]
+    order = list(evidence.cells["cell"].unique()).index(cell)
+    return name | {"meta": {"cell": cell, "order": order}}
 
 
 def by_strategy(evidence: Evidence, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -52,9 +64,9 @@ def lines(
 ) -> list[dict[str, Any]]:
     """Returns a line of two columns for each strategy."""
     return [
-        {"type": "scatter", "x": own[x], "y": own[y], "name": strategy, "hovertemplate": hover,
+        {"type": "scatter", "x": own[x], "y": own[y], "hovertemplate": hover,
          "mode": "lines+markers" if len(own) < 40 else "lines", "marker": {"size": 4},
-         "line": line(evidence, strategy)}
+         "line": line(evidence, strategy), **named(evidence, strategy)}
         for strategy, own in by_strategy(evidence, frame)
     ]  # fmt: skip
 

@@ -88,12 +88,12 @@ def _ranking(evidence: Evidence) -> str:
     lost = [name for name in ("pruned", "diverged", "failed") if standings[name].any()]
     is_tested = standings[evidence.measure.column].notna().any()
     rows = [
-        {
-            "strategy": row["strategy"],
+        {"strategy": row["strategy"]}
+        | (_tested(evidence.measure, row) if is_tested else {})
+        | {
             f"best {evidence.metric}": _number(row["best"], evidence.measure.best),
             "in trial": _number(row["trial"], "d"),
             **{name: row[name] for name in ("trials", *lost)},
-            **(_tested(evidence.measure, row) if is_tested else {}),
         }
         for row in sentences.records(standings)
     ]

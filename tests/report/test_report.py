@@ -19,7 +19,7 @@ from fmnist_lab.data import OWN, SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
 from fmnist_lab.foundation.files import write_json
-from fmnist_lab.report import cautions, figures, lengths, method, page, sentences, tables
+from fmnist_lab.report import cautions, figures, lengths, method, page, sentences, style, tables
 from fmnist_lab.report import evidence as gathering
 from fmnist_lab.results import layout
 from fmnist_lab.statistics import Verdict
@@ -683,6 +683,17 @@ class TestCells:
         assert list(lines.data[0].y) == pytest.approx([0.6, -0.6, 0.0], abs=0.02)
         profiles: Any = figures.profiles(found)
         assert {trace.name for trace in profiles.data} == set(LEVELS)
+
+    def test_a_schedule_has_its_colour_in_every_cell(self, cells: Path) -> None:
+        found = gather(cells)
+        assert found.cell_baseline == "constant"
+        for strategy, (cell, schedule) in found.in_cell.items():
+            assert (schedule, cell) == tuple(strategy.split("_"))
+            assert style.line(found, strategy) == style.line(found, schedule)
+        assert len({style.colour(found, schedule) for schedule in LEVELS}) == len(LEVELS)
+        curves: Any = figures.validation(found)
+        shown = {trace.name: trace.meta for trace in curves.data}
+        assert shown["cosine_10"] == {"cell": "10", "order": 1}
 
     def test_a_row_has_the_means_of_a_schedule(self, cells: Path) -> None:
         found = gather(cells)
