@@ -147,7 +147,8 @@ def compare(name: str | Path | None = None, *, stopping: str | None = None) -> C
         found = report.gather_foreign(foreign.read(place.resolve()), baseline=None, margin=None)
     else:
         found = report.gather(place, results.trials(ended), stopping)
-    rows, verdicts = summary(found), found.versus_baseline
+    rows = summary(found)
+    verdicts = found.versus_baseline if found.cells is None else found.in_cells
     return Comparison(
         folder=found.folder,
         answer=sentences.headline(found),

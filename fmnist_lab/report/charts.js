@@ -40,28 +40,25 @@
   };
 
   // plotly's own legend takes the chart's room, and on a phone most of it. Where lines are of
-  // several cells, a menu shows those of one, as they are compared.
+  // several cells, a button is a schedule, and a menu picks a cell, as schedules are compared in one.
   const legend = (element) => {
     const { data } = element.figure;
     const traces = data.filter((trace) => trace.name && trace.showlegend !== false);
     if (traces.length < 2) return;
-    traces.sort((one, other) => (one.legendrank ?? 0) - (other.legendrank ?? 0));
+    const key = ({ meta, name }) => meta?.schedule ?? name;
+    const places = traces.filter((trace) => trace.meta).map((trace) => trace.meta);
+    const cells = [...new Set(places.sort((one, other) => one.order - other.order).map((meta) => meta.cell))];
+    const menu = document.createElement("select");
+    menu.append(...cells.map((cell) => new Option(cell)), new Option("all cells", ""));
+    const hidden = new Set();
+    const show = () => {
+      const isInCell = ({ meta }) => cells.length < 2 || !menu.value || !meta || meta.cell === menu.value;
+      for (const trace of data) trace.visible = isInCell(trace) && !hidden.has(key(trace));
+    };
     const list = document.createElement("div");
     list.className = "legend";
-    const inOrder = traces.filter((trace) => trace.meta).sort((one, other) => one.meta.order - other.meta.order);
-    const cells = [...new Set(inOrder.map((trace) => trace.meta.cell))];
-    const menu = document.createElement("select");
-    menu.setAttribute("aria-label", "cell");
-    menu.append(...cells.map((cell) => new Option(cell)), new Option("all cells", ""));
-    if (cells.length > 1) list.append(menu);
-    const hidden = new Set();
-    const buttons = new Map();
-    const show = () => {
-      const isInCell = ({ meta }) => cells.length < 2 || !menu.value || meta?.cell === menu.value;
-      for (const trace of data) trace.visible = isInCell(trace) && !hidden.has(trace.name);
-      for (const trace of traces) buttons.get(trace.name).hidden = !isInCell(trace);
-    };
-    for (const { name, line, marker } of traces) {
+    traces.sort((one, other) => (one.legendrank ?? 0) - (other.legendrank ?? 0));
+    for (const [name, { line, marker }] of new Map(traces.map((trace) => [key(trace), trace]))) {
       const button = document.createElement("button");
       const swatch = document.createElement("span");
       swatch.className = line ? "line" : "dot";
@@ -75,15 +72,19 @@
         show();
         draw(element);
       });
-      buttons.set(name, button);
       list.append(button);
     }
+    element.parentElement.after(list);
+    if (cells.length < 2) return;
     menu.addEventListener("change", () => {
       show();
       draw(element);
     });
+    const label = document.createElement("label");
+    label.className = "legend";
+    label.append("cell", menu);
+    element.parentElement.before(label);
     show();
-    element.parentElement.after(list);
   };
 
   const charts = [...document.querySelectorAll(".chart")];

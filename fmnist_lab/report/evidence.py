@@ -404,11 +404,18 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     """The rows of `comparison.csv`: the standings, and what the verdicts say of each strategy.
 
     The columns of `statistics.compare`, as they are for the baseline and with `best_` in front
-    for the best one; NaN for the strategy that the others are compared with. After them the
-    columns of `statistics.components` as variance_seed, variance_search, variance_image. Of another
+    for the best one; NaN for the strategy that the others are compared with. With cells they follow
+    cell and schedule, and the comparisons are those within the cell. After them the columns of
+    `statistics.components` as variance_seed, variance_search, variance_image. Of another
     application's multirun the columns that hold something.
     """
     frame = evidence.standings.set_index("strategy")
+    if evidence.cells is not None:
+        within = evidence.in_cells.rename(columns={"strategy": "schedule"})
+        placed = [(name, *place) for name, place in evidence.in_cell.items()]
+        places = pd.DataFrame(placed, columns=["strategy", "cell", "schedule"])
+        judged = places.merge(within, how="left", on=["cell", "schedule"])
+        frame = frame.join(judged.set_index("strategy"))
     for verdicts, prefix in ((evidence.versus_baseline, ""), (evidence.versus_best, "best_")):
         if verdicts is not None:
             named = verdicts.set_index("strategy").add_prefix(prefix)

@@ -56,7 +56,7 @@ def learning_rates(evidence: Evidence) -> "go.Figure | None":
         style.lines(evidence, best.assign(epoch=epochs, rate=rates), "epoch", "rate",
                     "%{y:.3g} after epoch %{x}"),
         hovermode="x unified",
-        xaxis={"title": "epoch"} | style.whole_numbers(epochs.max()),
+        xaxis={"title": "epoch"} | style.epochs_axis(evidence, epochs.max()),
         yaxis=_RATES | {"range": ends},
     )  # fmt: skip
 
@@ -89,7 +89,8 @@ def validation(evidence: Evidence) -> "go.Figure | None":
     )
     mean, runs = line.mean(), band.count()
     low, high = map(band.quantile, quantiles)
-    whole_epochs = style.whole_numbers(mean.index.get_level_values("epoch").max() + 1)
+    most = mean.index.get_level_values("epoch").max() + 1
+    whole_epochs = style.epochs_axis(evidence, most)
     grid = {"rows": len(panels), "columns": 1, "pattern": "independent", "ygap": 0.16}
     layout: dict[str, Any] = {"grid": grid}
     traces: list[dict[str, Any]] = []
@@ -176,7 +177,10 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
                 "hovertemplate": f"{strategy}: mean {shown}",
             },
         ]  # fmt: skip
-    baseline = factor * standings[column].get(evidence.baseline, np.nan)
+    first = (
+        "" if evidence.cells is not None else evidence.baseline
+    )  # which each cell has its own of
+    baseline = factor * standings[column].get(first, np.nan)
     line = {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}
     upright = {"type": "line", "x0": baseline, "x1": baseline, "y0": 0, "y1": 1, "yref": "paper"}
     return style.figure(
@@ -218,6 +222,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
     trials = evidence.trials
     if RATE not in trials or trials[RATE].nunique() < 2:
         return None
+    by_rate = RATE in (evidence.setup.config.get("cells") or ())  # then all cells are one picture
     known = trials[ran_to_the_end(trials) & np.isfinite(trials["objective"])]
     if known.empty:
         return None
@@ -231,6 +236,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
     traces = [
         style.dots(len(trials)) | {
             "x": own[RATE], "y": own["y"], **style.named(evidence, strategy),
+            **({"meta": None} if by_rate else {}),
             "marker": {"color": style.colour(evidence, strategy), "size": 8, "opacity": 0.8,
                        "symbol": symbol},
             "showlegend": frame is not lost,

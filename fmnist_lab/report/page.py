@@ -86,14 +86,15 @@ def _charts(evidence: Evidence) -> Iterator[str]:
     if evidence.trials.empty:
         return
     if evidence.cells is not None:
-        first = evidence.cell_baseline
+        first, keys = evidence.cell_baseline, ", ".join(evidence.setup.config["cells"])
         yield _section(
             "Cells",
-            f"Each cell is judged by itself. The chart has the mean differences to {first}, with "
-            "their joint intervals where there is a line. The probability of improvement is how "
-            f"often a replicate beats one of {first}, on average over the cells, with a bootstrap "
-            "interval over the seeds; it says nothing of other cells. The last table has mean test "
-            "accuracies in %: a row shows what a schedule loses in other cells.",
+            f"Each cell ({keys}) is judged by itself. The chart has the mean differences to "
+            f"{first}, with their joint intervals where there is a line. The probability of "
+            f"improvement is how often a replicate beats one of {first}, on average over the "
+            "cells, with a bootstrap interval over the seeds; it says nothing of other cells. The "
+            "last table has mean test accuracies in %: a row shows what a schedule loses in other "
+            "cells.",
             figures.cells(evidence),
             tables.cells(evidence) + tables.cell_means(evidence),
         )
@@ -126,7 +127,7 @@ def _charts(evidence: Evidence) -> Iterator[str]:
                 f"trained of the {whole} that these runs would have taken."
             )
     yield _section("Stopping epochs", text, figures.stopping_epochs(evidence), table)
-    if (speed := lengths.speed(evidence)) is not None:
+    if evidence.cells is None and (speed := lengths.speed(evidence)) is not None:
         yield _section(
             "Speed",
             f"Epochs until a replicate's validation accuracy is {speed[0]:.4f} for the first "
@@ -168,10 +169,11 @@ def _charts_of_jobs(evidence: Evidence) -> Iterator[str]:
 
 def _dots(evidence: Evidence) -> str:
     """Returns the section with a dot per replicate, or job of another application."""
+    dotted = f", the dotted line the mean of {evidence.baseline}" * (evidence.cells is None)
     return _section(
         evidence.measure.title,
-        f"Every dot is a {evidence.measure.run}; the stroke is their mean with its 95 % interval, "
-        f"the dotted line the mean of {evidence.baseline}. These intervals are of the means; the "
+        f"Every dot is a {evidence.measure.run}; the stroke is their mean with its 95 % interval"
+        f"{dotted}. These intervals are of the means; the "
         f"verdicts rest on differences within the same {evidence.pair}, which vary less.",
         figures.test_accuracies(evidence),
     )

@@ -29,8 +29,12 @@ def line(evidence: Evidence, strategy: str) -> dict[str, Any]:
     No two strategies share both, but those of several cells with the same schedule.
     """
     schedules = {name: schedule for name, (_, schedule) in evidence.in_cell.items()}
-    first = evidence.baseline if evidence.cells is None else evidence.cell_baseline
-    others = sorted({schedules.get(name, name) for name in evidence.strategies} - {first})
+    names = {schedules.get(name, name) for name in evidence.strategies}
+    first = evidence.baseline
+    if evidence.cells is not None:
+        first = evidence.cell_baseline
+        names |= {*evidence.cells["strategy"]}  # searches of one strategy may choose another
+    others = sorted(names - {first})
     if (name := schedules.get(strategy, strategy)) == first:
         return {"color": BASELINE_COLOUR, "dash": "solid", "width": 2}
     turn, place = divmod(others.index(name), len(COLOURS))
@@ -43,13 +47,13 @@ def colour(evidence: Evidence, strategy: str) -> str:
 
 
 def named(evidence: Evidence, strategy: str) -> dict[str, Any]:
-    """Returns a trace's name and its cell, of which the page makes a menu."""
+    """Returns a trace's name, and its cell and schedule, of which the page makes its legend."""
     name = {"name": strategy, "legendgroup": strategy}
     if evidence.cells is None or strategy not in evidence.in_cell:
         return name
-    cell, _ = evidence.in_cell[strategy]
+    cell, schedule = evidence.in_cell[strategy]
     order = list(evidence.cells["cell"].unique()).index(cell)
-    return name | {"meta": {"cell": cell, "order": order}}
+    return name | {"meta": {"cell": cell, "order": order, "schedule": schedule}}
 
 
 def by_strategy(evidence: Evidence, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -115,6 +119,11 @@ def whole_numbers(most: int) -> dict[str, Any]:
     step = next(step for step in steps if most / step <= 10)
     first = {"tick0": 1 if step == 1 else 0, "dtick": step}
     return first | {"range": [1 - 0.02 * most, most + 0.02 * most]}
+
+
+def epochs_axis(evidence: Evidence, most: int) -> dict[str, Any]:
+    """Returns an axis of epochs; with cells, whose lengths may differ, as long as what is shown."""
+    return whole_numbers(most) if evidence.cells is None else {"nticks": 6}
 
 
 def rows_axis(names: Sequence[str]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ TOP = 10  # trials that are listed
 MOST_CHARACTERS = 8000  # MLflow cuts a longer tag off, wherever that is
 GAP = "&nbsp;"  # the UI's tables have neither margins nor, between columns, padding
 BETWEEN = " |&emsp;"
-LINK_CHARACTERS = 100  # of a link to a run, more or less; that to a folder is shorter
+LINK_CHARACTERS = 110  # of a link to a run, at most
 
 
 class SweepRun:
@@ -230,7 +230,7 @@ class Standings:
         ]
         top = _table(("", self._metric, "trial", "strategy", "parameters"), trials, room // 3)
         columns = ("strategy", f"best {self._metric}", "trial", "done", "pruned", "failed")
-        strategies = _table((*columns, "parameters"), self._strategies(), room - len(top))
+        strategies = _table((*columns, "parameters"), self._strategies(), room - _length(top))
         sections = (head, "### Strategies", strategies, GAP, "### Best trials", top, GAP, closing)
         return "\n\n".join(sections)
 
@@ -282,8 +282,14 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]], room: int) -> s
     shown = [f"| {BETWEEN.join(header)} |", "|" + " --- |" * len(header)]
     room -= sum(len(line) + 1 for line in shown) + 40  # 40: the note on those left out
     for position, line in enumerate(lines):
-        room -= len(line) + 1 + (LINK_CHARACTERS if LINK.search(line) else 0)
+        room -= _length(line) + 1
         if room < 0:
             return "\n".join([*shown, f"\n... and {len(lines) - position} more."])
         shown.append(line)
     return "\n".join(shown)
+
+
+def _length(text: str) -> int:
+    """Returns how many characters a text has at most once its links are to runs."""
+    without, links = LINK.subn("", text)
+    return len(without) + LINK_CHARACTERS * links

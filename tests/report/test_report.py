@@ -14,6 +14,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+import fmnist_lab
 from fmnist_lab import report, results
 from fmnist_lab.data import OWN, SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
@@ -693,7 +694,23 @@ class TestCells:
         assert len({style.colour(found, schedule) for schedule in LEVELS}) == len(LEVELS)
         curves: Any = figures.validation(found)
         shown = {trace.name: trace.meta for trace in curves.data}
-        assert shown["cosine_10"] == {"cell": "10", "order": 1}
+        assert shown["cosine_10"] == {"cell": "10", "order": 1, "schedule": "cosine"}
+
+    def test_searches_may_choose_different_schedules(self, cells: Path) -> None:
+        found = gather(cells)
+        replicates = found.cells
+        assert replicates is not None
+        moved = (replicates["strategy"] == "cosine") & (replicates["seed"] % 2 == 0)
+        other = replicates["strategy"].mask(moved, "cosine_norm")
+        assert "cosine_norm" in page.page(replace(found, cells=replicates.assign(strategy=other)))
+
+    def test_the_tables_have_the_verdicts_within_cells(self, cells: Path) -> None:
+        rows = gathering.summary(gather(cells)).set_index("strategy")
+        own = rows[["cell", "schedule", "opponent", "verdict"]].T
+        assert [*own["cosine_5"]] == ["5", "cosine", "constant", "better"]
+        assert [*own["constant_5"].dropna()] == ["5", "constant"]
+        from_python = fmnist_lab.compare(cells)
+        assert from_python.verdicts["verdict"].to_list() == ["better", "worse", "equivalent"]
 
     def test_a_row_has_the_means_of_a_schedule(self, cells: Path) -> None:
         found = gather(cells)

@@ -3,12 +3,14 @@
 import json
 import math
 import re
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fmnist_lab.foundation.files import write_json
 from fmnist_lab.sweeper.observers import SweepInfo
 from fmnist_lab.sweeper.sweep_end import TrialEnd
 from fmnist_lab.tracking.outbox import link
@@ -143,15 +145,17 @@ class TestMarkdown:
         text = standings(ended(0, 0.5, params={"note": "a|b"})).markdown("")
         assert "note=a\\|b" in text
 
-    def test_it_fits_into_a_tag(self) -> None:
+    @pytest.mark.parametrize("keys", [1, 8])
+    def test_it_fits_into_a_tag(self, tmp_path: Path, keys: int) -> None:
         names = [f"strategy_{number}" for number in range(200)]
-        params = {f"group.a_rather_long_key_{number}": 0.123456789 for number in range(8)}
+        params = {f"group.a_rather_long_key_{number}": 0.123456789 for number in range(keys)}
+        write_json(tmp_path / "result.json", {"mlflow_run_id": uuid.uuid4().hex})
         trials = [
-            ended(number, number / 1000, strategy=name, params=params)
+            ended(number, number / 1000, strategy=name, params=params, folder=str(tmp_path))
             for number, name in enumerate(names)
         ]
         closing = "Continue with the same command. " * 10
-        text = standings(*trials, strategies=names).markdown(closing)
+        text, _ = link(standings(*trials, strategies=names).markdown(closing), Path("night"), "123")
         assert MOST_CHARACTERS * 0.8 < len(text) <= MOST_CHARACTERS
         assert text.endswith(closing)
         assert rows(text, STRATEGIES)[0][0] == "strategy_199"
