@@ -125,7 +125,7 @@ def _print_best_trials(console: Console, progress: SweepProgress) -> None:
     best_trials.add_column(no_wrap=True)
     for trial in best:
         overrides = " ".join(
-            f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={spell(value)}"
+            f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={spell(value)}"
             for key, value in trial.params.items()
             if key.lstrip("+") not in _LABELS
         )

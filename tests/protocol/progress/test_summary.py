@@ -52,7 +52,7 @@ def limited(**ends: BudgetEnd) -> SweepEnd:
     return SweepEnd.of_budgets(ends, 1, 10)
 
 
-LEARNED = {"optimizer.learning_rate": 0.0123456, "strategy": "cosine", "+name": "a b"}
+LEARNED = {"averaging.decay": 0.99972, "strategy": "cosine", "+name": "a b"}
 
 
 def numbers(line: str) -> list[int]:
@@ -85,7 +85,7 @@ class TestSummary:
         assert [line.split()[0] for line in lines if "#" in line] == [
             "cosine", "constant", "cosine", "constant", "fmnist-lab", "fmnist-lab"
         ]  # fmt: skip
-        assert "optimizer.learning_rate=0.0123 +name='a b'" in lines[9]
+        assert "averaging.decay=0.9997 +name='a b'" in lines[9]
         assert "0.67" in lines[2]  # epochs a second
         assert commands(lines) == ["compare decay", "ui"]
 
