@@ -34,6 +34,11 @@ _WORDS = {"strategy", "architecture", "optimizer", "scheduler", "clipping", "ave
 _ALWAYS = ("trial", "strategy", "objective")
 _SCORES = ("best_val_accuracy", "best_val_loss", "test_accuracy", "test_loss")
 _QUALITY = ("objective", "best_epoch", *_SCORES)
+# What a narrow terminal leaves out, in this order: a strategy is mostly named after its choices.
+_LEFT_OUT = ("engine", "stopping", "clipping", "architecture", "optimizer", "scheduler",
+             "averaging", "stop_reason", "epochs_trained", "seconds", "best_epoch", "best_val_loss",
+             "replicates", "trials", "trial", "seed", "difference", "search", "best")  # fmt: skip
+_LEAST = {"strategy": 20, "parameters": 24}  # characters: a name is cut, parameters are folded
 _OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates_lost",
              "test_accuracy")  # fmt: skip
 
@@ -97,7 +102,7 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
             for row in words[rest].to_dict("records")
         ]
         shown["parameters"] = "parameters"
-    console.print(_table(words, shown))
+    _print(console, words, shown)
     titles = COLUMNS | {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}
     first = trials.iloc[0]
     common = [f"{titles[name]} {_cell(name, first[name])}" for name in same if first[name] != 0]
@@ -127,7 +132,7 @@ def standings(summary: pd.DataFrame, metric: str) -> dict[str, str]:
 
 def show_strategies(summary: pd.DataFrame, metric: str, console: Console | None = None) -> None:
     """Prints a line per strategy: its best trial, and the verdict where there is one."""
-    (console or _console()).print(_table(summary, standings(summary, metric)))
+    _print(console or _console(), summary, standings(summary, metric))
 
 
 def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
@@ -149,16 +154,32 @@ def _condition(trials: pd.DataFrame, where: str) -> "pd.Series[bool]":
     return picked
 
 
-def _table(frame: pd.DataFrame, columns: Mapping[str, str]) -> Table:
+def _print(console: Console, frame: pd.DataFrame, columns: Mapping[str, str]) -> None:
+    """Prints a table with the columns for which there is room, and names those without."""
+    cells = {name: [_cell(name, value) for value in frame[name]] for name in columns}
+    whole = {name: max(map(len, [columns[name], *cells[name]])) for name in columns}
+    widths = {name: min(width, _LEAST.get(name, width)) for name, width in whole.items()}
+    keys = [name for name in columns if name not in COLUMNS | _STANDINGS][::-1]
+    left_out = []
+    for name in (*_LEFT_OUT, *keys):
+        if sum(widths.values()) + 2 * len(widths) <= console.width:
+            break
+        if widths.pop(name, 0):
+            left_out.append(columns[name])
+    room = max(0, console.width - sum(widths.values()) - 2 * len(widths))
     table = Table(box=None, header_style="bold", padding=(0, 1))
-    for name, heading in columns.items():
+    for name, width in widths.items():
+        more = min(room, whole[name] - width)
+        room -= more
         is_folded = name == "parameters"
-        table.add_column(heading, justify="left" if name in _WORDS else "right",
-                         no_wrap=not is_folded,
+        table.add_column(columns[name], justify="left" if name in _WORDS else "right",
+                         no_wrap=not is_folded, width=width + more,
                          overflow="fold" if is_folded else "ellipsis")  # fmt: skip
-    for row in frame[list(columns)].to_dict("records"):
-        table.add_row(*(_cell(name, row[name]) for name in columns))
-    return table
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        table.add_row(*row)
+    console.print(table)
+    if left_out:
+        console.print(f"No room for: {', '.join(left_out)}.", soft_wrap=True)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -171,5 +192,5 @@ def _cell(name: str, value: Any) -> str:
 
 def _console() -> Console:
     # Into a pipe or a file a table is as wide as it needs to be.
-    width = None if sys.stdout.isatty() else 160
+    width = None if sys.stdout.isatty() else 1000
     return Console(width=width, highlight=False, markup=False, emoji=False)

@@ -233,7 +233,8 @@ class Evidence:
     def in_cells(self) -> pd.DataFrame:
         """The verdicts in each cell, by `statistics.compare_in_cells`."""
         assert self.cells is not None
-        return statistics.compare_in_cells(self.cells, self.cell_baseline, **self._rules)
+        rules = self._rules | {"images": self.images}
+        return statistics.compare_in_cells(self.cells, self.cell_baseline, **rules)
 
     @cached_property
     def components(self) -> pd.DataFrame:

@@ -297,6 +297,8 @@ def cells(evidence: Evidence) -> "go.Figure | None":
     """
     if evidence.cells is None or (found := evidence.in_cells).empty:
         return None
+    ends = {end: found[f"images_{end}"].fillna(found[end]) for end in ("low", "high")}
+    found = found.assign(**ends)
     found = found.assign(**found[["difference", "low", "high"]] * 100)
     (key, *others) = evidence.setup.config["cells"]
     ahead = {"title": f"points over {evidence.cell_baseline}", "zeroline": True}
@@ -314,17 +316,29 @@ def cells(evidence: Evidence) -> "go.Figure | None":
         is_wide = values[0] > 0 and values[-1] / values[0] >= 4
         axis = {"title": key, "type": "log" if is_wide else "linear"} | ticks
         return style.figure(traces, hovermode="x unified", yaxis=ahead, xaxis=axis)
-    wide = found.pivot(index="strategy", columns="cell", values="difference")
-    wide = wide[found["cell"].unique()]
+    columns = found["cell"].unique()
+    wide, low, high = (
+        found.pivot(index="strategy", columns="cell", values=value)[columns]
+        for value in ("difference", "low", "high")
+    )
     most = max(float(np.nanmax(np.abs(wide.to_numpy()))), 1e-9)
     table = {
         "type": "heatmap", "z": wide, "x": list(wide.columns), "y": list(wide.index),
         "texttemplate": "%{z:+.2f}", "zmin": -most, "zmax": most, "showscale": False,
         "xgap": 2, "ygap": 2,
-        "colorscale": [[0, "#d9556b"], [0.5, "rgba(0,0,0,0)"], [1, "#2fa36b"]],
-        "hovertemplate": "%{y}, %{x}: %{z:+.2f} points<extra></extra>",
+        "colorscale": [[0, "rgb(217,85,107)"], [0.5, "rgba(217,85,107,0)"],
+                       [0.5, "rgba(47,163,107,0)"], [1, "rgb(47,163,107)"]],
+        "customdata": np.dstack([low, high]),
+        "hovertemplate": "%{y}, %{x}: %{z:+.2f} points, %{customdata[0]:+.2f} to "
+                         "%{customdata[1]:+.2f}<extra></extra>",
     }  # fmt: skip
-    return style.figure([table], height=190 + style.ROW * len(wide), xaxis={"tickangle": -30})
+    return style.figure(
+        [table],
+        height=190 + style.ROW * len(wide),
+        xaxis={"tickangle": -30, "showgrid": False},
+        yaxis={"showgrid": False},
+        meta={"wide": len(columns) > 5},
+    )
 
 
 def profiles(evidence: Evidence) -> "go.Figure | None":
@@ -340,7 +354,7 @@ def profiles(evidence: Evidence) -> "go.Figure | None":
     ]  # fmt: skip
     return style.figure(
         traces,
-        xaxis={"title": "test error, as a multiple of the smallest in its cell"},
+        xaxis={"title": "test error / smallest in its cell"},
         yaxis={"title": "share of cells", "tickformat": ".0%", "range": [-0.03, 1.05]},
     )
 

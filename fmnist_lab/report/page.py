@@ -90,7 +90,8 @@ def _charts(evidence: Evidence) -> Iterator[str]:
         yield _section(
             "Cells",
             f"Each cell ({keys}) is judged by itself. The chart has the mean differences to "
-            f"{first}, with their joint intervals where there is a line. The probability of "
+            f"{first} with their joint intervals, over seeds and test images where replicates have "
+            "kept which they get right; in a table of colours, point at one. The probability of "
             f"improvement is how often a replicate beats one of {first}, on average over the "
             "cells, with a bootstrap interval over the seeds; it says nothing of other cells. The "
             "last table has mean test accuracies in %: a row shows what a schedule loses in other "

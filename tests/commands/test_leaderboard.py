@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -19,10 +20,10 @@ def frame(*trials: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns="overrides")
 
 
-def shown(trials: pd.DataFrame, **options: bool) -> list[str]:
+def shown(trials: pd.DataFrame, width: int = 200, **options: bool) -> list[str]:
     """The lines that are printed."""
     file = io.StringIO()
-    leaderboard.show(trials, Console(file=file, width=200, no_color=True), **options)
+    leaderboard.show(trials, Console(file=file, width=width, no_color=True), **options)
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
 
@@ -138,6 +139,23 @@ class TestShow:
         lines = shown(trials)
         assert sum("constant" in line for line in lines[1:-2]) == leaderboard.MOST_ROWS
         assert "... and 5 more" in lines[-2]
+
+    @pytest.mark.parametrize("width", [60, 80, 100, 130])
+    def test_what_has_no_room_is_named_and_no_number_is_cut(self, width: int) -> None:
+        common = {"optimizer.learning_rate": 0.01234, "architecture": "mlp", "engine": "keras"}
+        trials = frame(
+            common | {"strategy": "averaged_with_a_rather_long_name", "averaging.decay": 0.9997},
+            common | {"strategy": "constant", "seed": 7, "objective": 0.71234},
+        )
+        *lines, last = shown(trials, width, only_changed=False)
+        assert max(map(len, lines)) <= width
+        assert "engine" not in cells(lines[0])
+        assert re.match(r"No room for: engine\b", last)
+        row = next(line for line in lines if "constant" in line)
+        assert "0.7123" in row
+        assert "…" not in row
+        shortened = {"No", "room", "for:", *re.split(r", |\.", last)}
+        assert not shortened & set(cells(lines[0]))
 
     def test_nothing(self) -> None:
         assert len(shown(frame({})[:0])) == 1

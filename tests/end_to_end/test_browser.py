@@ -59,6 +59,7 @@ COLUMN_IS = """([name, wanted]) => {
     return JSON.stringify(shown) === JSON.stringify(wanted);
 }"""
 SECONDS = 60.0  # for a page on a busy machine
+RESULTS = ROOT / "docs" / "results"
 
 pytestmark = [
     pytest.mark.slow,
@@ -229,13 +230,37 @@ def test_the_report_opens_in_the_artifact_view(served: Served, page: Page) -> No
         expect(report.get_by_text(strategy, exact=True).first).to_be_visible()
 
 
-def test_a_published_report_draws_its_charts_without_a_network(page: Page) -> None:
-    results = ROOT / "docs" / "results"
-    assert sum(path.stat().st_size for path in results.rglob("*")) < 5_000_000
+@pytest.fixture
+def offline(page: Page) -> Iterator[Page]:
+    """A page without a network."""
     assert page.context.browser
-    shown = page.context.browser.new_context(offline=True).new_page()
-    report = results / "control" / "report.html"  # all are made alike
-    shown.goto(report.as_uri())
+    context = page.context.browser.new_context(offline=True)
+    yield context.new_page()
+    context.close()
+
+
+def test_a_published_report_draws_its_charts_without_a_network(offline: Page) -> None:
+    assert sum(path.stat().st_size for path in RESULTS.rglob("*")) < 5_000_000
+    report = RESULTS / "control" / "report.html"  # all are made alike
+    offline.goto(report.as_uri())
     charts = report.read_text(encoding="utf-8").count('<script type="application/json">')
     assert charts > 2
-    expect(shown.locator(".chart.js-plotly-plot")).to_have_count(charts)
+    expect(offline.locator(".chart.js-plotly-plot")).to_have_count(charts)
+
+
+def test_a_chart_shows_the_schedules_of_one_cell(offline: Page) -> None:
+    offline.goto((RESULTS / "factors" / "report.html").as_uri())  # 4 schedules in 8 cells
+    heading = offline.get_by_role("heading", name="Learning rates")
+    section = offline.locator("section", has=heading)
+    menu, buttons = section.get_by_label("cell"), section.locator(".legend button")
+    lines = section.locator(".scatterlayer .trace")
+    expect(lines).to_have_count(4)
+    expect(buttons).to_have_count(4)
+    buttons.filter(has_text="one_cycle").click()
+    expect(lines).to_have_count(3)
+    menu.select_option("momentum, 128, mlp")
+    expect(lines).to_have_count(3)  # what is hidden stays so in another cell
+    menu.select_option("all cells")
+    expect(lines).to_have_count(24)
+    buttons.filter(has_text="one_cycle").click()
+    expect(lines).to_have_count(32)

@@ -761,6 +761,20 @@ class TestCells:
         (heatmap,) = table.data
         assert list(heatmap.x) == ["adam, 5", "adam, 10", "adam, 20"]
         assert np.asarray(heatmap.z).shape == (1, 3)
+        low, high = np.moveaxis(np.asarray(heatmap.customdata), 2, 0)
+        shown = np.asarray(heatmap.z)[:, :2]  # in the third cell all pairs are equal
+        assert (low[:, :2] < shown).all()
+        assert (high[:, :2] > shown).all()
+
+    def test_intervals_are_over_seeds_and_images(self, cells: Path) -> None:
+        leave_correct(cells)
+        found = gather(cells)
+        verdicts = found.in_cells.iloc[:2]  # in the third cell all pairs are equal
+        assert (verdicts["images_low"] < verdicts["low"]).all()
+        assert (verdicts["images_high"] > verdicts["high"]).all()
+        lines: Any = figures.cells(found)
+        drawn = np.asarray(lines.data[0].y) + np.asarray(lines.data[0].error_y.array)
+        assert drawn[:2] == pytest.approx(100 * verdicts["images_high"])
 
     def test_without_cells_nothing_is_said_of_them(self, tmp_path: Path) -> None:
         found = judged(tmp_path, 0.006)
