@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,6 +21,7 @@ COLUMNS = {  # of trials, with their headings
                  "clipping", "averaging", "stopping", "engine", "objective")
 } | {"best_val_loss": "best loss", "best_epoch": "in epoch", "epochs_trained": "of",
      "stop_reason": "stopped", "seconds": "seconds"}  # fmt: skip
+_TITLES = {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}  # outside of the table
 _STANDINGS = {
     "strategy": "strategy", "best": "best", "trial": "in trial", "search": "of search",
     "trials": "trials", "pruned": "pruned", "diverged": "diverged", "failed": "failed",
@@ -37,8 +38,10 @@ _QUALITY = ("objective", "best_epoch", *_SCORES)
 # What a narrow terminal leaves out, in this order: a strategy is mostly named after its choices.
 _LEFT_OUT = ("engine", "stopping", "clipping", "architecture", "optimizer", "scheduler",
              "averaging", "stop_reason", "epochs_trained", "seconds", "best_epoch", "best_val_loss",
-             "replicates", "trials", "trial", "seed", "difference", "search", "best")  # fmt: skip
-_LEAST = {"strategy": 20, "parameters": 24}  # characters: a name is cut, parameters are folded
+             "replicates", "trials", "trial", "seed", "pruned", "diverged", "failed",
+             "replicates_lost", "difference", "search", "best")  # fmt: skip
+_NEVER = {"strategy", "objective", "test_accuracy", "verdict"}  # left out
+_LEAST = {"strategy": 16, "parameters": 24}  # characters: a name is cut, parameters are folded
 _OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates_lost",
              "test_accuracy")  # fmt: skip
 
@@ -103,9 +106,12 @@ def show(trials: pd.DataFrame, console: Console | None = None, only_changed: boo
         ]
         shown["parameters"] = "parameters"
     _print(console, words, shown)
-    titles = COLUMNS | {"best_epoch": "best epoch", "epochs_trained": "epochs trained"}
     first = trials.iloc[0]
-    common = [f"{titles[name]} {_cell(name, first[name])}" for name in same if first[name] != 0]
+    common = [
+        f"{_TITLES.get(name, COLUMNS[name])} {_cell(name, first[name])}"
+        for name in same
+        if first[name] != 0
+    ]
     left, missing = len(trials) - MOST_ROWS, int(trials["objective"].isna().sum())
     remarks = {
         f"... and {left} more: pick with --where, or take all with --csv FILE.": left > 0,
@@ -158,14 +164,15 @@ def _print(console: Console, frame: pd.DataFrame, columns: Mapping[str, str]) ->
     """Prints a table with the columns for which there is room, and names those without."""
     cells = {name: [_cell(name, value) for value in frame[name]] for name in columns}
     whole = {name: max(map(len, [columns[name], *cells[name]])) for name in columns}
-    widths = {name: min(width, _LEAST.get(name, width)) for name, width in whole.items()}
-    keys = [name for name in columns if name not in COLUMNS | _STANDINGS][::-1]
+    least = _LEAST | {"strategy": max(_LEAST["strategy"], _distinct(cells.get("strategy", [])))}
+    widths = {name: min(width, least.get(name, width)) for name, width in whole.items()}
+    keys = [name for name in columns if name not in {*_LEFT_OUT, *_NEVER}][::-1]
     left_out = []
     for name in (*_LEFT_OUT, *keys):
         if sum(widths.values()) + 2 * len(widths) <= console.width:
             break
         if widths.pop(name, 0):
-            left_out.append(columns[name])
+            left_out.append(_TITLES.get(name, columns[name]))
     room = max(0, console.width - sum(widths.values()) - 2 * len(widths))
     table = Table(box=None, header_style="bold", padding=(0, 1))
     for name, width in widths.items():
@@ -180,6 +187,12 @@ def _print(console: Console, frame: pd.DataFrame, columns: Mapping[str, str]) ->
     console.print(table)
     if left_out:
         console.print(f"No room for: {', '.join(left_out)}.", soft_wrap=True)
+
+
+def _distinct(names: Sequence[str]) -> int:
+    """Returns to how many characters names may be cut so that no two become alike."""
+    lengths = range(max(map(len, names), default=0))
+    return next((n + 1 for n in lengths if len({name[:n] for name in names}) == len({*names})), 999)
 
 
 def _cell(name: str, value: Any) -> str:

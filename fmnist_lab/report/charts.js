@@ -47,12 +47,13 @@
     if (traces.length < 2) return;
     const key = ({ meta, name }) => meta?.schedule ?? name;
     const places = traces.filter((trace) => trace.meta).map((trace) => trace.meta);
-    const cells = [...new Set(places.sort((one, other) => one.order - other.order).map((meta) => meta.cell))];
+    const inOrder = places.sort((one, other) => one.order - other.order);
+    const cells = [...new Set(inOrder.map((meta) => meta.cell))];
     const menu = document.createElement("select");
     menu.append(...cells.map((cell) => new Option(cell)), new Option("all cells", ""));
     const hidden = new Set();
     const show = () => {
-      const isInCell = ({ meta }) => cells.length < 2 || !menu.value || !meta || meta.cell === menu.value;
+      const isInCell = ({ meta }) => cells.length < 2 || !menu.value || meta?.cell === menu.value;
       for (const trace of data) trace.visible = isInCell(trace) && !hidden.has(key(trace));
     };
     const list = document.createElement("div");

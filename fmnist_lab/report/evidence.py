@@ -153,13 +153,22 @@ class Evidence:
         return manifest.baseline(self.setup.config, list(self.cells["strategy"]), schedules)
 
     @cached_property
-    def in_cell(self) -> dict[str, tuple[str, str]]:
-        """The cell and the schedule of each strategy with replicates; empty without cells."""
+    def places(self) -> pd.DataFrame:
+        """The cell and schedule of each strategy with replicates: strategy, cell, schedule.
+
+        Searches of a strategy may choose different ones; then it has several rows. Empty without
+        cells.
+        """
         if self.cells is None:
-            return {}
+            return pd.DataFrame(columns=["strategy", "cell", "schedule"])
         strategies = self.replicates.loc[self.cells.index, "strategy"]
-        places = zip(self.cells["cell"], self.cells["strategy"], strict=True)
-        return dict(zip(strategies, places, strict=True))
+        named = {"strategy": strategies, "cell": self.cells["cell"]}
+        return pd.DataFrame(named | {"schedule": self.cells["strategy"]}).drop_duplicates()
+
+    @cached_property
+    def in_cell(self) -> dict[str, tuple[str, str]]:
+        """The cell and schedule of each of these strategies, one of them where it has several."""
+        return {name: (cell, schedule) for name, cell, schedule in self.places.to_numpy()}
 
     @cached_property
     def edges(self) -> pd.DataFrame:
@@ -406,16 +415,17 @@ def summary(evidence: Evidence) -> pd.DataFrame:
 
     The columns of `statistics.compare`, as they are for the baseline and with `best_` in front
     for the best one; NaN for the strategy that the others are compared with. With cells they follow
-    cell and schedule, and the comparisons are those within the cell. After them the columns of
+    cell and schedule, and the comparisons are those within the cell; NaN where searches of a
+    strategy are of different schedules. After them the columns of
     `statistics.components` as variance_seed, variance_search, variance_image. Of another
     application's multirun the columns that hold something.
     """
     frame = evidence.standings.set_index("strategy")
     if evidence.cells is not None:
         within = evidence.in_cells.rename(columns={"strategy": "schedule"})
-        placed = [(name, *place) for name, place in evidence.in_cell.items()]
-        places = pd.DataFrame(placed, columns=["strategy", "cell", "schedule"])
-        judged = places.merge(within, how="left", on=["cell", "schedule"])
+        place, several = ["cell", "schedule"], evidence.places
+        one = ~several.duplicated("strategy", keep=False) & ~several.duplicated(place, keep=False)
+        judged = several[one].merge(within, how="left", on=place)
         frame = frame.join(judged.set_index("strategy"))
     for verdicts, prefix in ((evidence.versus_baseline, ""), (evidence.versus_best, "best_")):
         if verdicts is not None:

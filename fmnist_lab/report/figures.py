@@ -177,10 +177,9 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
                 "hovertemplate": f"{strategy}: mean {shown}",
             },
         ]  # fmt: skip
-    first = (
-        "" if evidence.cells is not None else evidence.baseline
-    )  # which each cell has its own of
-    baseline = factor * standings[column].get(first, np.nan)
+    baseline = factor * standings[column].get(evidence.baseline, np.nan)
+    if evidence.cells is not None:  # each has one of its own
+        baseline = np.nan
     line = {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}
     upright = {"type": "line", "x0": baseline, "x1": baseline, "y0": 0, "y1": 1, "yref": "paper"}
     return style.figure(
@@ -222,7 +221,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
     trials = evidence.trials
     if RATE not in trials or trials[RATE].nunique() < 2:
         return None
-    by_rate = RATE in (evidence.setup.config.get("cells") or ())  # then all cells are one picture
+    apart = RATE not in (evidence.setup.config.get("cells") or ())  # else all cells are one picture
     known = trials[ran_to_the_end(trials) & np.isfinite(trials["objective"])]
     if known.empty:
         return None
@@ -235,8 +234,7 @@ def sensitivity(evidence: Evidence) -> "go.Figure | None":
     )  # fmt: skip
     traces = [
         style.dots(len(trials)) | {
-            "x": own[RATE], "y": own["y"], **style.named(evidence, strategy),
-            **({"meta": None} if by_rate else {}),
+            "x": own[RATE], "y": own["y"], **style.named(evidence, strategy, apart),
             "marker": {"color": style.colour(evidence, strategy), "size": 8, "opacity": 0.8,
                        "symbol": symbol},
             "showlegend": frame is not lost,
@@ -325,7 +323,7 @@ def cells(evidence: Evidence) -> "go.Figure | None":
     table = {
         "type": "heatmap", "z": wide, "x": list(wide.columns), "y": list(wide.index),
         "texttemplate": "%{z:+.2f}", "zmin": -most, "zmax": most, "showscale": False,
-        "xgap": 2, "ygap": 2,
+        "xgap": 2, "ygap": 2, "hoverongaps": False,
         "colorscale": [[0, "rgb(217,85,107)"], [0.5, "rgba(217,85,107,0)"],
                        [0.5, "rgba(47,163,107,0)"], [1, "rgb(47,163,107)"]],
         "customdata": np.dstack([low, high]),
@@ -335,8 +333,8 @@ def cells(evidence: Evidence) -> "go.Figure | None":
     return style.figure(
         [table],
         height=190 + style.ROW * len(wide),
-        xaxis={"tickangle": -30, "showgrid": False},
-        yaxis={"showgrid": False},
+        xaxis={"tickangle": -30, "showgrid": False, "type": "category"},
+        yaxis={"showgrid": False, "type": "category"},
         meta={"wide": len(columns) > 5},
     )
 

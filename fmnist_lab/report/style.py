@@ -46,14 +46,21 @@ def colour(evidence: Evidence, strategy: str) -> str:
     return str(line(evidence, strategy)["color"])
 
 
-def named(evidence: Evidence, strategy: str) -> dict[str, Any]:
-    """Returns a trace's name, and its cell and schedule, of which the page makes its legend."""
+def named(evidence: Evidence, strategy: str, apart: bool = True) -> dict[str, Any]:
+    """Returns a trace's name, and its cell and schedule, of which the page makes its legend.
+
+    Args:
+        evidence: The sweep.
+        strategy: That the trace is of.
+        apart: Whether the page shows one cell at a time.
+    """
     name = {"name": strategy, "legendgroup": strategy}
     if evidence.cells is None or strategy not in evidence.in_cell:
         return name
     cell, schedule = evidence.in_cell[strategy]
     order = list(evidence.cells["cell"].unique()).index(cell)
-    return name | {"meta": {"cell": cell, "order": order, "schedule": schedule}}
+    place = {"cell": cell, "order": order} if apart else {}
+    return name | {"meta": place | {"schedule": schedule}}
 
 
 def by_strategy(evidence: Evidence, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -122,8 +129,9 @@ def whole_numbers(most: int) -> dict[str, Any]:
 
 
 def epochs_axis(evidence: Evidence, most: int) -> dict[str, Any]:
-    """Returns an axis of epochs; with cells, whose lengths may differ, as long as what is shown."""
-    return whole_numbers(most) if evidence.cells is None else {"nticks": 6}
+    """Returns an axis of epochs; where cells differ in them, as long as what is shown."""
+    differ = "training.epochs" in (evidence.setup.config.get("cells") or ())
+    return {"nticks": 6} if differ else whole_numbers(most)
 
 
 def rows_axis(names: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -702,7 +703,28 @@ class TestCells:
         assert replicates is not None
         moved = (replicates["strategy"] == "cosine") & (replicates["seed"] % 2 == 0)
         other = replicates["strategy"].mask(moved, "cosine_norm")
-        assert "cosine_norm" in page.page(replace(found, cells=replicates.assign(strategy=other)))
+        mixed = replace(found, cells=replicates.assign(strategy=other))
+        assert "cosine_norm" in page.page(mixed)
+        rows = gathering.summary(mixed).set_index("strategy")
+        assert rows.loc[["cosine_5", "cosine_10"], "verdict"].isna().all()  # of which schedule?
+
+    def test_nothing_to_compare_yet(self, cells: Path) -> None:
+        for folder in (cells / "replicates").iterdir():
+            if folder.name.startswith("cosine") or "cosine" in (folder / "result.json").read_text():
+                shutil.rmtree(folder)
+        found = gather(cells)
+        assert found.in_cells.empty
+        assert "verdict" not in gathering.summary(found)
+        assert fmnist_lab.compare(cells).verdicts.empty
+        assert "Cells" in outline(found).headings
+
+    def test_rates_as_cells_are_one_picture(self, cells: Path) -> None:
+        self.declare(cells, ["optimizer.learning_rate"])
+        found = gather(cells)
+        assert style.named(found, "cosine_10", apart=False)["meta"] == {"schedule": "cosine"}
+        with_rates = found.trials.assign(**{gathering.RATE: range(1, 1 + len(found.trials))})
+        chart: Any = figures.sensitivity(replace(found, trials=with_rates))
+        assert not any("cell" in trace.meta for trace in chart.data)
 
     def test_the_tables_have_the_verdicts_within_cells(self, cells: Path) -> None:
         rows = gathering.summary(gather(cells)).set_index("strategy")
@@ -760,6 +782,7 @@ class TestCells:
         table: Any = figures.cells(gather(cells))
         (heatmap,) = table.data
         assert list(heatmap.x) == ["adam, 5", "adam, 10", "adam, 20"]
+        assert table.layout.xaxis.type == "category"  # plotly takes "5, 32" for a number
         assert np.asarray(heatmap.z).shape == (1, 3)
         low, high = np.moveaxis(np.asarray(heatmap.customdata), 2, 0)
         shown = np.asarray(heatmap.z)[:, :2]  # in the third cell all pairs are equal
