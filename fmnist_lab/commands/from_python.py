@@ -51,7 +51,9 @@ class Comparison:
     answer: str  # the verdict in a sentence or two, or why there is none
     cautions: list[str]  # what speaks against it, a sentence each
     strategies: pd.DataFrame  # a row per strategy, the best first: what the terminal shows
-    verdicts: pd.DataFrame  # `statistics.compare` with the baseline; empty while there are none
+    # `statistics.compare` with the baseline, with cells `compare_in_cells`, where a strategy is a
+    # schedule; empty while there are none.
+    verdicts: pd.DataFrame
     trials: pd.DataFrame  # `results.trials` without what was interrupted and repeated
     replicates: pd.DataFrame  # `results.replicates`
     curves: pd.DataFrame  # `results.curves` of the trials

@@ -40,7 +40,7 @@ _LEFT_OUT = ("engine", "stopping", "clipping", "architecture", "optimizer", "sch
              "averaging", "stop_reason", "epochs_trained", "seconds", "best_epoch", "best_val_loss",
              "replicates", "trials", "trial", "seed", "pruned", "diverged", "failed",
              "replicates_lost", "difference", "search", "best")  # fmt: skip
-_NEVER = {"strategy", "objective", "test_accuracy", "verdict"}  # left out
+_KEPT = {"strategy", "objective", "test_accuracy", "verdict"}  # in any terminal
 _LEAST = {"strategy": 16, "parameters": 24}  # characters: a name is cut, parameters are folded
 _OPTIONAL = ("search", "pruned", "diverged", "failed", "replicates", "replicates_lost",
              "test_accuracy")  # fmt: skip
@@ -166,7 +166,7 @@ def _print(console: Console, frame: pd.DataFrame, columns: Mapping[str, str]) ->
     whole = {name: max(map(len, [columns[name], *cells[name]])) for name in columns}
     least = _LEAST | {"strategy": max(_LEAST["strategy"], _distinct(cells.get("strategy", [])))}
     widths = {name: min(width, least.get(name, width)) for name, width in whole.items()}
-    keys = [name for name in columns if name not in {*_LEFT_OUT, *_NEVER}][::-1]
+    keys = [name for name in columns if name not in {*_LEFT_OUT, *_KEPT}][::-1]
     left_out = []
     for name in (*_LEFT_OUT, *keys):
         if sum(widths.values()) + 2 * len(widths) <= console.width:

@@ -416,9 +416,9 @@ def summary(evidence: Evidence) -> pd.DataFrame:
     The columns of `statistics.compare`, as they are for the baseline and with `best_` in front
     for the best one; NaN for the strategy that the others are compared with. With cells they follow
     cell and schedule, and the comparisons are those within the cell; NaN where searches of a
-    strategy are of different schedules. After them the columns of
-    `statistics.components` as variance_seed, variance_search, variance_image. Of another
-    application's multirun the columns that hold something.
+    strategy are of different schedules. After them the columns of `statistics.components` as
+    variance_seed, variance_search, variance_image. Of another application's multirun the columns
+    that hold something.
     """
     frame = evidence.standings.set_index("strategy")
     if evidence.cells is not None:

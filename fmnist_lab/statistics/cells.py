@@ -37,11 +37,9 @@ def compare_in_cells(replicates: pd.DataFrame, baseline: str, **rules: Any) -> p
         for cell, own in replicates.groupby("cell", sort=False)
         if own["strategy"].nunique() > 1 and (own["strategy"] == baseline).any()
     ]
-    found = (
-        pd.concat(frames, ignore_index=True)
-        if frames
-        else pd.DataFrame(columns=["cell", "strategy"])
-    )
+    if not frames:
+        return pd.DataFrame(columns=["cell", "strategy"])
+    found = pd.concat(frames, ignore_index=True)
     return found[["cell", *found.columns.drop("cell")]]
 
 
