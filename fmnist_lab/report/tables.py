@@ -53,6 +53,8 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
     judged = {row["strategy"]: row for row in sentences.records(frame)}
     units, measure = sentences.PLURAL[evidence.pair], evidence.measure
     over = f"{measure.unit} over {escape(opponent)}".strip()
+    is_wide = frame["images_low"].notna().any()
+    interval = f"interval<br><small>over {units} alone</small>" if is_wide else "interval"
     rows: list[dict[str, Any]] = []
     for standing in sentences.records(evidence.standings):
         cells = {"strategy": standing["strategy"]}
@@ -61,7 +63,7 @@ def _verdicts(evidence: Evidence, frame: pd.DataFrame) -> str:
             cells |= {
                 "verdict": f'<span class="{row["verdict"]}">{verdict}</span>',
                 over: measure.difference(row["difference"]),
-                "interval": _interval(measure, evidence.pair, row),
+                interval: _interval(measure, evidence.pair, row),
                 units: str(row["pairs"]),
                 "p": escape(sentences.p_value(row["p_joint"])),
             }
@@ -78,7 +80,7 @@ def _interval(measure: Measure, pair: str, row: Mapping[str, Any]) -> str:
     """Returns the interval over pairs and images, if known, with that over pairs alone below."""
     alone, wide = sentences.ends(measure, row), sentences.ends(measure, row, "images_")
     if wide:
-        return f"{wide}<br><small>{sentences.PLURAL[pair]} alone: {alone}</small>"
+        return f"{wide}<br><small>{alone}</small>"
     return sentences.interval(measure, pair, row).removeprefix("interval ")
 
 
