@@ -1,5 +1,6 @@
 """What an engine asks for the learning rate of every update, made from a schedule."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -92,7 +93,7 @@ def build(config: Mapping[str, Any]) -> Scheduler:
 
     `_target_` is the dotted path of a function that returns a schedule or a scheduler; the node's
     other keys are its arguments. A function with a parameter `epoch` or `step` is a schedule
-    itself. A schedule with a parameter `step`, as Keras's have, counts updates, others epochs.
+    itself. Keras's schedules, and those with a parameter `step`, count updates, others epochs.
 
     Three keys the node of any schedule may have: `update` and `warmup_epochs` are applied here,
     and `epochs`, the length of the training, is passed on less the warm-up. A function that has
@@ -132,7 +133,7 @@ def build(config: Mapping[str, Any]) -> Scheduler:
         schedule,
         update,
         warmup_epochs,
-        counts_steps=position == "step" or "step" in parameters("scheduler", made),
+        counts_steps=position == "step" or _counts_steps(made),
         is_plain=position is not None or schedule is not made,
     )
 
@@ -193,6 +194,12 @@ def sequential(
         return np.select([part == number for number in range(len(parts))], rates)
 
     return as_schedule(formula)
+
+
+def _counts_steps(schedule: Callable[[Any], Any]) -> bool:
+    keras = sys.modules.get("keras")  # imported, if the schedule is one of its
+    is_keras = keras and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+    return bool(is_keras) or "step" in parameters("scheduler", schedule)
 
 
 def _itself(node: Mapping[str, Any], position: str) -> Callable[[Any], Any]:
