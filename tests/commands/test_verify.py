@@ -139,7 +139,7 @@ class TestChanged:
 
 @pytest.mark.slow
 def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict[str, str]) -> None:
-    jobs = ["scheduler=cosine", "architecture.dropout=0.2", "tracking=none"]
+    jobs = ["scheduler=cosine", "averaging=ema", "architecture.dropout=0.2", "tracking=none"]
     done = run_here(folder, "train", "-m", *TINY, *jobs)  # one thread, as in a sweep's workers
     assert done.returncode == 0, done.stderr
     done = run_here(folder, "export-best", "--out", "my best.yaml")
@@ -153,7 +153,7 @@ def test_trained_exported_and_verified(folder: Path, lab: Run, environment: dict
     done = lab("verify", "my best.yaml")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     assert "epoch 3/3" in done.stdout
-    assert "3 epochs, 7 metrics" in done.stdout
+    assert "3 epochs, 9 metrics" in done.stdout
     (again,) = folder.glob("mlruns/verify/*/environment.json")
     assert json.loads(again.read_text())["threads"] == 1
     assert not (folder / "mlruns/mlflow.db").exists()

@@ -249,14 +249,37 @@ def test_a_published_report_draws_its_charts_without_a_network(offline: Page) ->
     expect(offline.locator(".chart.js-plotly-plot")).to_have_count(charts)
 
 
-def test_a_chart_shows_the_schedules_of_one_cell(offline: Page, tmp_path: Path) -> None:
-    published = RESULTS / "factors" / "report.html"  # 4 schedules in 8 cells
-    before = published.read_text(encoding="utf-8").rpartition("<script>")[0]
-    script = (resources.files("fmnist_lab.report") / "charts.js").read_text("utf-8")  # of today
-    base = f'<head><base href="{published.as_uri()}">'
-    report = tmp_path / "report.html"
-    report.write_text(f"{before.replace('<head>', base, 1)}<script>{script}</script>", "utf-8")
-    offline.goto(report.as_uri())
+@pytest.fixture
+def factors(tmp_path: Path) -> str:
+    """The published report of 4 schedules in 8 cells, with the style and script of today."""
+    published = RESULTS / "factors" / "report.html"
+    style, script = (
+        (resources.files("fmnist_lab.report") / file).read_text("utf-8")
+        for file in ("style.css", "charts.js")
+    )
+    before, _, after = published.read_text("utf-8").rpartition("<script>")[0].partition("<style>")
+    base = f'<base href="{published.as_uri()}">'
+    body = after.partition("</style>")[2]
+    text = f"{before}{base}<style>{style}</style>{body}<script>{script}</script>"
+    (tmp_path / "report.html").write_text(text, "utf-8")
+    return (tmp_path / "report.html").as_uri()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_report_of_32_strategies_is_as_wide_as_the_page(
+    offline: Page, factors: str, width: int
+) -> None:
+    offline.set_viewport_size({"width": width, "height": 900})
+    offline.goto(factors)
+    expect(offline.locator(".chart.js-plotly-plot").last).to_be_visible()
+    assert offline.evaluate("document.documentElement.scrollWidth") == width
+    too_wide = ".chart:not(.wide), h1, h2, p, dl, .legend"  # tables and wide charts scroll alone
+    for element in offline.locator(too_wide).all():
+        assert element.evaluate("found => found.scrollWidth <= document.body.clientWidth")
+
+
+def test_a_chart_shows_the_schedules_of_one_cell(offline: Page, factors: str) -> None:
+    offline.goto(factors)
     heading = offline.get_by_role("heading", name="Learning rates")
     section = offline.locator("section", has=heading)
     menu, buttons = section.get_by_label("cell"), section.locator(".legend button")
