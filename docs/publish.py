@@ -1,7 +1,7 @@
 """Puts a sweep's results into docs/results: `python -m docs.publish FOLDER NAME`.
 
 Reports there share one packed copy of plotly and still open without a network; trials and curves
-are compressed (`pandas.read_csv` reads them as they are), curves with six significant digits. Also
+are compressed (`pandas.read_csv` reads them as they are), curves with four significant digits. Also
 draws the picture of the answer from its CSV, for light and dark pages.
 """
 
@@ -69,10 +69,10 @@ def publish(sweep: Path, name: str) -> None:
 
 
 def pack(curves: Path, target: Path) -> None:
-    """Writes curves compressed, at six significant digits: these files stay in a clone forever."""
+    """Writes curves compressed, at four significant digits: these files stay in a clone forever."""
     packing: dict[str, Any] = {"method": "gzip", "mtime": 0}
     read = pd.read_csv(curves, dtype={"seed": "Int64", "search": "Int64"}, low_memory=False)
-    read.to_csv(target, index=False, float_format="%.6g", compression=packing)
+    read.to_csv(target, index=False, float_format="%.4g", compression=packing)
 
 
 def draw_answer(place: Path, scheme: str) -> None:
