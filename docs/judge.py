@@ -15,7 +15,7 @@ PAGE = RESULTS / "judged-again.md"
 HEAD = """\
 # Published verdicts, judged again
 
-The sweeps of these pages were judged by separate sign-flip tests with Holm's correction, and
+The sweeps below were judged by separate sign-flip tests with Holm's correction, and
 separate t-intervals. `compare` now has
 [joint tests](../decisions/0006-how-strategies-are-compared.md).
 This page has both verdicts for the same replicates; no network was trained again.

@@ -197,7 +197,7 @@ def sequential(
 
 
 def _counts_steps(schedule: Callable[[Any], Any]) -> bool:
-    keras = sys.modules.get("keras")  # imported, if the schedule is one of its
+    keras = sys.modules.get("keras")  # a schedule of Keras has imported it
     is_keras = keras and isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
     return bool(is_keras) or "step" in parameters("scheduler", schedule)
 

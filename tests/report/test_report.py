@@ -328,6 +328,7 @@ class TestImages:
         assert headline.index(wide) < headline.index(narrow)
         html = written(evidence)
         assert re.search(rf"<td>{re.escape(wide)}<br>.*{re.escape(narrow)}</small></td><td>8", html)
+        assert "<small>over seeds alone</small>" in html
 
     def test_what_the_winner_confuses(self, tmp_path: Path) -> None:
         place = self.kept(tmp_path, 0.01)

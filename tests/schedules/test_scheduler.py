@@ -395,7 +395,7 @@ def of_a_step(step: Any, rate: float = 0.1) -> Any:
 def of_keras_kind() -> Any:
     from keras.optimizers.schedules import LearningRateSchedule
 
-    class Inverse(LearningRateSchedule):
+    class Inverse(LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
         def __call__(self, n: Any) -> Any:  # not named step, as Keras's own is
             return 0.1 / (1 + n)
 
