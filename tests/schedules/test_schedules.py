@@ -210,7 +210,8 @@ class TestClosedForms:
 
 
 # The rates of other packages at updates 0, 2, 4, ... of a training of 20, from a rate of 0.1, as
-# computed by them: optax 0.2.8, PyTorch 2.13.0, transformers 5.24.0 and timm 1.0.31.
+# computed by them: optax 0.2.8, PyTorch 2.13.0, transformers 5.24.0 and timm 1.0.31. The last row
+# is the formula of a paper.
 PEERS: list[tuple[str, schedules.Schedule, list[float]]] = [
     (
         "optax.cosine_onecycle_schedule(20, 0.1)",
