@@ -246,6 +246,12 @@ class Evidence:
         return statistics.compare_in_cells(self.cells, self.cell_baseline, **rules)
 
     @cached_property
+    def improvement(self) -> pd.DataFrame:
+        """How often a replicate beats one of the baseline, by `statistics.improvement`."""
+        assert self.cells is not None
+        return statistics.improvement(self.cells, self.cell_baseline, alpha=self.setup.alpha)
+
+    @cached_property
     def components(self) -> pd.DataFrame:
         """The parts of the variance, by `statistics.components`."""
         return statistics.components(self.replicates, self.images)

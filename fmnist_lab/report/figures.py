@@ -22,8 +22,8 @@ from fmnist_lab.trial import StopReason
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["budget", "cells", "confusion", "importance", "learning_rates", "parallel_coordinates",
-           "profiles", "sensitivity", "stopping_epochs", "test_accuracies",
+__all__ = ["budget", "cells", "confusion", "importance", "improvement", "learning_rates",
+           "parallel_coordinates", "profiles", "sensitivity", "stopping_epochs", "test_accuracies",
            "validation"]  # fmt: skip
 
 _RATE = "opt/learning_rate"  # of an epoch
@@ -337,6 +337,35 @@ def cells(evidence: Evidence) -> "go.Figure | None":
         yaxis={"showgrid": False, "type": "category"},
         meta={"wide": len(columns) > 5},
     )
+
+
+def improvement(evidence: Evidence) -> "go.Figure | None":
+    """Draws each schedule's probability of improvement with its interval, the highest on top."""
+    if evidence.cells is None or evidence.improvement.empty:
+        return None
+    found = evidence.improvement.sort_values("probability", ascending=False)
+    traces = [
+        style.dots(1) | {
+            "x": [own["probability"]], "y": [row], "showlegend": False,
+            "marker": {"color": style.colour(evidence, own["strategy"]), "size": 9},
+            "error_x": {"array": [own["high"] - own["probability"]],
+                        "arrayminus": [own["probability"] - own["low"]], "thickness": 2},
+            "customdata": [[own["low"], own["high"]]],
+            "hovertemplate": f"{own['strategy']}: %{{x:.2f}}, %{{customdata[0]:.2f}} to "
+                             "%{customdata[1]:.2f}<extra></extra>",
+        }
+        for row, own in enumerate(records(found))
+    ]  # fmt: skip
+    even = {"type": "line", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1, "yref": "paper",
+            "line": {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}}  # fmt: skip
+    return style.figure(
+        traces,
+        height=110 + style.ROW * len(found),
+        xaxis={"title": f"probability of improvement on {evidence.cell_baseline}",
+               "range": [-0.02, 1.02], "zeroline": False},
+        yaxis=style.rows_axis(list(found["strategy"])),
+        shapes=[even],
+    )  # fmt: skip
 
 
 def profiles(evidence: Evidence) -> "go.Figure | None":

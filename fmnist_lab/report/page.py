@@ -91,13 +91,17 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "Cells",
             f"Each cell ({keys}) is judged by itself. The chart has the mean differences to "
             f"{first} with their joint intervals, over seeds and test images where replicates have "
-            "kept which they get right; in a table of colours, point at one. The probability of "
-            f"improvement is how often a replicate beats one of {first}, on average over the "
-            "cells, with a bootstrap interval over the seeds; it says nothing of other cells. The "
-            "last table has mean test accuracies in %: a row shows what a schedule loses in other "
-            "cells.",
+            "kept which they get right; in a table of colours, point at one. The last table has "
+            "mean test accuracies in %: a row shows what a schedule loses in other cells.",
             figures.cells(evidence),
             tables.cells(evidence) + tables.cell_means(evidence),
+        )
+        yield _section(
+            "Probability of improvement",
+            f"How often a replicate beats one of {first} in the same cell, on average over the "
+            "cells; at the dotted line neither is ahead. The bootstrap interval is over the seeds "
+            "and says nothing of other cells.",
+            figures.improvement(evidence),
         )
         yield _section(
             "Performance profiles",

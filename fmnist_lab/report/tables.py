@@ -108,9 +108,7 @@ def cells(evidence: Evidence) -> str:
         return ""
     counts = pd.crosstab(found["strategy"], found["verdict"])
     kinds = counts.reindex(columns=list(statistics.Verdict), fill_value=0)
-    alpha = evidence.setup.alpha
-    chances = statistics.improvement(evidence.cells, evidence.cell_baseline, alpha=alpha)
-    shown = sentences.records(chances.set_index("strategy").loc[kinds.index])
+    shown = sentences.records(evidence.improvement.set_index("strategy").loc[kinds.index])
     frame = kinds.add_suffix(" in cells").rename_axis(columns=None).reset_index()
     frame["probability of improvement"] = [
         f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in shown

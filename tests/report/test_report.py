@@ -16,7 +16,7 @@ import yaml
 from omegaconf import OmegaConf
 
 import fmnist_lab
-from fmnist_lab import report, results
+from fmnist_lab import report, results, statistics
 from fmnist_lab.data import OWN, SEED_OF_SPLIT
 from fmnist_lab.errors import RequestError
 from fmnist_lab.export import choosing
@@ -680,12 +680,19 @@ class TestCells:
     def test_the_page_has_a_table_and_pictures(self, cells: Path) -> None:
         found = gather(cells)
         shown = outline(found)
-        assert {"Cells", "Performance profiles"} <= set(shown.headings)
+        titles = {"Cells", "Probability of improvement", "Performance profiles"}
+        assert titles <= set(shown.headings)
         lines: Any = figures.cells(found)
         assert list(lines.data[0].x) == [5, 10, 20]
         assert list(lines.data[0].y) == pytest.approx([0.6, -0.6, 0.0], abs=0.02)
         profiles: Any = figures.profiles(found)
         assert {trace.name for trace in profiles.data} == set(LEVELS)
+        chances: Any = figures.improvement(found)
+        (dot,) = chances.data  # constant is what it is compared with
+        assert list(chances.layout.yaxis.ticktext) == ["cosine"]
+        expected = statistics.improvement(found.cells, "constant").iloc[0]
+        ends = dot.x[0] - dot.error_x.arrayminus[0], dot.x[0] + dot.error_x.array[0]
+        assert (dot.x[0], *ends) == pytest.approx(expected[["probability", "low", "high"]])
 
     def test_a_schedule_has_its_colour_in_every_cell(self, cells: Path) -> None:
         found = gather(cells)
@@ -803,7 +810,7 @@ class TestCells:
     def test_without_cells_nothing_is_said_of_them(self, tmp_path: Path) -> None:
         found = judged(tmp_path, 0.006)
         assert found.cells is None
-        assert figures.cells(found) is figures.profiles(found) is None
+        assert figures.cells(found) is figures.profiles(found) is figures.improvement(found) is None
         assert "Cells" not in outline(found).headings
 
     def test_a_key_that_nothing_was_given_is_refused(self, cells: Path) -> None:
