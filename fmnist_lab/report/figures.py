@@ -301,19 +301,27 @@ def cells(evidence: Evidence) -> "go.Figure | None":
     (key, *others) = evidence.setup.config["cells"]
     ahead = {"title": f"points over {evidence.cell_baseline}", "zeroline": True}
     if not others and pd.api.types.is_numeric_dtype(evidence.cells[key]):
+        values = sorted(evidence.cells[key].unique())
+        is_wide = values[0] > 0 and values[-1] / values[0] >= 4
+        at = found["cell"].astype("float64")
+        # Side by side, so that no interval hides another one.
+        ranks = pd.factorize(found["strategy"])[0] / found["strategy"].nunique()
+        aside = 0.06 * (ranks - ranks.mean())
+        if is_wide:
+            at *= (values[-1] / values[0]) ** aside
+        else:
+            at += (values[-1] - values[0]) * aside
         traces = [
-            {"type": "scatter", "x": own["cell"].astype("float64"), "y": own["difference"],
+            {"type": "scatter", "x": own["at"], "y": own["difference"],
              "error_y": {"array": own["high"] - own["difference"],
                          "arrayminus": own["difference"] - own["low"], "thickness": 1},
              "name": name, "line": style.line(evidence, str(name)), "mode": "lines+markers",
-             "hovertemplate": "%{y:+.2f} points"}
-            for name, own in found.groupby("strategy", sort=False)
+             "customdata": own["cell"], "hovertemplate": "%{customdata}: %{y:+.2f} points"}
+            for name, own in found.assign(at=at).groupby("strategy", sort=False)
         ]  # fmt: skip
-        values = sorted(evidence.cells[key].unique())
         ticks = {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
-        is_wide = values[0] > 0 and values[-1] / values[0] >= 4
         axis = {"title": key, "type": "log" if is_wide else "linear"} | ticks
-        return style.figure(traces, hovermode="x unified", yaxis=ahead, xaxis=axis)
+        return style.figure(traces, yaxis=ahead, xaxis=axis)
     columns = found["cell"].unique()
     wide, low, high = (
         found.pivot(index="strategy", columns="cell", values=value)[columns]

@@ -91,8 +91,9 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "Cells",
             f"Each cell ({keys}) is judged by itself. The chart has the mean differences to "
             f"{first} with their joint intervals, over seeds and test images where replicates have "
-            "kept which they get right; in a table of colours, point at one. The last table has "
-            "mean test accuracies in %: a row shows what a schedule loses in other cells.",
+            "kept which they get right; in a table of colours, point at one. The first table has "
+            "in how many cells a schedule has which verdict, the last one mean test accuracies in "
+            "%: a row shows what a schedule loses in other cells.",
             figures.cells(evidence),
             tables.cells(evidence) + tables.cell_means(evidence),
         )
@@ -102,6 +103,7 @@ def _charts(evidence: Evidence) -> Iterator[str]:
             "cells; at the dotted line neither is ahead. The bootstrap interval is over the seeds "
             "and says nothing of other cells.",
             figures.improvement(evidence),
+            tables.improvement(evidence),
         )
         yield _section(
             "Performance profiles",

@@ -103,17 +103,22 @@ def _ranking(evidence: Evidence) -> str:
 
 
 def cells(evidence: Evidence) -> str:
-    """Returns in how many cells each schedule has which verdict, and how often it is ahead."""
+    """Returns in how many cells each schedule has which verdict."""
     if evidence.cells is None or (found := evidence.in_cells).empty:
         return ""
     counts = pd.crosstab(found["strategy"], found["verdict"])
     kinds = counts.reindex(columns=list(statistics.Verdict), fill_value=0)
-    shown = sentences.records(evidence.improvement.set_index("strategy").loc[kinds.index])
-    frame = kinds.add_suffix(" in cells").rename_axis(columns=None).reset_index()
-    frame["probability of improvement"] = [
-        f"{row['probability']:.2f} ({row['low']:.2f} to {row['high']:.2f})" for row in shown
-    ]
-    return table(evidence, frame)
+    return table(evidence, kinds.rename_axis(columns=None).reset_index())
+
+
+def improvement(evidence: Evidence) -> str:
+    """Returns each schedule's probability of improvement with its interval."""
+    if evidence.cells is None or (found := evidence.improvement).empty:
+        return ""
+    numbers = found[["probability", "low", "high"]].map("{:.2f}".format)
+    interval = numbers["low"] + " to " + numbers["high"]
+    columns = {"probability": numbers["probability"], "interval": interval}
+    return table(evidence, {"strategy": found["strategy"]} | columns)
 
 
 def cell_means(evidence: Evidence) -> str:

@@ -690,9 +690,11 @@ class TestCells:
         chances: Any = figures.improvement(found)
         (dot,) = chances.data  # constant is what it is compared with
         assert list(chances.layout.yaxis.ticktext) == ["cosine"]
+        assert found.cells is not None
         expected = statistics.improvement(found.cells, "constant").iloc[0]
         ends = dot.x[0] - dot.error_x.arrayminus[0], dot.x[0] + dot.error_x.array[0]
         assert (dot.x[0], *ends) == pytest.approx(expected[["probability", "low", "high"]])
+        assert "{low:.2f} to {high:.2f}".format(**expected) in tables.improvement(found)
 
     def test_a_schedule_has_its_colour_in_every_cell(self, cells: Path) -> None:
         found = gather(cells)
