@@ -249,7 +249,8 @@ class Evidence:
     def improvement(self) -> pd.DataFrame:
         """How often a replicate beats one of the baseline, by `statistics.improvement`."""
         assert self.cells is not None
-        return statistics.improvement(self.cells, self.cell_baseline, alpha=self.setup.alpha)
+        found = statistics.improvement(self.cells, self.cell_baseline, alpha=self.setup.alpha)
+        return found.sort_values("probability", ascending=False, ignore_index=True)
 
     @cached_property
     def components(self) -> pd.DataFrame:

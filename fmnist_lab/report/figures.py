@@ -349,9 +349,8 @@ def cells(evidence: Evidence) -> "go.Figure | None":
 
 def improvement(evidence: Evidence) -> "go.Figure | None":
     """Draws each schedule's probability of improvement with its interval, the highest on top."""
-    if evidence.cells is None or evidence.improvement.empty:
+    if evidence.cells is None or (found := evidence.improvement).empty:
         return None
-    found = evidence.improvement.sort_values("probability", ascending=False)
     traces = [
         style.dots(1) | {
             "x": [own["probability"]], "y": [row], "showlegend": False,
