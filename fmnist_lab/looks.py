@@ -61,7 +61,8 @@ def errors(pairs: Sequence[int], alpha: float = 0.05) -> dict[int, float]:
     The errors spent up to a look grow with the pairs, `alpha n / n_last` (Kim and DeMets 1987,
     rho = 1). All verdicts then hold together with 1 - `alpha`, whatever the looks have in common,
     because each look's hold with 1 less its error (Bonferroni). A look whose error no sign-flip
-    p can reach, `2 / 2^n`, is none: what it might spend is left to the next.
+    p can reach, `2 / 2^n`, or of fewer than 6 pairs, is none: what it might spend is left to the
+    next.
 
     Args:
         pairs: How many there are at each look, ascending, the last at least 6.
@@ -74,7 +75,7 @@ def errors(pairs: Sequence[int], alpha: float = 0.05) -> dict[int, float]:
     found: dict[int, float] = {}
     for count in pairs:
         error = alpha * (count / pairs[-1]) - sum(found.values())
-        if error > 2.0 ** (1 - count):
+        if count >= LEAST and error > 2.0 ** (1 - count):
             found[count] = error
     while found and pairs[-1] not in found:  # the last look decides: it takes what others had
         found.popitem()

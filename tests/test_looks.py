@@ -52,3 +52,4 @@ class TestErrors:
     def test_a_look_that_can_decide_nothing_leaves_its_error_to_the_next(self) -> None:
         assert looks.errors([6, 12]) == {12: 0.05}
         assert looks.errors([6, 12, 24]) == looks.errors([12, 24])
+        assert looks.errors([5, 6], 0.25) == {6: 0.25}  # five pairs decide nothing, at any error

@@ -63,8 +63,9 @@ def main(name: str, arguments: list[str], new: bool = False) -> Path:
     config.validate_stages(cfg.replicates, cfg.searches, cfg.cells)
     count = int(cfg.searches)
     arguments = stages.with_splits(folder, recentre.as_begun(folder, arguments, cfg), cfg)
-    if count > 1 and not (seed := typed.get("seed", "0")).isdigit():
-        raise RequestError("seed", "be a number with several searches", Phrase(seed))
+    if (count > 1 or cfg.replicates) and not (seed := typed.get("seed", "0")).isdigit():
+        why = "several searches" if count > 1 else "replicates, whose seeds are fresh ones"
+        raise RequestError("seed", f"be a number with {why}", Phrase(seed))
     tuned: dict[Path, list[str]] = {}  # folder of a search: its overrides
     try:
         for number in range(count):

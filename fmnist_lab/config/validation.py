@@ -87,6 +87,9 @@ def _validate_stopping(trial: Trial) -> None:
     require_choice("stopping", MONITORS, monitor=stopping.monitor)
     EarlyStopping(stopping)
     _require_direction("stopping", stopping.monitor, stopping.mode)
+    if stopping.name == "none" and stopping.restore_best:
+        hint = "stopping=patience delivers the best epoch's weights, stopped or not"
+        raise RequestError("stopping.restore_best", "be false with stopping=none", True, hint)
     if stopping.start_from_epoch >= epochs:
         raise RequestError(
             "stopping.start_from_epoch",

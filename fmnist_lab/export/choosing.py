@@ -109,7 +109,9 @@ def _confirmed(
         raise RequestError("--by", rule, metric)
     chosen = strategy or str(means.index[0])
     own = replicates[replicates["strategy"] == chosen]
-    units, mean = wording.count(len(own), "replicate"), wording.number(means[chosen])
+    ended = ran_to_the_end(own) & own[value].notna()
+    units, mean = wording.count(int(ended.sum()), "replicate"), wording.number(means[chosen])
+    units += "" if ended.all() else " that ended"
     why = f"{chosen} has the best mean {metric} of its {units}, {mean}"
     if strategy:
         why = f"You asked for {chosen}: the mean {metric} of its {units} is {mean}"

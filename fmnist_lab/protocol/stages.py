@@ -145,8 +145,9 @@ def prepare(planned: Confirmation, folder: Path) -> Path:
     }
     replicates, changed = folder / layout.REPLICATES, manifest.changes(content, folder)
     seeds = manifest.read(folder).get("seeds", [])
-    if changed == ["seeds"] and set(planned.seeds) < set(seeds):  # fewer: nothing new is seen
-        content["seeds"], changed = seeds, []
+    others = [key for key in changed if key != "seeds"]
+    if set(planned.seeds) < set(seeds) and not manifest.has_other_runs(others):
+        content["seeds"], changed = seeds, others  # fewer: nothing new is seen
     content |= {"baseline": planned.baseline} if planned.looks else {}
     wanted = len(planned.winners) * len(planned.seeds)
     runs = (schema.result(path.parent) for path in replicates.glob(f"*/{layout.RESULT}"))

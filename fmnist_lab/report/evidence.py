@@ -409,7 +409,7 @@ def in_cells(replicates: pd.DataFrame, setup: Setup) -> pd.DataFrame | None:
     texts = [ordered[key].map(lambda value: f"{value:g}" if isinstance(value, float) else value)
              for key in keys]  # fmt: skip
     found = ordered.assign(cell=texts[0].str.cat(texts[1:], sep=", "))
-    alike = found[found.duplicated(["cell", "strategy", "search", "seed"])]
+    alike = found[found.duplicated(["cell", "strategy", "search", "seed"], keep=False)]
     if len(alike):
         got = Phrase(" and ".join(replicates.loc[alike.index, "strategy"].unique()))
         rule = "have strategies that differ in an option of a group within each cell"
@@ -507,13 +507,15 @@ def mean_and_interval(own: pd.DataFrame, column: str) -> tuple[float, float, flo
 
 
 def by_replicates(replicates: pd.DataFrame, value: str, *, maximised: bool) -> pd.Series:
-    """The mean of a column by strategy, the best first; NaN, so last, for who has lost one.
+    """The mean of a column by strategy, of the replicates that ended.
 
-    A strategy of which no replicate has ended is left out.
+    The best first, but a strategy that has lost more replicates comes after one that has lost
+    fewer. A strategy of which no replicate has ended is left out.
     """
-    ended = replicates.loc[ran_to_the_end(replicates) & replicates[value].notna(), "strategy"]
-    means = replicates.groupby("strategy")[value].mean(skipna=False)
-    return means[means.index.isin(ended)].sort_values(ascending=not maximised, kind="stable")
+    known = replicates[value].where(ran_to_the_end(replicates))
+    found = known.groupby(replicates["strategy"]).agg(["size", "count", "mean"])
+    found = found[found["count"] > 0].assign(lost=found["size"] - found["count"])
+    return found.sort_values(["lost", "mean"], ascending=[True, not maximised])["mean"]
 
 
 def _known(verdicts: pd.DataFrame) -> pd.DataFrame:

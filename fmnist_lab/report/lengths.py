@@ -9,9 +9,9 @@ import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import schedules, statistics
+from fmnist_lab import config, schedules, statistics
 from fmnist_lab.errors import RequestError
-from fmnist_lab.report.evidence import Evidence
+from fmnist_lab.report.evidence import Evidence, ran_to_the_end
 from fmnist_lab.results import layout
 
 _EPOCHS, _METRIC = "training.epochs", "val/accuracy"
@@ -46,7 +46,8 @@ def speed(evidence: Evidence) -> tuple[float, pd.DataFrame] | None:
         `statistics.epochs_to_target`, the best strategy first; None where it has none.
     """
     curves, runs = evidence.replicate_curves, evidence.replicates
-    own = curves[curves["strategy"] == evidence.baseline]
+    whole = runs[(runs["strategy"] == evidence.baseline) & ran_to_the_end(runs)]
+    own = curves.merge(whole[["strategy", "search", "seed"]])
     target = own.groupby(["search", "seed"])[_METRIC].last().median()
     if np.isnan(target):
         return None
@@ -80,6 +81,7 @@ def group_of(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
     folders = evidence.trials.loc[evidence.trials["strategy"] == strategy, "folder"]
     if folders.empty:
         return {}
+    config.register()  # what keys are computed with
     try:
         cfg = OmegaConf.load(Path(folders.iloc[0]) / layout.HYDRA / layout.CONFIG)
         node = OmegaConf.select(cfg, group)

@@ -153,8 +153,8 @@ def _charts(evidence: Evidence) -> Iterator[str]:
     )
     yield _section(
         "Learning-rate sensitivity",
-        "A dot per trial, a cross where it diverged or failed. What is far off the rest is drawn "
-        "at the edge.",
+        "A dot per trial, a cross where it diverged or failed; pruned ones are left out. What is "
+        "far off the rest is drawn at the edge.",
         figures.sensitivity(evidence),
     )
     yield from _search(evidence)

@@ -362,7 +362,7 @@ def _wanted(evidence: Evidence, row: dict[str, Any]) -> str:
         return "the last look is made"
     if pd.isna(more):
         return f"how many more {PLURAL[pair]} would decide cannot be known from these"
-    if more >= _FAR:
+    if row["pairs"] + more >= _FAR:
         return f"not even {MOST_PAIRS} {PLURAL[pair]} would be likely to decide"
     total = int(row["pairs"] + more)
     plan = "auto" if pair == "seed" and total <= looks.most("auto") else total

@@ -214,7 +214,7 @@ def compare(  # noqa: PLR0913 - all but the first have a default
             objective_metric too.
         baseline: The strategy to compare with.
         value: The column that is compared; an accuracy is maximised, a loss minimised.
-        pair: "seed" or "search": which column makes a pair.
+        pair: "seed", "search" or "block": which column makes a pair.
         margin: Differences below it do not matter, in the unit of `value`: losses need their own.
         alpha: The error rate, in (0, 0.5); with `looks` theirs count.
         images: A row per replicate that kept them, by the index of `replicates`; a column per test

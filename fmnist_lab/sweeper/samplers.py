@@ -109,9 +109,11 @@ def common_points(strategies: Sequence[Collection[str]]) -> list[dict[str, Any]]
         {'width': 2, 'columns': {'optimizer.learning_rate': 0, 'decay': 1}}
     """
     counts = Counter(key.lstrip("+") for keys in strategies for key in keys)
+    places = {key: place for place, key in enumerate(counts)}  # one order for all strategies
 
-    def first(key: str) -> tuple[int, bool]:
-        return -counts[key.lstrip("+")], not key.endswith("learning_rate")
+    def first(key: str) -> tuple[int, bool, int]:
+        key = key.lstrip("+")
+        return -counts[key], not key.endswith("learning_rate"), places[key]
 
     return [
         {

@@ -117,6 +117,7 @@ VALUES = [
     ("stopping.mode=best", "stopping.mode", "'best'"),
     ("stopping.patience=-1", "stopping.patience", "-1"),
     ("stopping.min_delta=-0.1", "stopping.min_delta", "-0.1"),
+    ("stopping.restore_best=true", "stopping.restore_best", "True"),
     ("stopping.start_from_epoch=-1", "stopping.start_from_epoch", "-1"),
     ("objective.metric=loss", "objective.metric", "'loss'"),
     ("objective.metric=train/loss", "objective.metric", "'train/loss'"),

@@ -255,6 +255,7 @@ class TestFolders:
         (["replicates=often"], "replicates", "'often'"),
         (["replicates=[8,6]"], "replicates", "[8, 6]"),
         (["searches=2", "++seed=choice(1,2)"], "seed", "choice(1,2)"),
+        (["replicates=6", "seed=choice(1,2)"], "seed", "choice(1,2)"),
         (["replicates=auto", "cells=[training.epochs]"], "replicates", "'auto'"),
     ],
 )

@@ -1,6 +1,7 @@
 """A report's cautions: test sets opened twice, too few pairs, schedules cut short."""
 
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from fmnist_lab import looks, report, results
 from fmnist_lab.commands import compare
@@ -436,13 +438,13 @@ class TestSearches:
 class TestHorizon:
     """Early stopping and the length that was meant."""
 
-    def stopped(self, root: Path, target: str) -> report.Evidence:
+    def stopped(self, root: Path, target: str, **more: str) -> report.Evidence:
         place = root / "multirun" / "night"
         folder = leave_run(place / "0", stopping="patience", stop_reason="early_stopped",
                            epochs_trained=5)  # fmt: skip
         node = {"_target_": f"fmnist_lab.schedules.{target}", "epochs": "${training.epochs}",
                 "initial_learning_rate": "${optimizer.learning_rate}",
-                "space": {"warmup_epochs": "${only_known_while_composing:0.1}"}}  # fmt: skip
+                "space": {"warmup_epochs": "${only_known_while_composing:0.1}"}} | more  # fmt: skip
         content = {"scheduler": node, "training": {"epochs": 20},
                    "optimizer": {"learning_rate": 0.01}}  # fmt: skip
         (folder / ".hydra").mkdir()
@@ -456,6 +458,11 @@ class TestHorizon:
         caution = cautions.warnings(evidence)[-1]
         assert caution.startswith("constant ")
         assert "stopping=none" in caution
+
+    def test_keys_that_follow_the_length_are_computed(self, tmp_path: Path) -> None:
+        evidence = self.stopped(tmp_path, "cosine", warmup_epochs="${fmnist_lab.epochs:0.1}")
+        OmegaConf.clear_resolver("fmnist_lab.epochs")  # nothing has composed, as in `compare`
+        assert lengths.cut_short(evidence) == ["constant"]
 
     def test_one_that_knows_no_horizon_is_not(self, tmp_path: Path) -> None:
         evidence = self.stopped(tmp_path, "constant")
@@ -480,6 +487,14 @@ class TestHorizon:
         assert rows.index.tolist() == evidence.strategies
         assert (rows.at["rival1", "reached"], rows.at["rival1", "median_epochs"]) == (8, 5)
         assert rows.at["constant", "reached"] == 4  # half of them: that makes the median
+
+    def test_a_baseline_that_diverged_is_no_target(self, tmp_path: Path) -> None:
+        names = ("constant", "cosine")
+        place = leave_sweep(tmp_path, dict.fromkeys(names, RATES), dict.fromkeys(names, 0.88))
+        lossy = [*paired(0.88, 4), *[math.nan] * 4]
+        found = lengths.speed(gather(leave_replicates(place, dict.fromkeys(names, lossy))))
+        assert found is not None
+        assert found[0] > 0.8
 
     @pytest.mark.parametrize(
         ("target", "more", "follows"),

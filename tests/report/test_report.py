@@ -260,6 +260,17 @@ class TestVerdicts:
         assert evidence.strategies == ["constant", "cosine"]
         assert evidence.standings["test_accuracy"].tolist() == pytest.approx([0.88, 0.9])
 
+    def test_where_all_have_lost_one_the_best_mean_is_chosen(self, tmp_path: Path) -> None:
+        place = leave_sweep(tmp_path, BOTH, LEVELS)
+        lossy = {name: [*paired(level, 7), math.nan] for name, level in LEVELS.items()}
+        evidence = gather(leave_replicates(place, lossy))
+        best = max(LEVELS, key=LEVELS.__getitem__)
+        assert evidence.chosen == best != min(LEVELS)
+        choice = choosing.choose(place)
+        assert choice.trial["strategy"] == best
+        assert "nan" not in choice.why
+        assert 7 in numbers(choice.why)
+
     def test_one_seed_has_no_interval(self, tmp_path: Path) -> None:
         place = leave_sweep(tmp_path, BOTH, LEVELS)
         evidence = gather(leave_replicates(place, {"constant": [0.88], "cosine": [0.89]}))

@@ -165,6 +165,8 @@ def test_the_order_of_keys_and_their_plus_do_not_matter() -> None:
     here, there = common_points([["a", "+b.learning_rate"], ["b.learning_rate", "c", "a"]])
     assert here == {"width": 3, "columns": {"+b.learning_rate": 0, "a": 1}}
     assert there == {"width": 3, "columns": {"b.learning_rate": 0, "a": 1, "c": 2}}
+    here, there = common_points([["a", "b"], ["b", "a"]])
+    assert here == there
 
 
 @pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"motpe", "gp", "cmaes"}))

@@ -5,9 +5,9 @@ one machine. `on_epoch` is called once per epoch, in order, with every metric in
 of which `time/epoch_seconds` alone varies; after it returns False or a loss is no longer finite no
 further epoch is trained. The epochs of the checkpoint's curve are not trained again: a training
 that goes on from them ends as if it had never stopped, bit for bit. The checkpoint is offered the
-state after each epoch but the last: the variables of `model` and `optimizer`, and the weights of
-the `best` epoch so far where that one's are delivered. An architecture, optimizer or scheduler that
-cannot be built as asked is a RequestError.
+state after each epoch but the last: the variables of `model` and `optimizer`, the `average` if
+there is one, and the weights of the `best` epoch so far where that one's are delivered. An
+architecture, optimizer or scheduler that cannot be built as asked is a RequestError.
 """
 
 from collections.abc import Callable, Sequence
