@@ -64,8 +64,10 @@ def main(name: str, arguments: list[str], new: bool = False) -> Path:
     count = int(cfg.searches)
     arguments = stages.with_splits(folder, recentre.as_begun(folder, arguments, cfg), cfg)
     if (count > 1 or cfg.replicates) and not (seed := typed.get("seed", "0")).isdigit():
-        why = "several searches" if count > 1 else "replicates, whose seeds are fresh ones"
-        raise RequestError("seed", f"be a number with {why}", Phrase(seed))
+        why, hint = "several searches", ""
+        if count == 1:
+            why, hint = "replicates, whose seeds are fresh ones", "replicates=0 trains none"
+        raise RequestError("seed", f"be a number with {why}", Phrase(seed), hint)
     tuned: dict[Path, list[str]] = {}  # folder of a search: its overrides
     try:
         for number in range(count):

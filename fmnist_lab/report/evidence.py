@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fmnist_lab import metrics, results, statistics
+from fmnist_lab import config, metrics, results, statistics
 from fmnist_lab.errors import Phrase, RequestError
 from fmnist_lab.report.setup import Setup
 from fmnist_lab.results import foreign, layout, manifest
@@ -304,6 +304,7 @@ def gather(place: Path, trials: pd.DataFrame, stopping: str | None = None) -> Ev
     Raises:
         RequestError: Fixed horizons and early stopping would be mixed, or two objectives.
     """
+    config.register()  # the resolvers that the trials' configurations name
     setup = Setup.read(place, [Path(folder) for folder in trials["folder"]])
     replicates = results.replicates(results.ended(place, "replicate"))
     trials, drawn = statistics.on_real_images(trials)

@@ -180,14 +180,12 @@ def test_accuracies(evidence: Evidence) -> "go.Figure | None":
     baseline = factor * standings[column].get(evidence.baseline, np.nan)
     if evidence.cells is not None:  # each has one of its own
         baseline = np.nan
-    line = {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}
-    upright = {"type": "line", "x0": baseline, "x1": baseline, "y0": 0, "y1": 1, "yref": "paper"}
     return style.figure(
         traces,
         height=110 + 4 * style.ROW // 3 * len(standings),
         xaxis={"title": f"{measure.name}{',' * bool(measure.sign)}{measure.sign}"},
         yaxis=style.rows_axis(list(standings.index)),
-        shapes=[] if np.isnan(baseline) else [upright | {"line": line}],
+        shapes=[] if np.isnan(baseline) else [style.upright(baseline)],
     )
 
 
@@ -363,15 +361,13 @@ def improvement(evidence: Evidence) -> "go.Figure | None":
         }
         for row, own in enumerate(records(found))
     ]  # fmt: skip
-    even = {"type": "line", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1, "yref": "paper",
-            "line": {"color": style.BASELINE_COLOUR, "width": 1, "dash": "dot"}}  # fmt: skip
     return style.figure(
         traces,
         height=110 + style.ROW * len(found),
         xaxis={"title": f"probability of improvement on {evidence.cell_baseline}",
                "range": [-0.02, 1.02], "zeroline": False},
         yaxis=style.rows_axis(list(found["strategy"])),
-        shapes=[even],
+        shapes=[style.upright(0.5)],
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fmnist_lab import config, schedules, statistics
+from fmnist_lab import schedules, statistics
 from fmnist_lab.errors import RequestError
 from fmnist_lab.report.evidence import Evidence, ran_to_the_end
 from fmnist_lab.results import layout
@@ -81,7 +81,6 @@ def group_of(evidence: Evidence, strategy: str, group: str) -> dict[str, Any]:
     folders = evidence.trials.loc[evidence.trials["strategy"] == strategy, "folder"]
     if folders.empty:
         return {}
-    config.register()  # what keys are computed with
     try:
         cfg = OmegaConf.load(Path(folders.iloc[0]) / layout.HYDRA / layout.CONFIG)
         node = OmegaConf.select(cfg, group)

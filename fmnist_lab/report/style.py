@@ -134,6 +134,12 @@ def epochs_axis(evidence: Evidence, most: int) -> dict[str, Any]:
     return {"nticks": 6} if differ else whole_numbers(most)
 
 
+def upright(x: float) -> dict[str, Any]:
+    """Returns a dotted line from bottom to top: where a row is neither ahead nor behind."""
+    line = {"color": BASELINE_COLOUR, "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
 def rows_axis(names: Sequence[str]) -> dict[str, Any]:
     """Returns an axis with a row per name, the first on top."""
     return {

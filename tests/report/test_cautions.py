@@ -460,8 +460,8 @@ class TestHorizon:
         assert "stopping=none" in caution
 
     def test_keys_that_follow_the_length_are_computed(self, tmp_path: Path) -> None:
-        evidence = self.stopped(tmp_path, "cosine", warmup_epochs="${fmnist_lab.epochs:0.1}")
         OmegaConf.clear_resolver("fmnist_lab.epochs")  # nothing has composed, as in `compare`
+        evidence = self.stopped(tmp_path, "cosine", warmup_epochs="${fmnist_lab.epochs:0.1}")
         assert lengths.cut_short(evidence) == ["constant"]
 
     def test_one_that_knows_no_horizon_is_not(self, tmp_path: Path) -> None:
